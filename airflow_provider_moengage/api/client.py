@@ -1,0 +1,158 @@
+"""The requests themselves: where they go, what they carry, and how long they may take.
+
+MoEngage API reference, "Bulk Import" (``POST /v1/transition/{workspace_id}``) and "Test connection"
+(``POST /v1/integrations/authentication``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
+
+from airflow_provider_moengage.api.data_centers import data_api_url
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply, refusal
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to wait for a TCP and TLS connection. A live host answers in well under one."""
+
+TEST_TIMEOUT = 5.0
+"""Seconds that the Test button may take: it runs inside Airflow's API server."""
+
+SOURCE = "airflow-provider-moengage"
+"""What we call ourselves in ``User-Agent`` and in the test call's ``source``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where a MoEngage workspace is and what opens it.
+
+    :param workspace_id: also called app id.
+    :param data_api_key: key of the Data tile; it serves bulk import and file imports.
+    :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` gives it.
+    :param base_url: replaces scheme and authority of every API family; None for MoEngage's own hosts.
+    :param timeout: seconds that MoEngage may take to answer one request.
+    """
+
+    workspace_id: str
+    data_api_key: str = field(repr=False)
+    data_center: str | None = None
+    base_url: str | None = None
+    timeout: float = 30.0
+
+    @property
+    def data_url(self) -> str:
+        """Scheme and authority of the Data API."""
+        if self.base_url is not None:
+            return self.base_url
+        if self.data_center is None:
+            raise ValueError("a workspace needs a data_center or a base_url")
+        return data_api_url(self.data_center)
+
+
+class MoEngageClient:
+    """One conversation with one workspace. Not for several threads: :meth:`fork` gives each its own.
+
+    The environment's proxies and CA bundle are looked up once, not once a request.
+    """
+
+    def __init__(self, workspace: Workspace, *, now: Callable[[], float] = time.time) -> None:
+        self.workspace = workspace
+        self._now = now
+        self._session = requests.Session()
+        self._session.auth = (workspace.workspace_id, workspace.data_api_key)
+        self._session.headers.update({"Content-Type": "application/json", "User-Agent": SOURCE})
+        url = workspace.data_url
+        settings = self._session.merge_environment_settings(url, {}, False, None, None)
+        self._session.proxies.update(settings["proxies"])
+        self._session.verify = settings["verify"]
+        self._session.trust_env = False
+        # A request that is repeated is repeated by the delivery, which knows whether that is safe.
+        self._session.mount(url, HTTPAdapter(max_retries=0))
+        self._bulk_url = f"{url}/v1/transition/{quote(workspace.workspace_id, safe='')}"
+
+    def fork(self) -> MoEngageClient:
+        """Return a client of the same workspace with connections of its own."""
+        return MoEngageClient(self.workspace, now=self._now)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._session.close()
+
+    def bulk_import(self, body: bytes) -> Reply:
+        """Send one body of elements and say what became of it. Never raises for what the network does.
+
+        :param body: a whole request body, JSON in UTF-8, at most 100,000 bytes.
+        """
+        try:
+            response = self._session.post(
+                self._bulk_url,
+                data=body,
+                timeout=(CONNECT_TIMEOUT, self.workspace.timeout),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            return _no_answer(error)
+        return read_reply(response.status_code, response.headers, response.content, now=self._now())
+
+    def test_connection(self) -> str:
+        """Ask MoEngage whether the workspace id and the Data API key fit together; one try, 5 seconds.
+
+        :return: the name MoEngage has for the workspace.
+        :raises ApiError: where it says no, or says nothing.
+        """
+        workspace = self.workspace
+        body = {
+            "app_id": workspace.workspace_id,
+            "app_secret": workspace.data_api_key,
+            "source": SOURCE,
+            "region": workspace.data_center or "",
+        }
+        try:
+            response = self._session.post(
+                f"{workspace.data_url}/v1/integrations/authentication",
+                data=msgspec.json.encode(body),
+                headers={"MOE-APPKEY": workspace.workspace_id},
+                timeout=TEST_TIMEOUT,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise ApiError(
+                ErrorKind.SERVER, f"{workspace.data_url} could not be reached: {_cause(error)}"
+            ) from None
+        reply = read_reply(response.status_code, response.headers, response.content, now=self._now())
+        if reply.outcome is Outcome.ACCEPTED:
+            return str(msgspec.json.decode(response.content).get("app_name") or workspace.workspace_id)
+        raise refusal(reply, workspace.data_url)
+
+
+def _no_answer(error: requests.RequestException) -> Reply:
+    """Tell a request that surely never left from one that may have been processed."""
+    if isinstance(error, requests.ConnectTimeout):
+        return Reply(Outcome.NOT_SENT, message="no connection within the time allowed")
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    if isinstance(reason, NewConnectionError | ConnectTimeoutError | SSLError | ProxyError):
+        return Reply(Outcome.NOT_SENT, message=_cause(error))
+    return Reply(Outcome.UNKNOWN, message=_cause(error))
+
+
+def _cause(error: requests.RequestException) -> str:
+    """Name what happened without the exception's text, which quotes URLs and whatever a proxy said."""
+    if isinstance(error, requests.Timeout):
+        return "no answer within the time allowed"
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    name = type(reason or error).__name__
+    return {
+        "NewConnectionError": "the connection was refused",
+        "NameResolutionError": "the host name is not known",
+        "SSLError": "the TLS certificate is not accepted",
+        "ProxyError": "the proxy refused the connection",
+        "ConnectionError": "the connection was cut",
+    }.get(name, name)

@@ -1,0 +1,45 @@
+"""What can end a conversation with MoEngage. Free of Airflow; the hook turns it into the provider's own tree."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class ErrorKind(Enum):
+    """Why a request, or a run of requests, was given up."""
+
+    AUTHENTICATION = "authentication"
+    """401, 403 or 409: the key, the workspace or the caller is not accepted."""
+    REQUEST = "request"
+    """MoEngage will never take this request as it is."""
+    RATE_LIMIT = "rate limit"
+    """Still throttled after the longest wait that makes sense."""
+    SERVER = "server"
+    """5xx, no connection or no answer, after every attempt."""
+
+
+class ApiError(Exception):
+    """MoEngage could not be talked to, or said no.
+
+    :param kind: what sort of end this is.
+    :param message: a sentence for people, free of keys and of personal data.
+    :param status_code: HTTP status of the last answer, None where there was none.
+    :param request_id: MoEngage's own id of the request, for its support.
+    :param retry_after: seconds until another attempt makes sense, where that is known.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status_code = status_code
+        self.request_id = request_id
+        self.retry_after = retry_after

@@ -1,0 +1,232 @@
+"""What an answer of MoEngage means: the one table behind every retry, wait and reject.
+
+MoEngage API reference, "Bulk Import", "Rate Limits" and "Error codes". Two quirks shape this module: the
+documents say that all bulk requests return 200, so the body decides before the status does, and
+``x-ratelimit-reset`` is documented both as seconds left and as UTC epoch seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+
+
+class Outcome(Enum):
+    """What became of one bulk request."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """MoEngage took nothing of it, because of something in its elements."""
+    TOO_LARGE = "too large"
+    THROTTLED = "throttled"
+    """Surely not processed; to be sent again once the window opens."""
+    NOT_SENT = "not sent"
+    """No connection was made, so nothing can have been processed."""
+    SERVER_ERROR = "server error"
+    """A 5xx. A 502 or a 504 may follow acceptance, so it is not sure that nothing was processed."""
+    UNKNOWN = "unknown"
+    """Sent, and no answer that says what became of it."""
+    DENIED = "denied"
+    """401, 403, 409: no request will be accepted until a person has mended something."""
+    UNEXPECTED = "unexpected"
+    """A status or an error that is about the request as a whole, not about its elements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer, read. ``error_type`` and ``message`` are MoEngage's words, which may quote an element:
+    they may stand in a reject beside it, never in a log.
+    """
+
+    outcome: Outcome
+    status_code: int | None = None
+    error_type: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    """Seconds to wait, by ``Retry-After`` or by ``x-ratelimit-reset``."""
+    remaining: int | None = None
+    """``x-ratelimit-remaining``: what the server says is left in the present window."""
+
+
+_BY_STATUS = {
+    400: Outcome.REFUSED,
+    401: Outcome.DENIED,
+    403: Outcome.DENIED,
+    408: Outcome.SERVER_ERROR,
+    409: Outcome.DENIED,
+    413: Outcome.TOO_LARGE,
+    422: Outcome.REFUSED,
+    425: Outcome.SERVER_ERROR,
+    429: Outcome.THROTTLED,
+}
+
+# Error types and messages of a 400 that speak of the request, not of an element: splitting cannot help.
+_WHOLE_REQUEST = (
+    "missing header value",
+    "empty request body",
+    "blacklisted",
+    "invalidparams",
+    "paramsrequired",
+)
+
+_RESET_IS_EPOCH_FROM = 1_000_000_000.0
+"""A reset value this large (2001-09-09) cannot be seconds left in a window of 60 s."""
+
+_LONGEST_HINT = 3_600.0
+"""Seconds; a server's hint beyond an hour is cut, for no documented window of the Data API is longer."""
+
+
+def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Reply:
+    """Read an answer of the bulk import endpoint.
+
+    :param status_code: HTTP status.
+    :param headers: the answer's headers, looked up without regard to case.
+    :param body: the answer's body, as it came.
+    :param now: UTC epoch seconds, to turn moments in headers into seconds to wait.
+    """
+    content = _decode(body)
+    status = str(content.get("status", "")).lower()
+    error = _error_of(content)
+    outcome = _outcome(status_code, status, error)
+    return Reply(
+        outcome=outcome,
+        status_code=status_code,
+        error_type=error.type,
+        message=error.message,
+        request_id=error.request_id or _text(content.get("request_id")) or _text(headers.get("x-request-id")),
+        retry_after=read_retry_after(headers, now=now),
+        remaining=_whole_number(headers.get("x-ratelimit-remaining")),
+    )
+
+
+def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Return how many seconds the server asks to wait, or None where it does not say.
+
+    ``Retry-After`` wins (seconds or an HTTP date), then ``x-ratelimit-reset`` in either documented reading.
+    """
+    if (said := headers.get("retry-after")) is not None:
+        seconds = _number(said)
+        if seconds is None:
+            try:
+                moment = parsedate_to_datetime(said)
+            except ValueError:
+                moment = None
+            if moment is not None:
+                seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
+        if seconds is not None:
+            return _bounded(seconds)
+    reset = _number(headers.get("x-ratelimit-reset"))
+    if reset is None:
+        return None
+    return _bounded(reset - now if reset >= _RESET_IS_EPOCH_FROM else reset)
+
+
+def refusal(reply: Reply, who: str = "MoEngage") -> ApiError:
+    """Put an answer that ends everything into one sentence that says what to do, without MoEngage's own text
+    (which may quote what was sent).
+
+    :param reply: the answer.
+    :param who: whose answer it is: MoEngage, or the host that stands in for it.
+    """
+    if reply.outcome is Outcome.DENIED or (reply.outcome is Outcome.REFUSED and reply.status_code == 200):
+        kind, advice = ErrorKind.AUTHENTICATION, _DENIALS.get(reply.status_code or 0, _DENIALS[401])
+    elif reply.outcome is Outcome.THROTTLED:
+        kind, advice = ErrorKind.RATE_LIMIT, "the workspace's rate limit is used up; try again in a minute"
+    elif reply.outcome in (Outcome.SERVER_ERROR, Outcome.NOT_SENT):
+        kind, advice = ErrorKind.SERVER, "it is not able to answer at present"
+    elif reply.status_code in (400, 422):
+        kind, advice = ErrorKind.REQUEST, "it does not take the request: check workspace id and data center"
+    else:
+        kind, advice = ErrorKind.REQUEST, "that is no answer of MoEngage's API: check host and data center"
+    request_id = f" (request id {reply.request_id})" if reply.request_id else ""
+    return ApiError(
+        kind,
+        f"{who} answered {reply.status_code}: {advice}{request_id}",
+        status_code=reply.status_code,
+        request_id=reply.request_id,
+        retry_after=reply.retry_after,
+    )
+
+
+_DENIALS = {
+    401: "workspace id and Data API key do not fit together, or the key is not the Data tile's",
+    403: "the account is suspended, the key does not cover this API, or this IP address is not allowed",
+    409: "the workspace id differs from the one the key belongs to",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Error:
+    type: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+
+
+def _outcome(status_code: int, status: str, error: _Error) -> Outcome:
+    said = f"{error.type or ''} {error.message or ''}".lower()
+    if status_code < 300:
+        if status == "success":
+            return Outcome.ACCEPTED
+        if status not in ("fail", "error"):
+            return Outcome.UNKNOWN  # a proxy's page, an empty body: MoEngage has not said that it took anything
+        if "rate limit" in said:
+            return Outcome.THROTTLED
+        outcome = Outcome.REFUSED
+    elif status_code >= 500:
+        return Outcome.SERVER_ERROR
+    else:
+        outcome = _BY_STATUS.get(status_code, Outcome.UNEXPECTED)
+    if outcome is Outcome.REFUSED and any(words in said for words in _WHOLE_REQUEST):
+        return Outcome.UNEXPECTED
+    return outcome
+
+
+def _error_of(content: dict[str, Any]) -> _Error:
+    error = content.get("error")
+    if isinstance(error, dict):
+        return _Error(_text(error.get("type")), _text(error.get("message")), _text(error.get("request_id")))
+    data = content.get("data")
+    if isinstance(data, dict):
+        return _Error(_text(data.get("title")), _text(data.get("description")))
+    return _Error(
+        _text(content.get("title")) or _text(error),
+        _text(content.get("message") or content.get("description")),
+    )
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        content = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and abs(number) != float("inf") and number == number else None
+
+
+def _whole_number(value: str | None) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), _LONGEST_HINT)

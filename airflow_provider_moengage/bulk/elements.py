@@ -1,0 +1,363 @@
+"""One element, checked and made ready to encode.
+
+Follows MoEngage API reference, "Bulk Import". What MoEngage would refuse, or take and silently drop, is found
+here, before it costs a request or a customer. Messages may name attributes; they never hold a value.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from airflow_provider_moengage.bulk import rules
+from airflow_provider_moengage.bulk.encoding import NotEncodableError, NotFiniteError, to_plain, to_utc
+from airflow_provider_moengage.bulk.rules import WARNINGS, Code
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with an element."""
+
+    code: Code
+    message: str
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether MoEngage would take the element all the same."""
+        return self.code in WARNINGS
+
+
+@dataclass(slots=True)
+class Prepared:
+    """An element as it will be sent, with what the pipeline has to know of it."""
+
+    element: Any
+    kind: str = "customer"
+    """``customer``, ``event`` or ``device``; a kind that MoEngage does not have is counted as a customer."""
+    user: str = ""
+    """Whose element this is: equal for equal users, and used for nothing else."""
+    actions: int = 0
+    """How many events MoEngage counts for it."""
+    findings: list[Finding] = field(default_factory=list)
+
+
+def prepare(element: object, *, rules_apply: bool = True) -> Prepared:
+    """Check an element and turn its values into ones that can be encoded. The original stays as it is.
+
+    :param element: an object of the API's own form, ``{"type": "customer", ...}``.
+    :param rules_apply: False checks only what would keep it from being encoded.
+    """
+    if not isinstance(element, Mapping):
+        name = type(element).__name__
+        return Prepared(element, findings=[Finding(Code.ELEMENT_INVALID, f"expected an object, not {name}")])
+    prepared = Prepared(dict(element))
+    kind = element.get("type")
+    check = _KINDS.get(kind) if isinstance(kind, str) else None
+    if check is not None:
+        prepared.kind = str(kind)
+    elif rules_apply:
+        expected = ", ".join(_KINDS)
+        prepared.findings.append(Finding(Code.TYPE_INVALID, f"type: expected one of {expected}"))
+    _plain_fields(prepared, rules_apply)
+    _identify(prepared)
+    if rules_apply and check is not None:
+        check(prepared)
+    return prepared
+
+
+def _plain_fields(prepared: Prepared, rules_apply: bool) -> None:
+    element, findings = prepared.element, prepared.findings
+    for name, value in element.items():
+        if name == "actions" and isinstance(value, list | tuple):
+            element[name] = _actions(value, findings, rules_apply)
+            prepared.actions = len(value)
+        elif name == "attributes" and isinstance(value, dict):
+            element[name] = _attributes(value, findings, rules_apply)
+        elif name in ("customer_id", "device_id"):
+            element[name] = _identifier(name, value, findings)
+        elif type(name) is not str:
+            findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field's name is not text"))
+        elif type(value) is not str:
+            element[name] = _plain(name, value, findings)
+
+
+def _actions(actions: list[Any] | tuple[Any, ...], findings: list[Finding], rules_apply: bool) -> list[Any]:
+    plain: list[Any] = []
+    for action in actions:
+        if not isinstance(action, Mapping):
+            plain.append(_plain("actions", action, findings))
+            continue
+        copy = dict(action)
+        for name, value in action.items():
+            if name == "attributes" and isinstance(value, dict):
+                copy[name] = _attributes(value, findings, rules_apply)
+            elif type(name) is not str:
+                findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field's name is not text"))
+            elif type(value) is not str:
+                copy[name] = _plain(name, value, findings)
+        plain.append(copy)
+    return plain
+
+
+def _attributes(attributes: dict[Any, Any], findings: list[Finding], rules_apply: bool) -> dict[Any, Any]:
+    """Values of attributes, made plain; copied only where one changes."""
+    changed: dict[Any, Any] | None = None
+    for name, value in attributes.items():
+        kind = type(value)
+        if type(name) is not str:
+            findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "an attribute's name is not text"))
+        elif kind is str:
+            if rules_apply and len(value) > rules.LONGEST_VALUE:
+                findings.append(_long_value(name, value))
+        elif not (kind is int or kind is bool or value is None):
+            plain = _plain(name, value, findings)
+            if rules_apply and type(plain) is list:
+                _check_list(name, plain, findings)
+            if plain is not value:
+                changed = dict(attributes) if changed is None else changed
+                changed[name] = plain
+    return attributes if changed is None else changed
+
+
+def _plain(name: str, value: Any, findings: list[Finding]) -> Any:
+    try:
+        return to_plain(value)
+    except NotFiniteError as error:
+        findings.append(Finding(Code.VALUE_NOT_FINITE, f"{name}: {error}; send a number, null or nothing"))
+    except (NotEncodableError, RecursionError) as error:
+        what = "an object that contains itself" if isinstance(error, RecursionError) else error
+        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {what} cannot be sent"))
+    return value
+
+
+def _long_value(name: str, value: str) -> Finding:
+    if value.startswith(("http://", "https://")):
+        return Finding(Code.URL_TOO_LONG, f"{name}: a URL of {len(value)} characters; MoEngage drops it over 512")
+    return Finding(Code.VALUE_TRUNCATED, f"{name}: {len(value)} characters; MoEngage keeps the first 512")
+
+
+def _check_list(name: str, items: list[Any], findings: list[Finding]) -> None:
+    if len(items) > rules.LONGEST_LIST:
+        findings.append(Finding(Code.LIST_TRUNCATED, f"{name}: {len(items)} items; MoEngage keeps the first 50"))
+    elif any(isinstance(item, str) and len(item) > rules.LONGEST_VALUE for item in items):
+        findings.append(Finding(Code.LIST_TRUNCATED, f"{name}: an item of over 512 characters is cut"))
+    if len({float if type(item) is int else type(item) for item in items}) > 1:
+        findings.append(Finding(Code.LIST_MIXED_TYPES, f"{name}: items of several types; MoEngage wants one"))
+
+
+def _identifier(name: str, value: Any, findings: list[Finding]) -> Any:
+    """An id as text: 42, 42.0 (pandas' form of it) and Decimal(42) are "42"."""
+    if type(value) is str or value is None:
+        return value
+    try:
+        plain = to_plain(value)
+    except NotFiniteError:
+        return None
+    except (NotEncodableError, RecursionError) as error:
+        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {error} cannot be sent"))
+        return value
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)
+    if isinstance(plain, bool | int | float | str):
+        return str(plain)
+    if type(plain).__name__ == "UUID":
+        return str(plain)
+    findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {type(value).__name__} is no id"))
+    return plain
+
+
+def _identify(prepared: Prepared) -> None:
+    element = prepared.element
+    customer_id = element.get("customer_id")
+    if customer_id is not None:
+        prepared.user = str(customer_id)
+        return
+    identifiers = element.get("user_identifiers")
+    if not isinstance(identifiers, dict):
+        attributes = element.get("attributes")
+        known = attributes if isinstance(attributes, dict) else {}
+        identifiers = {name: known[name] for name in rules.IDENTIFYING_ATTRIBUTES & known.keys()}
+    prepared.user = repr(sorted((str(name), str(value)) for name, value in identifiers.items()))
+
+
+def _check_customer(prepared: Prepared) -> None:
+    element, findings = prepared.element, prepared.findings
+    attributes = element.get("attributes")
+    if isinstance(attributes, dict):
+        identified = any(attributes.get(name) for name in rules.IDENTIFYING_ATTRIBUTES)
+        _check_names(attributes, findings, _user_attribute_name)
+        _check_opt_ins(attributes.get("platforms"), findings)
+    else:
+        identified = False
+        findings.append(Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object (it may be empty)"))
+    _check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
+    _check_opt_ins(element.get("platforms"), findings)
+
+
+def _check_event(prepared: Prepared) -> None:
+    element, findings = prepared.element, prepared.findings
+    identifiers = element.get("user_identifiers")
+    identified = isinstance(identifiers, dict) and any(identifiers.values())
+    _check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
+    actions = element.get("actions")
+    if not isinstance(actions, list) or not actions:
+        findings.append(Finding(Code.EVENT_ACTIONS_EMPTY, "actions: expected a list of at least one action"))
+        return
+    for action in actions:
+        if isinstance(action, dict):
+            _check_action(action, findings)
+        else:
+            findings.append(Finding(Code.EVENT_ACTIONS_EMPTY, "actions: each is an object"))
+
+
+def _check_action(action: dict[str, Any], findings: list[Finding]) -> None:
+    name = action.get("action")
+    if not isinstance(name, str) or not name.strip():
+        findings.append(Finding(Code.EVENT_ACTION_NAME_EMPTY, "action: expected the event's name"))
+    elif len(name) > rules.LONGEST_NAME:
+        findings.append(Finding(Code.NAME_TRUNCATED, f"action: {len(name)} characters; MoEngage keeps 200"))
+    attributes = action.get("attributes")
+    if isinstance(attributes, dict):
+        _check_names(attributes, findings, _event_attribute_name)
+        if len(attributes) > rules.MOST_EVENT_ATTRIBUTES:
+            message = f"attributes: {len(attributes)}; MoEngage keeps the first 100"
+            findings.append(Finding(Code.TOO_MANY_ATTRIBUTES, message))
+    elif attributes is not None:
+        findings.append(Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object"))
+    if "current_time" not in action:
+        message = "current_time: absent, so MoEngage stamps the event with its time of arrival"
+        findings.append(Finding(Code.EVENT_TIME_MISSING, message))
+    for field_name in ("current_time", "user_time"):
+        if field_name in action:
+            moment = event_time(action[field_name])
+            if moment is None:
+                message = f"{field_name}: expected ISO 8601 (2020-05-31T16:33:35Z) or epoch seconds"
+                findings.append(Finding(Code.EVENT_TIME_INVALID, message))
+            else:
+                action[field_name] = moment
+    if "user_timezone_offset" in action and not _is_offset(action["user_timezone_offset"]):
+        message = "user_timezone_offset: expected seconds between -54000 and 54000"
+        findings.append(Finding(Code.TIMEZONE_OFFSET_INVALID, message))
+    if action.get("platform") is not None and action["platform"] not in rules.EVENT_PLATFORMS:
+        message = f"platform: expected one of {', '.join(rules.EVENT_PLATFORMS)}"
+        findings.append(Finding(Code.PLATFORM_INVALID, message))
+
+
+def _check_device(prepared: Prepared) -> None:
+    element, findings = prepared.element, prepared.findings
+    _check_customer_id(element.get("customer_id"), findings, identified_otherwise=False)
+    if not element.get("device_id"):
+        findings.append(Finding(Code.DEVICE_FIELD_MISSING, "device_id: required"))
+    attributes = element.get("attributes")
+    if not isinstance(attributes, dict):
+        findings.append(Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object"))
+        return
+    for name in rules.DEVICE_ATTRIBUTES:
+        if not attributes.get(name):
+            findings.append(Finding(Code.DEVICE_FIELD_MISSING, f"attributes.{name}: required"))
+    _check_names(attributes, findings, _event_attribute_name)
+
+
+_KINDS: dict[str, Callable[[Prepared], None]] = {
+    "customer": _check_customer,
+    "event": _check_event,
+    "device": _check_device,
+}
+
+
+def _check_customer_id(customer_id: Any, findings: list[Finding], *, identified_otherwise: bool) -> None:
+    if customer_id is None:
+        if not identified_otherwise:
+            message = "customer_id: absent, and nothing else says which user this is"
+            findings.append(Finding(Code.CUSTOMER_ID_MISSING, message))
+    elif isinstance(customer_id, str) and customer_id.strip().casefold() in rules.REFUSED_CUSTOMER_IDS:
+        message = "customer_id: one of the ids that MoEngage takes for a mistake and drops"
+        findings.append(Finding(Code.CUSTOMER_ID_REFUSED, message))
+
+
+def _check_names(
+    attributes: dict[Any, Any], findings: list[Finding], check: Callable[[str], tuple[Finding, ...]]
+) -> None:
+    for name in attributes:
+        if type(name) is str and (found := check(name)):
+            findings.extend(found)
+
+
+@lru_cache(maxsize=4_096)
+def _user_attribute_name(name: str) -> tuple[Finding, ...]:
+    if name in rules.BLOCKED_ATTRIBUTE_NAMES:
+        return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, f"attribute {name!r}: MoEngage does not take this name"),)
+    if name in rules.RESERVED_ATTRIBUTE_NAMES:
+        return (Finding(Code.ATTRIBUTE_NAME_RESERVED, f"attribute {name!r}: reserved by MoEngage"),)
+    return _event_attribute_name(name)
+
+
+@lru_cache(maxsize=4_096)
+def _event_attribute_name(name: str) -> tuple[Finding, ...]:
+    if not name.strip():
+        return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, "attribute '': MoEngage does not take an empty name"),)
+    if name.startswith(rules.MOENGAGE_PREFIX) and name not in rules.MOENGAGE_OWN_ATTRIBUTES:
+        message = f"attribute {name!r}: the prefix moe_ is MoEngage's own"
+        return (Finding(Code.ATTRIBUTE_NAME_MOE_PREFIX, message),)
+    if len(name) > rules.LONGEST_NAME:
+        message = f"attribute {name[:20]!r}...: {len(name)} characters; MoEngage keeps 200"
+        return (Finding(Code.NAME_TRUNCATED, message),)
+    return ()
+
+
+def _check_opt_ins(platforms: Any, findings: list[Finding]) -> None:
+    if platforms is None:
+        return
+    known = isinstance(platforms, list) and all(
+        isinstance(opt_in, dict) and opt_in.get("platform") in rules.CUSTOMER_PLATFORMS for opt_in in platforms
+    )
+    if not known:
+        message = f"platforms: expected objects whose platform is one of {', '.join(rules.CUSTOMER_PLATFORMS)}"
+        findings.append(Finding(Code.PLATFORM_INVALID, message))
+
+
+def _is_offset(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(re.fullmatch(r"[+-]?\d{1,5}", value)) and int(value) in rules.TIMEZONE_OFFSETS
+    return not isinstance(value, bool) and value in rules.TIMEZONE_OFFSETS
+
+
+_EPOCH_MILLISECONDS_FROM = 100_000_000_000
+"""Seconds up to here reach the year 5138; a larger number counts milliseconds."""
+
+
+def event_time(value: Any) -> dt.datetime | None:
+    """Read when an event happened, in any form that MoEngage documents or a warehouse returns.
+
+    :param value: a datetime, a date (midnight UTC), ISO 8601 text with ``T`` or a space, epoch seconds or
+        milliseconds as number or text. Without a zone it is UTC.
+    :return: the moment in UTC, or None where there is none to read.
+    """
+    try:
+        if isinstance(value, dt.datetime):
+            return to_utc(value)
+        if isinstance(value, dt.date):
+            return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
+        if isinstance(value, bool):
+            return None
+        if isinstance(value, str):
+            text = value.strip()
+            if re.fullmatch(r"\d{9,}(\.\d+)?", text):
+                value = Decimal(text)
+            else:
+                return to_utc(dt.datetime.fromisoformat(text))
+        if isinstance(value, int | float | Decimal):
+            seconds = Decimal(str(value))
+            if seconds >= _EPOCH_MILLISECONDS_FROM:
+                seconds /= 1_000
+            if seconds < 0:
+                return None
+            return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=int(seconds * 1_000_000))
+    except (ValueError, ArithmeticError):
+        return None
+    return None

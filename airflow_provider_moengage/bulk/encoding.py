@@ -1,0 +1,179 @@
+"""Elements as bytes: what SQL drivers and data frames return, written as MoEngage reads it.
+
+MoEngage API reference, "Data types": datetimes are ``YYYY-MM-DDTHH:mm:ssZ`` (a fraction is taken), dates
+``YYYY-MM-DD``. msgspec writes most types as they should be; :func:`to_plain` changes only those it would
+write otherwise (bytes as base64, NaN as null) or would not write at all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+_ENCODER = msgspec.json.Encoder()
+
+_LARGEST_EXACT_INTEGER = 2**53
+"""Integers up to this size survive a reader that holds every number as a double."""
+
+
+class NotEncodableError(ValueError):
+    """A value has no faithful form in JSON. The message names its type, never the value."""
+
+
+class NotFiniteError(NotEncodableError):
+    """A number is NaN or infinite, or a moment is no moment (pandas' NaT)."""
+
+
+def encode_lines(elements: Sequence[object]) -> list[bytes]:
+    """Encode plain elements, each to one line of JSON in UTF-8.
+
+    :param elements: values that :func:`to_plain` has been over.
+    :raises UnicodeEncodeError: where a text holds half of a surrogate pair.
+    """
+    # JSON escapes line breaks inside strings, so every raw one ends an element.
+    lines = _ENCODER.encode_lines(elements).split(b"\n")
+    lines.pop()
+    return lines
+
+
+def to_plain(value: Any) -> Any:
+    """Return ``value`` as something msgspec writes the way MoEngage reads it; unchanged where it already is.
+
+    :param value: anything a SQL driver, numpy or pandas returns, nested to any depth.
+    :raises NotFiniteError: for NaN, infinity and NaT.
+    :raises NotEncodableError: for what has no form in JSON.
+    """
+    convert = _CONVERTERS.get(type(value))
+    return convert(value) if convert is not None else _unusual(value)
+
+
+def to_utc(moment: dt.datetime) -> dt.datetime:
+    """Return a moment in UTC; one without a zone is taken to be in UTC already."""
+    if moment.tzinfo is dt.UTC and type(moment) is dt.datetime:
+        return moment
+    if moment != moment:
+        raise NotFiniteError("not a time")
+    plain = dt.datetime(
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond,
+        moment.tzinfo or dt.UTC,
+        fold=moment.fold,
+    )
+    try:
+        return plain.astimezone(dt.UTC)
+    except OverflowError:
+        raise NotEncodableError("a datetime that has no place in UTC") from None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _finite(value: float) -> float:
+    if value - value != 0:
+        raise NotFiniteError("NaN or infinity")
+    return value
+
+
+def _number_or_text(value: Decimal) -> int | float | str:
+    """A number where a reader that holds doubles gets the same value back, else its digits as text."""
+    if not value.is_finite():
+        raise NotFiniteError("NaN or infinity")
+    nearest = float(value)
+    if Decimal(repr(nearest)) != value:
+        return str(value)
+    if value.as_tuple().exponent == 0 and abs(nearest) <= _LARGEST_EXACT_INTEGER:
+        return int(value)
+    return nearest
+
+
+def _text(value: bytes | bytearray | memoryview) -> str:
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise NotEncodableError("bytes that are not text in UTF-8") from None
+
+
+def _array(value: Sequence[Any]) -> list[Any]:
+    return [to_plain(item) for item in value]
+
+
+def _object(value: Mapping[Any, Any]) -> dict[str, Any]:
+    plain = {}
+    for name, item in value.items():
+        if not isinstance(name, str):
+            raise NotEncodableError(f"an object with a key of type {type(name).__name__}; keys are text")
+        plain[str(name)] = to_plain(item)
+    return plain
+
+
+def _unusual(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return to_plain(value.value)
+    if (dtype := getattr(value, "dtype", None)) is not None:
+        return _numpy(value, str(dtype))
+    for kind, convert in _SUBCLASSES:
+        if isinstance(value, kind):
+            return convert(value)
+    raise NotEncodableError(f"a value of type {type(value).__module__}.{type(value).__qualname__}")
+
+
+def _numpy(value: Any, dtype: str) -> Any:
+    """A numpy scalar or array; ``item()`` of nanoseconds would be a bare integer."""
+    if dtype.startswith(("datetime64", "timedelta64")):
+        value = value.astype(f"{dtype.partition('[')[0]}[us]")
+    plain = value.tolist()
+    if plain is None:
+        raise NotFiniteError("not a time")
+    return to_plain(plain) if type(plain) in _CONVERTERS else _refuse(value)
+
+
+def _refuse(value: Any) -> Any:
+    raise NotEncodableError(f"a value of type {type(value).__module__}.{type(value).__qualname__}")
+
+
+_CONVERTERS: dict[type, Callable[[Any], Any]] = {
+    str: _same,
+    int: _same,
+    bool: _same,
+    type(None): _same,
+    float: _finite,
+    dt.datetime: to_utc,
+    dt.date: _same,
+    dt.time: _same,
+    dt.timedelta: _same,
+    Decimal: _number_or_text,
+    UUID: _same,
+    bytes: _text,
+    bytearray: _text,
+    memoryview: _text,
+    list: _array,
+    tuple: _array,
+    set: _array,
+    frozenset: _array,
+    dict: _object,
+}
+
+_SUBCLASSES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, lambda value: _finite(float(value))),
+    (dt.datetime, to_utc),
+    (dt.date, lambda value: dt.date(value.year, value.month, value.day)),
+    (Decimal, _number_or_text),
+    (UUID, lambda value: UUID(int=value.int)),
+    (bytes, _text),
+    (Mapping, _object),
+    ((list, tuple, set, frozenset), _array),
+)

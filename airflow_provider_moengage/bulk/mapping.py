@@ -1,0 +1,289 @@
+"""From a row of a query to elements: which column is the user, which the time, which an attribute.
+
+A mapping is written once in a Dag, checked against the columns of the query once a run, and turned into a
+function that makes one element of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Row = Sequence[Any]
+Element = dict[str, Any]
+ToElement = Callable[[Row], Element]
+Attributes = Sequence[str] | Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The value of a column, where a plain string would be taken literally.
+
+    :param name: the column's name in the query.
+    """
+
+    name: str
+
+
+class ElementMapping(Protocol):
+    """What makes an element of a row."""
+
+    def compile(self, columns: Sequence[str]) -> ToElement:
+        """Return the function for rows with these columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerMapping:
+    """A row is a customer: it creates or updates a user profile.
+
+    :param customer_id: column with the user's id; None where ``user_identifiers`` say who it is.
+    :param attributes: which columns become attributes: a list of columns, a mapping of MoEngage's attribute
+        name to column (``{"u_em": "email"}``), or None for every column that has no other part.
+    :param update_existing_only: do not create users who are not there yet.
+    :param unset_nulls: take an attribute off the profile where its column is NULL. Otherwise a NULL leaves
+        the profile as it is.
+    :param user_identifiers: identifying attribute name to column (``{"u_em": "email"}``), for workspaces with
+        Identity Resolution; they are sent among the attributes.
+    """
+
+    customer_id: str | None = "user_id"
+    attributes: Attributes = None
+    update_existing_only: bool = False
+    unset_nulls: bool = False
+    user_identifiers: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_user(self)
+        _check_attributes(self)
+
+    def compile(self, columns: Sequence[str]) -> ToElement:
+        """Return the function that makes a customer of a row.
+
+        :param columns: the query's columns, in the row's order.
+        :raises ValueError: naming the columns that the query does not have.
+        """
+        index = _Columns(type(self).__name__, columns)
+        identifiers = index.of_mapping(self.user_identifiers)
+        customer_id = None if self.customer_id is None else index.of(self.customer_id)
+        attributes = index.of_attributes(self.attributes) + identifiers
+        constant: Element = {"type": "customer"}
+        if self.update_existing_only:
+            constant["update_existing_only"] = True
+        unset_nulls = self.unset_nulls
+
+        def customer(row: Row) -> Element:
+            element = constant.copy()
+            if customer_id is not None:
+                element["customer_id"] = row[customer_id]
+            element["attributes"] = {name: row[at] for name, at in attributes if row[at] is not None}
+            if unset_nulls and (nulls := [name for name, at in attributes if row[at] is None]):
+                element["unset_attributes"] = [
+                    {"type": "equals", "attr": name, "case_sensitive": True} for name in nulls
+                ]
+            return element
+
+        return customer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventMapping:
+    """A row is an event that happened to a user.
+
+    :param action: the event's name (``"Purchase"``), or ``Column("event_name")`` for the name in a column.
+    :param time: column with the moment it happened: a datetime, a date, ISO 8601 text or epoch seconds; UTC
+        where it has no zone. Required, for an event without one would land on the day it is sent.
+    :param customer_id: column with the user's id; None where ``user_identifiers`` say who it is.
+    :param attributes: as in :class:`CustomerMapping`. A NULL is left out.
+    :param platform: ``"ANDROID"``, ``"iOS"``, ``"web"``, ``"TV"``, ``"unknown"``, or a :class:`Column`.
+    :param app_version: the app's version, or a :class:`Column`.
+    :param user_timezone_offset: column with the user's offset from UTC in seconds, -54000 to 54000.
+    :param device_id: column with the device's id.
+    :param user_identifiers: identifier name to column (``{"u_em": "email"}``), in place of ``customer_id``.
+    """
+
+    action: str | Column
+    time: str
+    customer_id: str | None = "user_id"
+    attributes: Attributes = None
+    platform: str | Column | None = None
+    app_version: str | Column | None = None
+    user_timezone_offset: str | None = None
+    device_id: str | None = None
+    user_identifiers: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.action, Column) and not _is_name(self.action):
+            raise ValueError("EventMapping.action: expected the event's name, or Column('event_name')")
+        if not _is_name(self.time):
+            raise ValueError("EventMapping.time: expected the column that says when the event happened")
+        _check_user(self)
+        _check_attributes(self)
+
+    def compile(self, columns: Sequence[str]) -> ToElement:
+        """Return the function that makes an event of a row.
+
+        :param columns: the query's columns, in the row's order.
+        :raises ValueError: naming the columns that the query does not have.
+        """
+        index = _Columns(type(self).__name__, columns)
+        identifiers = index.of_mapping(self.user_identifiers)
+        customer_id = None if self.customer_id is None else index.of(self.customer_id)
+        device_id = None if self.device_id is None else index.of(self.device_id)
+        constant: Element = {}
+        always = [("current_time", index.of(self.time))]
+        optional: list[tuple[str, int]] = []
+        if isinstance(self.action, Column):
+            always.append(("action", index.of(self.action.name)))
+        else:
+            constant["action"] = self.action
+        for name, value in (("platform", self.platform), ("app_version", self.app_version)):
+            if isinstance(value, Column):
+                optional.append((name, index.of(value.name)))
+            elif value is not None:
+                constant[name] = value
+        if self.user_timezone_offset is not None:
+            optional.append(("user_timezone_offset", index.of(self.user_timezone_offset)))
+        attributes = index.of_attributes(self.attributes)
+
+        def event(row: Row) -> Element:
+            action = constant.copy()
+            for name, at in always:
+                action[name] = row[at]
+            for name, at in optional:
+                if row[at] is not None:
+                    action[name] = row[at]
+            action["attributes"] = {name: row[at] for name, at in attributes if row[at] is not None}
+            element: Element = {"type": "event"}
+            if customer_id is not None:
+                element["customer_id"] = row[customer_id]
+            if identifiers:
+                element["user_identifiers"] = {name: row[at] for name, at in identifiers if row[at] is not None}
+            if device_id is not None and row[device_id] is not None:
+                element["device_id"] = row[device_id]
+            element["actions"] = [action]
+            return element
+
+        return event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceMapping:
+    """A row is a device of a user who exists: it carries the push token.
+
+    :param customer_id: column with the user's id.
+    :param device_id: column with the device's id.
+    :param attributes: as in :class:`CustomerMapping`; MoEngage requires ``platform`` and ``push_id``.
+    """
+
+    customer_id: str = "user_id"
+    device_id: str = "device_id"
+    attributes: Attributes = None
+
+    def __post_init__(self) -> None:
+        for name in ("customer_id", "device_id"):
+            if not _is_name(getattr(self, name)):
+                raise ValueError(f"DeviceMapping.{name}: expected the name of a column")
+        _check_attributes(self)
+
+    def compile(self, columns: Sequence[str]) -> ToElement:
+        """Return the function that makes a device of a row.
+
+        :param columns: the query's columns, in the row's order.
+        :raises ValueError: naming the columns that the query does not have.
+        """
+        index = _Columns(type(self).__name__, columns)
+        customer_id, device_id = index.of(self.customer_id), index.of(self.device_id)
+        attributes = index.of_attributes(self.attributes)
+
+        def device(row: Row) -> Element:
+            return {
+                "type": "device",
+                "customer_id": row[customer_id],
+                "device_id": row[device_id],
+                "attributes": {name: row[at] for name, at in attributes if row[at] is not None},
+            }
+
+        return device
+
+
+MAPPINGS = (CustomerMapping, EventMapping, DeviceMapping)
+
+
+def compile_mappings(mappings: Sequence[ElementMapping], columns: Sequence[str]) -> Callable[[Row], list[Element]]:
+    """Return the function that makes the elements of one row, in the mappings' order.
+
+    :param mappings: at least one.
+    :param columns: the query's columns, in the row's order.
+    :raises ValueError: naming the columns that the query does not have, or has twice.
+    """
+    twice = sorted({name for name in columns if list(columns).count(name) > 1})
+    if twice:
+        raise ValueError(f"sql: the query has several columns named {', '.join(twice)}; give them names (AS)")
+    compiled = [mapping.compile(columns) for mapping in mappings]
+    if len(compiled) == 1:
+        [only] = compiled
+        return lambda row: [only(row)]
+    return lambda row: [to_element(row) for to_element in compiled]
+
+
+class _Columns:
+    """The columns of a query, and which of them have found their part."""
+
+    def __init__(self, mapping: str, columns: Sequence[str]) -> None:
+        self._mapping = mapping
+        self._index = {name: at for at, name in enumerate(columns)}
+        self._taken: set[str] = set()
+
+    def of(self, name: str) -> int:
+        at = self._index.get(name)
+        if at is None:
+            # Databases fold the case of names that are not quoted: Snowflake and Oracle up, PostgreSQL down.
+            alike = [column for column in self._index if column.lower() == name.lower()]
+            if len(alike) != 1:
+                known = ", ".join(self._index)
+                raise ValueError(f"{self._mapping}: the query has no column {name!r}; it has {known}")
+            [name] = alike
+            at = self._index[name]
+        self._taken.add(name)
+        return at
+
+    def of_mapping(self, named: Mapping[str, str] | None) -> list[tuple[str, int]]:
+        return [(name, self.of(column)) for name, column in (named or {}).items()]
+
+    def of_attributes(self, attributes: Attributes) -> list[tuple[str, int]]:
+        if attributes is None:
+            return [(name, at) for name, at in self._index.items() if name not in self._taken]
+        if isinstance(attributes, Mapping):
+            return self.of_mapping(attributes)
+        return [(name, self.of(name)) for name in attributes]
+
+
+def _check_user(mapping: CustomerMapping | EventMapping) -> None:
+    name = type(mapping).__name__
+    if mapping.customer_id is None:
+        if not mapping.user_identifiers:
+            raise ValueError(f"{name}.customer_id: expected a column, or None together with user_identifiers")
+    elif not _is_name(mapping.customer_id):
+        raise ValueError(f"{name}.customer_id: expected the name of a column")
+    _check_named(f"{name}.user_identifiers", mapping.user_identifiers or {})
+
+
+def _check_attributes(mapping: CustomerMapping | EventMapping | DeviceMapping) -> None:
+    what = f"{type(mapping).__name__}.attributes"
+    attributes = mapping.attributes
+    if attributes is None:
+        return
+    if isinstance(attributes, Mapping):
+        _check_named(what, attributes)
+    elif isinstance(attributes, str) or not all(_is_name(name) for name in attributes):
+        raise ValueError(f"{what}: expected a list of columns, or a mapping of attribute to column")
+
+
+def _check_named(what: str, named: Mapping[str, str]) -> None:
+    if not isinstance(named, Mapping) or not all(_is_name(part) for pair in named.items() for part in pair):
+        raise ValueError(f"{what}: expected a mapping of MoEngage's name to a column's name")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

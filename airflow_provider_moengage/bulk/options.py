@@ -1,0 +1,113 @@
+"""How a run is to be delivered, checked before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+MOST_LANES = 64
+"""Connections that one run may hold at once. Past a few dozen the workspace's limit is reached long before."""
+
+VALIDATIONS = ("strict", "warn", "off")
+DELIVERIES = ("at_least_once",)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """The options that every bulk operator and :meth:`MoEngageHook.bulk_import` share.
+
+    :param concurrency: lanes, that is requests on their way at once, 1 to 64.
+    :param delivery: ``at_least_once``: what may not have arrived is sent again.
+    :param validation: ``warn`` counts what MoEngage would cut or ignore; ``strict`` makes rejects of it;
+        ``off`` checks only what cannot be sent at all.
+    :param max_rejects: rejects that are still a success: a count, or a fraction of the elements below 1.
+    :param rejects_path: where rejects are written (ObjectStoragePath URI): a path that ends in ``.ndjson`` is
+        the file, any other a folder; None: they are counted and not written.
+    :param dry_run: check, encode and pack, and send nothing.
+    :raises ValueError: naming the option that is wrong.
+    """
+
+    concurrency: int = 4
+    delivery: str = "at_least_once"
+    validation: str = "warn"
+    max_rejects: float = 0
+    rejects_path: str | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        self._set("concurrency", _whole("concurrency", self.concurrency, 1, MOST_LANES))
+        self._set("delivery", _one_of("delivery", self.delivery, DELIVERIES))
+        self._set("validation", _one_of("validation", self.validation, VALIDATIONS))
+        self._set("max_rejects", _most("max_rejects", self.max_rejects))
+        self._set("dry_run", _flag("dry_run", self.dry_run))
+        if self.rejects_path is not None and not str(self.rejects_path).strip():
+            raise ValueError("rejects_path '': expected a path, or None to write no rejects")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def allows(self, rejected: int, elements: int) -> bool:
+        """Say whether so many rejects of so many elements are still a success."""
+        if 0 < self.max_rejects < 1:
+            return rejected <= self.max_rejects * elements
+        return rejected <= self.max_rejects
+
+
+OPTION_NAMES = tuple(option.name for option in fields(DeliveryOptions))
+
+
+def check_parsed_options(given: Mapping[str, Any]) -> None:
+    """Check options as a Dag file gives them: whatever a template or a task fills in later is left for later.
+
+    :raises ValueError: naming the option that is wrong.
+    """
+    DeliveryOptions(**{name: value for name, value in given.items() if not is_deferred(value)})
+
+
+def is_deferred(value: object) -> bool:
+    """Say whether a value is known only when the task runs: a template, or another task's result."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    return hasattr(value, "iter_references")  # an XComArg
+
+
+def _whole(name: str, value: object, least: int, most: int) -> int:
+    number = _number(name, value, f"a whole number from {least} to {most}")
+    if number != int(number) or not least <= number <= most:
+        raise ValueError(f"{name} {value!r}: expected a whole number from {least} to {most}")
+    return int(number)
+
+
+def _most(name: str, value: object) -> float:
+    expected = "a count (0, 1, 2, ...) or a fraction below 1"
+    number = _number(name, value, expected)
+    if number < 0 or (number >= 1 and number != int(number)):
+        raise ValueError(f"{name} {value!r}: expected {expected}")
+    return int(number) if number == int(number) else number
+
+
+def _number(name: str, value: object, expected: str) -> float:
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        number = float(value)
+        if number - number != 0:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{name} {value!r}: expected {expected}") from None
+    return number
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"{name} {value!r}: expected {' or '.join(map(repr, known))}")
+    return str(value)
+
+
+def _flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):  # what a template renders to
+        return value.strip().lower() == "true"
+    raise ValueError(f"{name} {value!r}: expected True or False")

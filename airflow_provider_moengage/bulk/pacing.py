@@ -1,0 +1,217 @@
+"""Keeps a run within the workspace's limits, so that MoEngage has no request to refuse.
+
+MoEngage API reference, "Rate Limits": 60,000 users and 60,000 events a minute and workspace. The pacer keeps a
+copy of the server's sliding window, one for users and one for events, and spends from it before a request goes.
+What was spent comes back 60 seconds after the *answer*, when the server has surely forgotten it too.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.responses import Outcome, Reply
+from airflow_provider_moengage.bulk.clock import Clock
+
+WINDOW = 60.0
+"""Seconds that MoEngage looks back ("a minute")."""
+
+DOCUMENTED_PER_MINUTE = 60_000
+"""Users, and events, that a workspace may send a minute unless MoEngage has raised it."""
+
+FIRST_BACKOFF = 1.0
+LONGEST_BACKOFF = 60.0
+"""Seconds to wait after a 429 that does not say how long: doubled each time, from the first to the longest."""
+
+PATIENCE = 3_600.0
+"""Seconds of nothing but 429 after which the run is given up: every documented window has passed by then."""
+
+_LOOK_AGAIN = 0.05
+"""Seconds between looks at requests that are on their way and hold the rest of the budget."""
+
+
+class StoppedError(Exception):
+    """The run is being stopped; whoever waits stops waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the workspace may send a minute."""
+
+    users_per_minute: int = DOCUMENTED_PER_MINUTE
+    events_per_minute: int = DOCUMENTED_PER_MINUTE
+
+
+class _Budget:
+    """One sliding window: what is on its way, and what was answered within the last 60 seconds."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._on_the_way = 0
+        self._answered: deque[tuple[float, int]] = deque()
+        self._spent = 0
+
+    def used(self, now: float) -> int:
+        while self._answered and self._answered[0][0] <= now:
+            self._spent -= self._answered.popleft()[1]
+        return self._on_the_way + self._spent
+
+    def fits(self, amount: int, now: float) -> bool:
+        used = self.used(now)
+        return used + amount <= self.limit or used == 0
+
+    def opens_at(self, amount: int) -> float | None:
+        """When enough of what was answered will be forgotten; None where that alone will not do."""
+        free = self.limit - self._on_the_way - self._spent
+        for forgotten_at, share in self._answered:
+            free += share
+            if free >= amount:
+                return forgotten_at
+        return self._answered[-1][0] if self._answered and not self._on_the_way else None
+
+    def spend(self, amount: int) -> None:
+        self._on_the_way += amount
+
+    def settle(self, amount: int, forgotten_at: float | None) -> None:
+        self._on_the_way -= amount
+        if forgotten_at is not None and amount:
+            self._answered.append((forgotten_at, amount))
+            self._spent += amount
+
+
+class Pacer:
+    """Lets requests go when the workspace's limits allow. Shared by all lanes of a run.
+
+    :param limits: what the workspace may send a minute.
+    :param stopped: set when the run is to end; whoever waits then gets :class:`StoppedError`.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock, stopped: threading.Event) -> None:
+        self.limits = limits
+        self._users = _Budget(limits.users_per_minute)
+        self._events = _Budget(limits.events_per_minute)
+        self._clock = clock
+        self._stopped = stopped
+        self._changed = threading.Condition()
+        self._held_until = float("-inf")
+        self._held_since = float("-inf")
+        self._throttles_in_a_row = 0
+        self._last_progress = clock.monotonic()
+        self._waiting = 0
+        self._waiting_since = 0.0
+        self._waited = 0.0
+
+    def spend(self, users: int, events: int) -> float:
+        """Wait until a request of this size may go, and take its share of the budgets.
+
+        :return: the moment it may go, for :meth:`settle`.
+        :raises StoppedError: where the run is stopped meanwhile.
+        """
+        with self._changed:
+            wait = self._wait_for(users, events)
+            if wait == 0:
+                return self._go(users, events)
+        with self._counted_as_waiting():
+            while True:
+                if self._stopped.is_set():
+                    raise StoppedError
+                with self._changed:
+                    wait = self._wait_for(users, events)
+                    if wait == 0:
+                        return self._go(users, events)
+                    if wait is None:
+                        self._changed.wait(_LOOK_AGAIN)
+                        continue
+                self._clock.wait(self._stopped, wait)
+
+    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+        """Book what an answer means for the budgets.
+
+        :param sent_at: what :meth:`spend` returned.
+        :raises ApiError: where MoEngage has done nothing but throttle for an hour.
+        """
+        with self._changed:
+            now = self._clock.monotonic()
+            counted = reply.outcome not in (Outcome.THROTTLED, Outcome.NOT_SENT)
+            forgotten_at = now + WINDOW if counted else None
+            self._users.settle(users, forgotten_at)
+            self._events.settle(events, forgotten_at)
+            if reply.outcome is Outcome.THROTTLED:
+                self._hold(reply, sent_at, now)
+            else:
+                self._throttles_in_a_row = 0
+                self._last_progress = now
+                if reply.remaining is not None and reply.remaining <= 0 and reply.retry_after is not None:
+                    self._held_until = max(self._held_until, now + min(reply.retry_after, WINDOW))
+            self._changed.notify_all()
+
+    def share_used(self) -> float:
+        """Return how much of the fuller budget the last minute took, from 0 to 1."""
+        with self._changed:
+            now = self._clock.monotonic()
+            budgets = (self._users, self._events)
+            return max(budget.used(now) / budget.limit for budget in budgets)
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which at least one lane was held back by the limits."""
+        with self._changed:
+            running = self._clock.monotonic() - self._waiting_since if self._waiting else 0.0
+            return self._waited + running
+
+    def _wait_for(self, users: int, events: int) -> float | None:
+        """Seconds to wait, 0 to go now, None where only an answer that is still out can tell."""
+        now = self._clock.monotonic()
+        if now < self._held_until:
+            return self._held_until - now
+        opens_at = now
+        for budget, amount in ((self._users, users), (self._events, events)):
+            if amount and not budget.fits(amount, now):
+                moment = budget.opens_at(amount)
+                if moment is None:
+                    return None
+                opens_at = max(opens_at, moment)
+        return opens_at - now
+
+    def _go(self, users: int, events: int) -> float:
+        self._users.spend(users)
+        self._events.spend(events)
+        return self._clock.monotonic()
+
+    def _hold(self, reply: Reply, sent_at: float, now: float) -> None:
+        """Stop all lanes for as long as the server says, and for longer each time that was not enough."""
+        if now - self._last_progress > PATIENCE:
+            raise ApiError(
+                ErrorKind.RATE_LIMIT,
+                f"MoEngage has answered nothing but 429 for {PATIENCE / 60:.0f} minutes; other senders may be"
+                " using up the workspace's limit",
+                status_code=reply.status_code,
+                request_id=reply.request_id,
+                retry_after=reply.retry_after,
+            )
+        if sent_at >= self._held_since:  # else it left before the hold began, and tells nothing new
+            self._throttles_in_a_row += 1
+            self._held_since = now
+        backoff = min(FIRST_BACKOFF * 2 ** (self._throttles_in_a_row - 1), LONGEST_BACKOFF)
+        backoff *= random.uniform(0.5, 1.0)  # noqa: S311 (spreads tasks, guards nothing)
+        hint = reply.retry_after or 0.0
+        self._held_until = max(self._held_until, now + max(hint, backoff))
+
+    @contextmanager
+    def _counted_as_waiting(self) -> Iterator[None]:
+        with self._changed:
+            if not self._waiting:
+                self._waiting_since = self._clock.monotonic()
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting -= 1
+                if not self._waiting:
+                    self._waited += self._clock.monotonic() - self._waiting_since

@@ -1,0 +1,75 @@
+"""The lines that tell whoever reads the log how a run is doing. Counts and rates only."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from airflow_provider_moengage.bulk.clock import Clock
+
+INTERVAL = 10.0
+"""Seconds between progress lines."""
+
+
+class Log(Protocol):
+    """Where lines go: a logger of Python's or of Airflow's."""
+
+    def info(self, message: str, /, *args: Any) -> Any:
+        """Write a line that all is well."""
+
+    def warning(self, message: str, /, *args: Any) -> Any:
+        """Write a line that something may need a look."""
+
+
+class Figures(Protocol):
+    """What a progress line is made of."""
+
+    @property
+    def accepted(self) -> int:
+        """Elements taken by MoEngage so far."""
+
+    @property
+    def rejected(self) -> int:
+        """Elements rejected so far."""
+
+    @property
+    def share_of_limit(self) -> float:
+        """How much of the workspace's limit the last minute took, from 0 to 1."""
+
+    @property
+    def throttled_seconds(self) -> float:
+        """Seconds the limits held a lane back so far."""
+
+
+class Progress:
+    """Writes a line every 10 seconds, whenever it is asked to.
+
+    :param total: elements in the source, where that is known.
+    """
+
+    def __init__(self, log: Log, clock: Clock, figures: Figures, total: int | None) -> None:
+        self._log = log
+        self._clock = clock
+        self._figures = figures
+        self._total = total
+        self._started = self._last = clock.monotonic()
+        self._done_then = 0
+
+    def tell(self) -> None:
+        """Write a line if one is due."""
+        now = self._clock.monotonic()
+        elapsed = now - self._last
+        if elapsed < INTERVAL:
+            return
+        figures = self._figures
+        done = figures.accepted + figures.rejected
+        rate = (done - self._done_then) / elapsed
+        of_total = f" of {self._total:,}" if self._total is not None else ""
+        line = (
+            f"{done:,}{of_total} elements done, {rate:,.0f} a second, {figures.share_of_limit:.0%} of the limit"
+            f" used, {figures.throttled_seconds:.0f} s held back by it, {figures.rejected:,} rejected"
+        )
+        overall = done / (now - self._started)
+        if self._total is not None and overall > 0:
+            line += f", about {max(self._total - done, 0) / overall:,.0f} s left"
+        self._log.info("%s", line)
+        self._last, self._done_then = now, done

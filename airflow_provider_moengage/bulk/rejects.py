@@ -1,0 +1,108 @@
+"""Elements that did not go: counted by code, and written one a line where a path is given.
+
+The file holds whole elements, which are personal data; a log gets codes and positions only.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Protocol
+
+from airflow_provider_moengage.bulk.elements import Finding
+
+_POSITIONS_KEPT = 20
+"""Positions a code's line in the log names; the file, where there is one, has them all."""
+
+
+class RejectsFile(Protocol):
+    """Where rejects go: pathlib's and ObjectStoragePath's way to open a file."""
+
+    def open(self, mode: str = "r", **kwargs: Any) -> IO[Any]:
+        """Open it."""
+
+    def exists(self) -> bool:
+        """Say whether it is there."""
+
+    def unlink(self) -> None:
+        """Remove it."""
+
+
+class Rejects:
+    """The rejects of a run. Lanes and reader add to it at the same time.
+
+    :param file: where to write them; None counts them only. It is created with the first reject; one that an
+        earlier try left behind is replaced, or removed where this try rejects nothing.
+    """
+
+    def __init__(self, file: RejectsFile | None) -> None:
+        self.path = None if file is None else str(file)
+        self.count = 0
+        self.by_code: Counter[str] = Counter()
+        self._positions: dict[str, list[int]] = defaultdict(list)
+        self._file = file
+        self._stream: IO[Any] | None = None
+        self._lock = threading.Lock()
+
+    def add(self, position: int, element: object, findings: Sequence[Finding]) -> None:
+        """Take an element out of the run.
+
+        :param position: its number in the source, from 0.
+        :param element: the element, as it was given or as it was sent.
+        :param findings: what is wrong with it.
+        """
+        with self._lock:
+            self.count += 1
+            codes = list(dict.fromkeys(str(finding.code) for finding in findings))
+            for code in codes:
+                self.by_code[code] += 1
+                if len(self._positions[code]) < _POSITIONS_KEPT:
+                    self._positions[code].append(position)
+            if self._file is not None:
+                if self._stream is None:
+                    self._stream = self._file.open("wb")
+                messages = [finding.message for finding in findings]
+                line = {
+                    "position": position,
+                    "codes": codes,
+                    "messages": messages,
+                    "element": _written(element),
+                }
+                self._stream.write(json.dumps(line).encode() + b"\n")
+
+    def close(self) -> None:
+        """Finish the file; on an object store it appears now."""
+        with self._lock:
+            if self._stream is not None:
+                self._stream.close()
+            elif self._file is not None and self._file.exists():
+                self._file.unlink()
+            self._file = self._stream = None
+
+    def describe(self) -> list[str]:
+        """Return one sentence a code, for the log."""
+        sentences = []
+        for code, count in sorted(self.by_code.items()):
+            positions = ", ".join(str(position) for position in sorted(self._positions[code]))
+            more = ", ..." if count > len(self._positions[code]) else ""
+            sentences.append(f"{count:,} rejected as {code}, at position {positions}{more}")
+        return sentences
+
+
+def _written(value: object, depth: int = 0) -> object:
+    """Put anything into a form that JSON has, as near to what it was as that allows."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)
+    if depth > 50:
+        return "..."
+    if isinstance(value, Mapping):
+        return {str(name): _written(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_written(item, depth + 1) for item in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode(errors="backslashreplace")
+    return str(value)

@@ -1,0 +1,55 @@
+"""What became of a run, in figures: no element, id or key is among them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """The figures of one run. ``accepted + rejected`` is the number of elements read.
+
+    In a dry run the figures are what would have been sent.
+    """
+
+    dry_run: bool = False
+    accepted: int = 0
+    """Elements that MoEngage has taken: ``customers + events + devices``."""
+    rejected: int = 0
+    customers: int = 0
+    events: int = 0
+    devices: int = 0
+    actions: int = 0
+    """Actions inside the events, which is what MoEngage counts as events."""
+    requests: int = 0
+    bytes: int = 0
+    """Bytes of the bodies that were sent, repeats included."""
+    retries: int = 0
+    """Requests that were sent again, after a 429, a 5xx, a cut connection or no answer."""
+    throttled_seconds: float = 0.0
+    """Seconds in which the limits held at least one lane back."""
+    elapsed_seconds: float = 0.0
+    warnings: dict[str, int] = field(default_factory=dict)
+    """Elements by code of what MoEngage will cut, ignore or alter."""
+    rejects: dict[str, int] = field(default_factory=dict)
+    """Rejected elements by code; one element may have several."""
+    rejects_path: str | None = None
+    resumed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON-ready values: the XCom of the bulk operators."""
+        return asdict(self)
+
+    @property
+    def summary(self) -> str:
+        """One sentence for a log."""
+        verb = "would be sent" if self.dry_run else "accepted by MoEngage"
+        parts = [
+            f"{self.accepted:,} elements {verb} ({self.customers:,} customers, {self.events:,} events"
+            f" with {self.actions:,} actions, {self.devices:,} devices)",
+            f"{self.rejected:,} rejected",
+            f"{self.requests:,} requests ({self.retries:,} of them repeats), {self.bytes / 1e6:,.1f} MB",
+            f"{self.elapsed_seconds:.1f} s, of which {self.throttled_seconds:.1f} s held back by the rate limit",
+        ]
+        return "; ".join(parts)

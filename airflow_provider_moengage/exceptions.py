@@ -1,0 +1,68 @@
+"""What the provider raises. The class decides whether Airflow tries again.
+
+Messages hold no key and no personal data. Every error survives pickling with its fields.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.bulk.report import DeliveryReport
+
+
+class MoEngageError(AirflowException):  # type: ignore[misc, unused-ignore]
+    """Whatever goes wrong between Airflow and MoEngage.
+
+    :param message: a sentence that says what happened and what to do.
+    :param status_code: HTTP status of MoEngage's last answer, None where there was none.
+    :param request_id: MoEngage's id of the request, for its support.
+    :param retry_after: seconds until another attempt makes sense, where MoEngage said so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code  # type: ignore[assignment, unused-ignore]
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by message and fields, which the base class's way would lose."""
+        return (type(self), (self.message,), self.__dict__)
+
+
+class MoEngageRateLimitError(MoEngageError):
+    """The workspace's limit stayed used up for longer than waiting makes sense. Airflow may try again."""
+
+
+class MoEngageServerError(MoEngageError):
+    """MoEngage could not be reached, or answered 5xx, until the attempts ran out. Airflow may try again."""
+
+
+class MoEngageAuthError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
+    """MoEngage does not accept the key, the workspace or the caller. No retry: a person has to mend it."""
+
+
+class MoEngageRequestError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
+    """MoEngage will never take the request as it is, or the connection is not set up. No retry."""
+
+
+class MoEngageRejectsError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
+    """More elements were rejected than ``max_rejects`` allows; everything else was delivered. No retry.
+
+    :param report: the figures of the run.
+    """
+
+    def __init__(self, message: str, *, report: DeliveryReport | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.report = report

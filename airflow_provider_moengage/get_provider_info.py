@@ -1,0 +1,66 @@
+"""What Airflow learns of the package when it starts: it runs in every Airflow process, so it stays light."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_moengage import __version__, connection_form
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, in the form of Airflow's ``provider_info.schema.json``."""
+    package = "airflow_provider_moengage"
+    integration = "MoEngage"
+    return {
+        "package-name": "airflow-provider-moengage",
+        "name": "MoEngage",
+        "description": "`MoEngage <https://www.moengage.com/>`__ customer engagement platform.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://developers.moengage.com/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.moengage"]}],
+        "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.bulk_import"]}],
+        "transfers": [
+            {
+                "source-integration-name": "Common SQL",
+                "target-integration-name": integration,
+                "python-module": f"{package}.transfers.sql_to_moengage",
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": connection_form.CONNECTION_TYPE,
+                "hook-class-name": f"{package}.hooks.moengage.MoEngageHook",
+                "hook-name": connection_form.HOOK_NAME,
+                "ui-field-behaviour": {
+                    "hidden-fields": connection_form.HIDDEN_FIELDS,
+                    "relabeling": connection_form.LABELS,
+                    "placeholders": connection_form.PLACEHOLDERS,
+                },
+                "conn-fields": connection_form.EXTRA_FIELDS,
+            }
+        ],
+        "config": {
+            "moengage": {
+                "description": "Settings of the MoEngage provider for a whole deployment.",
+                "options": {
+                    "rejects_path": {
+                        "description": (
+                            "Where bulk tasks write the elements that were rejected, unless the task says so"
+                            " itself: a folder, as an ObjectStoragePath URI. Empty: rejects are counted in the"
+                            " log and not written. The files hold personal data; give the folder a retention."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@my-bucket/moengage/rejects",
+                        "default": "",
+                    },
+                },
+            },
+        },
+    }

@@ -1,0 +1,1 @@
+"""The one door between Airflow and MoEngage's API."""

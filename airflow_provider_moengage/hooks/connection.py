@@ -1,0 +1,119 @@
+"""A MoEngage connection, read and checked: every field that is missing or wrong is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from airflow_provider_moengage.api.data_centers import dashboard_url, normalise_data_center
+from airflow_provider_moengage.bulk.pacing import DOCUMENTED_PER_MINUTE, Limits
+from airflow_provider_moengage.exceptions import MoEngageRequestError
+
+DEFAULT_TIMEOUT = 30.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """What a connection says."""
+
+    conn_id: str
+    workspace_id: str
+    data_api_key: str = field(repr=False)
+    campaign_api_key: str = field(repr=False)
+    data_center: str | None
+    base_url: str | None
+    timeout: float
+    """Seconds."""
+    limits: Limits
+
+    @property
+    def dashboard_url(self) -> str:
+        """The workspace's dashboard; the base URL where no data center is given."""
+        if self.data_center is not None:
+            return dashboard_url(self.data_center)
+        return self.base_url or ""
+
+
+def read_connection(connection: Any) -> ConnectionSettings:
+    """Read a connection of type ``moengage``.
+
+    :param connection: Airflow's own object.
+    :raises MoEngageRequestError: naming the connection and the field that is missing or wrong.
+    """
+    form = _Form(connection)
+    base_url = form.base_url()
+    return ConnectionSettings(
+        conn_id=form.conn_id,
+        workspace_id=form.required("login", "Workspace ID", connection.login),
+        data_api_key=form.required("password", "Data API key", connection.password),
+        campaign_api_key=form.text("campaign_api_key") or str(connection.password).strip(),
+        data_center=form.data_center(needed=base_url is None),
+        base_url=base_url,
+        timeout=form.number("timeout", DEFAULT_TIMEOUT, least=1.0),
+        limits=Limits(
+            users_per_minute=int(form.number("users_per_minute", DOCUMENTED_PER_MINUTE, least=1)),
+            events_per_minute=int(form.number("events_per_minute", DOCUMENTED_PER_MINUTE, least=1)),
+        ),
+    )
+
+
+class _Form:
+    def __init__(self, connection: Any) -> None:
+        self.conn_id = str(connection.conn_id or "moengage")
+        self._connection = connection
+        extra = connection.extra_dejson
+        self._extra: Mapping[str, Any] = extra if isinstance(extra, Mapping) else {}
+
+    def required(self, name: str, label: str, value: object) -> str:
+        text = str(value or "").strip()
+        if not text:
+            self._wrong(name, f"is empty; it holds the {label}")
+        return text
+
+    def text(self, name: str) -> str | None:
+        """An untouched field is saved as null or as an empty text: both mean that it is not set."""
+        value = self._extra.get(name)
+        if value is None:  # Airflow 2 knew the long name only for fields of the form
+            value = self._extra.get(f"extra__moengage__{name}")
+        text = str(value).strip() if value is not None else ""
+        return text or None
+
+    def data_center(self, *, needed: bool) -> str | None:
+        text = self.text("data_center")
+        if text is None:
+            if needed:
+                self._wrong("data_center", "is not set; it is the number in the dashboard's URL: 01-06, 101")
+            return None
+        try:
+            return normalise_data_center(text)
+        except ValueError as error:
+            self._wrong("data_center", str(error).removeprefix("data_center "))
+
+    def base_url(self) -> str | None:
+        text = str(self._connection.host or "").strip().rstrip("/")
+        if not text:
+            return None
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            self._wrong("host", "is no URL; expected one like https://gateway.example.com, or nothing")
+        if parts.username or parts.path or parts.query or parts.fragment:
+            self._wrong("host", "has more than scheme, host and port; MoEngage's paths are added to it")
+        return text
+
+    def number(self, name: str, default: float, *, least: float) -> float:
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not least <= number < float("inf"):
+            self._wrong(name, f"is not a number of at least {least:g}")
+        return number
+
+    def _wrong(self, name: str, what: str) -> NoReturn:
+        raise MoEngageRequestError(f"Connection {self.conn_id!r}, field {name}: {what}")

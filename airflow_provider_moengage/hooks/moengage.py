@@ -1,0 +1,185 @@
+"""The hook: an Airflow connection becomes a client of MoEngage's API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_moengage import connection_form
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.bulk.options import DeliveryOptions
+from airflow_provider_moengage.exceptions import (
+    MoEngageAuthError,
+    MoEngageError,
+    MoEngageRateLimitError,
+    MoEngageRejectsError,
+    MoEngageRequestError,
+    MoEngageServerError,
+)
+from airflow_provider_moengage.hooks.connection import ConnectionSettings, read_connection
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.api.client import MoEngageClient
+    from airflow_provider_moengage.bulk.report import DeliveryReport
+
+
+class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
+    """Talks to the MoEngage workspace of an Airflow connection.
+
+    :param moengage_conn_id: id of a connection of type ``moengage``.
+    """
+
+    conn_name_attr = "moengage_conn_id"
+    default_conn_name = "moengage_default"
+    conn_type = connection_form.CONNECTION_TYPE
+    hook_name = connection_form.HOOK_NAME
+
+    def __init__(self, moengage_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.moengage_conn_id = moengage_conn_id
+
+    @cached_property
+    def settings(self) -> ConnectionSettings:
+        """What the connection says.
+
+        :raises MoEngageRequestError: naming the connection and the field that is missing or wrong.
+        """
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        settings = read_connection(self.get_connection(self.moengage_conn_id))
+        mask_secret(settings.data_api_key)
+        mask_secret(settings.campaign_api_key)
+        return settings
+
+    @property
+    def dashboard_url(self) -> str:
+        """URL of the workspace's dashboard."""
+        return self.settings.dashboard_url
+
+    def get_conn(self) -> MoEngageClient:
+        """Return a client of the workspace; close it after use."""
+        from airflow_provider_moengage.api.client import MoEngageClient, Workspace
+
+        settings = self.settings
+        return MoEngageClient(
+            Workspace(
+                workspace_id=settings.workspace_id,
+                data_api_key=settings.data_api_key,
+                data_center=settings.data_center,
+                base_url=settings.base_url,
+                timeout=settings.timeout,
+            )
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask MoEngage whether workspace id and Data API key fit together: one try, 5 seconds.
+
+        :return: whether they do, and a sentence for the form. Never raises, never shows a key.
+        """
+        try:
+            client = self.get_conn()
+            try:
+                name = client.test_connection()
+            finally:
+                client.close()
+        except (ApiError, MoEngageError) as error:
+            return False, str(error)
+        except Exception as error:
+            return False, f"The connection could not be tested ({type(error).__name__})"
+        return True, f"MoEngage knows the workspace {name!r} and accepts the Data API key"
+
+    def bulk_import(self, elements: Iterable[object], **delivery_options: Any) -> DeliveryReport:
+        """Deliver users, events and devices; nothing is lost, and each user's elements arrive in order.
+
+        :param elements: objects of MoEngage's bulk import API, ``{"type": "customer", ...}``; a list or a
+            stream, read once.
+        :param delivery_options: see :class:`~airflow_provider_moengage.bulk.options.DeliveryOptions`; here a
+            ``rejects_path`` names a file and ends in ``.ndjson``.
+        :return: the figures of the run.
+        :raises ValueError: where an option is wrong.
+        :raises MoEngageRejectsError: where more was rejected than ``max_rejects`` allows.
+        :raises MoEngageAuthError: where MoEngage does not accept the key, the workspace or the caller.
+        :raises MoEngageRequestError: where MoEngage will never take what is sent.
+        :raises MoEngageServerError: where MoEngage could not be reached, or answered 5xx, until the attempts
+            ran out.
+        :raises MoEngageRateLimitError: where MoEngage did nothing but throttle for an hour.
+        """
+        from airflow_provider_moengage.bulk.delivery import Delivery
+        from airflow_provider_moengage.bulk.rejects import Rejects
+        from airflow_provider_moengage.hooks.rejects_path import rejects_file
+
+        options = DeliveryOptions(**delivery_options)
+        file = None if options.rejects_path is None else rejects_file(options.rejects_path)
+        client = self.get_conn()
+        delivery = Delivery(client, options, self.settings.limits, Rejects(file), self.log)
+        try:
+            report = delivery.run(elements)
+        except ApiError as error:
+            raise _translated(error, f"{delivery.accepted:,} elements were accepted before") from None
+        finally:
+            client.close()
+        if not options.allows(report.rejected, report.accepted + report.rejected):
+            raise MoEngageRejectsError(_too_many(report, options), report=report)
+        return report
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return labels and hidden fields of the form, for Airflow before 3.3."""
+        return {
+            "hidden_fields": connection_form.HIDDEN_FIELDS,
+            "relabeling": connection_form.LABELS,
+            "placeholders": connection_form.PLACEHOLDERS,
+        }
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's own fields, for Airflow before 3.3."""
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from wtforms import IntegerField, PasswordField, StringField
+        from wtforms.validators import Optional
+
+        widgets: dict[str, Any] = {}
+        for name, field in connection_form.EXTRA_FIELDS.items():
+            schema = field["schema"]
+            widget = BS3TextFieldWidget()
+            kind = IntegerField if schema["type"][0] in ("integer", "number") else StringField
+            if schema.get("format") == "password":
+                kind, widget = PasswordField, BS3PasswordFieldWidget()
+            description = field["description"]
+            if "enum" in schema:
+                description += f" One of {', '.join(schema['enum'])}."
+            widgets[name] = kind(field["label"], widget=widget, description=description, validators=[Optional()])
+        return widgets
+
+
+_BY_KIND: dict[ErrorKind, type[MoEngageError]] = {
+    ErrorKind.AUTHENTICATION: MoEngageAuthError,
+    ErrorKind.REQUEST: MoEngageRequestError,
+    ErrorKind.RATE_LIMIT: MoEngageRateLimitError,
+    ErrorKind.SERVER: MoEngageServerError,
+}
+
+
+def _translated(error: ApiError, so_far: str) -> MoEngageError:
+    return _BY_KIND[error.kind](
+        f"{error.message}; {so_far}",
+        status_code=error.status_code,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+    )
+
+
+def _too_many(report: DeliveryReport, options: DeliveryOptions) -> str:
+    by_code = ", ".join(f"{count:,} {code}" for code, count in report.rejects.items())
+    where = (
+        f"They are in {report.rejects_path}: mend them and replay that file with BulkImportOperator(path=...)"
+        if report.rejects_path
+        else "Set rejects_path to keep them"
+    )
+    return (
+        f"{report.rejected:,} elements were rejected ({by_code}), more than max_rejects={options.max_rejects:g}"
+        f" allows; the other {report.accepted:,} were accepted. {where}"
+    )

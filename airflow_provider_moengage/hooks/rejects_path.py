@@ -1,0 +1,49 @@
+"""Where a task's rejects go: the file a path names, or one of the run's own in the folder it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+_SUFFIX = ".ndjson"
+
+
+def rejects_file(path: str) -> Any:
+    """Return the ObjectStoragePath of a rejects file, in a folder that exists.
+
+    :param path: URI of a file that ends in ``.ndjson``.
+    :raises ValueError: where it names no such file.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if not path.endswith(_SUFFIX):
+        raise ValueError(f"rejects_path {path!r}: outside a task, expected a file that ends in {_SUFFIX}")
+    file = ObjectStoragePath(path)
+    if file.protocol in ("", "file"):  # object stores have no folders to make
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def rejects_path_of_task(path: str, context: Mapping[str, Any]) -> str:
+    """Return the file that a task writes its rejects to.
+
+    :param path: a URI; one that ends in ``.ndjson`` is the file, any other a folder in which the run gets a
+        file named after dag, run, task and map index.
+    :param context: the task's context.
+    """
+    return path if path.endswith(_SUFFIX) else f"{path.rstrip('/')}/{_file_name(context)}"
+
+
+def _file_name(context: Mapping[str, Any]) -> str:
+    """A name that no other task of any run has, safe in file systems and URLs: in the readable part other
+    characters are replaced, and a digest of the exact identity keeps names apart that this makes equal.
+    """
+    ti = context["ti"]
+    identity = [ti.dag_id, ti.run_id, ti.task_id]
+    if ti.map_index is not None and ti.map_index >= 0:
+        identity.append(str(ti.map_index))
+    readable = "__".join(re.sub(r"[^\w.-]+", "-", part) for part in identity)
+    digest = sha256("\0".join(identity).encode()).hexdigest()[:8]
+    return f"{readable}__{digest}{_SUFFIX}"

@@ -1,0 +1,1 @@
+"""Airflow tasks that talk to MoEngage."""

@@ -1,0 +1,89 @@
+"""The operator for elements that a Dag has already: a list, another task's result, a stream or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.operators.delivery import OPTION_FIELDS, DeliveryOperator
+from airflow_provider_moengage.operators.elements_argument import ElementsArgument
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class BulkImportOperator(DeliveryOperator):
+    """Sends users, events and devices to MoEngage's bulk import API.
+
+    .. code-block:: python
+
+        BulkImportOperator(task_id="send", elements=make_elements.output)
+        BulkImportOperator(task_id="replay", path="s3://aws_default@bucket/rejects/*.ndjson")
+
+    :param elements: objects of the API's form (``{"type": "customer", "customer_id": ..., "attributes": ...}``):
+        a list, another task's output, a template that renders to a list, or a function or generator function
+        for a stream, which is called in the worker with the context entries its parameters name. They never
+        reach the metadata database or the UI, which show their number.
+    :param path: or NDJSON files, one element a line: an ObjectStoragePath URI, with globs, or a list of them.
+        Lines of a rejects file are taken too, so that one can be mended and replayed.
+
+    The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
+    Returns (XCom) the figures of the run, see :class:`~airflow_provider_moengage.bulk.report.DeliveryReport`.
+
+    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+    """
+
+    template_fields: Sequence[str] = ("elements", "path", "moengage_conn_id", *OPTION_FIELDS)
+
+    def __init__(
+        self,
+        *,
+        elements: Sequence[Any] | Callable[..., Iterable[Any]] | str | Any | None = None,
+        path: str | PathLike[str] | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (elements is None) == (path is None):
+            raise ValueError("elements, path: expected exactly one of them")
+        self.elements = None if elements is None else ElementsArgument(elements)
+        self.path = str(path) if isinstance(path, PathLike) else path
+        if self.elements is not None:
+            self.elements.depend_on_tasks(self)
+        elif not is_deferred(self.path):
+            paths = [self.path] if isinstance(self.path, str) else self.path
+            if not isinstance(paths, Sequence) or not paths or not all(map(_is_path, paths)):
+                raise ValueError("path: expected a path to NDJSON files, or a list of paths")
+
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render a template; the elements stay hidden behind their number while they are rendered."""
+        if isinstance(content, ElementsArgument):
+            return content.rendered(
+                lambda value: super(BulkImportOperator, self).render_template(value, context, jinja_env, seen_oids)
+            )
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Deliver the elements and return the figures of the run.
+
+        :raises ValueError: where ``elements`` or ``path`` came out as something else than elements.
+        :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
+        """
+        if self.elements is not None:
+            return self.deliver(self.elements.read(context), context)
+        from airflow_provider_moengage.operators.ndjson import NdjsonFiles
+
+        assert self.path is not None
+        files = NdjsonFiles.matching(self.path)
+        rejects_path = self.delivery_options(context).rejects_path
+        if rejects_path is not None and files.has(rejects_path):
+            raise ValueError(f"rejects_path {rejects_path!r}: is one of the files to read; name another file")
+        self.log.info("%d file(s) to read", len(files.paths))
+        return self.deliver(files, context)
+
+
+def _is_path(value: object) -> bool:
+    return is_deferred(value) or (isinstance(value, str) and bool(value.strip()))

@@ -1,0 +1,96 @@
+"""The ``elements`` argument: whatever form it has, Airflow sees its number and never what is in it.
+
+Airflow stores the rendered form of template fields and logs the value of one that fails to render. This stands
+in for the elements there; only :meth:`ElementsArgument.read` gives them out.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterable, Mapping, Sized
+from typing import Any
+
+
+class ElementsArgument:
+    """Elements, or what they will be made of.
+
+    :param value: a list, a template, another task's output, or a callable.
+    :raises ValueError: where it is none of these.
+    """
+
+    def __init__(self, value: Any) -> None:
+        if isinstance(value, Mapping | bytes | bool | int | float):
+            raise ValueError(f"elements: expected a list of elements, not {type(value).__name__}")
+        self._value: Any = value
+
+    def __str__(self) -> str:
+        value = self._value
+        if isinstance(value, str):
+            return value if "{{" in value or "{%" in value else "elements"
+        if _is_callable(value):
+            module, name = (
+                getattr(value, "__module__", ""),
+                getattr(value, "__qualname__", type(value).__name__),
+            )
+            return f"elements of {module}.{name}()"
+        if isinstance(value, Sized):
+            return f"{len(value)} elements"
+        return "elements of another task"
+
+    __repr__ = __str__
+
+    def serialize(self) -> str:
+        """Return what Airflow stores and shows."""
+        return str(self)
+
+    def depend_on_tasks(self, operator: Any) -> None:
+        """Put the tasks whose output is used here before the operator."""
+        if isinstance(self._value, str) or _is_callable(self._value):
+            return
+        from airflow.providers.common.compat.sdk import XComArg
+
+        XComArg.apply_upstream_relationship(operator, self._value)
+
+    def rendered(self, render: Callable[[Any], Any]) -> ElementsArgument:
+        """Return the argument with its templates and task outputs filled in. A callable stays: it is called
+        when the task runs, not when it is rendered.
+        """
+        if _is_callable(self._value):
+            return self
+        return ElementsArgument(render(self._value))
+
+    def read(self, context: Mapping[str, Any]) -> Iterable[Any]:
+        """Return the elements.
+
+        :param context: the task's context, for a callable.
+        :raises ValueError: where this is no list or stream of elements.
+        """
+        value = self._value
+        if _is_callable(value):
+            from airflow.providers.common.compat.sdk import determine_kwargs
+
+            value = value(**determine_kwargs(value, [], context))
+        elif isinstance(value, str):
+            value = _parse(value)
+        if isinstance(value, Mapping | str | bytes) or not isinstance(value, Iterable):
+            raise ValueError(f"elements: expected a list or a stream of elements, got {type(value).__name__}")
+        return value
+
+
+def _is_callable(value: object) -> bool:
+    # An XComArg is no function, whatever Python says of it.
+    return callable(value) and not hasattr(value, "iter_references")
+
+
+def _parse(text: str) -> Any:
+    """Read what a template rendered to: JSON, or Python's way to write a list."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    raise ValueError(
+        "elements: the template rendered to text that is no list; pass the task's .output, add | tojson, or set"
+        " render_template_as_native_obj=True on the Dag"
+    )

@@ -1,0 +1,84 @@
+"""Elements in files: NDJSON on any storage that Airflow's ObjectStoragePath reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+_GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class NdjsonFiles:
+    """Files with one element a line, read one after the other in the order of their paths.
+
+    :param paths: at least one.
+    """
+
+    paths: tuple[ObjectStoragePath, ...]
+
+    @classmethod
+    def matching(cls, patterns: str | Sequence[str]) -> NdjsonFiles:
+        """Find the files.
+
+        :param patterns: URIs, with ``*``, ``?``, ``[...]`` or ``**`` in the path.
+        :raises FileNotFoundError: naming the pattern that matches nothing.
+        """
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        found: dict[str, Any] = {}
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            plain, wild = _cut(pattern)
+            path = ObjectStoragePath(plain)
+            matches = [file for file in path.glob(wild) if file.is_file()] if wild else [path]
+            if not matches or not matches[0].exists():
+                raise FileNotFoundError(f"path {pattern!r}: no such file")
+            found.update(sorted((str(match), match) for match in matches))
+        return cls(tuple(found.values()))
+
+    def has(self, path: str) -> bool:
+        """Say whether ``path`` is one of the files."""
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        return _plain(ObjectStoragePath(path)) in {_plain(file) for file in self.paths}
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield one element a line. A line that is no JSON comes as the text it is, to become a reject."""
+        import msgspec
+
+        decode = msgspec.json.Decoder().decode
+        for path in self.paths:
+            with path.open("rb") as lines:  # type: ignore[no-untyped-call, unused-ignore]
+                for line in lines:
+                    if line.isspace():
+                        continue
+                    try:
+                        element = decode(line)
+                    except (msgspec.DecodeError, UnicodeDecodeError):
+                        yield line.decode(errors="replace").rstrip("\r\n")
+                        continue
+                    yield _unwrapped(element)
+
+
+def _unwrapped(line: Any) -> Any:
+    """The element inside a line of a rejects file."""
+    if isinstance(line, dict) and "element" in line and "codes" in line and "type" not in line:
+        return line["element"]
+    return line
+
+
+def _cut(pattern: str) -> tuple[str, str]:
+    """Cut a pattern before its first folder that has a wildcard."""
+    scheme, separator, rest = pattern.rpartition("://")
+    folders = rest.split("/")
+    wild = next((at for at, folder in enumerate(folders) if _GLOB & set(folder)), len(folders))
+    plain = "/".join(folders[:wild]) or ("/" if rest.startswith("/") else "." if not separator else "")
+    return f"{scheme}{separator}{plain}", "/".join(folders[wild:])
+
+
+def _plain(path: ObjectStoragePath) -> str:
+    return str(path).removeprefix("file://")

@@ -1,0 +1,128 @@
+"""From a warehouse to MoEngage: the rows of a query become users, events and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping, compile_mappings
+from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.operators.delivery import OPTION_FIELDS, DeliveryOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+MOST_ROWS_FETCHED = 100_000
+"""Rows that may be held at once."""
+
+
+class SqlToMoEngageOperator(DeliveryOperator):
+    """Sends the rows of a query to MoEngage as they are read. Memory does not grow with the result.
+
+    .. code-block:: python
+
+        SqlToMoEngageOperator(
+            task_id="customers",
+            conn_id="warehouse",
+            sql="SELECT user_id, email, tier FROM customers",
+            mapping=CustomerMapping(customer_id="user_id", attributes={"u_em": "email", "tier": "tier"}),
+        )
+
+    :param sql: one SELECT, or a ``.sql`` file of the Dag's folder. Templated.
+    :param conn_id: a connection of any DbApiHook (PostgreSQL, Snowflake, BigQuery, SQLite, ...).
+    :param mapping: what a row becomes: a
+        :class:`~airflow_provider_moengage.bulk.mapping.CustomerMapping`,
+        :class:`~airflow_provider_moengage.bulk.mapping.EventMapping` or
+        :class:`~airflow_provider_moengage.bulk.mapping.DeviceMapping`, or a list of them: each makes one
+        element of every row.
+    :param parameters: values for the query's placeholders, in the driver's own style. Templated.
+    :param fetch_size: rows to read from the database at a time, 1 to 100,000.
+
+    The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
+    Returns (XCom) the figures of the run, see :class:`~airflow_provider_moengage.bulk.report.DeliveryReport`.
+
+    A retry of the task runs the query again and sends everything again. Users are the same afterwards; events
+    that the failed try had delivered are there twice, for MoEngage never takes an event back.
+
+    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+    """
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "conn_id",
+        "parameters",
+        "fetch_size",
+        "moengage_conn_id",
+        *OPTION_FIELDS,
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {"sql": "sql", "parameters": "json"}  # noqa: RUF012 (Airflow's own form)
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        conn_id: str,
+        mapping: ElementMapping | Sequence[ElementMapping],
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        fetch_size: int = 5_000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.conn_id = conn_id
+        self.mapping = mapping
+        self.parameters = parameters
+        self.fetch_size = fetch_size
+        for name in ("sql", "conn_id"):
+            value = getattr(self, name)
+            if not is_deferred(value) and not (isinstance(value, str) and value.strip()):
+                raise ValueError(f"{name}: expected a text that is not empty")
+        self._mappings()
+        if not is_deferred(fetch_size):
+            self._rows_at_once()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Deliver the rows and return the figures of the run.
+
+        :raises ValueError: where the query has not the columns that the mapping names, or returns no rows at
+            all because it is no SELECT.
+        :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
+        """
+        from airflow_provider_moengage.transfers.sql_stream import stream_query
+
+        hook = self._source()
+        with stream_query(hook, self.sql, self.parameters, fetch_size=self._rows_at_once()) as result:
+            to_elements = compile_mappings(self._mappings(), result.columns)
+
+            def elements() -> Iterator[dict[str, Any]]:
+                for row in result.rows:
+                    yield from to_elements(row)
+
+            return self.deliver(elements(), context)
+
+    def _source(self) -> Any:
+        from airflow.providers.common.compat.sdk import BaseHook
+
+        hook = BaseHook.get_hook(self.conn_id)
+        if not callable(getattr(hook, "get_records", None)):
+            raise ValueError(f"conn_id {self.conn_id!r}: expected a database, its hook is {type(hook).__name__}")
+        return hook
+
+    def _mappings(self) -> list[ElementMapping]:
+        given: Any = self.mapping
+        mappings = [given] if isinstance(given, MAPPINGS) else given
+        is_list = isinstance(mappings, list | tuple) and bool(mappings)
+        if not is_list or not all(isinstance(mapping, MAPPINGS) for mapping in mappings):
+            names = ", ".join(kind.__name__ for kind in MAPPINGS)
+            raise ValueError(f"mapping: expected one or a list of {names}")
+        return list(mappings)
+
+    def _rows_at_once(self) -> int:
+        try:
+            rows = int(self.fetch_size)
+        except (TypeError, ValueError):
+            rows = 0
+        if not 1 <= rows <= MOST_ROWS_FETCHED:
+            raise ValueError(f"fetch_size {self.fetch_size!r}: expected rows, from 1 to {MOST_ROWS_FETCHED}")
+        return rows
