@@ -1,0 +1,45 @@
+"""A MoEngage workspace on localhost, for tests, demos, and users without a test workspace.
+
+It is made from MoEngage's public API reference alone and shares no code with this package's client, so that
+each can catch the other's mistakes. Needs the extra ``emulator``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator.faults import Fault
+    from airflow_provider_moengage.emulator.received import ReceivedElement
+    from airflow_provider_moengage.emulator.server import Emulator
+    from airflow_provider_moengage.emulator.settings import Settings
+    from airflow_provider_moengage.emulator.workspace import Counts, Credentials, RequestRecord, Workspace
+
+__all__ = [
+    "Counts",
+    "Credentials",
+    "Emulator",
+    "Fault",
+    "ReceivedElement",
+    "RequestRecord",
+    "Settings",
+    "Workspace",
+]
+
+_HOMES = {
+    "Counts": "workspace",
+    "Credentials": "workspace",
+    "Emulator": "server",
+    "Fault": "faults",
+    "ReceivedElement": "received",
+    "RequestRecord": "workspace",
+    "Settings": "settings",
+    "Workspace": "workspace",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,54 @@
+"""``POST /v1/integrations/authentication`` (MoEngage API reference, Test connection)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from airflow_provider_moengage.emulator.answers import Answer, failure, json_answer
+from airflow_provider_moengage.emulator.calls import Call, basic_credentials, is_json
+from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
+
+APP_NAME = "MoEngage emulator"
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """Body of a connection test; ``source`` is the name of the tool that asks."""
+
+    app_id: str
+    app_secret: str
+    source: str
+    region: str
+
+
+def authenticate(workspace: Workspace, call: Call, _now: float) -> Ruling:
+    """Tell whether id and key are right; takes nothing in."""
+    refused = _refused(workspace, call)
+    if refused is None:
+        return Ruling(json_answer(200, {"status": "success", "app_name": APP_NAME}), "answered")
+    if workspace.settings.test_connection_errors_as_200:
+        error = msgspec.json.decode(refused.body)["error"]
+        return Ruling(json_answer(200, {"status": "error", "error": error}), "refused")
+    return Ruling(refused, "refused")
+
+
+def _refused(workspace: Workspace, call: Call) -> Answer | None:
+    credentials = workspace.credentials
+    pair = (credentials.workspace_id, credentials.data_api_key)
+    if basic_credentials(call.headers) != pair:
+        return failure(401, "Workspace id and Data API key do not match", "Authentication Required")
+    app_key = call.headers.get("moe-appkey")
+    if app_key is None:
+        return failure(400, "MOE-APPKEY is missing", "Missing header value", attribute="MOE-APPKEY")
+    if app_key != credentials.workspace_id:
+        return failure(409, "MOE-APPKEY differs from the login", "Authentication Mismatch")
+    if not is_json(call.headers):
+        return failure(415, "Content-Type should be application/json", "Unsupported Media Type")
+    try:
+        probe = msgspec.json.decode(call.body, type=Probe)
+    except msgspec.ValidationError as error:
+        return failure(400, str(error), "ParamsRequired")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return failure(400, "Malformed JSON", "Malformed JSON")
+    if (probe.app_id, probe.app_secret) != pair:
+        return failure(401, "app_id and app_secret do not match", "Authentication Required")
+    return None

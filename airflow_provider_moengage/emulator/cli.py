@@ -1,0 +1,169 @@
+"""The command ``moengage-emulator``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_provider_moengage.emulator.server import Emulator
+
+_DEFAULT_PORT = 8123
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the emulator until Ctrl-C or SIGTERM, and return the exit status.
+
+    :param argv: arguments; ``None`` takes those of the process.
+    """
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        emulator = _emulator(options)
+    except ModuleNotFoundError as error:
+        print(
+            f"moengage-emulator needs {error.name}: pip install 'airflow-provider-moengage[emulator]'",
+            file=sys.stderr,
+        )
+        return 1
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        emulator.start()
+    except OSError as error:
+        print(
+            f"moengage-emulator can't listen on {options.host} port {options.port}: {error.strerror}. "
+            "Choose another with --port.",
+            file=sys.stderr,
+        )
+        return 1
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    print(_greeting(emulator), flush=True)
+    stop.wait()
+    emulator.stop()
+    return 0
+
+
+def faster_clock(speed: float) -> Callable[[], float]:
+    """Return a clock that starts at the present time and runs ``speed`` times as fast."""
+    began, ticked = time.time(), time.monotonic()
+    return lambda: began + (time.monotonic() - ticked) * speed
+
+
+def _emulator(options: argparse.Namespace) -> Emulator:
+    from airflow_provider_moengage.emulator.server import Emulator
+    from airflow_provider_moengage.emulator.settings import Settings
+    from airflow_provider_moengage.emulator.workspace import Credentials
+
+    settings = Settings(
+        users_per_minute=options.users_per_minute or None,
+        events_per_minute=options.events_per_minute or None,
+        reset_header=options.reset_header,
+        retry_after=options.retry_after,
+        envoy=options.envoy,
+        failures_as_200=options.failures_as_200,
+        identifiers=tuple(options.identifier),
+        keep_elements=options.keep_elements,
+    )
+    return Emulator(
+        settings,
+        credentials=Credentials(options.workspace_id, options.data_api_key, options.campaign_api_key),
+        clock=time.time if options.speed == 1 else faster_clock(options.speed),
+        host=options.host,
+        port=options.port,
+    )
+
+
+def _greeting(emulator: Emulator) -> str:
+    credentials, settings = emulator.workspace.credentials, emulator.workspace.settings
+    connection = {
+        "conn_type": "moengage",
+        "login": credentials.workspace_id,
+        "password": credentials.data_api_key,
+        "host": emulator.url,
+    }
+    compact = json.dumps(connection, separators=(",", ":"))
+    return (
+        f"The MoEngage workspace {credentials.workspace_id} is open at {emulator.url} until Ctrl-C.\n"
+        f"Airflow finds it with AIRFLOW_CONN_MOENGAGE_DEFAULT='{compact}'\n"
+        f"It takes {_limit(settings.users_per_minute, 'users')} and "
+        f"{_limit(settings.events_per_minute, 'events')}."
+    )
+
+
+def _limit(limit: int | None, unit: str) -> str:
+    return f"any number of {unit}" if limit is None else f"{limit:,} {unit} a minute"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="moengage-emulator",
+        description="A MoEngage workspace on your own machine. Nothing leaves it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=_DEFAULT_PORT, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--workspace-id", default="EMULATOR", help="the workspace's id")
+    parser.add_argument("--data-api-key", default="emulator-data-key", help="key of the Data APIs")
+    parser.add_argument("--campaign-api-key", default="emulator-campaign-key", help="key of business events")
+    parser.add_argument(
+        "--users-per-minute",
+        type=_count,
+        default=60_000,
+        metavar="N",
+        help="users a minute; 0 lifts the limit",
+    )
+    parser.add_argument(
+        "--events-per-minute",
+        type=_count,
+        default=60_000,
+        metavar="N",
+        help="events a minute; 0 lifts the limit",
+    )
+    parser.add_argument(
+        "--reset-header", choices=("seconds", "epoch"), default="seconds", help="reading of x-ratelimit-reset"
+    )
+    parser.add_argument(
+        "--retry-after", choices=("none", "seconds", "date"), default="none", help="Retry-After of a 429"
+    )
+    parser.add_argument("--envoy", action="store_true", help="429 with x-envoy-ratelimited alone")
+    parser.add_argument("--failures-as-200", action="store_true", help="refuse bulk bodies with HTTP 200")
+    parser.add_argument(
+        "--identifier",
+        action="append",
+        default=[],
+        metavar="ATTRIBUTE",
+        help="an attribute that identifies a user without customer_id; may be repeated",
+    )
+    parser.add_argument(
+        "--keep-elements", type=_count, default=100_000, metavar="N", help="accepted elements to keep"
+    )
+    parser.add_argument(
+        "--speed", type=_speed, default=1.0, metavar="N", help="run the emulator's clock N times as fast"
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 0 or more")
+    return int(text)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0, at most 1,000,000")
+    return speed

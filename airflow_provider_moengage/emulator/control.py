@@ -1,0 +1,165 @@
+"""The control API, ``/_emulator/...``: look at what arrived, change settings, order faults.
+
+It is the emulator's own, has no counterpart at MoEngage, and asks for no key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from airflow_provider_moengage.emulator.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.requests import Request
+
+    from airflow_provider_moengage.emulator.workspace import Workspace, Workspaces
+
+ELEMENTS_PAGE = 1_000
+
+_HOME = """\
+This is the MoEngage emulator of airflow-provider-moengage: a MoEngage workspace on your own machine.
+It answers Bulk Import (POST /v1/transition/{workspace_id}) and Test connection
+(POST /v1/integrations/authentication) as MoEngage documents them. Nothing leaves this machine.
+
+Control endpoints; each takes ?workspace=<id>, without it the default workspace answers:
+
+  GET    /_emulator/summary                     what arrived, as counts
+  GET    /_emulator/requests?since=N            the API requests after number N
+  GET    /_emulator/elements?since=N&limit=M    the accepted elements after running number N
+  GET    /_emulator/settings                    the settings
+  POST   /_emulator/settings                    change some: {"users_per_minute": 10000}
+  GET    /_emulator/faults                      the faults that wait
+  POST   /_emulator/faults                      add one: {"kind": "status", "status": 503, "times": 2}
+  DELETE /_emulator/faults                      forget them
+  POST   /_emulator/reset                       forget what arrived, the spent limits and the faults
+  GET    /_emulator/health                      the server is up
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The query and the JSON body of a control request."""
+
+    query: Mapping[str, str]
+    payload: Any
+
+
+def control_routes(workspaces: Workspaces) -> list[Route]:
+    """Return the routes of the control API and the text page at ``/``."""
+
+    def route(path: str, method: str, action: Callable[[Workspace, Asked], Any]) -> Route:
+        async def control(request: Request) -> Response:
+            workspace_id = request.query_params.get("workspace")
+            workspace = workspaces.get(workspace_id)
+            if workspace is None:
+                return _json({"error": f"workspace {workspace_id!r}: this emulator has none of that id"}, 404)
+            try:
+                asked = Asked(request.query_params, _payload(await request.body()))
+                return _json(action(workspace, asked))
+            except ValueError as error:
+                return _json({"error": str(error)}, 400)
+
+        return Route(f"/_emulator/{path}", control, methods=[method])
+
+    async def home(_request: Request) -> Response:
+        return PlainTextResponse(_HOME)
+
+    return [
+        Route("/", home, methods=["GET"]),
+        route("health", "GET", lambda _workspace, _asked: {"status": "ok"}),
+        route("summary", "GET", _summary),
+        route("requests", "GET", _requests),
+        route("elements", "GET", _elements),
+        route("settings", "GET", _settings),
+        route("settings", "POST", _configure),
+        route("faults", "GET", _faults),
+        route("faults", "POST", _add_fault),
+        route("faults", "DELETE", _clear_faults),
+        route("reset", "POST", _reset),
+    ]
+
+
+def _summary(workspace: Workspace, _asked: Asked) -> Any:
+    counts = workspace.counts
+    by_day: dict[str, dict[str, int]] = {}
+    for (name, day), count in counts.events_by_day.items():
+        by_day.setdefault(name, {})[day] = count
+    return {
+        "workspace_id": workspace.credentials.workspace_id,
+        **asdict(counts),
+        "events_by_day": by_day,
+        "pending_faults": len(workspace.faults),
+    }
+
+
+def _requests(workspace: Workspace, asked: Asked) -> Any:
+    since = _whole_number(asked.query, "since", 0)
+    return {"requests": [record for record in workspace.requests if record.number > since]}
+
+
+def _elements(workspace: Workspace, asked: Asked) -> Any:
+    since = _whole_number(asked.query, "since", 0)
+    limit = _whole_number(asked.query, "limit", ELEMENTS_PAGE)
+    elements = workspace.elements
+    start = max(since + 1 - elements.first_number, 0)
+    page = elements[start : start + limit]
+    found = [received._asdict() for received in page]
+    return {"elements": found, "next": elements.first_number + start + len(found) - 1}
+
+
+def _settings(workspace: Workspace, _asked: Asked) -> Any:
+    return workspace.settings
+
+
+def _configure(workspace: Workspace, asked: Asked) -> Any:
+    if not isinstance(asked.payload, dict):
+        raise ValueError("body: expected a JSON object of settings")
+    return workspace.configure(**asked.payload)
+
+
+def _faults(workspace: Workspace, _asked: Asked) -> Any:
+    return {"faults": workspace.faults}
+
+
+def _add_fault(workspace: Workspace, asked: Asked) -> Any:
+    workspace.add_fault(Fault.read(asked.payload))
+    return _faults(workspace, asked)
+
+
+def _clear_faults(workspace: Workspace, asked: Asked) -> Any:
+    workspace.clear_faults()
+    return _faults(workspace, asked)
+
+
+def _reset(workspace: Workspace, _asked: Asked) -> Any:
+    workspace.reset()
+    return {"status": "ok"}
+
+
+def _payload(body: bytes) -> Any:
+    if not body:
+        return None
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"body: {error}") from error
+
+
+def _whole_number(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not text.isdecimal():
+        raise ValueError(f"{name} {text!r}: expected a whole number, 0 or more")
+    return int(text)
+
+
+def _json(payload: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(payload), status_code=status, media_type="application/json")

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+import requests
+
+from airflow_provider_moengage.emulator import Emulator, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_moengage.emulator import Workspace
+
+WORKSPACE_ID = "EMULATOR"
+DATA_KEY = "emulator-data-key"
+
+
+class FakeClock:
+    """A clock that stands until a test moves it."""
+
+    start = 1_700_000_000.0
+
+    def __init__(self) -> None:
+        self.now = self.start
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Door:
+    """The emulator's HTTP door, as a client without any cleverness sees it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.session.auth = (WORKSPACE_ID, DATA_KEY)
+
+    def bulk(
+        self, *elements: Any, path: str = f"/v1/transition/{WORKSPACE_ID}", **options: Any
+    ) -> requests.Response:
+        return self.raw(msgspec.json.encode({"type": "transition", "elements": elements}), path=path, **options)
+
+    def raw(
+        self,
+        body: bytes,
+        *,
+        path: str = f"/v1/transition/{WORKSPACE_ID}",
+        headers: dict[str, str] | None = None,
+        timeout: float = 5,
+        **options: Any,
+    ) -> requests.Response:
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        return self.session.post(self.url + path, data=body, headers=sent, timeout=timeout, **options)
+
+    def control(self, method: str, path: str, payload: Any = None) -> requests.Response:
+        return requests.request(method, f"{self.url}/_emulator/{path}", json=payload, timeout=5)
+
+
+@pytest.fixture(scope="session")
+def clock_of_the_session() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def emulator_of_the_session(clock_of_the_session: FakeClock) -> Iterator[Emulator]:
+    with Emulator(clock=clock_of_the_session) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def clock(clock_of_the_session: FakeClock) -> FakeClock:
+    clock_of_the_session.now = FakeClock.start
+    return clock_of_the_session
+
+
+@pytest.fixture
+def workspace(emulator_of_the_session: Emulator, clock: FakeClock) -> Workspace:
+    workspace = emulator_of_the_session.workspace
+    workspace.reset()
+    workspace.configure(**msgspec.structs.asdict(Settings()))
+    return workspace
+
+
+@pytest.fixture
+def door(emulator_of_the_session: Emulator, workspace: Workspace) -> Iterator[Door]:
+    door = Door(emulator_of_the_session.url)
+    with door.session:
+        yield door

@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import pytest
+
+ALICE = {"type": "customer", "customer_id": "alice", "attributes": {"u_fn": "Alice"}}
+PURCHASE = {
+    "type": "event",
+    "customer_id": "alice",
+    "actions": [
+        {"action": "Purchase", "attributes": {"price": 5}, "current_time": "2020-05-31T16:33:35Z"},
+        {"action": "Review"},
+    ],
+}
+PHONE = {
+    "type": "device",
+    "customer_id": "bob",
+    "device_id": "d1",
+    "attributes": {"platform": "ANDROID", "push_id": "p1"},
+}
+
+
+def test_a_good_request_is_accepted_with_the_documented_body(door):
+    response = door.bulk(ALICE, PURCHASE, PHONE)
+
+    assert response.status_code == 200
+    body = response.json()
+    assert body.pop("request_id")
+    assert body == {
+        "status": "success",
+        "message": "Your request has been accepted and will be processed soon.",
+    }
+
+
+def test_accepted_elements_are_counted_by_type_and_kept_in_order(door, workspace):
+    door.bulk(ALICE, PURCHASE)
+    door.bulk(PHONE)
+
+    counts = workspace.counts
+    assert (counts.customers, counts.events, counts.devices, counts.actions) == (1, 1, 1, 2)
+    assert (counts.elements, counts.requests, counts.accepted_requests) == (3, 2, 2)
+    assert counts.users == 2
+    assert [tuple(received) for received in workspace.elements] == [
+        (1, 0, ALICE),
+        (1, 1, PURCHASE),
+        (2, 0, PHONE),
+    ]
+
+
+def test_a_record_tells_what_a_request_was(door, workspace, clock):
+    clock.now += 7
+    response = door.bulk(ALICE, PURCHASE)
+
+    (record,) = workspace.requests
+    assert (record.number, record.received_at, record.path) == (1, clock.now, "/v1/transition/EMULATOR")
+    assert (record.status, record.accepted, record.fault) == (200, True, None)
+    assert (record.elements, record.users, record.events) == (2, 1, 2)
+    assert record.size == len(response.request.body) == workspace.counts.bytes
+
+
+def test_the_workspace_may_be_named_in_the_query(door, workspace):
+    assert door.bulk(ALICE, path="/v1/transition?app_id=EMULATOR").status_code == 200
+    assert workspace.counts.customers == 1
+
+
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [("EMULATOR", "wrong"), ("OTHER", "emulator-data-key"), ("EMULATOR", "emulator-campaign-key")],
+)
+def test_wrong_credentials_are_401(door, workspace, login, password):
+    door.session.auth = (login, password)
+    response = door.bulk(ALICE)
+
+    assert response.status_code == 401
+    assert response.json()["status"] == "fail"
+    assert workspace.counts.accepted_requests == 0
+    assert workspace.counts.refused == 1
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer abc", "Basic ???", "Basic bm9jb2xvbg==", "Basic /w=="])
+def test_an_unreadable_authorization_is_401(door, authorization):
+    door.session.auth = lambda request: request
+    assert door.bulk(ALICE, headers={"Authorization": authorization}).status_code == 401
+
+
+def test_an_unknown_workspace_is_401(door):
+    assert door.bulk(ALICE, path="/v1/transition/NOBODY").status_code == 401
+    assert door.bulk(ALICE, path="/v1/transition").status_code == 401
+
+
+def test_an_app_key_that_differs_from_the_path_is_409(door):
+    response = door.bulk(ALICE, headers={"MOE-APPKEY": "OTHER"})
+
+    assert response.status_code == 409
+    assert response.json()["error"]["type"] == "Authentication Mismatch"
+
+
+def test_the_right_app_key_passes(door):
+    assert door.bulk(ALICE, headers={"MOE-APPKEY": "EMULATOR"}).status_code == 200
+
+
+def test_a_content_type_that_is_not_json_is_415(door):
+    assert door.bulk(ALICE, headers={"Content-Type": "text/plain"}).status_code == 415
+
+
+def test_a_content_type_with_charset_passes(door):
+    assert door.bulk(ALICE, headers={"Content-Type": "application/json; charset=utf-8"}).status_code == 200
+
+
+def _body_of(size: int) -> bytes:
+    frame = (
+        b'{"type":"transition","elements":[{"type":"customer","customer_id":"a","attributes":{"x":"', b'"}}]}'
+    )  # fmt: skip
+    return frame[0] + b"x" * (size - len(b"".join(frame))) + frame[1]
+
+
+def test_a_body_of_the_limit_exactly_passes(door):
+    assert door.raw(_body_of(100_000)).status_code == 200
+
+
+def test_a_body_over_100_000_bytes_is_400(door, workspace):
+    response = door.raw(_body_of(100_001))
+
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "Payload too large"
+    assert workspace.counts.accepted_requests == 0
+
+
+def test_a_body_over_128_kb_is_413(door):
+    assert door.raw(_body_of(131_072)).status_code == 400
+    response = door.raw(_body_of(131_073))
+    assert response.status_code == 413
+    assert response.json()["error"]["message"] == "Payload too large"
+
+
+def test_body_limits_and_their_statuses_can_be_set(door, workspace):
+    workspace.configure(body_limit=500, body_limit_status=200, hard_body_limit=1000, hard_body_limit_status=400)
+
+    assert door.raw(_body_of(500)).json()["status"] == "success"
+    soft, hard = door.raw(_body_of(501)), door.raw(_body_of(1001))
+    assert (soft.status_code, soft.json()["status"]) == (200, "fail")
+    assert (hard.status_code, hard.json()["status"]) == (400, "fail")
+
+
+def test_body_limits_can_be_lifted(door, workspace):
+    workspace.configure(body_limit=None, hard_body_limit=None)
+    assert door.raw(_body_of(500_000)).status_code == 200
+
+
+def _without(element, name):
+    return {key: value for key, value in element.items() if key != name}
+
+
+def _action(**action):
+    return {"type": "event", "customer_id": "a", "actions": [action]}
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", ("Empty request body", "Empty request body", None)),
+        (b'{"type":', ("Malformed JSON", "Malformed JSON", None)),
+        (b'{"type":"transition","elements":[NaN]}', ("Malformed JSON", "Malformed JSON", None)),
+        (b"\xff", ("Malformed JSON", "Malformed JSON", None)),
+        (b'{"type":"transition","elements":["\xff"]}', ("Malformed JSON", "Malformed JSON", None)),
+        (b"[]", ("TypeError", "expected object", None)),
+        (b'{"elements":[]}', ("AttributeError", "type should be transition", "type")),
+        (
+            b'{"type":"transition"}',
+            ("MissingAttributeError", "elements not found in the payload", "elements"),
+        ),
+        (b'{"type":"transition","elements":{}}', ("TypeError", "expected array", "elements")),
+        (
+            b'{"type":"transition","elements":[]}',
+            ("MissingAttributeError", "elements cannot be empty array", "elements"),
+        ),
+    ],
+)
+def test_a_body_that_is_no_bulk_request_is_refused(door, body, error):
+    response = door.raw(body)
+
+    assert response.status_code == 400
+    failed = response.json()
+    assert failed["status"] == "fail"
+    assert failed["error"]["request_id"]
+    assert (failed["error"]["type"], failed["error"]["message"], failed["error"].get("attribute")) == error
+
+
+@pytest.mark.parametrize(
+    ("element", "error"),
+    [
+        (7, ("AttributeError", "type in elements should be customer/event/device", "type")),
+        (
+            {**ALICE, "type": "Customer"},
+            ("AttributeError", "type in elements should be customer/event/device", "type"),
+        ),
+        (
+            _without(ALICE, "type"),
+            ("AttributeError", "type in elements should be customer/event/device", "type"),
+        ),
+        (
+            _without(ALICE, "customer_id"),
+            ("MissingAttributeError", "customer_id not found in the payload", "customer_id"),
+        ),
+        ({**ALICE, "customer_id": 42}, ("TypeError", "expected string", "customer_id")),
+        ({**ALICE, "customer_id": None}, ("TypeError", "expected string", "customer_id")),
+        (
+            _without(ALICE, "attributes"),
+            ("MissingAttributeError", "attributes not found in the payload", "attributes"),
+        ),
+        ({**ALICE, "attributes": []}, ("TypeError", "expected object", "attributes")),
+        (
+            _without(PURCHASE, "customer_id"),
+            ("MissingAttributeError", "customer_id not found in the payload", "customer_id"),
+        ),
+        (
+            _without(PURCHASE, "actions"),
+            ("MissingAttributeError", "actions not found in the payload", "actions"),
+        ),
+        (
+            {**PURCHASE, "actions": []},
+            ("MissingAttributeError", "actions cannot be empty array", "actions"),
+        ),
+        ({**PURCHASE, "actions": {}}, ("TypeError", "expected array", "actions")),
+        ({**PURCHASE, "actions": ["Purchase"]}, ("TypeError", "expected object", "actions")),
+        (_action(action=""), ("MissingAttributeError", "action cannot be empty Unicode string", "action")),
+        (_action(), ("MissingAttributeError", "action cannot be empty Unicode string", "action")),
+        (_action(action=7), ("TypeError", "expected string", "action")),
+        (_action(action="Buy", attributes="x"), ("TypeError", "expected object", "attributes")),
+        (
+            _without(PHONE, "device_id"),
+            ("MissingAttributeError", "device_id not found in the payload", "device_id"),
+        ),
+        (
+            {**PHONE, "attributes": {"platform": "iOS"}},
+            ("MissingAttributeError", "push_id not found in the payload", "push_id"),
+        ),
+        (
+            {**PHONE, "attributes": {"push_id": "p"}},
+            ("MissingAttributeError", "platform not found in the payload", "platform"),
+        ),
+    ],
+)
+def test_a_bad_element_refuses_the_whole_request_and_is_not_pointed_out(door, workspace, element, error):
+    response = door.bulk(ALICE, element, ALICE)
+
+    assert response.status_code == 400
+    failed = response.json()["error"]
+    assert (failed["type"], failed["message"], failed["attribute"]) == error
+    assert set(failed) == {"attribute", "message", "type", "request_id"}
+    counts = workspace.counts
+    assert (counts.refused, counts.elements, len(workspace.elements)) == (1, 0, 0)
+
+
+def test_refusals_can_come_as_200(door, workspace):
+    workspace.configure(failures_as_200=True)
+    response = door.bulk({**ALICE, "customer_id": 42})
+
+    assert (response.status_code, response.json()["status"]) == (200, "fail")
+    assert workspace.counts.accepted_requests == 0
+
+
+@pytest.mark.parametrize("customer_id", ["unknown", "guest", "", '""', "(empty)", "n/a", "0", "-1", "2", "none"])
+def test_a_refused_customer_id_is_accepted_and_then_dropped(door, workspace, customer_id):
+    refused = {**ALICE, "customer_id": customer_id}
+    assert door.bulk(refused, ALICE).status_code == 200
+
+    counts = workspace.counts
+    assert counts.dropped == {customer_id: 1}
+    assert (counts.customers, counts.users) == (2, 1)
+
+
+def test_events_of_a_refused_customer_id_leave_no_history(door, workspace):
+    door.bulk({**PURCHASE, "customer_id": "guest"})
+
+    counts = workspace.counts
+    assert (counts.dropped, counts.events_by_day, counts.actions) == ({"guest": 1}, {}, 2)
+
+
+def test_a_user_without_id_needs_identity_resolution(door, workspace):
+    by_email = {"type": "customer", "attributes": {"u_em": "a@example.com"}}
+    assert door.bulk(by_email).status_code == 400
+
+    workspace.configure(identifiers=("u_em",))
+    assert door.bulk(by_email, by_email).status_code == 200
+    assert door.bulk({"type": "customer", "attributes": {"u_fn": "A"}}).status_code == 400
+    assert workspace.counts.users == 1
+
+
+def test_an_event_may_name_its_user_by_identifiers(door, workspace):
+    event = {"type": "event", "user_identifiers": {"u_em": "a@example.com"}, "actions": [{"action": "Buy"}]}
+    assert door.bulk(event).status_code == 200
+    assert workspace.counts.users == 1
+
+
+@pytest.mark.parametrize(
+    ("current_time", "day"),
+    [
+        ("2020-05-31T16:33:35Z", "2020-05-31"),
+        ("2020-05-31T16:33:35.123456Z", "2020-05-31"),
+        ("2020-05-31T23:30:00-05:00", "2020-06-01"),
+        ("2020-05-31T16:33:35", "2020-05-31"),
+        (1590942815, "2020-05-31"),
+        (1590942815.5, "2020-05-31"),
+        ("1590942815", "2020-05-31"),
+        ("1590942815123", "2020-05-31"),
+        (1590942815123, "2020-05-31"),
+        (0, "1970-01-01"),
+        ("-86400", "1969-12-31"),
+        (None, "arrival"),
+        ("yesterday", "unreadable"),
+        ("", "unreadable"),
+        ([], "unreadable"),
+        (1e300, "unreadable"),
+    ],
+)
+def test_events_are_counted_by_the_utc_day_they_carry(door, workspace, current_time, day):
+    door.bulk(_action(action="Buy", current_time=current_time))
+    assert workspace.counts.events_by_day == {("Buy", day): 1}
+
+
+def test_an_event_without_time_is_on_the_day_of_arrival(door, workspace):
+    door.bulk(PURCHASE)
+    assert workspace.counts.events_by_day == {("Purchase", "2020-05-31"): 1, ("Review", "arrival"): 1}
+
+
+def test_other_methods_and_paths_are_refused_in_json(door, workspace):
+    assert door.session.get(f"{door.url}/v1/transition/EMULATOR").status_code == 405
+    response = door.session.post(f"{door.url}/v1/nothing")
+    assert (response.status_code, response.json()["error"]["message"]) == (404, "Resource not found")
+    assert workspace.counts.requests == 0

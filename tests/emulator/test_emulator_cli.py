@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from airflow_provider_moengage.emulator import Emulator, cli
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def running():
+    """Start the command; it is killed where a test fails before it ended it."""
+    processes = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow_provider_moengage.emulator", "--port", "0", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process, [process.stdout.readline() for _ in range(3)]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_how_to_connect_and_ends_quietly(running, number):
+    process, greeting = running("--users-per-minute", "500", "--events-per-minute", "0")
+
+    connection = json.loads(re.search(r"AIRFLOW_CONN_MOENGAGE_DEFAULT='(.*)'", greeting[1])[1])
+    url = connection["host"]
+    assert url in greeting[0]
+    assert connection == {
+        "conn_type": "moengage",
+        "login": "EMULATOR",
+        "password": "emulator-data-key",
+        "host": url,
+    }
+    assert greeting[2] == "It takes 500 users a minute and any number of events.\n"
+    secret = {"type": "customer", "customer_id": "somebody", "attributes": {}}
+    answer = requests.post(
+        f"{url}/v1/transition/EMULATOR",
+        json={"type": "transition", "elements": [secret]},
+        auth=(connection["login"], connection["password"]),
+        timeout=5,
+    )
+    assert (answer.status_code, answer.headers["x-ratelimit-limit"]) == (200, "500")
+
+    process.send_signal(number)
+    assert process.communicate(timeout=5) == ("", "")
+    assert process.returncode == 0
+
+
+def test_a_taken_port_is_said_in_a_sentence(capsys):
+    with Emulator() as emulator:
+        port = emulator.url.rpartition(":")[2]
+        assert cli.main(["--port", port]) == 1
+    assert f"can't listen on 127.0.0.1 port {port}" in capsys.readouterr().err
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "airflow_provider_moengage.emulator.server")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert cli.main([]) == 1
+    assert "pip install 'airflow-provider-moengage[emulator]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--users-per-minute", "-1"], ["--speed", "0"], ["--speed", "fast"], ["--reset-header", "x"]]
+)
+def test_wrong_arguments_are_named(arguments, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_a_faster_clock_runs_faster(monkeypatch):
+    now = {"time": 1000.0, "monotonic": 50.0}
+    monkeypatch.setattr(cli.time, "time", lambda: now["time"])
+    monkeypatch.setattr(cli.time, "monotonic", lambda: now["monotonic"])
+    clock = cli.faster_clock(60)
+    now["monotonic"] += 2
+    assert clock() == 1120

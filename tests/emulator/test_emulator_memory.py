@@ -1,0 +1,103 @@
+"""What a workspace keeps is bounded, and what it counts is not lost by that."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_moengage.emulator import Settings
+from airflow_provider_moengage.emulator import workspace as workspace_module
+
+
+def customers(*ids):
+    return [{"type": "customer", "customer_id": customer_id, "attributes": {}} for customer_id in ids]
+
+
+def ids(workspace):
+    return [received.element["customer_id"] for received in workspace.elements]
+
+
+def test_the_last_elements_are_kept(door, workspace):
+    workspace.configure(keep_elements=3)
+    door.bulk(*customers("a", "b"))
+    door.bulk(*customers("c", "d"))
+    door.bulk(*customers("e"))
+
+    assert ids(workspace) == ["c", "d", "e"]
+    assert workspace.counts.customers == 5
+
+
+def test_a_request_may_be_kept_in_part(door, workspace):
+    workspace.configure(keep_elements=3)
+    door.bulk(*customers("a", "b"))
+    door.bulk(*customers("c", "d"))
+
+    assert [tuple(received)[:2] for received in workspace.elements] == [(1, 1), (2, 0), (2, 1)]
+    assert len(workspace.elements) == 3
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0, []), (None, ["a", "b", "c"])])
+def test_no_or_all_elements_can_be_kept(door, workspace, keep, kept):
+    workspace.configure(keep_elements=keep)
+    door.bulk(*customers("a", "b"))
+    door.bulk(*customers("c"))
+    assert ids(workspace) == kept
+
+
+def test_elements_are_a_sequence(door, workspace):
+    door.bulk(*customers("a", "b"))
+    door.bulk(*customers("c", "d"))
+    elements = workspace.elements
+
+    assert elements[0].element["customer_id"] == "a"
+    assert elements[-1].element["customer_id"] == "d"
+    assert [it.element["customer_id"] for it in elements[1:3]] == ["b", "c"]
+    assert [it.element["customer_id"] for it in elements[::-2]] == ["d", "b"]
+    with pytest.raises(IndexError):
+        _ = elements[4]
+
+
+def test_elements_are_a_snapshot(door, workspace):
+    door.bulk(*customers("a"))
+    before = workspace.elements
+    door.bulk(*customers("b"))
+    assert (len(before), len(list(before)), len(workspace.elements)) == (1, 1, 2)
+
+
+def test_the_last_request_records_are_kept(door, workspace):
+    workspace.configure(keep_requests=2)
+    for name in "abc":
+        door.bulk(*customers(name))
+    assert [record.number for record in workspace.requests] == [2, 3]
+    workspace.configure(keep_requests=0)
+    assert workspace.requests == []
+
+
+def test_past_the_bound_distinct_users_are_approximate(door, workspace, monkeypatch):
+    monkeypatch.setattr(workspace_module, "MAX_USERS_SEEN", 2)
+    door.bulk(*customers("a", "b"))
+    door.bulk(*customers("a"))
+    assert (workspace.counts.users, workspace.counts.users_approximate) == (2, False)
+    door.bulk(*customers("c"))
+    assert (workspace.counts.users, workspace.counts.users_approximate) == (2, True)
+
+
+def test_past_the_bound_events_are_counted_together(door, workspace, monkeypatch):
+    monkeypatch.setattr(workspace_module, "MAX_EVENT_DAYS", 1)
+    for action in ("Buy", "Buy", "Sell", "Lend"):
+        door.bulk({"type": "event", "customer_id": "a", "actions": [{"action": action}]})
+    assert workspace.counts.events_by_day == {("Buy", "arrival"): 2, ("(other)", "(other)"): 2}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"users_per_minute": 0},
+        {"keep_elements": -1},
+        {"keep_requests": -1},
+        {"body_limit": 0},
+        {"body_limit_status": 99},
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_an_error_that_names_it(setting):
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        Settings(**setting)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from airflow_provider_moengage.emulator import Credentials, Emulator, Fault, Settings
+
+ROOT = Path(__file__).parents[2]
+BODY = {"type": "transition", "elements": [{"type": "customer", "customer_id": "a", "attributes": {}}]}
+
+
+def post(emulator, workspace_id="EMULATOR", key="emulator-data-key", **options):
+    url = f"{emulator.url}/v1/transition/{workspace_id}"
+    return requests.post(url, json=BODY, auth=(workspace_id, key), timeout=5, **options)
+
+
+def test_it_takes_a_free_port_and_leaves_no_thread_and_no_listener():
+    before = threading.active_count()
+    with Emulator() as emulator:
+        assert emulator.url.startswith("http://127.0.0.1:")
+        assert post(emulator).status_code == 200
+
+    assert threading.active_count() == before
+    with pytest.raises(requests.ConnectionError):
+        post(emulator)
+
+
+def test_it_stops_within_a_second_while_a_request_hangs(monkeypatch):
+    hanging, failed = threading.Event(), threading.Event()
+
+    def wait_for_nothing():
+        with pytest.raises(requests.ConnectionError):
+            post(emulator)
+        failed.set()
+
+    with Emulator() as emulator:
+        workspace = emulator.workspace
+        workspace.add_fault(Fault("slow", seconds=60))
+        next_fault = workspace.next_fault
+        monkeypatch.setattr(workspace, "next_fault", lambda: (next_fault(), hanging.set())[0])
+        client = threading.Thread(target=wait_for_nothing)
+        client.start()
+        assert hanging.wait(5)
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
+    client.join(5)
+    assert failed.is_set()
+
+
+def test_it_can_go_down_and_come_back_on_the_same_port():
+    emulator = Emulator()
+    with emulator:
+        url = emulator.url
+        post(emulator)
+    with emulator:
+        assert emulator.url == url
+        assert post(emulator).status_code == 200
+    assert emulator.workspace.counts.customers == 2
+
+
+def test_it_cannot_be_started_twice():
+    with Emulator() as emulator, pytest.raises(RuntimeError, match="running"):
+        emulator.start()
+
+
+def test_it_has_no_url_before_it_starts():
+    with pytest.raises(RuntimeError, match="when it starts"):
+        _ = Emulator().url
+
+
+def test_a_taken_port_is_an_error():
+    with Emulator() as emulator:
+        port = int(emulator.url.rpartition(":")[2])
+        with pytest.raises(OSError, match="in use"):
+            Emulator(port=port).start()
+
+
+def test_workspaces_are_apart():
+    with Emulator(Settings(users_per_minute=1)) as emulator:
+        other = emulator.add_workspace(Credentials("OTHER", "other-key"), Settings(keep_elements=0))
+        post(emulator)
+        assert post(emulator, "OTHER", "other-key").status_code == 200
+        assert post(emulator, "OTHER", "emulator-data-key").status_code == 401
+        assert post(emulator).status_code == 429
+        summary = requests.get(f"{emulator.url}/_emulator/summary?workspace=OTHER", timeout=5).json()
+
+    assert (emulator.workspace.counts.customers, emulator.workspace.counts.requests) == (1, 2)
+    assert (other.counts.customers, other.counts.requests, len(other.elements)) == (1, 2, 0)
+    assert (summary["workspace_id"], summary["customers"]) == ("OTHER", 1)
+
+
+def test_a_workspace_id_is_taken_once():
+    with pytest.raises(ValueError, match="EMULATOR"):
+        Emulator().add_workspace(Credentials())
+
+
+def test_keys_do_not_show_in_a_repr():
+    assert "key" not in repr(Credentials("W", "data-key", "campaign-key"))
+
+
+def test_the_package_is_cheap_to_import():
+    code = (
+        "import sys, airflow_provider_moengage.emulator;"
+        "print(sorted({'uvicorn', 'starlette', 'msgspec'} & set(sys.modules)))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.strip() == "[]"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import airflow_provider_moengage.emulator as package
+
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = package.Nothing
+
+
+def test_a_client_that_leaves_while_it_sends_is_no_request(door, workspace, caplog):
+    host, port = door.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(
+            b"POST /v1/transition/EMULATOR HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nnot a hundred bytes"
+        )
+    assert door.bulk(*BODY["elements"]).status_code == 200
+    assert workspace.counts.requests == 1
+    assert not caplog.records
