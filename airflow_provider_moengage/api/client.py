@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ssl import SSLCertVerificationError
 from urllib.parse import quote
 
 import msgspec
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
 from airflow_provider_moengage.api.data_centers import data_api_url
@@ -67,7 +69,8 @@ class MoEngageClient:
         self.workspace = workspace
         self._now = now
         self._session = requests.Session()
-        self._session.auth = (workspace.workspace_id, workspace.data_api_key)
+        # As bytes: of a text, requests encodes Latin-1, and its error for a stray character holds the key.
+        self._session.auth = HTTPBasicAuth(workspace.workspace_id.encode(), workspace.data_api_key.encode())
         self._session.headers.update({"Content-Type": "application/json", "User-Agent": SOURCE})
         url = workspace.data_url
         settings = self._session.merge_environment_settings(url, {}, False, None, None)
@@ -119,7 +122,7 @@ class MoEngageClient:
             response = self._session.post(
                 f"{workspace.data_url}/v1/integrations/authentication",
                 data=msgspec.json.encode(body),
-                headers={"MOE-APPKEY": workspace.workspace_id},
+                headers={"MOE-APPKEY": workspace.workspace_id.encode()},
                 timeout=TEST_TIMEOUT,
                 allow_redirects=False,
             )
@@ -138,9 +141,14 @@ def _no_answer(error: requests.RequestException) -> Reply:
     if isinstance(error, requests.ConnectTimeout):
         return Reply(Outcome.NOT_SENT, message="no connection within the time allowed")
     reason = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(reason, NewConnectionError | ConnectTimeoutError | SSLError | ProxyError):
+    if isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError) or _is_certificate(reason):
         return Reply(Outcome.NOT_SENT, message=_cause(error))
     return Reply(Outcome.UNKNOWN, message=_cause(error))
+
+
+def _is_certificate(reason: object) -> bool:
+    """Tell a certificate that is not accepted from a TLS stream that broke, maybe after the body had left."""
+    return isinstance(reason, SSLError) and isinstance(reason.args[0], SSLCertVerificationError)
 
 
 def _cause(error: requests.RequestException) -> str:
@@ -148,11 +156,12 @@ def _cause(error: requests.RequestException) -> str:
     if isinstance(error, requests.Timeout):
         return "no answer within the time allowed"
     reason = getattr(error.args[0] if error.args else None, "reason", None)
-    name = type(reason or error).__name__
+    name = "CertificateError" if _is_certificate(reason) else type(reason or error).__name__
     return {
         "NewConnectionError": "the connection was refused",
         "NameResolutionError": "the host name is not known",
-        "SSLError": "the TLS certificate is not accepted",
+        "CertificateError": "the TLS certificate is not accepted",
+        "SSLError": "the TLS connection broke",
         "ProxyError": "the proxy refused the connection",
         "ConnectionError": "the connection was cut",
     }.get(name, name)

@@ -118,7 +118,7 @@ def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
         if seconds is None:
             try:
                 moment = parsedate_to_datetime(said)
-            except ValueError:
+            except (ValueError, OverflowError):
                 moment = None
             if moment is not None:
                 seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
@@ -206,7 +206,7 @@ def _error_of(content: dict[str, Any]) -> _Error:
 def _decode(body: bytes) -> dict[str, Any]:
     try:
         content = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

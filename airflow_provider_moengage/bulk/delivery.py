@@ -44,6 +44,9 @@ LONGEST_WAIT = 60.0
 HOPELESS_AFTER = 200
 """Elements refused one by one, with nothing accepted before, after which the fault is not in the elements."""
 
+_NOT_JSON = (ValueError, TypeError, OverflowError, RecursionError)
+"""What msgspec raises: half a surrogate pair and an int of thousands of digits are ValueErrors."""
+
 _CHUNK = 1_000
 """Elements that are encoded together."""
 
@@ -120,7 +123,7 @@ class Delivery:
         total = len(elements) if isinstance(elements, Sized) else None
         progress = Progress(self._log, self._clock, self, total)
         lanes = [_Lane(self._deliver, self._client.fork(), self._fail) for _ in range(self._options.concurrency)]
-        packers = [Packer(self._limits.users_per_minute, self._limits.events_per_minute) for _ in lanes]
+        packers = [Packer(self._limits.most_users_a_request, self._limits.most_events_a_request) for _ in lanes]
         try:
             for line, user in self._lines(elements):
                 number = hash(user) % len(lanes)
@@ -193,15 +196,16 @@ class Delivery:
 
     def _encoded(self, good: list[tuple[int, Prepared]]) -> Iterator[tuple[tuple[int, Prepared], bytes]]:
         try:
-            yield from zip(good, encode_lines([prepared.element for _, prepared in good]), strict=True)
-        except (UnicodeEncodeError, TypeError, OverflowError, RecursionError):
+            lines = encode_lines([prepared.element for _, prepared in good])
+        except _NOT_JSON:
             pass
         else:
+            yield from zip(good, lines, strict=True)
             return
         for at, prepared in good:  # one of them cannot be encoded: find it
             try:
                 [data] = encode_lines([prepared.element])
-            except (UnicodeEncodeError, TypeError, OverflowError, RecursionError) as error:
+            except _NOT_JSON as error:
                 finding = Finding(Code.VALUE_NOT_ENCODABLE, f"cannot be written as JSON ({type(error).__name__})")
                 self._rejects.add(at, prepared.element, [finding])
             else:
@@ -210,22 +214,24 @@ class Delivery:
     # Handing over, in the caller's thread.
 
     def _hand_over(self, lane: _Lane, batch: Batch, progress: Progress) -> None:
-        while not lane.offer(batch, _TICK):
-            self._check()
-            progress.tell()
-        self._check()
+        self._until(lambda: lane.offer(batch, _TICK), progress)
 
     def _drain(self, lanes: list[_Lane], progress: Progress) -> None:
         for lane in lanes:
-            while not lane.idle(_TICK):
-                self._check()
-                progress.tell()
-        self._check()
+            self._until(lambda lane=lane: lane.idle(_TICK), progress)  # type: ignore[misc]
+
+    def _until(self, done: Callable[[], bool], progress: Progress) -> None:
+        while True:
+            is_done = done()
+            self._check()
+            progress.tell()
+            if is_done:
+                return
 
     def _send_leftovers(self, lanes: list[_Lane], packers: list[Packer], progress: Progress) -> None:
         """Send what is left in the packers, in as few requests as hold it. The lanes are idle, so order holds."""
         leftovers = [batch for packer in packers if (batch := packer.take()) is not None]
-        bodies = pack_together(leftovers, self._limits.users_per_minute, self._limits.events_per_minute)
+        bodies = pack_together(leftovers, self._limits.most_users_a_request, self._limits.most_events_a_request)
         for number, batch in enumerate(bodies):
             self._hand_over(lanes[number % len(lanes)], batch, progress)
         self._drain(lanes, progress)

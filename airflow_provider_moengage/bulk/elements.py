@@ -9,10 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from airflow_provider_moengage.bulk import rules
 from airflow_provider_moengage.bulk.encoding import NotEncodableError, NotFiniteError, to_plain, to_utc
@@ -59,7 +61,7 @@ def prepare(element: object, *, rules_apply: bool = True) -> Prepared:
     kind = element.get("type")
     check = _KINDS.get(kind) if isinstance(kind, str) else None
     if check is not None:
-        prepared.kind = str(kind)
+        prepared.kind = str.__str__(kind)  # str() of an Enum member would be its name
     elif rules_apply:
         expected = ", ".join(_KINDS)
         prepared.findings.append(Finding(Code.TYPE_INVALID, f"type: expected one of {expected}"))
@@ -73,9 +75,12 @@ def prepare(element: object, *, rules_apply: bool = True) -> Prepared:
 def _plain_fields(prepared: Prepared, rules_apply: bool) -> None:
     element, findings = prepared.element, prepared.findings
     for name, value in element.items():
-        if name == "actions" and isinstance(value, list | tuple):
-            element[name] = _actions(value, findings, rules_apply)
-            prepared.actions = len(value)
+        if name == "actions":
+            actions = value if isinstance(value, list | tuple) else _plain(name, value, findings)
+            if isinstance(actions, list | tuple):
+                prepared.actions = len(actions)
+                actions = _actions(actions, findings, rules_apply)
+            element[name] = actions
         elif name == "attributes" and isinstance(value, dict):
             element[name] = _attributes(value, findings, rules_apply)
         elif name in ("customer_id", "device_id"):
@@ -118,6 +123,8 @@ def _attributes(attributes: dict[Any, Any], findings: list[Finding], rules_apply
             plain = _plain(name, value, findings)
             if rules_apply and type(plain) is list:
                 _check_list(name, plain, findings)
+            elif rules_apply and type(plain) is str and len(plain) > rules.LONGEST_VALUE:
+                findings.append(_long_value(name, plain))
             if plain is not value:
                 changed = dict(attributes) if changed is None else changed
                 changed[name] = plain
@@ -161,18 +168,25 @@ def _identifier(name: str, value: Any, findings: list[Finding]) -> Any:
     except (NotEncodableError, RecursionError) as error:
         findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {error} cannot be sent"))
         return value
-    if isinstance(plain, float) and plain.is_integer():
+    if isinstance(value, Decimal) and value.adjusted() < rules.LONGEST_VALUE and value == value.to_integral():
+        plain = int(value)  # and not by way of a double, which has only 53 bits
+    elif isinstance(plain, float) and plain.is_integer():
         plain = int(plain)
-    if isinstance(plain, bool | int | float | str):
-        return str(plain)
-    if type(plain).__name__ == "UUID":
-        return str(plain)
+    if isinstance(plain, bool | int | float | str | UUID):
+        try:
+            return str(plain)
+        except ValueError:  # an int of more digits than Python is ready to write
+            findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: an int of thousands of digits is no id"))
+            return None
     findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {type(value).__name__} is no id"))
     return plain
 
 
 def _identify(prepared: Prepared) -> None:
     element = prepared.element
+    for name in ("customer_id", "device_id"):
+        if element.get(name, "") is None:  # MoEngage takes an id that is absent, not one that is null
+            del element[name]
     customer_id = element.get("customer_id")
     if customer_id is not None:
         prepared.user = str(customer_id)
@@ -182,7 +196,8 @@ def _identify(prepared: Prepared) -> None:
         attributes = element.get("attributes")
         known = attributes if isinstance(attributes, dict) else {}
         identifiers = {name: known[name] for name in rules.IDENTIFYING_ATTRIBUTES & known.keys()}
-    prepared.user = repr(sorted((str(name), str(value)) for name, value in identifiers.items()))
+    with suppress(ValueError):  # an int of more digits than Python is ready to write: it can't be encoded either
+        prepared.user = repr(sorted((str(name), str(value)) for name, value in identifiers.items()))
 
 
 def _check_customer(prepared: Prepared) -> None:
@@ -330,6 +345,9 @@ def _is_offset(value: Any) -> bool:
 _EPOCH_MILLISECONDS_FROM = 100_000_000_000
 """Seconds up to here reach the year 5138; a larger number counts milliseconds."""
 
+_NO_EPOCH_FROM = 10_000_000_000_000
+"""Milliseconds up to here reach the year 2286; 14 digits are a compact date and time (20200531163335)."""
+
 
 def event_time(value: Any) -> dt.datetime | None:
     """Read when an event happened, in any form that MoEngage documents or a warehouse returns.
@@ -353,10 +371,10 @@ def event_time(value: Any) -> dt.datetime | None:
                 return to_utc(dt.datetime.fromisoformat(text))
         if isinstance(value, int | float | Decimal):
             seconds = Decimal(str(value))
+            if not 0 <= seconds < _NO_EPOCH_FROM:
+                return None
             if seconds >= _EPOCH_MILLISECONDS_FROM:
                 seconds /= 1_000
-            if seconds < 0:
-                return None
             return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=int(seconds * 1_000_000))
     except (ValueError, ArithmeticError):
         return None

@@ -131,8 +131,14 @@ def _unusual(value: Any) -> Any:
 
 def _numpy(value: Any, dtype: str) -> Any:
     """A numpy scalar or array; ``item()`` of nanoseconds would be a bare integer."""
+    if not hasattr(value, "tolist") or isinstance(value, type):
+        return _refuse(value)
     if dtype.startswith(("datetime64", "timedelta64")):
+        if value.ndim:
+            return _array(value)
         value = value.astype(f"{dtype.partition('[')[0]}[us]")
+        if isinstance(value.tolist(), int):
+            raise NotEncodableError("a moment that is no year of the calendar")
     plain = value.tolist()
     if plain is None:
         raise NotFiniteError("not a time")

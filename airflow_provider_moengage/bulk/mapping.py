@@ -6,9 +6,11 @@ function that makes one element of a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from airflow_provider_moengage.bulk.rules import EVENT_PLATFORMS
 
 Row = Sequence[Any]
 Element = dict[str, Any]
@@ -117,6 +119,15 @@ class EventMapping:
             raise ValueError("EventMapping.action: expected the event's name, or Column('event_name')")
         if not _is_name(self.time):
             raise ValueError("EventMapping.time: expected the column that says when the event happened")
+        for name in ("user_timezone_offset", "device_id"):
+            if getattr(self, name) is not None and not _is_name(getattr(self, name)):
+                raise ValueError(f"EventMapping.{name}: expected the name of a column, or None")
+        if (
+            not (self.platform is None or isinstance(self.platform, Column))
+            and self.platform not in EVENT_PLATFORMS
+        ):
+            known = ", ".join(EVENT_PLATFORMS)
+            raise ValueError(f"EventMapping.platform {self.platform!r}: expected one of {known}, or a Column")
         _check_user(self)
         _check_attributes(self)
 
@@ -276,7 +287,11 @@ def _check_attributes(mapping: CustomerMapping | EventMapping | DeviceMapping) -
         return
     if isinstance(attributes, Mapping):
         _check_named(what, attributes)
-    elif isinstance(attributes, str) or not all(_is_name(name) for name in attributes):
+    elif (
+        isinstance(attributes, str)
+        or not isinstance(attributes, Collection)  # an iterator would be used up by this very check
+        or not all(_is_name(name) for name in attributes)
+    ):
         raise ValueError(f"{what}: expected a list of columns, or a mapping of attribute to column")
 
 

@@ -50,7 +50,7 @@ class DeliveryOptions:
     def allows(self, rejected: int, elements: int) -> bool:
         """Say whether so many rejects of so many elements are still a success."""
         if 0 < self.max_rejects < 1:
-            return rejected <= self.max_rejects * elements
+            return not rejected or rejected / elements <= self.max_rejects  # 0.29 * 100 is less than 29
         return rejected <= self.max_rejects
 
 
@@ -94,7 +94,7 @@ def _number(name: str, value: object, expected: str) -> float:
         number = float(value)
         if number - number != 0:
             raise ValueError
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"{name} {value!r}: expected {expected}") from None
     return number
 

@@ -11,10 +11,18 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Protocol
 
+import msgspec
+
 from airflow_provider_moengage.bulk.elements import Finding
+from airflow_provider_moengage.bulk.encoding import NotEncodableError, to_plain
 
 _POSITIONS_KEPT = 20
 """Positions a code's line in the log names; the file, where there is one, has them all."""
+
+
+_DEEPEST = 50
+_LONGEST_INTEGER = 4_096
+"""Bits; Python writes no int of over 4,300 decimal digits."""
 
 
 class RejectsFile(Protocol):
@@ -91,18 +99,28 @@ class Rejects:
         return sentences
 
 
-def _written(value: object, depth: int = 0) -> object:
-    """Put anything into a form that JSON has, as near to what it was as that allows."""
+def _written(value: object, within: tuple[int, ...] = ()) -> object:
+    """Put anything into a form that JSON has: the one it is sent in, where it can be sent.
+
+    :param within: the objects around it, by identity: one that contains itself has no end.
+    """
+    if isinstance(value, int) and value.bit_length() > _LONGEST_INTEGER:
+        return hex(value)
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return value if value - value == 0 else str(value)
-    if depth > 50:
-        return "..."
-    if isinstance(value, Mapping):
-        return {str(name): _written(item, depth + 1) for name, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_written(item, depth + 1) for item in value]
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        if id(value) in within or len(within) > _DEEPEST:
+            return "..."
+        within = (*within, id(value))
+        if isinstance(value, Mapping):
+            return {str(name): _written(item, within) for name, item in value.items()}
+        return [_written(item, within) for item in value]
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode(errors="backslashreplace")
-    return str(value)
+    try:
+        # A datetime that is written otherwise would come back as mere text when the file is replayed.
+        return msgspec.to_builtins(to_plain(value))
+    except (NotEncodableError, RecursionError):
+        return str(value)

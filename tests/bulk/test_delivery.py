@@ -1,0 +1,179 @@
+"""A run without trouble: what is sent, in how many requests, and what the report and the log say of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.bulk.pacing import Limits
+from tests.delivering import Setting, customer, event
+
+
+def test_the_report_counts_what_the_workspace_has(setting: Setting) -> None:
+    stream: list[Any] = [customer(f"user-{n}", tier="gold") for n in range(300)]
+    two_actions = event("user-1")
+    two_actions["actions"] *= 2
+    stream += [event("user-1"), two_actions]
+    stream.append(
+        {
+            "type": "device",
+            "customer_id": "user-1",
+            "device_id": "d",
+            "attributes": {"platform": "iOS", "push_id": "p"},
+        }
+    )
+    stream += [customer("", tier="gold"), customer("user-2", u_fn="x" * 600)]
+
+    report = setting.deliver(stream)
+
+    counts = setting.emulator.workspace.counts
+    assert (report.accepted, report.rejected) == (counts.elements, 1) == (304, 1)
+    assert (report.customers, report.events, report.devices) == (301, 2, 1)
+    assert report.actions == counts.actions == 3
+    assert (report.requests, report.bytes) == (counts.requests, counts.bytes)
+    assert report.rejects == {"customer_id_refused": 1}
+    assert report.warnings == {"value_truncated": 1}
+    assert (report.retries, report.throttled_seconds, report.resumed) == (0, 0.0, False)
+
+
+def test_a_small_run_is_one_request_however_many_lanes_there_are(setting: Setting) -> None:
+    report = setting.deliver([customer(f"user-{n}") for n in range(100)], concurrency=8)
+
+    assert report.requests == 1
+
+
+def test_no_elements_are_no_request(setting: Setting) -> None:
+    report = setting.deliver(iter([]))
+
+    assert (report.requests, report.accepted, report.rejected) == (0, 0, 0)
+
+
+def test_a_users_elements_arrive_in_order_over_many_lanes(setting: Setting) -> None:
+    stream = [event(f"user-{n % 50}", n=n, padding="x" * 300) for n in range(12_000)]
+
+    setting.deliver(stream, concurrency=8)
+
+    by_user: dict[str, list[int]] = defaultdict(list)
+    for element in setting.arrived:
+        by_user[element["customer_id"]].append(element["actions"][0]["attributes"]["n"])
+    assert len(by_user) == 50
+    assert all(numbers == sorted(numbers) for numbers in by_user.values())
+    assert sum(map(len, by_user.values())) == 12_000
+
+
+def test_a_dry_run_reports_what_would_be_sent_and_sends_nothing(setting: Setting) -> None:
+    stream = [customer(f"user-{n}", padding="x" * 200) for n in range(2_000)] + [customer("null")]
+
+    dry = setting.deliver(stream, dry_run=True)
+
+    assert setting.emulator.workspace.counts.requests == 0
+    real = setting.deliver(stream)
+    assert dry.dry_run
+    assert (dry.accepted, dry.rejected, dry.requests, dry.bytes) == (
+        real.accepted,
+        real.rejected,
+        real.requests,
+        real.bytes,
+    )
+
+
+def test_elements_are_left_as_they_were(setting: Setting) -> None:
+    moment = dt.datetime(2026, 1, 1, 12, 0)
+    stream = [event("user-1", time=moment, at=moment), {"type": "customer", "customer_id": 7, "attributes": {}}]
+    copies = [event("user-1", time=moment, at=moment), {"type": "customer", "customer_id": 7, "attributes": {}}]
+
+    setting.deliver(stream)
+
+    assert stream == copies
+    arrived = {element["type"]: element for element in setting.arrived}
+    assert arrived["event"]["actions"][0]["current_time"] == "2026-01-01T12:00:00Z"
+    assert arrived["customer"]["customer_id"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("validation", "accepted", "rejects", "warnings"),
+    [
+        ("warn", 1, {"event_time_invalid": 1}, {"event_time_missing": 1}),
+        ("strict", 0, {"event_time_invalid": 1, "event_time_missing": 1}, {}),
+        ("off", 2, {}, {}),
+    ],
+)
+def test_validation_decides_what_is_a_reject(
+    setting: Setting, validation: str, accepted: int, rejects: dict[str, int], warnings: dict[str, int]
+) -> None:
+    without_time = event("user-1")
+    del without_time["actions"][0]["current_time"]
+
+    report = setting.deliver([without_time, event("user-1", time="next week")], validation=validation)
+
+    assert (report.accepted, report.rejects, report.warnings) == (accepted, rejects, warnings)
+
+
+@pytest.mark.parametrize("kind", ["users", "events"])
+def test_the_documented_limit_is_kept_without_a_single_429(setting: Setting, kind: str) -> None:
+    setting.begin(users_per_minute=2_000, events_per_minute=2_000)
+    make = customer if kind == "users" else event
+    before = setting.clock.monotonic()
+
+    # One lane, for lanes that wait at the same time would each move the frozen clock.
+    stream = [make(f"user-{n}") for n in range(10_000)]
+    report = setting.deliver(stream, limits=Limits(2_000, 2_000), concurrency=1)
+
+    assert report.accepted == 10_000
+    assert setting.emulator.workspace.counts.throttled == 0
+    assert 240 <= setting.clock.monotonic() - before <= 241, "five minutes' worth, the first of them at once"
+    assert report.throttled_seconds >= 239
+
+
+def test_users_and_events_have_a_budget_each(setting: Setting) -> None:
+    setting.begin(users_per_minute=1_000, events_per_minute=1_000)
+    before = setting.clock.monotonic()
+
+    setting.deliver(
+        [make(f"user-{n}") for n in range(1_000) for make in (customer, event)], limits=Limits(1_000, 1_000)
+    )
+
+    assert setting.clock.monotonic() - before < 1
+
+
+def test_a_body_never_holds_more_than_a_minutes_budget(setting: Setting) -> None:
+    setting.begin(users_per_minute=10)
+
+    report = setting.deliver([customer(f"user-{n}") for n in range(30)], limits=Limits(10, 10), concurrency=1)
+
+    assert (report.accepted, report.requests) == (30, 3)
+    assert setting.emulator.workspace.counts.throttled == 0
+
+
+def test_an_error_of_the_source_ends_the_run_and_leaves_no_thread(setting: Setting) -> None:
+    def source() -> Iterator[dict[str, Any]]:
+        for n in range(3_000):
+            yield customer(f"user-{n}", padding="x" * 400)
+        raise ConnectionError("the warehouse is gone")
+
+    with pytest.raises(ConnectionError, match="the warehouse is gone"):
+        setting.deliver(source())
+
+    assert not [thread for thread in threading.enumerate() if thread.name == "moengage-lane"]
+
+
+def test_the_log_tells_how_it_went_with_units(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    setting.begin(users_per_minute=2_000)
+
+    with caplog.at_level(logging.INFO):
+        setting.deliver([customer(f"user-{n}") for n in range(8_000)] + ["junk"], limits=Limits(2_000, 2_000))
+
+    said = [record.getMessage() for record in caplog.records if record.name == "tests.delivery"]
+    progress = [line for line in said if "elements done" in line]
+    assert progress
+    assert "of 8,001 elements done" in progress[0]
+    assert "of the limit used" in progress[0]
+    assert "s left" in progress[0]
+    assert any("8,000 elements accepted by MoEngage" in line for line in said)
+    assert "1 rejected as element_invalid, at position 8000" in said

@@ -1,0 +1,228 @@
+"""What the network and MoEngage do to a run, over real HTTP: nothing is lost, and little is asked twice."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.bulk.delivery import ATTEMPTS, HOPELESS_AFTER
+from airflow_provider_moengage.emulator import Fault
+from tests.delivering import Setting, customer, event
+
+
+def numbers(setting: Setting) -> Counter[int]:
+    return Counter(element["attributes"]["n"] for element in setting.arrived)
+
+
+def customers(count: int) -> list[dict[str, object]]:
+    return [customer(f"user-{n % 97:03}", n=n, padding="x" * 150) for n in range(count)]
+
+
+RESET_IN_20_S = {"x-ratelimit-limit": "60000", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "20"}
+
+THROTTLES = {
+    "reset in seconds": ({**RESET_IN_20_S}, 20),
+    "Retry-After in seconds": ({"Retry-After": "30"}, 30),
+    "envoy, no hint": ({"x-envoy-ratelimited": "true"}, 0.5),
+    "no header at all": ({}, 0.5),
+}
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "cut_before", "html"])
+def test_what_was_not_accepted_is_sent_again_and_arrives_once(setting: Setting, fault: str) -> None:
+    kind = "status" if fault.isdigit() else fault
+    setting.emulator.workspace.add_fault(
+        Fault(kind=kind, times=3, after=2, status=int(fault) if fault.isdigit() else None)
+    )
+
+    report = setting.deliver(customers(5_000))
+
+    assert numbers(setting) == Counter(range(5_000))
+    assert (report.accepted, report.rejected, report.retries) == (5_000, 0, 3)
+
+
+@pytest.mark.parametrize("fault", ["cut_after", "status_after"])
+def test_what_may_have_been_accepted_is_sent_again_so_that_nothing_is_lost(setting: Setting, fault: str) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind=fault, times=2, after=1))
+
+    report = setting.deliver(customers(5_000))
+
+    arrived = numbers(setting)
+    assert set(arrived) == set(range(5_000))
+    assert max(arrived.values()) <= 3
+    assert sum(arrived.values()) - 5_000 <= 2 * 600, "only the two requests in doubt may be there twice"
+    assert (report.accepted, report.rejected, report.retries) == (5_000, 0, 2)
+
+
+@pytest.mark.parametrize(("headers", "least_wait"), THROTTLES.values(), ids=THROTTLES)
+def test_a_429_holds_every_lane_for_as_long_as_the_server_says(
+    setting: Setting, headers: dict[str, str], least_wait: float
+) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", times=1, after=1, status=429, headers=headers))
+    before = setting.clock.monotonic()
+
+    report = setting.deliver(customers(5_000))
+
+    assert numbers(setting) == Counter(range(5_000))
+    assert setting.clock.monotonic() - before >= least_wait
+    assert report.retries == 1
+    assert report.throttled_seconds >= least_wait
+
+
+@pytest.mark.parametrize("form", ["seconds", "epoch"])
+@pytest.mark.parametrize("retry_after", ["none", "seconds", "date"])
+def test_a_limit_lower_than_ours_is_learnt_from_429_whatever_form_the_headers_have(
+    setting: Setting, form: str, retry_after: str
+) -> None:
+    setting.begin(users_per_minute=1_000, reset_header=form, retry_after=retry_after)
+
+    report = setting.deliver(customers(4_000))
+
+    assert numbers(setting) == Counter(range(4_000))
+    assert report.accepted == 4_000
+    assert setting.emulator.workspace.counts.throttled <= 4 * 4 + 4, "a refusal a lane and window at the most"
+
+
+@pytest.mark.parametrize("as_200", [False, True], ids=["HTTP 400", "HTTP 200 with fail"])
+def test_one_poison_element_in_ten_thousand_is_rejected_alone_at_the_price_of_a_few_requests(
+    setting: Setting, tmp_path: Path, as_200: bool
+) -> None:
+    setting.begin(failures_as_200=as_200)
+    elements = customers(10_000)
+    elements[6_789] = customer("poison", n=6_789)
+    setting.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="poison", times=None))
+    file = tmp_path / "rejects.ndjson"
+
+    report = setting.deliver(elements, rejects=file, max_rejects=1)
+
+    assert numbers(setting) == Counter(set(range(10_000)) - {6_789})
+    [reject] = [json.loads(line) for line in file.read_text().splitlines()]
+    assert (reject["position"], reject["codes"]) == (6_789, ["refused_by_server"])
+    assert reject["element"] == elements[6_789]
+    assert "expected string" in reject["messages"][0]
+    bodies = len(setting.accepted_sizes)
+    assert report.requests <= 10_000 * 240 / 100_000 + 4 + 2 * 10, f"{bodies} accepted bodies"
+
+
+def test_several_poison_elements_are_each_found(setting: Setting) -> None:
+    elements = customers(3_000)
+    for position in (0, 1, 1_500, 2_999):
+        elements[position] = customer("poison", n=position)
+    setting.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="poison", times=None))
+
+    report = setting.deliver(elements)
+
+    assert report.rejects == {"refused_by_server": 4}
+    assert numbers(setting) == Counter(set(range(3_000)) - {0, 1, 1_500, 2_999})
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_server_that_takes_smaller_bodies_only_gets_smaller_bodies(setting: Setting, status: int) -> None:
+    setting.begin(body_limit=30_000, body_limit_status=status)
+
+    report = setting.deliver(customers(1_000))
+
+    assert numbers(setting) == Counter(range(1_000))
+    assert (report.accepted, report.rejected) == (1_000, 0)
+
+
+def test_an_element_too_large_for_the_server_alone_is_rejected_as_such(setting: Setting) -> None:
+    setting.begin(body_limit=30_000, body_limit_status=413)
+
+    report = setting.deliver([customer("a", n=1), customer("b", n=2, padding=["x" * 500] * 70)])
+
+    assert report.rejects == {"element_too_large": 1}
+    assert numbers(setting) == Counter([1])
+
+
+DENIALS = {401: "Data API key", 403: "suspended", 409: "differs"}
+
+
+@pytest.mark.parametrize(("status", "says"), DENIALS.items())
+def test_a_denial_ends_the_run_at_once_and_says_what_to_do(setting: Setting, status: int, says: str) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, after=1, status=status))
+
+    with pytest.raises(ApiError, match=says) as caught:
+        setting.deliver(customers(20_000))
+
+    assert (caught.value.kind, caught.value.status_code) == (ErrorKind.AUTHENTICATION, status)
+    assert setting.emulator.workspace.counts.requests <= 2 + 4, "no lane goes on after it"
+
+
+def test_an_outage_that_does_not_end_is_given_up_after_a_bounded_number_of_attempts(setting: Setting) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, status=503))
+
+    with pytest.raises(ApiError, match=f"in {ATTEMPTS} attempts.*HTTP 503") as caught:
+        setting.deliver(customers(10))
+
+    assert caught.value.kind is ErrorKind.SERVER
+    assert setting.emulator.workspace.counts.requests == ATTEMPTS
+
+
+def test_a_server_that_refuses_every_element_is_not_asked_a_million_times(setting: Setting) -> None:
+    setting.emulator.workspace.add_fault(
+        Fault(kind="status", times=None, status=400, body='{"status":"fail","error":{"type":"X","message":"no"}}')
+    )
+
+    with pytest.raises(ApiError, match=f"{HOPELESS_AFTER} elements one by one and accepted none"):
+        setting.deliver(customers(50_000), concurrency=1)
+
+    assert setting.emulator.workspace.counts.requests <= 2 * HOPELESS_AFTER + 20
+
+
+def test_an_answer_that_speaks_of_the_whole_request_is_not_taken_for_bad_elements(setting: Setting) -> None:
+    body = '{"status":"fail","error":{"type":"InvalidParams","message":"app_id"}}'
+    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
+
+    with pytest.raises(ApiError, match="check workspace id and data center"):
+        setting.deliver(customers(10))
+
+    assert setting.emulator.workspace.counts.requests == 1
+
+
+def test_a_mix_of_faults_loses_nothing_and_keeps_each_users_order(setting: Setting) -> None:
+    add = setting.emulator.workspace.add_fault
+    for kind, seed in (("status", 1), ("cut_before", 2), ("cut_after", 3), ("status_after", 4)):
+        add(Fault(kind=kind, times=None, probability=0.06, seed=seed))
+
+    report = setting.deliver(customers(20_000), concurrency=8)
+
+    assert set(numbers(setting)) == set(range(20_000))
+    assert report.accepted == 20_000
+    latest: dict[str, int] = {}
+    seen: set[int] = set()
+    for element in setting.arrived:
+        number = element["attributes"]["n"]
+        if number not in seen:  # a repeat of a body in doubt comes right after it
+            assert number > latest.get(element["customer_id"], -1)
+            latest[element["customer_id"]] = number
+        seen.add(number)
+
+
+def test_logs_of_a_run_full_of_faults_hold_no_element_no_id_and_no_key(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    add = setting.emulator.workspace.add_fault
+    add(Fault(kind="status", times=2, status=503))
+    add(Fault(kind="cut_after", times=1))
+    add(Fault(kind="refuse", customer_id="ann@example.com", times=None))
+    elements = [
+        customer("ann@example.com", u_em="ann@example.com"),
+        customer("bob@example.com", secret="hidden-value", long="hidden-value" * 99),
+        event("bob@example.com", time="no time: hidden-value"),
+        {"type": "hidden-value", "customer_id": "carl@example.com"},
+        "hidden-value",
+    ]
+
+    with caplog.at_level(logging.DEBUG):
+        setting.deliver(elements)
+
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert "rejected" in said
+    for hidden in ("example.com", "hidden-value", "emulator-data-key"):
+        assert hidden not in said

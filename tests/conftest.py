@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+import tempfile
+
+# Airflow reads these when it is first imported: a home of its own, nothing of this machine's settings.
+for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+    del os.environ[name]
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-of-the-tests-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
+
+import json
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_moengage.emulator import Emulator
+from tests.delivering import Setting
+from tests.fake_clock import FakeClock
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _airflow_home() -> Iterator[None]:
+    yield
+    shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def running_setting() -> Iterator[Setting]:
+    clock = FakeClock()
+    with Emulator(clock=clock.time) as emulator:
+        yield Setting(emulator, clock)
+
+
+@pytest.fixture
+def setting(running_setting: Setting) -> Setting:
+    running_setting.begin()
+    return running_setting
+
+
+@pytest.fixture
+def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """The emulator is the workspace of ``moengage_default``."""
+    connection = {
+        "conn_type": "moengage",
+        "login": "EMULATOR",
+        "password": "emulator-data-key",
+        "host": setting.emulator.url,
+        "extra": {"users_per_minute": 10**9, "events_per_minute": 10**9},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
+    return setting

@@ -1,0 +1,76 @@
+"""A delivery to an emulator, over real HTTP and in frozen time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_moengage.api.client import MoEngageClient, Workspace
+from airflow_provider_moengage.bulk.delivery import Delivery
+from airflow_provider_moengage.bulk.options import DeliveryOptions
+from airflow_provider_moengage.bulk.pacing import Limits
+from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.emulator import Emulator, Settings
+from tests.fake_clock import FakeClock
+
+UNLIMITED = Limits(10**9, 10**9)
+
+
+@dataclass
+class Setting:
+    """An emulated workspace and what delivers to it, both on one clock."""
+
+    emulator: Emulator
+    clock: FakeClock
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("tests.delivery"))
+
+    def begin(self, **settings: Any) -> None:
+        """Forget everything; the limits are lifted unless a test sets them."""
+        lifted = {
+            "users_per_minute": None,
+            "events_per_minute": None,
+            "keep_elements": None,
+            "keep_requests": None,
+        }
+        self.emulator.workspace.reset()
+        self.emulator.workspace.configure(**{**_DEFAULTS, **lifted, **settings})
+
+    def deliver(
+        self, elements: Iterable[object], *, limits: Limits = UNLIMITED, rejects: Any = None, **options: Any
+    ) -> DeliveryReport:
+        workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.emulator.url, timeout=10.0)
+        client = MoEngageClient(workspace, now=self.clock.time)
+        delivery = Delivery(
+            client, DeliveryOptions(**options), limits, Rejects(rejects), self.log, clock=self.clock
+        )
+        try:
+            return delivery.run(elements)
+        finally:
+            client.close()
+
+    @property
+    def arrived(self) -> list[dict[str, Any]]:
+        """The accepted elements in the order of their arrival."""
+        return [received.element for received in self.emulator.workspace.elements]
+
+    @property
+    def accepted_sizes(self) -> list[int]:
+        """Bytes of the accepted bodies."""
+        return [request.size for request in self.emulator.workspace.requests if request.accepted]
+
+
+_DEFAULTS = {name: getattr(Settings(), name) for name in Settings.__struct_fields__}
+
+
+def customer(user: str, **attributes: Any) -> dict[str, Any]:
+    return {"type": "customer", "customer_id": user, "attributes": attributes}
+
+
+def event(
+    user: str, name: str = "Purchase", *, time: Any = "2026-01-01T00:00:00Z", **attributes: Any
+) -> dict[str, Any]:
+    action = {"action": name, "current_time": time, "attributes": attributes}
+    return {"type": "event", "customer_id": user, "actions": [action]}

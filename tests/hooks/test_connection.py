@@ -1,0 +1,91 @@
+"""A connection's fields: what is read of them, and what is said of one that is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Connection
+
+from airflow_provider_moengage.bulk.pacing import Limits
+from airflow_provider_moengage.exceptions import MoEngageRequestError
+from airflow_provider_moengage.hooks.connection import read_connection
+
+KEY = "a-key-nobody-may-see"
+
+
+def connection(**changes: Any) -> Connection:
+    fields = {"conn_id": "crm", "conn_type": "moengage", "login": "WS1", "password": KEY}
+    extra = changes.pop("extra", {"data_center": "2"})
+    import json
+
+    return Connection(**{**fields, **changes}, extra=json.dumps(extra))
+
+
+def test_the_least_that_is_needed_is_workspace_key_and_data_center() -> None:
+    settings = read_connection(connection())
+
+    assert (settings.workspace_id, settings.data_api_key, settings.data_center) == ("WS1", KEY, "02")
+    assert settings.campaign_api_key == KEY
+    assert (settings.base_url, settings.timeout, settings.limits) == (None, 30.0, Limits(60_000, 60_000))
+    assert settings.dashboard_url == "https://dashboard-02.moengage.com"
+
+
+def test_every_field_is_read() -> None:
+    extra = {
+        "data_center": "DC-04",
+        "campaign_api_key": "other",
+        "timeout": "12.5",
+        "users_per_minute": 120_000,
+        "events_per_minute": "90000",
+    }
+
+    settings = read_connection(connection(host="http://127.0.0.1:8123/", extra=extra))
+
+    assert (settings.data_center, settings.campaign_api_key, settings.timeout) == ("04", "other", 12.5)
+    assert settings.limits == Limits(120_000, 90_000)
+    assert settings.base_url == "http://127.0.0.1:8123"
+
+
+def test_a_base_url_makes_the_data_center_optional() -> None:
+    settings = read_connection(connection(host="http://127.0.0.1:8123", extra={}))
+
+    assert settings.data_center is None
+    assert settings.dashboard_url == "http://127.0.0.1:8123"
+
+
+@pytest.mark.parametrize("untouched", [None, "", "  "])
+def test_a_field_left_untouched_on_the_form_is_not_set(untouched: str | None) -> None:
+    extra = dict.fromkeys(("campaign_api_key", "timeout", "users_per_minute", "events_per_minute"), untouched)
+
+    settings = read_connection(connection(extra={**extra, "data_center": "01"}))
+
+    assert (settings.campaign_api_key, settings.timeout, settings.limits) == (KEY, 30.0, Limits())
+
+
+WRONG = {
+    "no workspace": ({"login": None}, "login"),
+    "no key": ({"password": " "}, "password"),
+    "no data center": ({"extra": {}}, "data_center"),
+    "unknown data center": ({"extra": {"data_center": "7"}}, "data_center.*01-06, 101"),
+    "timeout no number": ({"extra": {"data_center": "1", "timeout": "soon"}}, "timeout"),
+    "timeout nothing": ({"extra": {"data_center": "1", "timeout": 0}}, "timeout"),
+    "limit nothing": ({"extra": {"data_center": "1", "users_per_minute": 0}}, "users_per_minute"),
+    "limit no number": ({"extra": {"data_center": "1", "events_per_minute": "nan"}}, "events_per_minute"),
+    "host without scheme": ({"host": "gateway.example.com"}, "host"),
+    "host with path": ({"host": "https://gateway.example.com/v1"}, "host"),
+    "host with a user": ({"host": "https://me:pw@gateway.example.com"}, "host"),
+}
+
+
+@pytest.mark.parametrize(("changes", "field"), WRONG.values(), ids=WRONG)
+def test_a_wrong_field_is_named_together_with_the_connection(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(MoEngageRequestError, match=f"Connection 'crm', field {field}") as caught:
+        read_connection(connection(**changes))
+
+    assert KEY not in str(caught.value)
+    assert "pw" not in str(caught.value)
+
+
+def test_settings_do_not_show_their_keys() -> None:
+    assert KEY not in repr(read_connection(connection()))

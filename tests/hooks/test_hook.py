@@ -1,0 +1,177 @@
+"""The hook against the emulator, with a real Airflow connection from the environment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage import exceptions
+from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.emulator import Fault
+from airflow_provider_moengage.exceptions import (
+    MoEngageAuthError,
+    MoEngageError,
+    MoEngageRejectsError,
+    MoEngageRequestError,
+)
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
+from tests.delivering import Setting, customer
+
+DATA_KEY = "emulator-data-key"
+
+
+@pytest.fixture
+def connect(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def connect(**changes: Any) -> MoEngageHook:
+        fields = {"conn_type": "moengage", "login": "EMULATOR", "password": DATA_KEY, "host": setting.emulator.url}
+        monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps({**fields, **changes}))
+        return MoEngageHook()
+
+    return connect
+
+
+def test_elements_are_delivered_to_the_connections_workspace(connect: Any, setting: Setting) -> None:
+    report = connect().bulk_import(customer(f"user-{n}") for n in range(10))
+
+    assert report.accepted == 10
+    assert len(setting.arrived) == 10
+
+
+def test_the_test_button_says_whose_workspace_it_is(connect: Any) -> None:
+    ok, message = connect().test_connection()
+
+    assert ok
+    assert "accepts the Data API key" in message
+
+
+@pytest.mark.parametrize("as_200", [False, True], ids=["401", "200 with an error"])
+def test_the_test_button_says_that_the_key_is_wrong_without_showing_it(
+    connect: Any, setting: Setting, as_200: bool
+) -> None:
+    setting.emulator.workspace.configure(test_connection_errors_as_200=as_200)
+
+    ok, message = connect(password="a-wrong-key").test_connection()
+
+    assert not ok
+    assert "Data API key" in message
+    assert "a-wrong-key" not in message
+
+
+def test_the_test_button_says_what_is_missing(connect: Any) -> None:
+    assert connect(login="").test_connection() == (
+        False,
+        "Connection 'moengage_default', field login: is empty; it holds the Workspace ID",
+    )
+
+
+def test_the_test_button_says_that_nobody_answers(connect: Any) -> None:
+    ok, message = connect(host="http://127.0.0.1:9").test_connection()
+
+    assert not ok
+    assert message == "http://127.0.0.1:9 could not be reached: the connection was refused"
+
+
+def test_the_test_button_asks_once(connect: Any, setting: Setting) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
+
+    ok, message = connect().test_connection()
+
+    assert not ok
+    assert "503" in message
+    assert setting.emulator.workspace.counts.requests == 1
+
+
+def test_a_denial_becomes_an_error_that_airflow_does_not_retry(connect: Any) -> None:
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
+    with pytest.raises(
+        MoEngageAuthError, match="MoEngage answered 401.*0 elements were accepted before"
+    ) as caught:
+        connect(password="a-wrong-key").bulk_import([customer("user-1")])
+
+    assert isinstance(caught.value, AirflowFailException)
+    assert caught.value.status_code == 401
+    assert "a-wrong-key" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("allowed", "fails"), [(0, True), (1, True), (2, False), (0.05, True), (0.2, False)])
+def test_past_max_rejects_the_good_ones_are_sent_and_then_the_run_fails(
+    connect: Any, setting: Setting, tmp_path: Path, allowed: float, fails: bool
+) -> None:
+    elements = [customer(f"user-{n}") for n in range(8)] + [customer("null"), customer("")]
+    file = tmp_path / "deep" / "rejects.ndjson"
+
+    def run() -> DeliveryReport:
+        return connect().bulk_import(elements, max_rejects=allowed, rejects_path=str(file))
+
+    if fails:
+        with pytest.raises(
+            MoEngageRejectsError, match=r"2 elements were rejected \(2 customer_id_refused\)"
+        ) as caught:
+            run()
+        assert caught.value.report.accepted == 8
+        assert str(file) in str(caught.value)
+    else:
+        assert run().rejected == 2
+    assert len(setting.arrived) == 8
+    assert len(file.read_text().splitlines()) == 2
+
+
+def test_a_wrong_option_is_named(connect: Any) -> None:
+    with pytest.raises(ValueError, match="concurrency 0: expected a whole number from 1 to 64"):
+        connect().bulk_import([], concurrency=0)
+
+
+def test_outside_a_task_rejects_need_a_file(connect: Any) -> None:
+    with pytest.raises(ValueError, match=r"rejects_path '/tmp': .* ends in .ndjson"):
+        connect().bulk_import([], rejects_path="/tmp")
+
+
+def test_keys_are_masked_in_logs_from_then_on(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    masked: list[str] = []
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append, raising=False)
+
+    _ = connect(extra={"campaign_api_key": "another-key"}).settings
+
+    assert masked == [DATA_KEY, "another-key"]
+
+
+def test_logs_of_requests_hold_no_key(connect: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        connect().bulk_import([customer("ann@example.com")])
+
+    for record in caplog.records:
+        assert DATA_KEY not in record.getMessage()
+        assert "ann@example.com" not in record.getMessage()
+
+
+ERRORS = [
+    error for error in vars(exceptions).values() if isinstance(error, type) and issubclass(error, MoEngageError)
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_every_error_survives_pickling_with_its_fields(error: type[MoEngageError]) -> None:
+    original = error("what happened", status_code=429, request_id="r-1", retry_after=12.5)
+    if isinstance(original, MoEngageRejectsError):
+        original.report = DeliveryReport(accepted=3)
+
+    copy = pickle.loads(pickle.dumps(original))
+
+    assert type(copy) is error
+    assert str(copy) == "what happened"
+    assert copy.__dict__ == original.__dict__
+
+
+def test_only_what_may_pass_by_itself_is_left_to_airflows_retries() -> None:
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
+    retried = {error.__name__ for error in ERRORS if not issubclass(error, AirflowFailException)}
+
+    assert retried == {"MoEngageError", "MoEngageRateLimitError", "MoEngageServerError"}
+    assert issubclass(MoEngageRequestError, MoEngageError)

@@ -1,0 +1,276 @@
+"""BulkImportOperator by itself: where elements come from, and what of them Airflow gets to see."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.exceptions import MoEngageRejectsError
+from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
+from tests.delivering import Setting, customer
+
+try:
+    from airflow.sdk.execution_time.task_runner import _serialize_template_field as stored_form
+except ImportError:  # Airflow before 3.3
+    from airflow.serialization.helpers import serialize_template_field as stored_form
+
+
+def context(**more: Any) -> Any:
+    ti = SimpleNamespace(dag_id="dag", run_id="manual__2026-01-01T00:00:00+00:00", task_id="send", map_index=-1)
+    return {"ti": ti, "ds": "2026-01-01", "params": {}, **more}
+
+
+def ran(operator: BulkImportOperator, **more: Any) -> dict[str, Any]:
+    """Render and execute, as a worker does."""
+    operator.render_template_fields(context(**more))
+    return operator.execute(context(**more))
+
+
+def users(setting: Setting) -> list[str]:
+    return sorted(element["customer_id"] for element in setting.arrived)
+
+
+def test_a_list_is_sent_and_the_report_is_the_xcom(connected: Setting) -> None:
+    report = ran(BulkImportOperator(task_id="send", elements=[customer("ann"), customer("bob")]))
+
+    assert users(connected) == ["ann", "bob"]
+    assert json.loads(json.dumps(report)) == report
+    assert (report["accepted"], report["customers"], report["rejected"], report["resumed"]) == (2, 2, 0, False)
+    assert set(report) == {
+        *("dry_run", "accepted", "rejected", "customers", "events", "devices", "actions", "requests", "bytes"),
+        *("retries", "throttled_seconds", "elapsed_seconds", "warnings", "rejects", "rejects_path", "resumed"),
+    }
+
+
+def test_templates_inside_a_list_are_rendered(connected: Setting) -> None:
+    ran(BulkImportOperator(task_id="send", elements=[customer("ann", day="{{ ds }}")]))
+
+    assert connected.arrived[0]["attributes"] == {"day": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ rows | tojson }}", "{{ rows }}", "[{% for r in rows %}{{ r | tojson }},{% endfor %}]"],
+    ids=["JSON", "Python", "a loop"],
+)
+def test_a_template_may_render_to_a_list(connected: Setting, template: str) -> None:
+    ran(BulkImportOperator(task_id="send", elements=template), rows=[customer("ann"), customer("bob", n=1)])
+
+    assert users(connected) == ["ann", "bob"]
+
+
+def test_a_template_that_renders_to_something_else_is_an_error_that_says_what_to_do(connected: Setting) -> None:
+    operator = BulkImportOperator(task_id="send", elements="{{ ds }} hidden-value")
+
+    with pytest.raises(ValueError, match=r"elements: .*\.output.*tojson") as caught:
+        ran(operator)
+
+    assert "hidden-value" not in str(caught.value)
+
+
+def test_a_generator_function_is_called_in_the_worker_with_what_its_parameters_name(connected: Setting) -> None:
+    called: list[str] = []
+
+    def rows(ds: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        called.append(ds)
+        for n in range(params["count"]):
+            yield customer(f"user-{n}", day=ds)
+
+    operator = BulkImportOperator(task_id="send", elements=rows)
+    operator.render_template_fields(context(params={"count": 3}))
+    assert called == []
+
+    report = operator.execute(context(params={"count": 3}))
+
+    assert called == ["2026-01-01"]
+    assert report["accepted"] == 3
+
+
+def test_a_function_may_return_a_list(connected: Setting) -> None:
+    assert ran(BulkImportOperator(task_id="send", elements=lambda: [customer("ann")]))["accepted"] == 1
+
+
+@pytest.mark.parametrize("wrong", [lambda: customer("ann"), lambda: "text", lambda: None])
+def test_a_function_that_returns_no_elements_is_an_error(connected: Setting, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="elements: expected a list or a stream of elements, got"):
+        ran(BulkImportOperator(task_id="send", elements=wrong))
+
+
+def rows_of_a_module() -> list[Any]:
+    return []
+
+
+SHOWN = {
+    "a list": ([customer("hidden-value")] * 20_000, "20000 elements"),
+    "a function": (rows_of_a_module, "elements of tests.operators.test_bulk_import.rows_of_a_module()"),
+    "a template": ("{{ rows | tojson }}", "{{ rows | tojson }}"),
+}
+
+
+@pytest.mark.parametrize(("elements", "shown"), SHOWN.values(), ids=SHOWN)
+def test_the_dag_stores_a_summary_in_place_of_the_elements(elements: Any, shown: str) -> None:
+    operator = BulkImportOperator(task_id="send", elements=elements)
+
+    assert stored_form(operator.elements, "elements") == shown
+
+
+def test_the_ui_shows_the_number_of_rendered_elements(connected: Setting) -> None:
+    operator = BulkImportOperator(task_id="send", elements="{{ rows | tojson }}")
+
+    operator.render_template_fields(context(rows=[customer("hidden-value")] * 3))
+
+    assert "hidden-value" not in stored_form(operator.elements, "elements")
+
+
+def test_a_template_that_fails_to_render_logs_no_element(caplog: pytest.LogCaptureFixture, capsys: Any) -> None:
+    operator = BulkImportOperator(
+        task_id="send", elements=[customer("hidden-value"), customer("{{ nothing.here }}")]
+    )
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(Exception, match="nothing"):
+        operator.render_template_fields(context())
+
+    captured = capsys.readouterr()
+    assert "hidden-value" not in caplog.text + captured.out + captured.err
+
+
+def ndjson(file: Path, *lines: Any) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return file
+
+
+def test_files_are_found_by_globs_and_read_in_order(connected: Setting, tmp_path: Path) -> None:
+    ndjson(tmp_path / "day=2" / "b.ndjson", customer("u", n=2))
+    ndjson(tmp_path / "day=1" / "a.ndjson", customer("u", n=0), "", customer("u", n=1))
+    ndjson(tmp_path / "day=1" / "ignored.csv", "x")
+
+    report = ran(BulkImportOperator(task_id="send", path=f"file://{tmp_path}/day=*/*.ndjson"))
+
+    assert report["accepted"] == 3
+    assert [element["attributes"]["n"] for element in connected.arrived] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("form", ["{folder}/a.ndjson", "file://{folder}/a.ndjson", "{folder}/[ab].ndjson"])
+def test_a_path_may_have_any_usual_form(connected: Setting, tmp_path: Path, form: str) -> None:
+    ndjson(tmp_path / "a.ndjson", customer("ann"))
+
+    ran(BulkImportOperator(task_id="send", path=form.format(folder=tmp_path)))
+
+    assert users(connected) == ["ann"]
+
+
+def test_several_paths_are_read_and_templates_in_them_rendered(connected: Setting, tmp_path: Path) -> None:
+    ndjson(tmp_path / "2026-01-01.ndjson", customer("ann"))
+    ndjson(tmp_path / "more.ndjson", customer("bob"))
+    paths = [f"{tmp_path}/{{{{ ds }}}}.ndjson", f"{tmp_path}/more.ndjson", f"{tmp_path}/m*.ndjson"]
+
+    ran(BulkImportOperator(task_id="send", path=paths))
+
+    assert users(connected) == ["ann", "bob"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere/a.ndjson", "/nowhere/*.ndjson"])
+def test_a_path_without_a_file_is_an_error_that_names_it(connected: Setting, path: str) -> None:
+    with pytest.raises(FileNotFoundError, match="path '/nowhere/.*': no such file"):
+        ran(BulkImportOperator(task_id="send", path=path))
+
+
+def test_a_line_that_is_no_json_is_a_reject_and_the_rest_is_sent(connected: Setting, tmp_path: Path) -> None:
+    ndjson(tmp_path / "in" / "a.ndjson", customer("ann"), '{"type": "customer"', customer("bob"))
+    operator = BulkImportOperator(task_id="send", path=f"{tmp_path}/in/a.ndjson", rejects_path=f"{tmp_path}/out")
+
+    with pytest.raises(MoEngageRejectsError, match="1 element_invalid"):
+        ran(operator)
+
+    assert users(connected) == ["ann", "bob"]
+    [file] = (tmp_path / "out").iterdir()
+    assert file.name.startswith("dag__manual__2026-01-01T00-00-00-00-00__send__")
+    assert json.loads(file.read_text())["position"] == 1
+
+
+def test_a_mended_rejects_file_is_replayed(connected: Setting, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.ndjson"
+    elements = [customer("ann"), {**customer("bob"), "attributes": {"score": float("nan")}}]
+    ran(BulkImportOperator(task_id="send", elements=elements, rejects_path=str(rejects), max_rejects=1))
+    rejects.write_text(rejects.read_text().replace('"nan"', "7"))
+
+    report = ran(BulkImportOperator(task_id="replay", path=str(rejects)))
+
+    assert report["accepted"] == 1
+    assert connected.arrived[-1] == customer("bob", score=7)
+
+
+def test_rejects_are_not_written_over_the_file_that_is_read(connected: Setting, tmp_path: Path) -> None:
+    file = ndjson(tmp_path / "rejects.ndjson", customer("null"))
+
+    with pytest.raises(ValueError, match="rejects_path .* is one of the files to read"):
+        ran(BulkImportOperator(task_id="replay", path=f"file://{file}", rejects_path=str(file)))
+
+    assert file.read_text()
+
+
+def test_a_retry_without_rejects_removes_those_of_the_try_before(connected: Setting, tmp_path: Path) -> None:
+    def send(user: str) -> None:
+        ran(BulkImportOperator(task_id="t", elements=[customer(user)], rejects_path=str(tmp_path), max_rejects=1))
+
+    send("null")
+    assert len(list(tmp_path.iterdir())) == 1
+
+    send("ann")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_deployments_rejects_path_is_the_default(
+    connected: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MOENGAGE__REJECTS_PATH", str(tmp_path))
+
+    report = ran(BulkImportOperator(task_id="send", elements=[customer("null")], max_rejects=1))
+
+    assert [str(file) for file in tmp_path.iterdir()] == [report["rejects_path"]]
+
+
+def test_options_may_be_templates(connected: Setting) -> None:
+    operator = BulkImportOperator(
+        task_id="send",
+        elements=[customer("ann"), customer("null")],
+        concurrency="{{ params.lanes }}",
+        max_rejects="{{ params.most }}",
+        dry_run="{{ params.dry }}",
+    )
+
+    report = ran(operator, params={"lanes": 2, "most": 0.5, "dry": True})
+
+    assert (report["dry_run"], report["accepted"], report["rejected"]) == (True, 1, 1)
+    assert not connected.arrived
+
+
+def test_a_template_that_renders_to_a_wrong_option_is_named_before_anything_is_sent(connected: Setting) -> None:
+    operator = BulkImportOperator(task_id="send", elements=[customer("ann")], concurrency="{{ params.lanes }}")
+
+    with pytest.raises(ValueError, match="concurrency '0'"):
+        ran(operator, params={"lanes": 0})
+
+    assert not connected.arrived
+
+
+def test_values_of_python_are_written_as_moengage_reads_them(connected: Setting) -> None:
+    moment = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone(dt.timedelta(hours=2)))
+
+    ran(
+        BulkImportOperator(task_id="send", elements=[customer("ann", seen=moment, day=moment.date(), raw=b"text")])
+    )
+
+    assert connected.arrived[0]["attributes"] == {
+        "seen": "2026-01-01T10:00:00Z",
+        "day": "2026-01-01",
+        "raw": "text",
+    }

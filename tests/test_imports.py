@@ -1,0 +1,52 @@
+"""What a Dag file pays that names our operators: nothing that Airflow has not loaded anyway."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+PUBLIC = (
+    "airflow_provider_moengage.operators.bulk_import",
+    "airflow_provider_moengage.transfers.sql_to_moengage",
+    "airflow_provider_moengage.bulk.mapping",
+    "airflow_provider_moengage.exceptions",
+    "airflow_provider_moengage.hooks.moengage",
+)
+
+SCRIPT = """
+import json, sys
+try:
+    import airflow.sdk
+except ImportError:
+    import airflow.models.dag
+from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, AirflowException, AirflowFailException
+before = set(sys.modules)
+for name in {public!r}:
+    __import__(name)
+print("LOADED", json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def test_public_modules_load_nothing_heavy_on_top_of_airflow() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(public=PUBLIC)], capture_output=True, text=True, check=True
+    )
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("LOADED ")]
+    loaded = {name.partition(".")[0] for name in json.loads(line.removeprefix("LOADED "))}
+
+    heavy = {"requests", "urllib3", "sqlparse", "sqlalchemy", "asgiref", "pandas", "numpy", "tenacity", "uvicorn"}
+    assert not loaded & heavy
+    third_party = loaded - set(sys.stdlib_module_names) - {"airflow", "airflow_provider_moengage"}
+    assert third_party <= {"msgspec"}, "Airflow 3 has msgspec loaded already"
+
+
+def test_the_pipeline_and_the_api_know_nothing_of_airflow() -> None:
+    script = (
+        "import sys\n"
+        "import airflow_provider_moengage.bulk.delivery, airflow_provider_moengage.bulk.mapping\n"
+        "import airflow_provider_moengage.api.client, airflow_provider_moengage.bulk.rejects\n"
+        "sys.exit('airflow' in sys.modules)\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

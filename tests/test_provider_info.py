@@ -1,0 +1,119 @@
+"""What Airflow learns of the package: an invalid answer here would break every Airflow that has it installed."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module, metadata, resources
+from typing import Any
+
+import jsonschema
+import pytest
+from packaging.version import Version
+
+from airflow_provider_moengage import __version__, connection_form
+from airflow_provider_moengage.get_provider_info import get_provider_info
+from airflow_provider_moengage.hooks.connection import read_connection
+
+AIRFLOW = Version(metadata.version("apache-airflow"))
+FORM_FROM_METADATA = Version("3.3.0.dev0") <= AIRFLOW
+
+
+def schema(name: str) -> dict[str, Any]:
+    import airflow
+
+    return json.loads((resources.files(airflow) / name).read_text())
+
+
+def test_it_fits_the_schema_that_this_airflow_checks_it_against() -> None:
+    jsonschema.validate(get_provider_info(), schema("provider_info.schema.json"))
+
+
+def test_it_fits_the_stricter_schema_for_providers_of_airflow_itself() -> None:
+    form = get_provider_info()["connection-types"]
+    known = schema("provider.yaml.schema.json") if FORM_FROM_METADATA else None
+    if known is None:
+        pytest.skip("this Airflow builds the form from the hook, and has no schema for it")
+
+    jsonschema.validate(
+        form, {**known["properties"]["connection-types"], "definitions": known.get("definitions", {})}
+    )
+
+
+def test_airflow_finds_the_provider_by_its_entry_point() -> None:
+    [entry_point] = [
+        entry for entry in metadata.entry_points(group="apache_airflow_provider") if "moengage" in entry.value
+    ]
+
+    assert entry_point.load()() == get_provider_info()
+    assert metadata.version("airflow-provider-moengage") == __version__
+
+
+def test_every_module_it_names_can_be_imported() -> None:
+    info = get_provider_info()
+    modules = [name for kind in ("hooks", "operators") for part in info[kind] for name in part["python-modules"]]
+    modules += [part["python-module"] for part in info["transfers"]]
+
+    for name in modules:
+        import_module(name)
+    module, _, hook = info["connection-types"][0]["hook-class-name"].rpartition(".")
+    assert getattr(import_module(module), hook).conn_type == "moengage"
+
+
+def test_airflow_itself_takes_the_connection_type_and_its_form() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
+
+    assert manager.hooks["moengage"].hook_name == "MoEngage"
+    fields = {
+        name.removeprefix("extra__moengage__")
+        for name, field in manager.connection_form_widgets.items()
+        if field.package_name == "airflow-provider-moengage"
+    }
+    assert fields == set(connection_form.EXTRA_FIELDS)
+    behaviour = manager.field_behaviours["moengage"]
+    assert behaviour["relabeling"] == connection_form.LABELS
+    assert behaviour["hidden_fields"] == connection_form.HIDDEN_FIELDS
+
+
+def test_the_form_of_older_airflows_has_the_same_fields() -> None:
+    pytest.importorskip("wtforms")
+    pytest.importorskip("flask_appbuilder")
+    from airflow_provider_moengage.hooks.moengage import MoEngageHook
+
+    assert set(MoEngageHook.get_connection_form_widgets()) == set(connection_form.EXTRA_FIELDS)
+
+
+def test_what_the_form_holds_is_what_the_hook_reads() -> None:
+    from airflow.providers.common.compat.sdk import Connection
+
+    example = {
+        "data_center": "03",
+        "campaign_api_key": "other-key",
+        "timeout": 7,
+        "users_per_minute": 8,
+        "events_per_minute": 9,
+    }
+    assert set(example) == set(connection_form.EXTRA_FIELDS)
+
+    settings = read_connection(
+        Connection(conn_id="c", conn_type="moengage", login="w", password="k", extra=json.dumps(example))
+    )
+
+    assert (settings.data_center, settings.campaign_api_key, settings.timeout) == ("03", "other-key", 7.0)
+    assert (settings.limits.users_per_minute, settings.limits.events_per_minute) == (8, 9)
+
+
+def test_secrets_have_names_that_airflow_masks() -> None:
+    try:
+        from airflow.sdk.log import redact
+    except ImportError:
+        from airflow.providers.common.compat.sdk import redact
+
+    secret = {
+        name for name, field in connection_form.EXTRA_FIELDS.items() if field["schema"].get("format") == "password"
+    }
+
+    assert secret == {"campaign_api_key"}
+    for name in secret:
+        assert redact({name: "hidden-value"}) == {name: "***"}
