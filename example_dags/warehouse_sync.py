@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from airflow.sdk import dag
+from airflow.providers.common.compat.sdk import dag  # on Airflow 3 alone: from airflow.sdk import dag
 
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
@@ -27,7 +27,7 @@ SELECT {USER_ID} AS user_id, purchased_at, basket_id, store_id, department, prod
        sales_value, retail_disc AS retail_discount
 FROM purchases LEFT JOIN products USING (product_id)
 ORDER BY purchased_at
-"""  # noqa: S608 (a constant)
+"""
 
 
 @dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False, tags=["moengage"])

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from itertools import islice
 from typing import Protocol
+from zlib import crc32
 
 import msgspec
 import tenacity
@@ -126,7 +127,7 @@ class Delivery:
         packers = [Packer(self._limits.most_users_a_request, self._limits.most_events_a_request) for _ in lanes]
         try:
             for line, user in self._lines(elements):
-                number = hash(user) % len(lanes)
+                number = crc32(user.encode(errors="surrogatepass")) % len(lanes)
                 if (full := packers[number].add(line)) is not None:
                     self._hand_over(lanes[number], full, progress)
             self._drain(lanes, progress)

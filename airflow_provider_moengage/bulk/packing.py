@@ -103,21 +103,17 @@ class Packer:
 
 
 def pack_together(leftovers: Iterable[Batch], most_users: int, most_events: int) -> list[Batch]:
-    """Put the last, half-empty batches of several lanes into as few bodies as hold them.
+    """Put the last, half-empty batches of several lanes into as few bodies as hold them, in the source's order.
 
     A user's elements are in one leftover only, so none is split and their order stays.
     """
-    bodies: list[Batch] = []
-    room: list[Line] = []
+    bodies: list[list[Line]] = []
     for leftover in leftovers:
-        together = Batch(room + leftover.lines)
-        if room and (
-            len(together.body) > LARGEST_BODY or together.users > most_users or together.events > most_events
+        together = Batch([*bodies[-1], *leftover.lines]) if bodies else leftover
+        if bodies and (
+            len(together.body) <= LARGEST_BODY and together.users <= most_users and together.events <= most_events
         ):
-            bodies.append(Batch(room))
-            room = list(leftover.lines)
+            bodies[-1] = together.lines
         else:
-            room = together.lines
-    if room:
-        bodies.append(Batch(room))
-    return bodies
+            bodies.append(leftover.lines)
+    return [Batch(sorted(lines, key=lambda line: line.position)) for lines in bodies]

