@@ -168,8 +168,9 @@ def test_events_of_a_sync_are_on_their_own_days(sync: Run) -> None:
     assert days == {"2026-01-01": 1, "2026-01-02": 1, "2026-01-03": 1}
 
 
-def test_rows_of_a_sync_stay_out_of_the_log(sync: Run) -> None:
-    assert "user-1" not in sync.log
+def test_rows_of_a_sync_stay_out_of_log_and_database(sync: Run) -> None:
+    assert "hidden-value" not in sync.log
+    assert b"hidden-value" not in sync.airflow.database
     assert "2 elements accepted by MoEngage" in sync.log
 
 

@@ -74,16 +74,20 @@ def test_columns_and_rows_come_in_order(hook: Any, parameters: Any) -> None:
 
 
 def test_a_statement_without_rows_is_an_error(hook: Any) -> None:
-    with pytest.raises((ValueError, psycopg.Error, psycopg2.Error, sqlalchemy.exc.DBAPIError)):
-        with stream_query(hook, "CREATE TABLE should_not_be (n int)", fetch_size=4):
-            pass
+    errors = (ValueError, psycopg.Error, psycopg2.Error, sqlalchemy.exc.DBAPIError)
+
+    with pytest.raises(errors), stream_query(hook, "CREATE TABLE should_not_be (n int)", fetch_size=4):
+        pass
 
 
 def test_a_result_that_is_left_early_leaves_no_connection(hook: Any, port: int) -> None:
-    with pytest.raises(ZeroDivisionError):
+    def leave_early() -> None:
         with stream_query(hook, "SELECT n FROM generate_series(1, 100000) n", fetch_size=10) as stream:
             next(iter(stream.rows))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        leave_early()
 
     with psycopg.connect(url(port)) as connection:
         others = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND state <> 'idle'"

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import DAG, task
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 
 FOLDER = Path(os.environ["MOENGAGE_TEST_FOLDER"])
-SECRET = "-".join(("hidden", "value"))  # Airflow stores this file's text, where it must not be found
+SECRET = "eulav-neddih"[::-1]  # Airflow stores this file's text, where it must not be found
 
 
 def customer(user: str) -> dict[str, Any]:
