@@ -59,29 +59,38 @@ def test_every_module_it_names_can_be_imported() -> None:
     assert getattr(import_module(module), hook).conn_type == "moengage"
 
 
-def test_airflow_itself_takes_the_connection_type_and_its_form() -> None:
-    from airflow.providers_manager import ProvidersManager
+def shown_form() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The form's own fields and its relabelled ones, as the UI of this Airflow gets them."""
+    try:
+        from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+    except ImportError:  # Airflow 2 makes the form itself
+        from airflow.providers_manager import ProvidersManager
 
-    manager = ProvidersManager()
-
-    assert manager.hooks["moengage"].hook_name == "MoEngage"
-    fields = {
-        name.removeprefix("extra__moengage__")
-        for name, field in manager.connection_form_widgets.items()
-        if field.package_name == "airflow-provider-moengage"
-    }
-    assert fields == set(connection_form.EXTRA_FIELDS)
-    behaviour = manager.field_behaviours["moengage"]
-    assert behaviour["relabeling"] == connection_form.LABELS
-    assert behaviour["hidden_fields"] == connection_form.HIDDEN_FIELDS
+        manager = ProvidersManager()
+        prefix = "extra__moengage__"
+        widgets = manager.connection_form_widgets.items()
+        fields = {name.removeprefix(prefix): field for name, field in widgets if name.startswith(prefix)}
+        behaviour = manager.field_behaviours["moengage"]
+        return fields, dict(behaviour["relabeling"])
+    [meta] = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "moengage"]
+    standard = meta.standard_fields.model_dump()
+    labels = {name: field["title"] for name, field in standard.items() if field and field["title"]}
+    return meta.extra_fields, labels
 
 
-def test_the_form_of_older_airflows_has_the_same_fields() -> None:
-    pytest.importorskip("wtforms")
-    pytest.importorskip("flask_appbuilder")
-    from airflow_provider_moengage.hooks.moengage import MoEngageHook
+def test_the_form_shows_our_fields_and_calls_the_others_what_moengage_calls_them() -> None:
+    fields, labels = shown_form()
 
-    assert set(MoEngageHook.get_connection_form_widgets()) == set(connection_form.EXTRA_FIELDS)
+    assert set(fields) == set(connection_form.EXTRA_FIELDS)
+    assert labels == connection_form.LABELS
+
+
+def test_the_data_center_is_chosen_from_a_list() -> None:
+    field = shown_form()[0]["data_center"]
+    if not isinstance(field, dict):
+        pytest.skip("Airflow 2 has no lists on this form")
+
+    assert list(field["schema"]["enum"]) == connection_form.EXTRA_FIELDS["data_center"]["schema"]["enum"]
 
 
 def test_what_the_form_holds_is_what_the_hook_reads() -> None:

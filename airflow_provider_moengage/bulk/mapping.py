@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from airflow_provider_moengage.bulk.rules import BLOCKED_ATTRIBUTE_NAMES, IDENTIFYING_ATTRIBUTES
+
 from airflow_provider_moengage.bulk.rules import EVENT_PLATFORMS
 
 Row = Sequence[Any]
@@ -46,7 +48,7 @@ class CustomerMapping:
     :param unset_nulls: take an attribute off the profile where its column is NULL. Otherwise a NULL leaves
         the profile as it is.
     :param user_identifiers: identifying attribute name to column (``{"u_em": "email"}``), for workspaces with
-        Identity Resolution; they are sent among the attributes.
+        Identity Resolution; they are sent among the attributes: ``moe_mobile``, ``u_em``, ``u_mb``, ``uid``.
     """
 
     customer_id: str | None = "user_id"
@@ -58,6 +60,12 @@ class CustomerMapping:
     def __post_init__(self) -> None:
         _check_user(self)
         _check_attributes(self)
+        if unknown := set(self.user_identifiers or ()) - IDENTIFYING_ATTRIBUTES:
+            known = ", ".join(sorted(IDENTIFYING_ATTRIBUTES))
+            raise ValueError(
+                f"CustomerMapping.user_identifiers: {sorted(unknown)[0]!r} does not identify a customer; expected"
+                f" one of {known}"
+            )
 
     def compile(self, columns: Sequence[str]) -> ToElement:
         """Return the function that makes a customer of a row.
@@ -69,6 +77,11 @@ class CustomerMapping:
         identifiers = index.of_mapping(self.user_identifiers)
         customer_id = None if self.customer_id is None else index.of(self.customer_id)
         attributes = index.of_attributes(self.attributes) + identifiers
+        if blocked := [name for name, _ in attributes if name in BLOCKED_ATTRIBUTE_NAMES]:
+            raise ValueError(
+                f"CustomerMapping.attributes: MoEngage takes no attribute named {blocked[0]!r}; leave the column out,"
+                " or give it another name ({'other_name': 'column'}, or AS in the query)"
+            )
         constant: Element = {"type": "customer"}
         if self.update_existing_only:
             constant["update_existing_only"] = True

@@ -46,10 +46,20 @@ class DeliveryReport:
         """One sentence for a log."""
         verb = "would be sent" if self.dry_run else "accepted by MoEngage"
         parts = [
-            f"{self.accepted:,} elements {verb} ({self.customers:,} customers, {self.events:,} events"
-            f" with {self.actions:,} actions, {self.devices:,} devices)",
+            f"{counted(self.accepted, 'element')} {verb} ({counted(self.customers, 'customer')},"
+            f" {counted(self.events, 'event')} with {counted(self.actions, 'action')},"
+            f" {counted(self.devices, 'device')})",
             f"{self.rejected:,} rejected",
-            f"{self.requests:,} requests ({self.retries:,} of them repeats), {self.bytes / 1e6:,.1f} MB",
+            f"{counted(self.requests, 'request')} ({self.retries:,} of them repeats), {_size(self.bytes)}",
             f"{self.elapsed_seconds:.1f} s, of which {self.throttled_seconds:.1f} s held back by the rate limit",
         ]
         return "; ".join(parts)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 element, 2,000 elements."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"

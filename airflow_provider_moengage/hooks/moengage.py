@@ -139,7 +139,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         """Return the form's own fields, for Airflow before 3.3."""
         from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
         from wtforms import IntegerField, PasswordField, StringField
-        from wtforms.validators import Optional
+        from wtforms.validators import Optional, any_of
 
         widgets: dict[str, Any] = {}
         for name, field in connection_form.EXTRA_FIELDS.items():
@@ -148,10 +148,12 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             kind = IntegerField if schema["type"][0] in ("integer", "number") else StringField
             if schema.get("format") == "password":
                 kind, widget = PasswordField, BS3PasswordFieldWidget()
-            description = field["description"]
+            validators = [Optional()]
             if "enum" in schema:
-                description += f" One of {', '.join(schema['enum'])}."
-            widgets[name] = kind(field["label"], widget=widget, description=description, validators=[Optional()])
+                validators.append(any_of(schema["enum"]))  # a list to choose from on Airflow 3
+            widgets[name] = kind(
+                field["label"], widget=widget, description=field["description"], validators=validators
+            )
         return widgets
 
 
@@ -173,13 +175,16 @@ def _translated(error: ApiError, so_far: str) -> MoEngageError:
 
 
 def _too_many(report: DeliveryReport, options: DeliveryOptions) -> str:
+    from airflow_provider_moengage.bulk.report import counted
+
     by_code = ", ".join(f"{count:,} {code}" for code, count in report.rejects.items())
+    others = "would have been sent (dry run)" if report.dry_run else "were accepted"
     where = (
         f"They are in {report.rejects_path}: mend them and replay that file with BulkImportOperator(path=...)"
         if report.rejects_path
         else "Set rejects_path to keep them"
     )
     return (
-        f"{report.rejected:,} elements were rejected ({by_code}), more than max_rejects={options.max_rejects:g}"
-        f" allows; the other {report.accepted:,} were accepted. {where}"
+        f"{counted(report.rejected, 'element')} rejected ({by_code}), more than max_rejects={options.max_rejects:g}"
+        f" allows; the other {report.accepted:,} {others}. {where}"
     )

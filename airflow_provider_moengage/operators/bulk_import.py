@@ -24,8 +24,8 @@ class BulkImportOperator(DeliveryOperator):
 
     :param elements: objects of the API's form (``{"type": "customer", "customer_id": ..., "attributes": ...}``):
         a list, another task's output, a template that renders to a list, or a function or generator function
-        for a stream, which is called in the worker with the context entries its parameters name. They never
-        reach the metadata database or the UI, which show their number.
+        for a stream, which is called in the worker with the context entries its parameters name. What Airflow
+        stores and shows of this argument is their number (another task's output is in its XCom all the same).
     :param path: or NDJSON files, one element a line: an ObjectStoragePath URI, with globs, or a list of them.
         Lines of a rejects file are taken too, so that one can be mended and replayed.
 

@@ -11,23 +11,27 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Any
 
+from airflow_provider_moengage.bulk.options import is_deferred
+
 
 class ElementsArgument:
     """Elements, or what they will be made of.
 
     :param value: a list, a template, another task's output, or a callable.
+    :param is_rendered: templates are filled in, so whatever the text holds now is data.
     :raises ValueError: where it is none of these.
     """
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, *, is_rendered: bool = False) -> None:
         if isinstance(value, Mapping | bytes | bool | int | float):
             raise ValueError(f"elements: expected a list of elements, not {type(value).__name__}")
         self._value: Any = value
+        self._is_rendered = is_rendered
 
     def __str__(self) -> str:
         value = self._value
         if isinstance(value, str):
-            return value if "{{" in value or "{%" in value else "elements"
+            return "elements as text" if self._is_rendered or not is_deferred(value) else value
         if _is_callable(value):
             module, name = (
                 getattr(value, "__module__", ""),
@@ -58,7 +62,7 @@ class ElementsArgument:
         """
         if _is_callable(self._value):
             return self
-        return ElementsArgument(render(self._value))
+        return ElementsArgument(render(self._value), is_rendered=True)
 
     def read(self, context: Mapping[str, Any]) -> Iterable[Any]:
         """Return the elements.

@@ -52,8 +52,8 @@ class NdjsonFiles:
 
         decode = msgspec.json.Decoder().decode
         for path in self.paths:
-            with path.open("rb") as lines:  # type: ignore[no-untyped-call, unused-ignore]
-                for line in lines:
+            with path.open("rb") as file:  # type: ignore[no-untyped-call, unused-ignore]
+                for line in iter(file.readline, b""):  # Airflow 2's files cannot be iterated
                     if line.isspace():
                         continue
                     try:

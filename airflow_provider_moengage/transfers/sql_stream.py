@@ -79,7 +79,11 @@ def _through_sqlalchemy(hook: Any, sql: str, parameters: Parameters, fetch_size:
     engine = hook.get_sqlalchemy_engine()
     try:
         with engine.connect() as connection:
-            connection = connection.execution_options(stream_results=True, max_row_buffer=fetch_size)
+            connection = connection.execution_options(
+                stream_results=True,
+                max_row_buffer=fetch_size,
+                no_parameters=parameters is None,  # else a % in the text has to be doubled
+            )
             result = connection.exec_driver_sql(sql, _for_driver(parameters))
             if not result.returns_rows:
                 raise _no_rows()

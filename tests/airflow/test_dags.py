@@ -99,7 +99,9 @@ def run_dag(airflow: Airflow, dag_id: str) -> Iterator[Run]:
         }
         airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps(connection)
         log = airflow.run("-m", "airflow", "dags", "test", dag_id, exits_with=None)
-        reports = json.loads((airflow.home / "reports.json").read_text())
+        results = airflow.home / "reports.json"
+        assert results.exists(), log
+        reports = json.loads(results.read_text())
         yield Run(airflow.states(dag_id), reports, log, airflow.home, emulator, airflow)
 
 
@@ -145,7 +147,7 @@ def test_what_another_task_made_is_never_rendered_as_a_template(bulk: Run) -> No
 
 def test_too_many_rejects_fail_the_task_after_the_good_ones_went(bulk: Run) -> None:
     assert bulk.states["rejected"] == ["failed"]
-    assert "1 elements were rejected (1 customer_id_refused), more than max_rejects=0 allows" in bulk.log
+    assert "1 element rejected (1 customer_id_refused), more than max_rejects=0 allows" in bulk.log
     [file] = (bulk.folder / "rejects").iterdir()
     assert json.loads(file.read_text())["codes"] == ["customer_id_refused"]
 

@@ -124,7 +124,9 @@ def test_the_dag_stores_a_summary_in_place_of_the_elements(elements: Any, shown:
 def test_the_ui_shows_the_number_of_rendered_elements(connected: Setting) -> None:
     operator = BulkImportOperator(task_id="send", elements="{{ rows | tojson }}")
 
-    operator.render_template_fields(context(rows=[customer("hidden-value")] * 3))
+    operator.render_template_fields(
+        context(rows=[customer("hidden-value", note="{{ looks like a template }}")] * 3)
+    )
 
     assert "hidden-value" not in stored_form(operator.elements, "elements")
 

@@ -73,6 +73,13 @@ def test_columns_and_rows_come_in_order(hook: Any, parameters: Any) -> None:
         assert [tuple(row) for row in stream.rows] == [(n, "x") for n in range(3, 11)]
 
 
+def test_a_percent_sign_without_parameters_is_one(hook: Any) -> None:
+    sql = "SELECT n FROM generate_series(1, 20) n WHERE n::text LIKE '1%' AND n % 2 = 0"
+
+    with stream_query(hook, sql, fetch_size=4) as stream:
+        assert [row[0] for row in stream.rows] == [10, 12, 14, 16, 18]
+
+
 def test_a_statement_without_rows_is_an_error(hook: Any) -> None:
     errors = (ValueError, psycopg.Error, psycopg2.Error, sqlalchemy.exc.DBAPIError)
 

@@ -1,0 +1,34 @@
+"""Sphinx settings. The build reads nothing from the network, and the pages load nothing from it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from airflow_provider_moengage import __version__
+
+# Autodoc imports Airflow, which writes its configuration file: keep it out of the builder's home folder.
+_airflow_home = tempfile.TemporaryDirectory(prefix="airflow-docs-")
+os.environ["AIRFLOW_HOME"] = _airflow_home.name
+
+project = "airflow-provider-moengage"
+author = "The airflow-provider-moengage authors"
+copyright = author  # noqa: A001 (Sphinx's own name)
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"{project} {version}"
+html_copy_source = False
+html_show_sourcelink = False
+
+myst_heading_anchors = 4
+
+# Dags and logs are full of --options and "quotes" that are to be copied as they stand.
+smartquotes = False
+
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+python_maximum_signature_line_length = 80
