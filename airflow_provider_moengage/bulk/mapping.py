@@ -10,9 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from airflow_provider_moengage.bulk.rules import BLOCKED_ATTRIBUTE_NAMES, IDENTIFYING_ATTRIBUTES
-
-from airflow_provider_moengage.bulk.rules import EVENT_PLATFORMS
+from airflow_provider_moengage.bulk.rules import BLOCKED_ATTRIBUTE_NAMES, EVENT_PLATFORMS, IDENTIFYING_ATTRIBUTES
 
 Row = Sequence[Any]
 Element = dict[str, Any]
@@ -79,8 +77,8 @@ class CustomerMapping:
         attributes = index.of_attributes(self.attributes) + identifiers
         if blocked := [name for name, _ in attributes if name in BLOCKED_ATTRIBUTE_NAMES]:
             raise ValueError(
-                f"CustomerMapping.attributes: MoEngage takes no attribute named {blocked[0]!r}; leave the column out,"
-                " or give it another name ({'other_name': 'column'}, or AS in the query)"
+                f"CustomerMapping.attributes: MoEngage takes no attribute named {blocked[0]!r}; leave the column"
+                " out, or give it another name ({'other_name': 'column'}, or AS in the query)"
             )
         constant: Element = {"type": "customer"}
         if self.update_existing_only:

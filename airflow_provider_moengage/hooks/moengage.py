@@ -185,6 +185,6 @@ def _too_many(report: DeliveryReport, options: DeliveryOptions) -> str:
         else "Set rejects_path to keep them"
     )
     return (
-        f"{counted(report.rejected, 'element')} rejected ({by_code}), more than max_rejects={options.max_rejects:g}"
-        f" allows; the other {report.accepted:,} {others}. {where}"
+        f"{counted(report.rejected, 'element')} rejected ({by_code}), more than"
+        f" max_rejects={options.max_rejects:g} allows; the other {report.accepted:,} {others}. {where}"
     )
