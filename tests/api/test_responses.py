@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_moengage.api.errors import ErrorKind
+from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply, read_retry_after, refusal
+
+NOW = 1_750_000_000.0
+SUCCESS = {"status": "success", "message": "Your request has been accepted and will be processed soon."}
+HTML = b"<html><body>It works!</body></html>"
+
+
+def fail(error_type: str | None = None, message: str | None = None) -> dict[str, object]:
+    return {"status": "fail", "error": {"type": error_type, "message": message, "request_id": "r-1"}}
+
+
+def read(status_code: int, content: object = b"", headers: dict[str, str] | None = None) -> Reply:
+    body = content if isinstance(content, bytes) else msgspec.json.encode(content)
+    return read_reply(status_code, headers or {}, body, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("status_code", "content", "outcome"),
+    [
+        (200, SUCCESS, Outcome.ACCEPTED),
+        (200, {"status": "SUCCESS"}, Outcome.ACCEPTED),
+        (202, SUCCESS, Outcome.ACCEPTED),
+        # All bulk requests return 200, say the documents: the body decides.
+        (200, fail("MissingAttributeError", "customer_id not found in the payload"), Outcome.REFUSED),
+        (200, fail("AttributeError", "type in elements should be customer/event/device"), Outcome.REFUSED),
+        (200, fail("TypeError", "expected string"), Outcome.REFUSED),
+        (200, fail(None, "Malformed JSON"), Outcome.REFUSED),
+        (200, {"status": "error"}, Outcome.REFUSED),
+        (200, fail("Rate Limits Exceeded", "slow down"), Outcome.THROTTLED),
+        (200, fail("Missing header value"), Outcome.UNEXPECTED),
+        # A 200 that is not MoEngage's says nothing of what became of the request.
+        (200, HTML, Outcome.UNKNOWN),
+        (200, b"", Outcome.UNKNOWN),
+        (200, b'{"status": "succ', Outcome.UNKNOWN),
+        (200, b'"success"', Outcome.UNKNOWN),
+        (200, b"[1, 2]", Outcome.UNKNOWN),
+        (200, b'{"message": "caf\xe9"}', Outcome.UNKNOWN),
+        (200, b"[" * 50_000, Outcome.UNKNOWN),
+        (200, {"message": "ok"}, Outcome.UNKNOWN),
+        (204, b"", Outcome.UNKNOWN),
+        (302, HTML, Outcome.UNEXPECTED),
+        (400, fail("TypeError", "expected string"), Outcome.REFUSED),
+        (400, HTML, Outcome.REFUSED),
+        (400, fail("Missing header value"), Outcome.UNEXPECTED),
+        (400, fail(None, "Empty request body"), Outcome.UNEXPECTED),
+        (400, fail("Blacklisted"), Outcome.UNEXPECTED),
+        (400, fail("InvalidParams"), Outcome.UNEXPECTED),
+        (400, fail("ParamsRequired"), Outcome.UNEXPECTED),
+        (401, {"title": "AuthenticationInvalid", "description": "x"}, Outcome.DENIED),
+        (403, fail("Account Suspended"), Outcome.DENIED),
+        (403, HTML, Outcome.DENIED),
+        (409, fail("Authentication Mismatch"), Outcome.DENIED),
+        (404, HTML, Outcome.UNEXPECTED),
+        (405, b"", Outcome.UNEXPECTED),
+        (415, b"", Outcome.UNEXPECTED),
+        (408, b"", Outcome.SERVER_ERROR),
+        (425, b"", Outcome.SERVER_ERROR),
+        (413, fail(None, "Payload too large"), Outcome.TOO_LARGE),
+        (413, HTML, Outcome.TOO_LARGE),
+        (422, b"", Outcome.REFUSED),
+        (429, fail("Rate Limits Exceeded"), Outcome.THROTTLED),
+        (429, b"", Outcome.THROTTLED),
+        (500, {"title": "Server Error", "description": "x", "code": "y"}, Outcome.SERVER_ERROR),
+        (502, HTML, Outcome.SERVER_ERROR),
+        (503, SUCCESS, Outcome.SERVER_ERROR),
+        (504, b"", Outcome.SERVER_ERROR),
+    ],
+)
+def test_an_answer_means(status_code: int, content: object, outcome: Outcome) -> None:
+    assert read(status_code, content).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("content", "error_type", "message"),
+    [
+        (fail("TypeError", "expected string"), "TypeError", "expected string"),
+        (
+            {
+                "status": "error",
+                "data": {"code": 429, "title": "rate limiter exception", "description": "Exceeded"},
+            },
+            "rate limiter exception",
+            "Exceeded",
+        ),
+        ({"title": "AuthenticationInvalid", "description": "no"}, "AuthenticationInvalid", "no"),
+        ({"status": "fail", "error": "broken", "message": "words"}, "broken", "words"),
+        (HTML, None, None),
+    ],
+)
+def test_the_errors_words_are_found_in_every_documented_shape(
+    content: object, error_type: str | None, message: str | None
+) -> None:
+    reply = read(400, content)
+
+    assert (reply.error_type, reply.message) == (error_type, message)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (fail(), {}),
+        ({**SUCCESS, "request_id": "r-1"}, {}),
+        (HTML, {"x-request-id": "r-1"}),
+    ],
+    ids=["in the error", "in the answer", "in a header"],
+)
+def test_the_request_id_is_kept(content: object, headers: dict[str, str]) -> None:
+    assert read(200, content, headers).request_id == "r-1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after": "Sun, 15 Jun 2025 15:07:10 GMT"}, 30.0),
+        ({"retry-after": "Sun, 15 Jun 2025 17:07:10 +0200"}, 30.0),
+        ({"retry-after": "Sun, 15 Jun 2025 15:07:10 -0000"}, 30.0),
+        ({"retry-after": "Sun, 15 Jun 2025 15:00:00 GMT"}, 0.0),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after": "86400"}, 3600.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "Sun, 15 Jun 2025 15:07:10 +99999999999999999999"}, None),
+        # x-ratelimit-reset, in its two documented readings
+        ({"x-ratelimit-reset": "42"}, 42.0),
+        ({"x-ratelimit-reset": "0"}, 0.0),
+        ({"x-ratelimit-reset": "60"}, 60.0),
+        ({"x-ratelimit-reset": "1750000042"}, 42.0),
+        ({"x-ratelimit-reset": "1749999000"}, 0.0),
+        ({"x-ratelimit-reset": "1750000042.5"}, 42.5),
+        ({"x-ratelimit-reset": "1750009999"}, 3600.0),
+        ({"x-ratelimit-reset": "?"}, None),
+        ({"retry-after": "7", "x-ratelimit-reset": "42"}, 7.0),
+        ({"retry-after": "soon", "x-ratelimit-reset": "42"}, 42.0),
+        ({"x-envoy-ratelimited": "true"}, None),
+    ],
+)
+def test_the_servers_hint_is_read_as_seconds_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert read_retry_after(headers, now=NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("said", "remaining"), [("0", 0), ("17", 17), ("17.0", 17), ("-3", -3), ("many", None), (None, None)]
+)
+def test_what_is_left_of_the_window_is_read(said: str | None, remaining: int | None) -> None:
+    headers = {} if said is None else {"x-ratelimit-remaining": said}
+
+    assert read(200, SUCCESS, headers).remaining == remaining
+
+
+@settings(deadline=None)
+@given(
+    status_code=st.integers(100, 599),
+    body=st.binary() | st.sampled_from([b'{"status":{}}', b'{"error":[1]}', b'{"data":{"title":[]},"error":{}}']),
+    headers=st.dictionaries(
+        st.sampled_from(["retry-after", "x-ratelimit-reset", "x-ratelimit-remaining", "x-request-id"]), st.text()
+    ),
+)
+def test_no_answer_is_too_strange_to_be_read(status_code: int, body: bytes, headers: dict[str, str]) -> None:
+    assert read_reply(status_code, headers, body, now=NOW).status_code == status_code
+
+
+@pytest.mark.parametrize(
+    ("status_code", "content", "kind", "advice"),
+    [
+        (401, fail(), ErrorKind.AUTHENTICATION, "Data API key"),
+        (403, fail(), ErrorKind.AUTHENTICATION, "suspended"),
+        (409, fail(), ErrorKind.AUTHENTICATION, "workspace id differs"),
+        (200, fail(), ErrorKind.AUTHENTICATION, "do not fit together"),
+        (429, fail(), ErrorKind.RATE_LIMIT, "rate limit"),
+        (503, HTML, ErrorKind.SERVER, "not able to answer"),
+        (400, fail(), ErrorKind.REQUEST, "check workspace id and data center"),
+        (404, HTML, ErrorKind.REQUEST, "check host and data center"),
+        (200, HTML, ErrorKind.REQUEST, "no answer of MoEngage's API"),
+    ],
+)
+def test_a_refusal_says_what_to_do(status_code: int, content: object, kind: ErrorKind, advice: str) -> None:
+    error = refusal(read(status_code, content))
+
+    assert (error.kind, advice in error.message) == (kind, True)
+
+
+@pytest.mark.parametrize("status_code", [200, 400, 401, 403, 404, 409, 413, 429, 500])
+@pytest.mark.parametrize(
+    "content",
+    [
+        fail("jane@example.com", "jane@example.com"),
+        {"status": "error", "data": {"title": "jane@example.com", "description": "jane@example.com"}},
+        {"title": "jane@example.com", "description": "jane@example.com"},
+        {"status": "fail", "error": "jane@example.com", "message": "jane@example.com"},
+        b"<html>jane@example.com</html>",
+    ],
+)
+def test_a_refusal_never_quotes_the_servers_text(status_code: int, content: object) -> None:
+    error = refusal(read(status_code, content))
+
+    assert "jane" not in str(error) + repr(error)
+
+
+def test_a_refusal_carries_what_the_answer_said_about_itself() -> None:
+    error = refusal(read(429, fail(), {"retry-after": "7"}))
+
+    assert (error.status_code, error.request_id, error.retry_after) == (429, "r-1", 7.0)
+    assert "(request id r-1)" in error.message

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.bulk.elements import prepare
+from airflow_provider_moengage.bulk.mapping import (
+    Column,
+    CustomerMapping,
+    DeviceMapping,
+    ElementMapping,
+    EventMapping,
+    compile_mappings,
+)
+
+COLUMNS = ["user_id", "email", "tier", "at"]
+ROW = ("u-1", "jane@example.com", None, "2020-05-31")
+
+
+def element(mapping: ElementMapping, columns: Sequence[str] = COLUMNS, row: Sequence[Any] = ROW) -> dict[str, Any]:
+    return mapping.compile(columns)(row)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [
+        (CustomerMapping(), {"email": "jane@example.com", "at": "2020-05-31"}),
+        (CustomerMapping(attributes=[]), {}),
+        (CustomerMapping(attributes=["email"]), {"email": "jane@example.com"}),
+        (CustomerMapping(attributes=("email", "at")), {"email": "jane@example.com", "at": "2020-05-31"}),
+        (CustomerMapping(attributes={"u_em": "email", "level": "tier"}), {"u_em": "jane@example.com"}),
+        (CustomerMapping(attributes={"copy": "user_id"}), {"copy": "u-1"}),
+        (CustomerMapping(attributes={"a": "email", "b": "email"}), dict.fromkeys("ab", "jane@example.com")),
+        (CustomerMapping(user_identifiers={"u_em": "email"}), {"at": "2020-05-31", "u_em": "jane@example.com"}),
+    ],
+)
+def test_a_customers_attributes_are_the_columns_that_were_chosen(
+    mapping: CustomerMapping, expected: dict[str, Any]
+) -> None:
+    assert element(mapping) == {"type": "customer", "customer_id": "u-1", "attributes": expected}
+
+
+def test_a_customer_may_be_known_by_identifiers_alone() -> None:
+    mapping = CustomerMapping(customer_id=None, user_identifiers={"u_em": "email"}, attributes=["at"])
+
+    assert element(mapping) == {
+        "type": "customer",
+        "attributes": {"at": "2020-05-31", "u_em": "jane@example.com"},
+    }
+
+
+def test_a_customer_who_is_only_updated_says_so() -> None:
+    assert element(CustomerMapping(update_existing_only=True))["update_existing_only"] is True
+
+
+def test_nulls_are_unset_only_when_asked() -> None:
+    mapping = CustomerMapping(attributes={"u_em": "email", "level": "tier"}, unset_nulls=True)
+
+    assert element(mapping)["unset_attributes"] == [{"type": "equals", "attr": "level", "case_sensitive": True}]
+    assert "level" not in element(mapping)["attributes"]
+
+
+def test_without_nulls_nothing_is_unset() -> None:
+    assert "unset_attributes" not in element(CustomerMapping(attributes=["email"], unset_nulls=True))
+
+
+def test_false_zero_and_empty_text_are_no_nulls() -> None:
+    mapping = CustomerMapping(unset_nulls=True)
+
+    made = element(mapping, ["user_id", "a", "b", "c"], ("u-1", 0, False, ""))
+
+    assert (made["attributes"], "unset_attributes" in made) == ({"a": 0, "b": False, "c": ""}, False)
+
+
+def test_an_event_takes_its_parts_from_columns_and_constants() -> None:
+    mapping = EventMapping(
+        action=Column("name"),
+        time="at",
+        platform="web",
+        app_version=Column("version"),
+        user_timezone_offset="offset",
+        device_id="device",
+    )
+    columns = ["user_id", "name", "at", "version", "offset", "device", "price"]
+
+    assert element(mapping, columns, ("u-1", "Buy", "2020-05-31", "1.2", 19_800, "d-1", 9.5)) == {
+        "type": "event",
+        "customer_id": "u-1",
+        "device_id": "d-1",
+        "actions": [
+            {
+                "action": "Buy",
+                "platform": "web",
+                "app_version": "1.2",
+                "user_timezone_offset": 19_800,
+                "current_time": "2020-05-31",
+                "attributes": {"price": 9.5},
+            }
+        ],
+    }
+
+
+def test_an_events_name_is_taken_literally_and_its_nulls_left_out() -> None:
+    mapping = EventMapping(action="at", time="at", platform=Column("tier"), device_id="tier")
+
+    assert element(mapping) == {
+        "type": "event",
+        "customer_id": "u-1",
+        "actions": [{"action": "at", "current_time": "2020-05-31", "attributes": {"email": "jane@example.com"}}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        (["email"], {"email": "jane@example.com"}),
+        ({"mail": "email", "level": "tier"}, {"mail": "jane@example.com"}),
+        ([], {}),
+    ],
+)
+def test_an_events_attributes_are_the_columns_that_were_chosen(attributes: Any, expected: dict[str, Any]) -> None:
+    mapping = EventMapping(action="Buy", time="at", attributes=attributes)
+
+    assert element(mapping)["actions"][0]["attributes"] == expected
+
+
+def test_an_event_may_be_of_a_user_known_by_identifiers_alone() -> None:
+    mapping = EventMapping(
+        action="Buy", time="at", customer_id=None, user_identifiers={"u_em": "email", "uid": "tier"}, attributes=[]
+    )
+
+    made = element(mapping)
+
+    assert made["user_identifiers"] == {"u_em": "jane@example.com"}
+    assert "customer_id" not in made
+
+
+@pytest.mark.parametrize(("column", "code"), [("tier", "event_time_invalid"), ("email", "event_time_invalid")])
+def test_an_event_whose_time_is_null_is_never_sent_as_of_today(column: str, code: str) -> None:
+    made = element(EventMapping(action="Buy", time=column))
+
+    assert [finding.code for finding in prepare(made).findings] == [code]
+
+
+def test_a_device_takes_its_parts_from_columns() -> None:
+    columns = ["user_id", "device_id", "platform", "push_id", "model"]
+
+    assert element(DeviceMapping(), columns, ("u-1", "d-1", "iOS", "p-1", None)) == {
+        "type": "device",
+        "customer_id": "u-1",
+        "device_id": "d-1",
+        "attributes": {"platform": "iOS", "push_id": "p-1"},
+    }
+
+
+def test_a_device_may_have_other_columns() -> None:
+    mapping = DeviceMapping(customer_id="email", device_id="at", attributes={"push_id": "user_id"})
+
+    assert element(mapping) == {
+        "type": "device",
+        "customer_id": "jane@example.com",
+        "device_id": "2020-05-31",
+        "attributes": {"push_id": "u-1"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("mapping", "missing"),
+    [
+        (CustomerMapping(customer_id="uid"), "uid"),
+        (CustomerMapping(attributes=["email", "phone"]), "phone"),
+        (CustomerMapping(attributes={"u_mb": "phone"}), "phone"),
+        (CustomerMapping(user_identifiers={"u_mb": "phone"}), "phone"),
+        (EventMapping(action="Buy", time="when"), "when"),
+        (EventMapping(action=Column("name"), time="at"), "name"),
+        (EventMapping(action="Buy", time="at", platform=Column("os")), "os"),
+        (EventMapping(action="Buy", time="at", app_version=Column("app")), "app"),
+        (EventMapping(action="Buy", time="at", user_timezone_offset="tz"), "tz"),
+        (EventMapping(action="Buy", time="at", device_id="device"), "device"),
+        (EventMapping(action="Buy", time="at", attributes=["price"]), "price"),
+        (DeviceMapping(), "device_id"),
+        (DeviceMapping(device_id="at", attributes=["model"]), "model"),
+    ],
+)
+def test_a_column_that_the_query_lacks_is_named_with_those_it_has(mapping: ElementMapping, missing: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"{type(mapping).__name__}: .*'{missing}'; it has user_id, email, tier, at"
+    ):
+        mapping.compile(COLUMNS)
+
+
+@pytest.mark.parametrize("columns", [["USER_ID", "EMAIL"], ["User_Id", "Email"]])
+def test_a_column_is_found_though_the_database_folded_its_case(columns: list[str]) -> None:
+    mapping = CustomerMapping(customer_id="user_id", attributes={"u_em": "email"})
+
+    assert element(mapping, columns, ("u-1", "a@b")) == {
+        "type": "customer",
+        "customer_id": "u-1",
+        "attributes": {"u_em": "a@b"},
+    }
+
+
+def test_a_folded_column_that_has_a_part_is_no_attribute_as_well() -> None:
+    assert element(CustomerMapping(), ["USER_ID", "AGE"], ("u-1", 30))["attributes"] == {"AGE": 30}
+
+
+def test_the_exact_name_wins_over_one_that_differs_in_case() -> None:
+    mapping = CustomerMapping(customer_id="id", attributes=[])
+
+    assert element(mapping, ["ID", "id"], ("upper", "lower"))["customer_id"] == "lower"
+
+
+def test_a_name_that_could_be_two_columns_is_refused() -> None:
+    with pytest.raises(ValueError, match="no column 'Id'"):
+        CustomerMapping(customer_id="Id").compile(["ID", "id"])
+
+
+def test_columns_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"several columns named email, tier; give them names \(AS\)"):
+        compile_mappings([CustomerMapping()], ["user_id", "tier", "email", "tier", "email", "at"])
+
+
+def test_one_row_becomes_an_element_of_each_mapping_in_order() -> None:
+    to_elements = compile_mappings(
+        [CustomerMapping(attributes=["email"]), EventMapping(action="Buy", time="at")], COLUMNS
+    )
+
+    assert [made["type"] for made in to_elements(ROW)] == ["customer", "event"]
+
+
+def test_one_mapping_makes_one_element_of_a_row() -> None:
+    assert len(compile_mappings([CustomerMapping()], COLUMNS)(ROW)) == 1
+
+
+def test_rows_do_not_share_what_is_made_of_them() -> None:
+    make = EventMapping(action="Buy", time="at").compile(COLUMNS)
+    first, second = make(ROW), make(("u-2", "b@c", "gold", "2021-01-01"))
+
+    assert (first["customer_id"], first["actions"][0]["current_time"]) == ("u-1", "2020-05-31")
+    assert (second["customer_id"], second["actions"][0]["current_time"]) == ("u-2", "2021-01-01")
+
+
+def test_what_one_row_unsets_is_not_unset_by_the_next() -> None:
+    make = CustomerMapping(attributes=["tier"], unset_nulls=True).compile(COLUMNS)
+    first, second = make(ROW), make(("u-2", "b@c", "gold", "2021-01-01"))
+
+    assert (first["customer_id"], "unset_attributes" in first) == ("u-1", True)
+    assert (second["customer_id"], "unset_attributes" in second) == ("u-2", False)
+
+
+BAD_COLUMNS: list[Any] = ["", "  ", 5, [], b"user_id"]
+EVENT: dict[str, Any] = {"action": "Buy", "time": "at"}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "given", "argument"),
+    [
+        *((CustomerMapping, {"customer_id": bad}, "customer_id") for bad in BAD_COLUMNS),
+        (CustomerMapping, {"customer_id": None}, "customer_id"),
+        (CustomerMapping, {"customer_id": None, "user_identifiers": {}}, "customer_id"),
+        *((EventMapping, {**EVENT, "customer_id": bad}, "customer_id") for bad in [*BAD_COLUMNS, None]),
+        *((EventMapping, {**EVENT, "action": bad}, "action") for bad in [*BAD_COLUMNS, None]),
+        *((EventMapping, {**EVENT, "time": bad}, "time") for bad in [*BAD_COLUMNS, None, Column("at")]),
+        *((EventMapping, {**EVENT, "device_id": bad}, "device_id") for bad in BAD_COLUMNS),
+        *((EventMapping, {**EVENT, "user_timezone_offset": bad}, "user_timezone_offset") for bad in BAD_COLUMNS),
+        *((EventMapping, {**EVENT, "platform": bad}, "platform") for bad in ["ios", "android", "", 5]),
+        *((DeviceMapping, {"customer_id": bad}, "customer_id") for bad in [*BAD_COLUMNS, None]),
+        *((DeviceMapping, {"device_id": bad}, "device_id") for bad in [*BAD_COLUMNS, None]),
+        *(
+            (mapping, {**needed, "attributes": bad}, "attributes")
+            for mapping, needed in ((CustomerMapping, {}), (EventMapping, EVENT), (DeviceMapping, {}))
+            for bad in ("email", ["email", ""], [5], {"u_em": ""}, {"": "email"}, {"u_em": 5}, 5, iter(["email"]))
+        ),
+        (CustomerMapping, {"user_identifiers": ["email"]}, "user_identifiers"),
+        (CustomerMapping, {"user_identifiers": {"u_em": None}}, "user_identifiers"),
+        (EventMapping, {**EVENT, "user_identifiers": {"": "email"}}, "user_identifiers"),
+    ],
+)
+def test_a_bad_argument_is_named_when_the_mapping_is_made(mapping: Any, given: Any, argument: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{mapping.__name__}\.{argument}\b"):
+        mapping(**given)
+
+
+@pytest.mark.parametrize("missing", ["action", "time"])
+def test_an_event_needs_name_and_time(missing: str) -> None:
+    with pytest.raises(TypeError, match=missing):
+        EventMapping(**{name: value for name, value in EVENT.items() if name != missing})

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.bulk.progress import Progress
+from tests.fake_clock import FakeClock
+
+
+@dataclass
+class Run:
+    """Figures that a test sets, and the lines that were written of them."""
+
+    accepted: int = 0
+    rejected: int = 0
+    share_of_limit: float = 0.0
+    throttled_seconds: float = 0.0
+    clock: FakeClock = field(default_factory=FakeClock)
+    lines: list[str] = field(default_factory=list)
+
+    def info(self, message: str, /, *args: Any) -> None:
+        self.lines.append(message % args)
+
+    warning = info
+
+    def pass_(self, seconds: float) -> None:
+        self.clock.wait(threading.Event(), seconds)
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run()
+
+
+def test_a_line_says_how_the_run_is_doing(run: Run) -> None:
+    progress = Progress(run, run.clock, run, 10_000)
+    run.accepted, run.rejected, run.share_of_limit, run.throttled_seconds = 3_990, 10, 0.756, 2.4
+    run.pass_(10)
+    progress.tell()
+
+    assert run.lines == [
+        "4,000 of 10,000 elements done, 400 a second, 76% of the limit used, 2 s held back by it, 10 rejected,"
+        " about 15 s left"
+    ]
+
+
+def test_a_source_of_unknown_length_has_no_time_left(run: Run) -> None:
+    progress = Progress(run, run.clock, run, None)
+    run.accepted = 50
+    run.pass_(10)
+    progress.tell()
+
+    assert run.lines == ["50 elements done, 5 a second, 0% of the limit used, 0 s held back by it, 0 rejected"]
+
+
+def test_before_anything_is_done_no_time_left_is_guessed(run: Run) -> None:
+    progress = Progress(run, run.clock, run, 100)
+    run.pass_(10)
+    progress.tell()
+
+    assert run.lines == [
+        "0 of 100 elements done, 0 a second, 0% of the limit used, 0 s held back by it, 0 rejected"
+    ]
+
+
+def test_a_line_is_written_every_ten_seconds_however_often_it_is_asked_for(run: Run) -> None:
+    progress = Progress(run, run.clock, run, None)
+    for _ in range(70):
+        run.pass_(0.5)
+        progress.tell()
+
+    assert len(run.lines) == 3
+
+
+def test_the_rate_is_that_of_the_time_since_the_last_line_and_the_time_left_that_of_the_whole(run: Run) -> None:
+    progress = Progress(run, run.clock, run, 600)
+    run.accepted = 100
+    run.pass_(10)
+    progress.tell()
+    run.accepted = 400
+    run.pass_(10)
+    progress.tell()
+
+    assert "400 of 600 elements done, 30 a second" in run.lines[1]
+    assert run.lines[1].endswith("about 10 s left")
+
+
+def test_more_elements_than_were_expected_leave_no_time(run: Run) -> None:
+    progress = Progress(run, run.clock, run, 10)
+    run.accepted = 12
+    run.pass_(10)
+    progress.tell()
+
+    assert run.lines[0].endswith("about 0 s left")

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from airflow_provider_moengage.bulk.elements import Finding
+from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.rules import Code
+
+FINDING = Finding(Code.CUSTOMER_ID_REFUSED, "customer_id: dropped")
+NAN = Finding(Code.VALUE_NOT_FINITE, "a: NaN")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rejects.ndjson"
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def written(path: Path, element: object) -> Any:
+    """What the file says of an element."""
+    rejects = Rejects(path)
+    rejects.add(0, element, [FINDING])
+    rejects.close()
+    [line] = lines(path)
+    return line["element"]
+
+
+def test_a_reject_is_one_line_that_says_which_and_why(path: Path) -> None:
+    rejects = Rejects(path)
+    rejects.add(7, {"type": "customer", "customer_id": "guest\n"}, [FINDING, NAN, NAN])
+    rejects.add(9, "no element", [FINDING])
+    rejects.close()
+
+    assert lines(path) == [
+        {
+            "position": 7,
+            "codes": ["customer_id_refused", "value_not_finite"],
+            "messages": ["customer_id: dropped", "a: NaN", "a: NaN"],
+            "element": {"type": "customer", "customer_id": "guest\n"},
+        },
+        {
+            "position": 9,
+            "codes": ["customer_id_refused"],
+            "messages": ["customer_id: dropped"],
+            "element": "no element",
+        },
+    ]
+
+
+def test_rejects_are_counted_once_an_element_and_once_a_code(path: Path) -> None:
+    rejects = Rejects(path)
+    rejects.add(0, {}, [FINDING, NAN, NAN])
+    rejects.add(1, {}, [NAN])
+
+    assert (rejects.count, dict(rejects.by_code)) == (2, {"customer_id_refused": 1, "value_not_finite": 2})
+
+
+def test_without_a_path_rejects_are_only_counted() -> None:
+    rejects = Rejects(None)
+    rejects.add(0, {}, [FINDING])
+    rejects.close()
+
+    assert (rejects.path, rejects.count) == (None, 1)
+
+
+class Person:
+    def __str__(self) -> str:
+        return "a person"
+
+
+UUID_TEXT = "12345678-1234-5678-1234-567812345678"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (True, True),
+        (5, 5),
+        (1.5, 1.5),
+        ("日本", "日本"),
+        ("\ud83d", "\ud83d"),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (Decimal("NaN"), "NaN"),
+        (b"text", "text"),
+        (b"jane\xff", "jane\\xff"),
+        (memoryview(b"text"), "text"),
+        (Person(), "a person"),
+        (1j, "1j"),
+        (10**100, 10**100),
+        (2**20_000, hex(2**20_000)),
+        ({5: {None: 1}}, {"5": {"None": 1}}),
+        ((1, {2}), [1, [2]]),
+        (MappingProxyType({"a": 1}), {"a": 1}),
+    ],
+    ids=lambda value: hex(value)[:20] if isinstance(value, int) else repr(value)[:20],
+)
+def test_any_element_can_be_written(path: Path, value: object, expected: object) -> None:
+    assert written(path, {"value": value}) == {"value": expected}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (dt.datetime(2020, 5, 31, 16, 33, 35), "2020-05-31T16:33:35Z"),
+        (dt.datetime(2020, 5, 31, tzinfo=dt.timezone(dt.timedelta(hours=2))), "2020-05-30T22:00:00Z"),
+        (dt.date(2020, 5, 31), "2020-05-31"),
+        (Decimal("12.50"), 12.5),
+        (Decimal(2**53 + 1), str(2**53 + 1)),
+        (UUID(UUID_TEXT), UUID_TEXT),
+        (Code.TYPE_INVALID, "type_invalid"),
+    ],
+    ids=repr,
+)
+def test_a_value_is_written_as_it_would_be_sent_so_that_the_file_can_be_replayed(
+    path: Path, value: object, expected: object
+) -> None:
+    assert written(path, {"value": value}) == {"value": expected}
+
+
+def test_a_value_of_numpy_is_written_as_it_would_be_sent(path: Path) -> None:
+    numpy = pytest.importorskip("numpy")
+    element = {
+        "number": numpy.int64(7),
+        "numbers": numpy.array([1, 2]),
+        "at": numpy.datetime64("2020-05-31T16:33:35", "ns"),
+        "nan": numpy.float64("nan"),
+        "never": numpy.datetime64("NaT"),
+    }
+
+    assert written(path, element) == {
+        "number": 7,
+        "numbers": [1, 2],
+        "at": "2020-05-31T16:33:35Z",
+        "nan": "nan",
+        "never": "NaT",
+    }
+
+
+def test_an_element_that_contains_itself_is_cut_where_it_begins_anew(path: Path) -> None:
+    endless: dict[str, Any] = {"type": "customer"}
+    endless["friends"] = [endless, endless]
+
+    assert written(path, endless) == {"type": "customer", "friends": ["...", "..."]}
+
+
+def test_an_object_in_two_places_is_written_in_both(path: Path) -> None:
+    shared = {"a": 1}
+
+    assert written(path, [shared, shared]) == [shared, shared]
+
+
+def test_an_element_that_is_very_deep_is_cut(path: Path) -> None:
+    element: Mapping[str, Any] = {}
+    for _ in range(2_000):
+        element = {"a": element}
+
+    assert "..." in json.dumps(written(path, element))
+
+
+def test_the_file_is_made_with_the_first_reject(path: Path) -> None:
+    rejects = Rejects(path)
+    before = path.exists()
+    rejects.add(0, {}, [FINDING])
+    rejects.close()
+
+    assert (before, path.exists(), rejects.path) == (False, True, str(path))
+
+
+def test_a_file_of_an_earlier_try_is_replaced(path: Path) -> None:
+    path.write_text("an earlier try\n" * 10)
+
+    assert written(path, {"a": 1}) == {"a": 1}
+
+
+def test_a_file_of_an_earlier_try_is_removed_where_nothing_is_rejected(path: Path) -> None:
+    path.write_text("an earlier try\n")
+    Rejects(path).close()
+
+    assert not path.exists()
+
+
+def test_closing_twice_does_not_remove_the_file(path: Path) -> None:
+    rejects = Rejects(path)
+    rejects.add(0, {}, [FINDING])
+    rejects.close()
+    rejects.close()
+
+    assert len(lines(path)) == 1
+
+
+def test_a_reject_after_the_end_is_counted_and_does_not_replace_the_file(path: Path) -> None:
+    rejects = Rejects(path)
+    rejects.add(0, {"a": 1}, [FINDING])
+    rejects.close()
+    rejects.add(1, {"b": 2}, [FINDING])
+
+    assert (rejects.count, len(lines(path))) == (2, 1)
+
+
+def test_lanes_and_reader_may_add_at_the_same_time(path: Path) -> None:
+    rejects = Rejects(path)
+
+    def add(lane: int) -> None:
+        for number in range(200):
+            rejects.add(lane * 200 + number, {"a": "x" * 100}, [FINDING])
+
+    lanes = [threading.Thread(target=add, args=(lane,)) for lane in range(4)]
+    for thread in lanes:
+        thread.start()
+    for thread in lanes:
+        thread.join()
+    rejects.close()
+
+    assert sorted(line["position"] for line in lines(path)) == list(range(800))
+    assert rejects.count == 800
+
+
+def test_the_log_gets_codes_and_positions_and_nothing_of_an_element(path: Path) -> None:
+    rejects = Rejects(path)
+    rejects.add(12, {"u_em": "jane@example.com"}, [Finding(Code.REFUSED_BY_SERVER, "jane@example.com")])
+    rejects.add(3, {"u_em": "jane@example.com"}, [FINDING, Finding(Code.REFUSED_BY_SERVER, "jane")])
+    rejects.close()
+
+    assert rejects.describe() == [
+        "1 rejected as customer_id_refused, at position 3",
+        "2 rejected as refused_by_server, at position 3, 12",
+    ]
+
+
+@pytest.mark.parametrize(("count", "ending"), [(20, "18, 19"), (21, "18, 19, ..."), (1_500, "18, 19, ...")])
+def test_the_log_names_the_first_twenty_positions(count: int, ending: str) -> None:
+    rejects = Rejects(None)
+    for position in range(count):
+        rejects.add(position, {}, [FINDING])
+
+    [sentence] = rejects.describe()
+
+    assert sentence.startswith(f"{count:,} rejected as customer_id_refused, at position 0, 1, 2,")
+    assert sentence.endswith(ending)
+
+
+def test_without_rejects_the_log_gets_nothing() -> None:
+    assert Rejects(None).describe() == []

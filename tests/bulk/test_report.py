@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+
+from airflow_provider_moengage.bulk.report import DeliveryReport
+
+REPORT = DeliveryReport(
+    accepted=10_000,
+    rejected=3,
+    customers=4_000,
+    events=5_900,
+    devices=100,
+    actions=6_100,
+    requests=40,
+    bytes=3_950_000,
+    retries=2,
+    throttled_seconds=1.25,
+    elapsed_seconds=61.5,
+    warnings={"value_truncated": 5},
+    rejects={"customer_id_refused": 3},
+    rejects_path="s3://bucket/rejects.ndjson",
+)
+
+
+def test_the_report_is_json_with_the_documented_figures() -> None:
+    assert json.loads(json.dumps(REPORT.to_dict())) == {
+        "dry_run": False,
+        "accepted": 10_000,
+        "rejected": 3,
+        "customers": 4_000,
+        "events": 5_900,
+        "devices": 100,
+        "actions": 6_100,
+        "requests": 40,
+        "bytes": 3_950_000,
+        "retries": 2,
+        "throttled_seconds": 1.25,
+        "elapsed_seconds": 61.5,
+        "warnings": {"value_truncated": 5},
+        "rejects": {"customer_id_refused": 3},
+        "rejects_path": "s3://bucket/rejects.ndjson",
+        "resumed": False,
+    }
+
+
+def test_the_summary_says_what_became_of_the_run() -> None:
+    assert REPORT.summary == (
+        "10,000 elements accepted by MoEngage (4,000 customers, 5,900 events with 6,100 actions, 100 devices);"
+        " 3 rejected; 40 requests (2 of them repeats), 4.0 MB; 61.5 s, of which 1.2 s held back by the rate limit"
+    )
+
+
+def test_the_summary_of_a_dry_run_claims_no_delivery() -> None:
+    summary = DeliveryReport(dry_run=True, accepted=5).summary
+
+    assert "5 elements would be sent" in summary
+    assert "accepted" not in summary
+
+
+def test_reports_do_not_share_their_counts() -> None:
+    assert DeliveryReport().warnings is not DeliveryReport().warnings

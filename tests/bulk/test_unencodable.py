@@ -1,0 +1,54 @@
+"""What only the encoder notices: one such element is a reject, and its neighbours go."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.api.client import MoEngageClient, Workspace
+from airflow_provider_moengage.bulk.delivery import Delivery
+from airflow_provider_moengage.bulk.options import DeliveryOptions
+from airflow_provider_moengage.bulk.pacing import Limits
+from airflow_provider_moengage.bulk.rejects import Rejects
+
+
+@pytest.fixture
+def client() -> Iterator[MoEngageClient]:
+    client = MoEngageClient(Workspace("WS", "key", "01"))
+    yield client
+    client.close()
+
+
+def customer(user: int, **attributes: Any) -> dict[str, Any]:
+    return {"type": "customer", "customer_id": f"u-{user}", "attributes": attributes}
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (customer(1, name="\ud83d"), "value_not_encodable"),
+        (customer(1, **{"\udc00": 1}), "value_not_encodable"),
+        (customer(1, number=10**5_000), "value_not_encodable"),
+        (customer(1) | {"customer_id": 10**5_000}, "value_not_encodable"),
+        (customer(1, text="x" * 100_000), "element_too_large"),
+    ],
+    ids=["text", "name", "int", "id", "size"],
+)
+def test_an_element_that_cannot_be_encoded_is_rejected_alone(
+    client: MoEngageClient, tmp_path: Path, bad: dict[str, Any], code: str
+) -> None:
+    path = tmp_path / "rejects.ndjson"
+    delivery = Delivery(
+        client, DeliveryOptions(dry_run=True), Limits(), Rejects(path), logging.getLogger("tests.unencodable")
+    )
+
+    report = delivery.run([customer(0), bad, customer(2)])
+
+    [line] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (report.accepted, report.rejected, line["position"]) == (2, 1, 1)
+    assert code in line["codes"]
