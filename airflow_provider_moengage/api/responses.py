@@ -69,14 +69,21 @@ _BY_STATUS = {
     429: Outcome.THROTTLED,
 }
 
-# Error types and messages of a 400 that speak of the request, not of an element: splitting cannot help.
-_WHOLE_REQUEST = (
-    "missing header value",
-    "empty request body",
-    "blacklisted",
-    "invalidparams",
-    "paramsrequired",
-)
+# Of a 400, or of a 200 with "fail": types and messages that speak of the request or of who sends it, not of an
+# element, so that splitting cannot help.
+_BY_WORDS = {
+    "rate limits exceeded": Outcome.THROTTLED,
+    "rate limit exceeded": Outcome.THROTTLED,
+    "account suspended": Outcome.DENIED,
+    "account temporarily suspended": Outcome.DENIED,
+    "authentication mismatch": Outcome.DENIED,
+    "blockedclient": Outcome.DENIED,
+    "blacklisted": Outcome.UNEXPECTED,
+    "empty request body": Outcome.UNEXPECTED,
+    "invalidparams": Outcome.UNEXPECTED,
+    "missing header value": Outcome.UNEXPECTED,
+    "paramsrequired": Outcome.UNEXPECTED,
+}
 
 _RESET_IS_EPOCH_FROM = 1_000_000_000.0
 """A reset value this large (2001-09-09) cannot be seconds left in a window of 60 s."""
@@ -172,22 +179,27 @@ class _Error:
 
 
 def _outcome(status_code: int, status: str, error: _Error) -> Outcome:
-    said = f"{error.type or ''} {error.message or ''}".lower()
     if status_code < 300:
         if status == "success":
             return Outcome.ACCEPTED
         if status not in ("fail", "error"):
             return Outcome.UNKNOWN  # a proxy's page, an empty body: MoEngage has not said that it took anything
-        if "rate limit" in said:
-            return Outcome.THROTTLED
         outcome = Outcome.REFUSED
     elif status_code >= 500:
         return Outcome.SERVER_ERROR
     else:
         outcome = _BY_STATUS.get(status_code, Outcome.UNEXPECTED)
-    if outcome is Outcome.REFUSED and any(words in said for words in _WHOLE_REQUEST):
-        return Outcome.UNEXPECTED
-    return outcome
+    return _by_words(error) or outcome if outcome is Outcome.REFUSED else outcome
+
+
+def _by_words(error: _Error) -> Outcome | None:
+    """What a refusal is really about, where its type or its whole message is one that MoEngage documents. A
+    message is never searched for words: it may quote an element.
+    """
+    for said in (error.type, error.message):
+        if said is not None and (outcome := _BY_WORDS.get(said.strip().casefold().rstrip("."))):
+            return outcome
+    return None
 
 
 def _error_of(content: dict[str, Any]) -> _Error:

@@ -348,6 +348,9 @@ _EPOCH_MILLISECONDS_FROM = 100_000_000_000
 _NO_EPOCH_FROM = 10_000_000_000_000
 """Milliseconds up to here reach the year 2286; 14 digits are a compact date and time (20200531163335)."""
 
+_DATE_KEY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])[0-5]\d)?")
+"""A warehouse's date key, 20200531 or 202005311633. Read as an epoch it would be a day of the seventies."""
+
 
 def event_time(value: Any) -> dt.datetime | None:
     """Read when an event happened, in any form that MoEngage documents or a warehouse returns.
@@ -371,7 +374,7 @@ def event_time(value: Any) -> dt.datetime | None:
                 return to_utc(dt.datetime.fromisoformat(text))
         if isinstance(value, int | float | Decimal):
             seconds = Decimal(str(value))
-            if not 0 <= seconds < _NO_EPOCH_FROM:
+            if not 0 <= seconds < _NO_EPOCH_FROM or _DATE_KEY.fullmatch(str(int(seconds))):
                 return None
             if seconds >= _EPOCH_MILLISECONDS_FROM:
                 seconds /= 1_000

@@ -41,8 +41,9 @@ class DeliveryOptions:
         self._set("validation", _one_of("validation", self.validation, VALIDATIONS))
         self._set("max_rejects", _most("max_rejects", self.max_rejects))
         self._set("dry_run", _flag("dry_run", self.dry_run))
-        if self.rejects_path is not None and not str(self.rejects_path).strip():
-            raise ValueError("rejects_path '': expected a path, or None to write no rejects")
+        path = self.rejects_path
+        if path is not None and not (isinstance(path, str) and path.strip()):
+            raise ValueError(f"rejects_path {path!r}: expected a path, or None to write no rejects")
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

@@ -7,6 +7,7 @@ import (requests, SQL, storage) is imported where a task runs.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -46,7 +47,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         delivery: str = "at_least_once",
         validation: str = "warn",
         max_rejects: float = 0,
-        rejects_path: str | None = None,
+        rejects_path: str | PathLike[str] | None = None,
         dry_run: bool = False,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
@@ -56,7 +57,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.delivery = delivery
         self.validation = validation
         self.max_rejects = max_rejects
-        self.rejects_path = rejects_path
+        self.rejects_path = str(rejects_path) if isinstance(rejects_path, PathLike) else rejects_path
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.moengage_conn_id = moengage_conn_id
         check_parsed_options(self._options())

@@ -36,6 +36,11 @@ def read(status_code: int, content: object = b"", headers: dict[str, str] | None
         (200, {"status": "error"}, Outcome.REFUSED),
         (200, fail("Rate Limits Exceeded", "slow down"), Outcome.THROTTLED),
         (200, fail("Missing header value"), Outcome.UNEXPECTED),
+        (200, fail("Account Suspended"), Outcome.DENIED),
+        (200, fail(None, "BlockedClient"), Outcome.DENIED),
+        # What a message quotes may be an element's own words.
+        (400, fail("TypeError", "rate limits exceeded is no value"), Outcome.REFUSED),
+        (400, fail("TypeError", "expected string, got Blacklisted"), Outcome.REFUSED),
         # A 200 that is not MoEngage's says nothing of what became of the request.
         (200, HTML, Outcome.UNKNOWN),
         (200, b"", Outcome.UNKNOWN),

@@ -519,6 +519,11 @@ def test_the_time_of_an_event_is_understood(given: object, moment: dt.datetime) 
         "12345678901234567890",
         "20200531163335",  # compact, and not the milliseconds of the year 2610
         20_200_531_163_335,
+        20_200_531,  # a date key, and not a second of August 1970
+        Decimal(20_200_531),
+        20_200_531.0,
+        202_005_311_633,
+        "202005311633",
         1_590_942_815_000_000,
         -1,
         True,

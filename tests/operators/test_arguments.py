@@ -28,6 +28,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"max_rejects": None}, "max_rejects None"),
     ({"dry_run": "perhaps"}, "dry_run 'perhaps'"),
     ({"rejects_path": ""}, "rejects_path ''"),
+    ({"rejects_path": 7}, "rejects_path 7"),
 ]
 
 
