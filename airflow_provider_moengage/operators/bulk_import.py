@@ -62,7 +62,10 @@ class BulkImportOperator(DeliveryOperator):
         """Render a template; the elements stay hidden behind their number while they are rendered."""
         if isinstance(content, ElementsArgument):
             return content.rendered(
-                lambda value: super(BulkImportOperator, self).render_template(value, context, jinja_env, seen_oids)
+                lambda value: super(BulkImportOperator, self).render_template(
+                    value, context, jinja_env, seen_oids
+                ),
+                seen_oids or (),
             )
         return super().render_template(content, context, jinja_env, seen_oids)
 

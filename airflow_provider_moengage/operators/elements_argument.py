@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
+from datetime import date
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from airflow_provider_moengage.bulk.options import is_deferred
 
@@ -56,13 +59,22 @@ class ElementsArgument:
 
         XComArg.apply_upstream_relationship(operator, self._value)
 
-    def rendered(self, render: Callable[[Any], Any]) -> ElementsArgument:
+    def rendered(self, render: Callable[[Any], Any], resolved: Collection[int]) -> ElementsArgument:
         """Return the argument with its templates and task outputs filled in. A callable stays: it is called
         when the task runs, not when it is rendered.
+
+        :param render: Airflow's way to render a value.
+        :param resolved: identities of values that come from another task and so are no templates.
         """
-        if _is_callable(self._value):
+        value = self._value
+        if _is_callable(value):
             return self
-        return ElementsArgument(render(self._value), is_rendered=True)
+        if id(value) not in resolved:
+            if isinstance(value, list | tuple):  # Airflow takes a second a thousand; most have nothing to render
+                value = [render(element) if _has_template(element) else element for element in value]
+            else:
+                value = render(value)
+        return ElementsArgument(value, is_rendered=True)
 
     def read(self, context: Mapping[str, Any]) -> Iterable[Any]:
         """Return the elements.
@@ -80,6 +92,19 @@ class ElementsArgument:
         if isinstance(value, Mapping | str | bytes) or not isinstance(value, Iterable):
             raise ValueError(f"elements: expected a list or a stream of elements, got {type(value).__name__}")
         return value
+
+
+def _has_template(value: Any) -> bool:
+    if isinstance(value, str):
+        return is_deferred(value) or "{#" in value
+    if isinstance(value, dict):
+        return any(map(_has_template, value.values()))
+    if isinstance(value, list | tuple | set):
+        return any(map(_has_template, value))
+    return not (value is None or isinstance(value, _NEVER_TEMPLATES))
+
+
+_NEVER_TEMPLATES = (bool, int, float, bytes, Decimal, date, UUID)
 
 
 def _is_callable(value: object) -> bool:

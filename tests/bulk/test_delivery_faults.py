@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
-from airflow_provider_moengage.bulk.delivery import ATTEMPTS, HOPELESS_AFTER
+from airflow_provider_moengage.bulk.sending import ATTEMPTS, HOPELESS_AFTER
 from airflow_provider_moengage.emulator import Fault
 from tests.delivering import Setting, customer, event
 

@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
+from airflow_provider_moengage.operators.elements_argument import ElementsArgument
 from tests.delivering import Setting, customer
 
 try:
@@ -53,6 +54,15 @@ def test_templates_inside_a_list_are_rendered(connected: Setting) -> None:
     ran(BulkImportOperator(task_id="send", elements=[customer("ann", day="{{ ds }}")]))
 
     assert connected.arrived[0]["attributes"] == {"day": "2026-01-01"}
+
+
+def test_only_elements_with_a_template_in_them_are_rendered() -> None:
+    rendered: list[Any] = []
+    elements = [customer("ann", n=1), customer("bob", deep=[{"day": "{{ ds }}"}]), {"{{ key }}": None}]
+
+    ElementsArgument(elements).rendered(rendered.append, resolved=())
+
+    assert rendered == [elements[1]], "Airflow renders values, and takes a second for a thousand elements"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,202 @@
+"""Sending a batch until every element of it is accepted or rejected, whatever the network and MoEngage do.
+
+MoEngage API reference, "Bulk Import": a refused body names no element, so it is halved until what MoEngage
+refuses is alone; of ten thousand elements with one bad, that costs some twenty requests.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import msgspec
+import tenacity
+
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
+from airflow_provider_moengage.bulk.clock import Clock
+from airflow_provider_moengage.bulk.elements import Finding
+from airflow_provider_moengage.bulk.lanes import Client
+from airflow_provider_moengage.bulk.pacing import Pacer, StoppedError
+from airflow_provider_moengage.bulk.packing import Batch, Line
+from airflow_provider_moengage.bulk.progress import Log
+from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.rules import Code
+
+ATTEMPTS = 12
+"""Times a request is sent before the run is given up, 429 not counted. With the waits between them that is
+three to four minutes on average, more than the five attempts that MoEngage asks for at the least."""
+
+LONGEST_WAIT = 60.0
+"""Seconds between two attempts at the most. They start at up to 2 s ("every 2 seconds") and double."""
+
+HOPELESS_AFTER = 200
+"""Elements refused one by one, with nothing accepted before, after which the fault is not in the elements."""
+
+_PASSING = {
+    Outcome.NOT_SENT: "no connection",
+    Outcome.SERVER_ERROR: "a server error",
+    Outcome.UNKNOWN: "no answer that says what became of it",
+}
+
+
+class Sender:
+    """What the lanes of a run do with their batches. Shared by all of them.
+
+    :param pacer: says when a request may go.
+    :param rejects: gets what MoEngage refuses.
+    :param log: gets a line for each repeat.
+    :param clock: time.
+    :param stopped: set when the run is to end.
+    :param dry_run: count, and send nothing.
+    """
+
+    def __init__(
+        self,
+        pacer: Pacer,
+        rejects: Rejects,
+        log: Log,
+        clock: Clock,
+        stopped: threading.Event,
+        *,
+        dry_run: bool,
+    ) -> None:
+        self._pacer = pacer
+        self._rejects = rejects
+        self._log = log
+        self._clock = clock
+        self._stopped = stopped
+        self._dry_run = dry_run
+        self.tally = Tally()
+
+    def deliver(self, client: Client, batch: Batch) -> None:
+        """Send a batch until every line of it is accepted or rejected."""
+        if self._dry_run:
+            self.tally.sent(len(batch.body))
+            self.tally.take(batch)
+            return
+        reply = self._settled_reply(client, batch)
+        if reply.outcome is Outcome.ACCEPTED:
+            self.tally.take(batch)
+        elif len(batch.lines) > 1:
+            for half in batch.halves():
+                self.deliver(client, half)
+        else:
+            self._reject(batch.lines[0], reply)
+
+    def _settled_reply(self, client: Client, batch: Batch) -> Reply:
+        """Send a batch until MoEngage has either taken or refused it."""
+        body, users, events = batch.body, batch.users, batch.events
+
+        def send() -> Reply:
+            while True:
+                sent_at = self._pacer.spend(users, events)
+                self.tally.sent(len(body))
+                reply = client.bulk_import(body)
+                self._pacer.settle(users, events, reply, sent_at)
+                if reply.outcome is not Outcome.THROTTLED:
+                    return reply
+                self.tally.repeat()
+
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda reply: reply.outcome in _PASSING),
+            wait=tenacity.wait_random_exponential(multiplier=2, max=LONGEST_WAIT),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            sleep=self._sleep,
+            before_sleep=self._tell_retry,
+            retry_error_callback=_give_up,
+        )
+        reply: Reply = attempts(send)
+        if reply.outcome in (Outcome.DENIED, Outcome.UNEXPECTED):
+            raise refusal(reply)
+        return reply
+
+    def _sleep(self, seconds: float) -> None:
+        if self._clock.wait(self._stopped, seconds):
+            raise StoppedError
+        self.tally.repeat()
+
+    def _tell_retry(self, state: tenacity.RetryCallState) -> None:
+        if state.outcome is None or state.next_action is None:
+            return
+        reply: Reply = state.outcome.result()
+        status = f" (HTTP {reply.status_code})" if reply.status_code else ""
+        self._log.warning(
+            "Request failed for now: %s%s. Attempt %d of %d follows in %.1f s",
+            _PASSING[reply.outcome],
+            status,
+            state.attempt_number + 1,
+            ATTEMPTS,
+            state.next_action.sleep,
+        )
+
+    def _reject(self, line: Line, reply: Reply) -> None:
+        if reply.outcome is Outcome.TOO_LARGE:
+            finding = Finding(Code.ELEMENT_TOO_LARGE, f"MoEngage answered {reply.status_code}: too large")
+        else:
+            words = ": ".join(filter(None, (reply.error_type, reply.message))) or "no reason given"
+            request = f" (request id {reply.request_id})" if reply.request_id else ""
+            finding = Finding(Code.REFUSED_BY_SERVER, f"MoEngage refused it: {words}{request}")
+        self._rejects.add(line.position, msgspec.json.decode(line.data), [finding])
+        if self.tally.refused_alone() >= HOPELESS_AFTER:
+            raise ApiError(
+                ErrorKind.REQUEST,
+                f"MoEngage refused {HOPELESS_AFTER} elements one by one and accepted none: the fault is hardly in"
+                " the elements; the messages in the rejects file say what MoEngage dislikes",
+                status_code=reply.status_code,
+                request_id=reply.request_id,
+            )
+
+
+class Tally:
+    """What the lanes have done so far."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.accepted = 0
+        self.kinds: Counter[str] = Counter()
+        self.actions = 0
+        self.requests = 0
+        self.bytes = 0
+        self.retries = 0
+        self._refused_alone = 0
+
+    def sent(self, size: int) -> None:
+        """Count a request of so many bytes."""
+        with self._lock:
+            self.requests += 1
+            self.bytes += size
+
+    def repeat(self) -> None:
+        """Count a request that is going to be sent again."""
+        with self._lock:
+            self.retries += 1
+
+    def take(self, batch: Batch) -> None:
+        """Count what MoEngage has accepted."""
+        with self._lock:
+            self.accepted += len(batch.lines)
+            self.kinds.update([line.kind for line in batch.lines])
+            self.actions += batch.events
+
+    def refused_alone(self) -> int:
+        """Count a lone element that was refused; return how many were, 0 once anything was accepted."""
+        with self._lock:
+            self._refused_alone += 1
+            return 0 if self.accepted else self._refused_alone
+
+
+def _give_up(state: tenacity.RetryCallState) -> Reply:
+    assert state.outcome is not None
+    reply: Reply = state.outcome.result()
+    status = (
+        f" (HTTP {reply.status_code})" if reply.status_code else f" ({reply.message})" if reply.message else ""
+    )
+    raise ApiError(
+        ErrorKind.SERVER,
+        f"MoEngage could not take a request in {ATTEMPTS} attempts; the last one ended in"
+        f" {_PASSING[reply.outcome]}{status}",
+        status_code=reply.status_code,
+        request_id=reply.request_id,
+        retry_after=reply.retry_after,
+    )
