@@ -4,14 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 100000
 
-.PHONY: demo test lint types docs check clean
+.PHONY: demo test standalone lint types docs check clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo  ## Sync a real warehouse to an emulated workspace, by Airflow (ROWS=all for everything)
 	$(BIN)/python demo/run.py --rows $(ROWS)
 
-test: $(VENV)/.dev  ## Every test that needs no browser and no server of its own
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## Every test that needs no browser and no Airflow of its own
+	$(BIN)/python -m pytest --ignore tests/standalone
+
+standalone: $(VENV)/.dev  ## Dags in a whole Airflow (airflow standalone), driven over its REST API
+	$(BIN)/python -m pytest tests/standalone
 
 lint: $(VENV)/.dev  ## Style and format
 	$(BIN)/ruff check .

@@ -57,6 +57,12 @@ class MoEngageRequestError(MoEngageError, AirflowFailException):  # type: ignore
     """MoEngage will never take the request as it is, or the connection is not set up. No retry."""
 
 
+class MoEngageOutcomeUnknownError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
+    """A trigger was sent and no answer says what became of it: campaigns may have started. No retry, which could
+    start them twice; a person has to look.
+    """
+
+
 class MoEngageRejectsError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
     """More elements were rejected than ``max_rejects`` allows; everything else was delivered. No retry.
 

@@ -24,7 +24,13 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.moengage"]}],
-        "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.bulk_import"]}],
+        "operators": [
+            {
+                "integration-name": integration,
+                "python-modules": [f"{package}.operators.bulk_import", f"{package}.operators.business_event"],
+            }
+        ],
+        "notifications": [f"{package}.notifications.business_event.MoEngageBusinessEventNotifier"],
         "transfers": [
             {
                 "source-integration-name": "Common SQL",

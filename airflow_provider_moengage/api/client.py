@@ -7,9 +7,10 @@ MoEngage API reference, "Bulk Import" (``POST /v1/transition/{workspace_id}``) a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ssl import SSLCertVerificationError
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -18,12 +19,17 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
+from airflow_provider_moengage.api.business_events import LIST_PATH, PATHS, Firing, FiringReply, read_firing
 from airflow_provider_moengage.api.data_centers import data_api_url
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
-from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply, refusal
+from airflow_provider_moengage.api.event_schemas import EventSchema, read_schemas
+from airflow_provider_moengage.api.responses import Outcome, Reply, read_object, read_reply, refusal
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a TCP and TLS connection. A live host answers in well under one."""
+
+MOST_PAGES = 50
+"""Pages of business events that are read to find one: 20 events each, and 60 requests a minute are allowed."""
 
 TEST_TIMEOUT = 5.0
 """Seconds that the Test button may take: it runs inside Airflow's API server."""
@@ -38,6 +44,7 @@ class Workspace:
 
     :param workspace_id: also called app id.
     :param data_api_key: key of the Data tile; it serves bulk import and file imports.
+    :param campaign_api_key: key for business events.
     :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` gives it.
     :param base_url: replaces scheme and authority of every API family; None for MoEngage's own hosts.
     :param timeout: seconds that MoEngage may take to answer one request.
@@ -45,6 +52,7 @@ class Workspace:
 
     workspace_id: str
     data_api_key: str = field(repr=False)
+    campaign_api_key: str = field(repr=False, default="")
     data_center: str | None = None
     base_url: str | None = None
     timeout: float = 30.0
@@ -80,6 +88,7 @@ class MoEngageClient:
         # A request that is repeated is repeated by the delivery, which knows whether that is safe.
         self._session.mount(url, HTTPAdapter(max_retries=0))
         self._bulk_url = f"{url}/v1/transition/{quote(workspace.workspace_id, safe='')}"
+        self._campaign_auth = HTTPBasicAuth(workspace.workspace_id.encode(), workspace.campaign_api_key.encode())
 
     def fork(self) -> MoEngageClient:
         """Return a client of the same workspace with connections of its own."""
@@ -104,6 +113,58 @@ class MoEngageClient:
         except requests.RequestException as error:
             return _no_answer(error)
         return read_reply(response.status_code, response.headers, response.content, now=self._now())
+
+    def trigger_business_event(self, body: Mapping[str, Any], *, version: str) -> FiringReply:
+        """Trigger a business event, once, and say what became of it. Never raises for what the network does.
+
+        :param body: the request's fields.
+        :param version: ``v1`` or ``v5``.
+        """
+        try:
+            response = self._session.post(
+                self.workspace.data_url + PATHS[version],
+                data=msgspec.json.encode(body),
+                auth=self._campaign_auth,
+                timeout=(CONNECT_TIMEOUT, self.workspace.timeout),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            reply = _no_answer(error)
+            firing = Firing.NOT_SENT if reply.outcome is Outcome.NOT_SENT else Firing.UNKNOWN
+            return FiringReply(firing, message=reply.message)
+        return read_firing(
+            response.status_code, response.headers, response.content, version=version, sent=body, now=self._now()
+        )
+
+    def find_business_event(self, name: str) -> EventSchema | None:
+        """Ask MoEngage for the business event of exactly this name, on as many pages as it takes.
+
+        :raises ApiError: where MoEngage does not say.
+        """
+        url = self.workspace.data_url
+        cursor: str | None = None
+        for _ in range(MOST_PAGES):
+            query = {"name": name, **({"cursor": cursor} if cursor else {})}
+            try:
+                response = self._session.get(
+                    url + LIST_PATH,
+                    params=query,
+                    auth=self._campaign_auth,
+                    timeout=(CONNECT_TIMEOUT, self.workspace.timeout),
+                    allow_redirects=False,
+                )
+            except requests.RequestException as error:
+                raise ApiError(ErrorKind.SERVER, f"{url} could not be reached: {_cause(error)}") from None
+            if response.status_code != 200:
+                raise refusal(
+                    read_reply(response.status_code, response.headers, response.content, now=self._now()), url
+                )
+            schemas, following = read_schemas(read_object(response.content))
+            found = next((schema for schema in schemas if schema.name == name), None)
+            if found is not None or not schemas or following in (None, cursor):
+                return found
+            cursor = following
+        return None
 
     def test_connection(self) -> str:
         """Ask MoEngage whether the workspace id and the Data API key fit together; one try, 5 seconds.

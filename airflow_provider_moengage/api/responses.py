@@ -100,7 +100,7 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now
     :param body: the answer's body, as it came.
     :param now: UTC epoch seconds, to turn moments in headers into seconds to wait.
     """
-    content = _decode(body)
+    content = read_object(body)
     status = str(content.get("status", "")).lower()
     error = _error_of(content)
     outcome = _outcome(status_code, status, error)
@@ -215,7 +215,8 @@ def _error_of(content: dict[str, Any]) -> _Error:
     )
 
 
-def _decode(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return a body's JSON object; an empty one where it is anything else (a proxy's page, for example)."""
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -40,7 +40,7 @@ class DeliveryOptions:
         self._set("delivery", _one_of("delivery", self.delivery, DELIVERIES))
         self._set("validation", _one_of("validation", self.validation, VALIDATIONS))
         self._set("max_rejects", _most("max_rejects", self.max_rejects))
-        self._set("dry_run", _flag("dry_run", self.dry_run))
+        self._set("dry_run", flag("dry_run", self.dry_run))
         path = self.rejects_path
         if path is not None and not (isinstance(path, str) and path.strip()):
             raise ValueError(f"rejects_path {path!r}: expected a path, or None to write no rejects")
@@ -106,7 +106,11 @@ def _one_of(name: str, value: object, known: tuple[str, ...]) -> str:
     return str(value)
 
 
-def _flag(name: str, value: object) -> bool:
+def flag(name: str, value: object) -> bool:
+    """Return a flag, which may be the text that a template has rendered to.
+
+    :raises ValueError: naming the argument.
+    """
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):  # what a template renders to

@@ -10,17 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator.business_events import BusinessEvent
     from airflow_provider_moengage.emulator.faults import Fault
+    from airflow_provider_moengage.emulator.firings import Firing
     from airflow_provider_moengage.emulator.received import ReceivedElement
     from airflow_provider_moengage.emulator.server import Emulator
     from airflow_provider_moengage.emulator.settings import Settings
     from airflow_provider_moengage.emulator.workspace import Counts, Credentials, RequestRecord, Workspace
 
 __all__ = [
+    "BusinessEvent",
     "Counts",
     "Credentials",
     "Emulator",
     "Fault",
+    "Firing",
     "ReceivedElement",
     "RequestRecord",
     "Settings",
@@ -28,10 +32,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BusinessEvent": "business_events",
     "Counts": "workspace",
     "Credentials": "workspace",
     "Emulator": "server",
     "Fault": "faults",
+    "Firing": "firings",
     "ReceivedElement": "received",
     "RequestRecord": "workspace",
     "Settings": "settings",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -45,3 +46,11 @@ def failure(
 def new_request_id() -> str:
     """Return a fresh request id, eight characters as MoEngage's examples show."""
     return uuid.uuid4().hex[:8]
+
+
+def phrase(status: int) -> str:
+    """Return the words that go with an HTTP status."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"

@@ -14,6 +14,8 @@ from starlette.routing import Route
 from airflow_provider_moengage.emulator.answers import Answer, failure
 from airflow_provider_moengage.emulator.authentication import authenticate
 from airflow_provider_moengage.emulator.bulk_import import bulk_import
+from airflow_provider_moengage.emulator.business_event_lists import list_business_events, search_business_events
+from airflow_provider_moengage.emulator.business_event_triggers import trigger_v1, trigger_v5
 from airflow_provider_moengage.emulator.calls import Call
 from airflow_provider_moengage.emulator.control import control_routes
 
@@ -30,14 +32,18 @@ def create_app(workspaces: Workspaces) -> Starlette:
             _api("/v1/transition/{workspace_id}", bulk_import, workspaces),
             _api("/v1/transition", bulk_import, workspaces),
             _api("/v1/integrations/authentication", authenticate, workspaces),
+            _api("/v1.0/business_event/trigger", trigger_v1, workspaces),
+            _api("/v5/business-events/triggers", trigger_v5, workspaces),
+            _api("/v5/business-events", list_business_events, workspaces, method="GET"),
+            _api("/v5/business-events/search", search_business_events, workspaces),
             *control_routes(workspaces),
         ],
         exception_handlers={HTTPException: _unknown},
     )
 
 
-def _api(path: str, endpoint: Endpoint, workspaces: Workspaces) -> Route:
-    return Route(path, _exchange(endpoint, workspaces), methods=["POST"])
+def _api(path: str, endpoint: Endpoint, workspaces: Workspaces, method: str = "POST") -> Route:
+    return Route(path, _exchange(endpoint, workspaces), methods=[method])
 
 
 def _exchange(endpoint: Endpoint, workspaces: Workspaces) -> Callable[[Request], Awaitable[Response]]:
@@ -48,10 +54,10 @@ def _exchange(endpoint: Endpoint, workspaces: Workspaces) -> Callable[[Request],
             body, size = await _read_body(request, workspace.settings.hard_body_limit)
         except ClientDisconnect:
             return Response()
-        fault = workspace.next_fault()
+        fault = workspace.next_fault(request.url.path)
         if fault is not None and fault.kind == "slow":
             await _wait_for_leave(request, fault.seconds)
-        call = Call(request.url.path, workspace_id, request.headers, body, size)
+        call = Call(request.url.path, request.query_params, workspace_id, request.headers, body, size)
         answer = workspace.serve(call, endpoint, fault)
         if answer is None:
             await _cut(request)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class Call:
     """An API request.
 
+    :param query: the URL's parameters.
     :param workspace_id: the workspace that path or query names; ``None`` where the endpoint's URL names none.
     :param headers: case-insensitive.
     :param body: the body, cut off where it passes the workspace's hard limit.
@@ -22,6 +23,7 @@ class Call:
     """
 
     path: str
+    query: Mapping[str, str]
     workspace_id: str | None
     headers: Mapping[str, str]
     body: bytes

@@ -60,6 +60,7 @@ def faster_clock(speed: float) -> Callable[[], float]:
 
 
 def _emulator(options: argparse.Namespace) -> Emulator:
+    from airflow_provider_moengage.emulator.business_events import BusinessEvent, object_id
     from airflow_provider_moengage.emulator.server import Emulator
     from airflow_provider_moengage.emulator.settings import Settings
     from airflow_provider_moengage.emulator.workspace import Credentials
@@ -74,23 +75,29 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         identifiers=tuple(options.identifier),
         keep_elements=options.keep_elements,
     )
-    return Emulator(
+    emulator = Emulator(
         settings,
         credentials=Credentials(options.workspace_id, options.data_api_key, options.campaign_api_key),
         clock=time.time if options.speed == 1 else faster_clock(options.speed),
         host=options.host,
         port=options.port,
     )
+    for name in options.business_event:
+        campaign = object_id(f"campaign of {name}")
+        emulator.workspace.add_business_event(BusinessEvent(name, attributes=None, campaigns=(campaign,)))
+    return emulator
 
 
 def _greeting(emulator: Emulator) -> str:
     credentials, settings = emulator.workspace.credentials, emulator.workspace.settings
-    connection = {
+    connection: dict[str, object] = {
         "conn_type": "moengage",
         "login": credentials.workspace_id,
         "password": credentials.data_api_key,
         "host": emulator.url,
     }
+    if emulator.workspace.business_events:
+        connection["extra"] = {"campaign_api_key": credentials.campaign_api_key}
     compact = json.dumps(connection, separators=(",", ":"))
     return (
         f"The MoEngage workspace {credentials.workspace_id} is open at {emulator.url} until Ctrl-C.\n"
@@ -143,6 +150,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="ATTRIBUTE",
         help="an attribute that identifies a user without customer_id; may be repeated",
+    )
+    parser.add_argument(
+        "--business-event",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a business event that takes any attributes and starts one campaign; may be repeated",
     )
     parser.add_argument(
         "--keep-elements", type=_count, default=100_000, metavar="N", help="accepted elements to keep"

@@ -12,6 +12,7 @@ import msgspec
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from airflow_provider_moengage.emulator.business_events import BusinessEvent
 from airflow_provider_moengage.emulator.faults import Fault
 
 if TYPE_CHECKING:
@@ -25,14 +26,21 @@ ELEMENTS_PAGE = 1_000
 
 _HOME = """\
 This is the MoEngage emulator of airflow-provider-moengage: a MoEngage workspace on your own machine.
-It answers Bulk Import (POST /v1/transition/{workspace_id}) and Test connection
-(POST /v1/integrations/authentication) as MoEngage documents them. Nothing leaves this machine.
+It answers Bulk Import (POST /v1/transition/{workspace_id}), Test connection
+(POST /v1/integrations/authentication) and Business Events (POST /v1.0/business_event/trigger,
+POST /v5/business-events/triggers, GET /v5/business-events, POST /v5/business-events/search)
+as MoEngage documents them. Nothing leaves this machine.
 
 Control endpoints; each takes ?workspace=<id>, without it the default workspace answers:
 
   GET    /_emulator/summary                     what arrived, as counts
   GET    /_emulator/requests?since=N            the API requests after number N
   GET    /_emulator/elements?since=N&limit=M    the accepted elements after running number N
+  GET    /_emulator/business_events             the business events that are defined
+  POST   /_emulator/business_events             define one, or change the one of that name:
+      {"name": "Sale", "attributes": {"city": "string"}, "campaigns": ["c1"], "flows": []}
+  DELETE /_emulator/business_events             define none
+  GET    /_emulator/firings?since=N             the business events that fired after number N
   GET    /_emulator/settings                    the settings
   POST   /_emulator/settings                    change some: {"users_per_minute": 10000}
   GET    /_emulator/faults                      the faults that wait
@@ -77,6 +85,10 @@ def control_routes(workspaces: Workspaces) -> list[Route]:
         route("summary", "GET", _summary),
         route("requests", "GET", _requests),
         route("elements", "GET", _elements),
+        route("business_events", "GET", _business_events),
+        route("business_events", "POST", _add_business_event),
+        route("business_events", "DELETE", _clear_business_events),
+        route("firings", "GET", _firings),
         route("settings", "GET", _settings),
         route("settings", "POST", _configure),
         route("faults", "GET", _faults),
@@ -112,6 +124,25 @@ def _elements(workspace: Workspace, asked: Asked) -> Any:
     page = elements[start : start + limit]
     found = [received._asdict() for received in page]
     return {"elements": found, "next": elements.first_number + start + len(found) - 1}
+
+
+def _business_events(workspace: Workspace, _asked: Asked) -> Any:
+    return {"business_events": workspace.business_events}
+
+
+def _add_business_event(workspace: Workspace, asked: Asked) -> Any:
+    workspace.add_business_event(BusinessEvent.read(asked.payload))
+    return _business_events(workspace, asked)
+
+
+def _clear_business_events(workspace: Workspace, asked: Asked) -> Any:
+    workspace.clear_business_events()
+    return _business_events(workspace, asked)
+
+
+def _firings(workspace: Workspace, asked: Asked) -> Any:
+    since = _whole_number(asked.query, "since", 0)
+    return {"firings": [firing for firing in workspace.firings if firing.number > since]}
 
 
 def _settings(workspace: Workspace, _asked: Asked) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from airflow_provider_moengage.emulator.answers import Answer, failure
+from airflow_provider_moengage.emulator.answers import Answer, failure, phrase
+from airflow_provider_moengage.emulator.business_event_answers import Trace, v1_failure, v5_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +28,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Faults with an end form a queue: the first lets ``after`` requests pass, then hits ``times`` requests,
     then it is the next one's turn. A fault without end (``times=None``), and every ``refuse``, stands beside
     the queue and may hit any request that the queue left alone; so several random ones can be mixed.
+    Faults with different ``path`` do not wait for each other: to a request, the queue is those it is under.
 
     :param kind: ``status``: answer with ``status``, accept nothing. ``status_after``: accept, then
         answer with ``status``. ``cut_before``: read the request, then cut the TCP connection, accept nothing.
@@ -38,10 +39,12 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :param after: requests that pass before the fault begins.
     :param status: of ``status`` (default 503) and ``status_after`` (default 502).
     :param headers: of ``status`` and ``status_after``.
-    :param body: text of ``status`` and ``status_after``; ``None``: MoEngage's failure body.
+    :param body: text of ``status`` and ``status_after``; ``None``: MoEngage's failure body for the endpoint.
     :param seconds: real seconds that ``slow`` waits.
     :param customer_id: whose elements ``refuse`` refuses.
     :param probability: chance that a request in the fault's turn is hit.
+    :param path: the beginning of the URL paths to hit, such as ``/v1.0/business_event``; ``None``: all. Other
+        requests do not count for ``after``.
     :param seed: makes ``probability`` repeatable.
     """
 
@@ -55,6 +58,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     customer_id: str | None = None
     probability: float = 1.0
     seed: int | None = None
+    path: str | None = None
 
     def __post_init__(self) -> None:
         if self.times is not None and self.times < 1:
@@ -65,6 +69,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"status {self.status!r}: expected an HTTP status from 200 to 599")
         if not 0 < self.probability <= 1:
             raise ValueError(f"probability {self.probability!r}: expected above 0, at most 1")
+        if self.path is not None and not self.path.startswith("/"):
+            raise ValueError(f"path {self.path!r}: expected the beginning of a URL path, from its first slash on")
         if self.kind == "refuse" and self.customer_id is None:
             raise ValueError("customer_id: a fault of kind 'refuse' needs the customer whose elements it refuses")
 
@@ -79,13 +85,17 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except msgspec.ValidationError as error:
             raise ValueError(f"fault: {error}") from error
 
-    def replaced(self, answer: Answer) -> Answer | None:
-        """Return what is answered instead of ``answer``; ``None`` stands for a cut connection."""
+    def concerns(self, path: str) -> bool:
+        """Tell whether requests to ``path`` are among those to hit."""
+        return path.startswith(self.path or "/")
+
+    def replaced(self, answer: Answer, path: str) -> Answer | None:
+        """Return what ``path`` answers instead of ``answer``; ``None`` stands for a cut connection."""
         match self.kind:
             case "status":
-                return self._with_status(503)
+                return self._with_status(503, path)
             case "status_after":
-                return self._with_status(502)
+                return self._with_status(502, path)
             case "html":
                 return Answer(200, _LOGIN_PAGE, media_type="text/html; charset=utf-8")
             case "cut_before" | "cut_after":
@@ -93,11 +103,15 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             case _:
                 return answer
 
-    def _with_status(self, default: int) -> Answer:
+    def _with_status(self, default: int, path: str) -> Answer:
         status = self.status or default
         if self.body is not None:
             return Answer(status, self.body.encode(), self.headers, media_type="text/plain; charset=utf-8")
-        return failure(status, _phrase(status), _phrase(status), headers=self.headers)
+        if path.startswith("/v1.0/business_event"):
+            return v1_failure(status, self.headers)
+        if path.startswith("/v5/"):
+            return v5_failure(status, Trace.of(None), self.headers)
+        return failure(status, phrase(status), phrase(status), headers=self.headers)
 
 
 class FaultPlan:
@@ -121,13 +135,14 @@ class FaultPlan:
         """Return the faults that have hits left, with ``times`` and ``after`` as they stand now."""
         return tuple(turn.left() for turn in (*self._queue, *self._standing))
 
-    def next(self) -> Fault | None:
-        """Return the fault that hits the request at hand; ``refuse`` faults come with `poison`."""
+    def next(self, path: str) -> Fault | None:
+        """Return the fault that hits the request at hand, to ``path``; ``refuse`` faults come with `poison`."""
         refusing = [turn for turn in self._standing if turn.fault.kind == "refuse"]
         for turn in refusing:
-            turn.armed = turn.due()
-        candidates = [*list(self._queue)[:1], *(turn for turn in self._standing if turn not in refusing)]
-        for turn in candidates:
+            turn.armed = turn.fault.concerns(path) and turn.due()
+        queue = [turn for turn in self._queue if turn.fault.concerns(path)]
+        standing = [turn for turn in self._standing if turn.fault.concerns(path) and turn not in refusing]
+        for turn in (*queue[:1], *standing):
             if turn.due():
                 self._hit(turn)
                 return turn.fault
@@ -172,10 +187,3 @@ class _Turn:
 
     def left(self) -> Fault:
         return msgspec.structs.replace(self.fault, times=self.times, after=self.after)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return f"Status {status}"

@@ -124,8 +124,20 @@ def limit_headers(reading: Reading | None, settings: Settings, now: float, *, re
         headers["x-ratelimit-limit"] = str(reading.limit)
         headers["x-ratelimit-remaining"] = str(reading.remaining)
         headers["x-ratelimit-reset"] = str(reset)
-    if refused and settings.retry_after == "seconds":
-        headers["Retry-After"] = str(seconds)
-    elif refused and settings.retry_after == "date":
-        headers["Retry-After"] = formatdate(math.ceil(reading.resets_at), usegmt=True)
+    if refused:
+        headers |= _retry_after(reading.resets_at, settings, now)
     return headers
+
+
+def throttle_headers(opens_at: float, settings: Settings, now: float) -> dict[str, str]:
+    """Return the headers of a 429 that documents no ``x-ratelimit-*``: of business events."""
+    envoy = {"x-envoy-ratelimited": "true"} if settings.envoy else {}
+    return {**envoy, **_retry_after(opens_at, settings, now)}
+
+
+def _retry_after(opens_at: float, settings: Settings, now: float) -> dict[str, str]:
+    if settings.retry_after == "seconds":
+        return {"Retry-After": str(math.ceil(opens_at - now))}
+    if settings.retry_after == "date":
+        return {"Retry-After": formatdate(math.ceil(opens_at), usegmt=True)}
+    return {}

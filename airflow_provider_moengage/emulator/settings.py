@@ -6,6 +6,20 @@ from typing import Any, Literal
 
 import msgspec
 
+from airflow_provider_moengage.emulator.business_event_answers import DetailForm
+
+Windows = tuple[tuple[int, int], ...] | None
+"""A quota: (count, seconds) of each sliding window; ``None`` or empty lifts it."""
+
+_QUOTAS = (
+    "v1_trigger_quota",
+    "v1_flow_quota",
+    "v5_campaign_quota",
+    "v5_flow_quota",
+    "list_quota",
+    "search_quota",
+)
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The switches of one workspace; the defaults are what MoEngage documents today.
@@ -28,8 +42,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param envoy: a 429 carries ``x-envoy-ratelimited: true`` and no ``x-ratelimit-*`` header.
     :param identifiers: attributes that identify a user without ``customer_id`` (User Identity Resolution);
         empty: the workspace has none, and every customer needs an id.
+    :param one_key: the Data API key serves business events too, as a key that is scoped to both does.
+    :param v1_trigger_quota: (count, seconds) pairs: business event triggers that sliding windows take by v1
+        (Trigger Business Event, rate limits: 50 an hour, 200 a day); ``None`` or empty lifts it.
+    :param v1_flow_quota: flows that v1 may start (5 an hour, 20 a day). A trigger that passes one of v1's quotas
+        is a 429 and starts nothing.
+    :param v5_campaign_quota: campaigns that v5 may start (Trigger Business Event (V5), rate limits: 10 in 5
+        minutes, 50 an hour, 200 a day). What passes it is skipped.
+    :param v5_flow_quota: flows that v5 may start (3 an hour, 10 a day).
+    :param v5_over_quota: ``skip``: what passes a quota is skipped, as documented; ``429``: a trigger that does
+        not fit as a whole is a 429 and starts nothing.
+    :param v5_details: form of the details of v5's errors: ``field``, ``issue``, ``message``, or ``code``,
+        ``target``, ``message``. Both are documented.
+    :param list_quota: requests that the list of business events takes (60 a minute, 1,000 an hour).
+    :param search_quota: requests that the search takes (30 a minute, 500 an hour).
     :param keep_elements: accepted elements kept for looking at; ``None`` keeps all, 0 none.
     :param keep_requests: request records kept; ``None`` keeps all, 0 none.
+    :param keep_firings: business event firings kept; ``None`` keeps all, 0 none.
     """
 
     users_per_minute: int | None = 60_000
@@ -44,15 +73,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retry_after: Literal["none", "seconds", "date"] = "none"
     envoy: bool = False
     identifiers: tuple[str, ...] = ()
+    one_key: bool = False
+    v1_trigger_quota: Windows = ((50, 3_600), (200, 86_400))
+    v1_flow_quota: Windows = ((5, 3_600), (20, 86_400))
+    v5_campaign_quota: Windows = ((10, 300), (50, 3_600), (200, 86_400))
+    v5_flow_quota: Windows = ((3, 3_600), (10, 86_400))
+    v5_over_quota: Literal["skip", "429"] = "skip"
+    v5_details: DetailForm = "field"
+    list_quota: Windows = ((60, 60), (1_000, 3_600))
+    search_quota: Windows = ((30, 60), (500, 3_600))
     keep_elements: int | None = 100_000
     keep_requests: int | None = 10_000
+    keep_firings: int | None = 10_000
 
     def __post_init__(self) -> None:
         for name in ("users_per_minute", "events_per_minute", "body_limit", "hard_body_limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value!r}: expected a whole number above 0, or None to lift the limit")
-        for name in ("keep_elements", "keep_requests"):
+        for name in _QUOTAS:
+            value = getattr(self, name)
+            if not _is_windows(value):
+                raise ValueError(
+                    f"{name} {value!r}: expected (count, seconds) pairs above 0, or None to lift the quota"
+                )
+        for name in ("keep_elements", "keep_requests", "keep_firings"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"{name} {value!r}: expected 0 or more, or None to keep all")
@@ -70,3 +115,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return msgspec.convert(msgspec.structs.asdict(self) | changes, Settings)
         except msgspec.ValidationError as error:
             raise ValueError(f"settings: {error}") from error
+
+
+def _is_windows(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, tuple)
+        and all(isinstance(window, tuple) and len(window) == 2 and min(window) >= 1 for window in value)
+    )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_moengage.emulator.answers import Answer
+from airflow_provider_moengage.emulator.business_events import BusinessEvent, Catalog
 from airflow_provider_moengage.emulator.calls import Call, basic_credentials
 from airflow_provider_moengage.emulator.faults import NOTHING_ACCEPTED, Fault, FaultPlan
+from airflow_provider_moengage.emulator.firings import Firing, FiringLog
 from airflow_provider_moengage.emulator.limits import RateLimits
+from airflow_provider_moengage.emulator.quotas import Quotas
 from airflow_provider_moengage.emulator.received import Batch, ElementLog, ReceivedElements
 
 if TYPE_CHECKING:
@@ -41,8 +44,8 @@ Verdict = Literal["accepted", "answered", "refused", "throttled"]
 class Ruling:
     """What an endpoint made of a call.
 
-    :param verdict: ``accepted``: elements were taken in; ``answered``: it was well, and takes nothing in;
-        ``refused``; ``throttled``.
+    :param verdict: ``accepted``: elements were taken in, or a business event fired; ``answered``: it was well,
+        and has no effect; ``refused``; ``throttled``.
     :param intake: what the body holds, as far as it was read.
     :param fault: the fault that refused it.
     """
@@ -68,7 +71,7 @@ class RequestRecord:
     :param elements: elements of the body, 0 where it was refused or never read.
     :param users: of these, customers and devices.
     :param events: actions of its events.
-    :param accepted: its elements were taken in, whatever was answered.
+    :param accepted: its elements were taken in or it fired a business event, whatever was answered.
     :param fault: kind of the fault that hit it.
     """
 
@@ -89,11 +92,11 @@ class Counts:
     """What a workspace saw since it began or was reset.
 
     :param requests: API requests of any kind and end.
-    :param accepted_requests: those whose elements were taken in.
+    :param accepted_requests: those whose elements were taken in, or that fired a business event.
     :param refused: those refused with a failure, 429 apart.
     :param throttled: those that a rate limit answered with 429.
     :param faulted: those that a fault hit.
-    :param bytes: body bytes of accepted requests.
+    :param bytes: body bytes of accepted bulk requests.
     :param elements: accepted elements; ``customers + events + devices`` is the same number.
     :param actions: actions inside the accepted events.
     :param dropped: accepted elements that MoEngage drops after its 200, by the refused customer id.
@@ -101,6 +104,9 @@ class Counts:
         ``current_time``, and ``unreadable`` where it has no documented form.
     :param users: distinct users of the kept elements.
     :param users_approximate: there were more than the million that are told apart.
+    :param firings: triggers of business events that took effect.
+    :param campaigns_started: campaigns that these started.
+    :param flows_started: flows that these started.
     """
 
     requests: int = 0
@@ -118,6 +124,9 @@ class Counts:
     events_by_day: Mapping[tuple[str, str], int] = field(default_factory=dict)
     users: int = 0
     users_approximate: bool = False
+    firings: int = 0
+    campaigns_started: int = 0
+    flows_started: int = 0
 
 
 class Workspace:
@@ -126,7 +135,10 @@ class Workspace:
     def __init__(self, credentials: Credentials, settings: Settings, clock: Callable[[], float]) -> None:
         self.credentials = credentials
         self.limits = RateLimits()
+        self.quotas = Quotas()
         self.plan = FaultPlan()
+        self.catalog = Catalog()
+        self.firing_log = FiringLog()
         self._settings = settings
         self._clock = clock
         self._lock = threading.RLock()
@@ -147,6 +159,7 @@ class Workspace:
         with self._lock:
             self._settings = self._settings.changed(**changes)
             self._log.trim(self._settings.keep_elements)
+            self.firing_log.trim(self._settings.keep_firings)
             self._trim_requests()
             return self._settings
 
@@ -154,7 +167,13 @@ class Workspace:
     def counts(self) -> Counts:
         """What arrived so far: a snapshot."""
         with self._lock:
-            return self._tally.snapshot()
+            fired = self.firing_log
+            return replace(
+                self._tally.snapshot(),
+                firings=fired.next_number - 1,
+                campaigns_started=fired.campaigns_started,
+                flows_started=fired.flows_started,
+            )
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -167,6 +186,28 @@ class Workspace:
         """The last accepted elements, oldest first: a snapshot, decoded when looked at."""
         with self._lock:
             return self._log.snapshot(self._settings.keep_elements)
+
+    @property
+    def business_events(self) -> tuple[BusinessEvent, ...]:
+        """The business events that it defines."""
+        with self._lock:
+            return tuple(defined.event for defined in self.catalog)
+
+    def add_business_event(self, event: BusinessEvent) -> None:
+        """Define a business event, or change the one of that name."""
+        with self._lock:
+            self.catalog.add(event, self._clock())
+
+    def clear_business_events(self) -> None:
+        """Define no business event."""
+        with self._lock:
+            self.catalog.clear()
+
+    @property
+    def firings(self) -> list[Firing]:
+        """The last firings of business events, oldest first."""
+        with self._lock:
+            return self.firing_log.snapshot()
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -185,18 +226,20 @@ class Workspace:
             self.plan.clear()
 
     def reset(self) -> None:
-        """Forget what arrived, the spent limits and the faults; keep the settings."""
+        """Forget what arrived, the spent limits and the faults; keep settings and business events."""
         with self._lock:
             self.limits = RateLimits()
+            self.quotas = Quotas()
+            self.firing_log = FiringLog()
             self.plan.clear()
             self._tally = _Tally()
             self._requests.clear()
             self._log = ElementLog()
 
-    def next_fault(self) -> Fault | None:
-        """Return the fault that hits the request at hand."""
+    def next_fault(self, path: str) -> Fault | None:
+        """Return the fault that hits the request at hand, to ``path``."""
         with self._lock:
-            return self.plan.next()
+            return self.plan.next(path)
 
     def serve(self, call: Call, endpoint: Endpoint, fault: Fault | None) -> Answer | None:
         """Let a request take effect, record it, and return its answer; ``None``: cut the connection."""
@@ -209,7 +252,7 @@ class Workspace:
                 answer = ruling.answer
                 fault = fault or ruling.fault
             if fault is not None and answer is not None:
-                answer = fault.replaced(answer)
+                answer = fault.replaced(answer, call.path)
             self._record(call, ruling, answer, fault, now)
             return answer
 

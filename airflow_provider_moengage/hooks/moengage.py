@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from airflow_provider_moengage.hooks.connection import ConnectionSettings, read_
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
+    from airflow_provider_moengage.bulk.delivery import Delivery
     from airflow_provider_moengage.bulk.report import DeliveryReport
 
 
@@ -40,6 +41,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
     def __init__(self, moengage_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.moengage_conn_id = moengage_conn_id
+        self._delivery: Delivery | None = None
 
     @cached_property
     def settings(self) -> ConnectionSettings:
@@ -68,6 +70,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             Workspace(
                 workspace_id=settings.workspace_id,
                 data_api_key=settings.data_api_key,
+                campaign_api_key=settings.campaign_api_key,
                 data_center=settings.data_center,
                 base_url=settings.base_url,
                 timeout=settings.timeout,
@@ -108,22 +111,88 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageRateLimitError: where MoEngage did nothing but throttle for an hour.
         """
         from airflow_provider_moengage.bulk.delivery import Delivery
+        from airflow_provider_moengage.bulk.pacing import StoppedError
         from airflow_provider_moengage.bulk.rejects import Rejects
         from airflow_provider_moengage.hooks.rejects_path import rejects_file
 
         options = DeliveryOptions(**delivery_options)
         file = None if options.rejects_path is None else rejects_file(options.rejects_path)
         client = self.get_conn()
-        delivery = Delivery(client, options, self.settings.limits, Rejects(file), self.log)
+        self._delivery = delivery = Delivery(client, options, self.settings.limits, Rejects(file), self.log)
         try:
             report = delivery.run(elements)
         except ApiError as error:
             raise _translated(error, f"{delivery.accepted:,} elements were accepted before") from None
+        except StoppedError:
+            raise MoEngageError(
+                f"The run was stopped; {delivery.accepted:,} elements were accepted before"
+            ) from None
         finally:
+            self._delivery = None
             client.close()
         if not options.allows(report.rejected, report.accepted + report.rejected):
             raise MoEngageRejectsError(_too_many(report, options), report=report)
         return report
+
+    def stop_bulk_import(self) -> None:
+        """Make a :meth:`bulk_import` that runs in another thread, or was interrupted by a signal, end at once."""
+        if self._delivery is not None:
+            self._delivery.stop()
+
+    def trigger_business_event(
+        self,
+        event_name: str,
+        event_attributes: Mapping[str, Any] | None = None,
+        *,
+        triggered_by: str | None = None,
+        api_version: str = "v1",
+    ) -> dict[str, Any]:
+        """Trigger a business event, which starts campaigns: once, and never again by itself.
+
+        :param event_name: as it is called in MoEngage.
+        :param event_attributes: attribute to value; encoded as elements are.
+        :param triggered_by: email address of who triggers it; ``v5`` requires one.
+        :param api_version: ``v1`` or ``v5``.
+        :return: ``event_name``, ``api_version``, ``status`` (``SUCCESS`` or, on v5, ``PARTIAL_SUCCESS``),
+            ``message``, ``request_id``, ``dry_run`` and, on v5, ``triggered_campaign_ids``,
+            ``failed_campaign_ids``, ``triggered_flow_ids`` and ``failed_flow_ids`` (skipped by quota).
+        :raises ValueError: naming the argument that is wrong.
+        :raises MoEngageOutcomeUnknownError: where the request may have left and no answer says that nothing has
+            started: a timeout, a cut connection, any 5xx.
+        :raises MoEngageRateLimitError: where the quota is used up; nothing has started.
+        :raises MoEngageAuthError: where the key is not accepted; nothing has started.
+        :raises MoEngageRequestError: where MoEngage does not take the event, or nothing is attached to it.
+        :raises MoEngageServerError: where no connection could be made; nothing has started.
+        """
+        from airflow_provider_moengage.hooks.business_events import trigger, trigger_body
+
+        body = trigger_body(event_name, event_attributes, triggered_by, api_version)
+        client = self.get_conn()
+        try:
+            return trigger(client, body, api_version)
+        finally:
+            client.close()
+
+    def check_business_event(self, event_name: str, event_attributes: Mapping[str, Any] | None = None) -> None:
+        """Ask MoEngage whether it has this business event with these attributes and types; nothing is triggered.
+
+        :param event_attributes: attribute to value.
+        :raises MoEngageRequestError: saying what does not fit.
+        :raises MoEngageError: where MoEngage does not say.
+        """
+        client = self.get_conn()
+        try:
+            schema = client.find_business_event(event_name)
+        except ApiError as error:
+            raise _translated(error, "the business event could not be checked; nothing was triggered") from None
+        finally:
+            client.close()
+        if schema is None:
+            raise MoEngageRequestError(f"Business event {event_name!r}: MoEngage has none of this name")
+        if misfits := schema.misfits(event_attributes or {}):
+            raise MoEngageRequestError(
+                f"Business event {event_name!r}: {'; '.join(misfits)}. Nothing was triggered"
+            )
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_moengage.hooks.moengage import MoEngageHook
+
 
 OPTION_FIELDS = tuple("is_dry_run" if name == "dry_run" else name for name in OPTION_NAMES)
 """The operators' template fields that hold the delivery options."""
@@ -60,6 +62,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.rejects_path = str(rejects_path) if isinstance(rejects_path, PathLike) else rejects_path
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.moengage_conn_id = moengage_conn_id
+        self._hook: MoEngageHook | None = None
         check_parsed_options(self._options())
 
     def deliver(self, elements: Iterable[object], context: Context) -> dict[str, Any]:
@@ -70,9 +73,14 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         options = self.delivery_options(context)
-        hook = MoEngageHook(self.moengage_conn_id)
+        self._hook = hook = MoEngageHook(self.moengage_conn_id)
         report = hook.bulk_import(elements, **{name: getattr(options, name) for name in OPTION_NAMES})
         return report.to_dict()
+
+    def on_kill(self) -> None:
+        """Stop the lanes: what waits stops waiting, and nothing more is sent."""
+        if self._hook is not None:
+            self._hook.stop_bulk_import()
 
     def delivery_options(self, context: Context) -> DeliveryOptions:
         """Return the options as they are now that templates are rendered.

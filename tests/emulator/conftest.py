@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WORKSPACE_ID = "EMULATOR"
 DATA_KEY = "emulator-data-key"
+CAMPAIGN_AUTH = (WORKSPACE_ID, "emulator-campaign-key")
 
 
 class FakeClock:
@@ -54,6 +55,33 @@ class Door:
         sent = {"Content-Type": "application/json", **(headers or {})}
         return self.session.post(self.url + path, data=body, headers=sent, timeout=timeout, **options)
 
+    def trigger_v1(self, name: str = "Sale", attributes: Any = None, **sent: Any) -> requests.Response:
+        body = {"event_name": name, "event_attributes": attributes or {}}
+        return self._post("/v1.0/business_event/trigger", body, **sent)
+
+    def trigger_v5(self, name: str = "Sale", attributes: Any = None, **sent: Any) -> requests.Response:
+        body = {"event_name": name, "event_attributes": attributes or {}, "triggered_by": "ops@example.com"}
+        return self._post("/v5/business-events/triggers", body, **sent)
+
+    def list_events(self, **query: Any) -> requests.Response:
+        return self.session.get(f"{self.url}/v5/business-events", params=query, auth=CAMPAIGN_AUTH, timeout=5)
+
+    def search_events(self, payload: Any) -> requests.Response:
+        return self._post("/v5/business-events/search", payload)
+
+    def _post(
+        self,
+        path: str,
+        body: Any,
+        *,
+        auth: Any = CAMPAIGN_AUTH,
+        headers: dict[str, str] | None = None,
+        timeout: float = 5,
+        **fields: Any,
+    ) -> requests.Response:
+        payload = msgspec.json.encode({**body, **fields} if fields else body)
+        return self.raw(payload, path=path, headers=headers, auth=auth, timeout=timeout)
+
     def control(self, method: str, path: str, payload: Any = None) -> requests.Response:
         return requests.request(method, f"{self.url}/_emulator/{path}", json=payload, timeout=5)
 
@@ -79,6 +107,7 @@ def clock(clock_of_the_session: FakeClock) -> FakeClock:
 def workspace(emulator_of_the_session: Emulator, clock: FakeClock) -> Workspace:
     workspace = emulator_of_the_session.workspace
     workspace.reset()
+    workspace.clear_business_events()
     workspace.configure(**msgspec.structs.asdict(Settings()))
     return workspace
 

@@ -67,6 +67,23 @@ def test_it_says_how_to_connect_and_ends_quietly(running, number):
     assert process.returncode == 0
 
 
+def test_business_events_are_defined_and_their_key_is_told(running):
+    _, greeting = running("--business-event", "Sale", "--business-event", "Flight late")
+
+    connection = json.loads(re.search(r"AIRFLOW_CONN_MOENGAGE_DEFAULT='(.*)'", greeting[1])[1])
+    for name in ("Sale", "Flight late"):
+        answer = requests.post(
+            f"{connection['host']}/v1.0/business_event/trigger",
+            json={"event_name": name, "event_attributes": {"anything": [1, 2]}},
+            auth=(connection["login"], connection["extra"]["campaign_api_key"]),
+            timeout=5,
+        )
+        assert answer.status_code == 200
+    firings = requests.get(f"{connection['host']}/_emulator/firings", timeout=5).json()["firings"]
+    assert [len(firing["campaign_ids"]) for firing in firings] == [1, 1]
+    assert firings[0]["campaign_ids"] != firings[1]["campaign_ids"]
+
+
 def test_a_taken_port_is_said_in_a_sentence(capsys):
     with Emulator() as emulator:
         port = emulator.url.rpartition(":")[2]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from airflow_provider_moengage.emulator import Fault
+from airflow_provider_moengage.emulator import BusinessEvent, Fault
 
 BUY = {"type": "event", "customer_id": "a", "actions": [{"action": "Buy"}]}
 
@@ -95,6 +95,8 @@ def test_settings_can_be_read_and_changed(door, workspace):
         {"users_per_minute": "many"},
         {"reset_header": "days"},
         {"nothing": 1},
+        {"v5_campaign_quota": [[0, 300]]},
+        {"v5_campaign_quota": [10, 300]},
         {"self": 1},
         7,
     ],
@@ -106,7 +108,54 @@ def test_a_wrong_setting_is_400_and_changes_nothing(door, workspace, payload):
 
 
 def test_settings_show_no_key(door):
-    assert "key" not in door.control("GET", "settings").text
+    shown = door.control("GET", "settings").text
+    assert "emulator-data-key" not in shown
+    assert "emulator-campaign-key" not in shown
+
+
+def test_a_business_event_can_be_defined_changed_and_forgotten(door, workspace):
+    sale = {"name": "Sale", "attributes": {"city": "string"}, "campaigns": ["c1"], "flows": ["f1"]}
+    assert door.control("POST", "business_events", sale).json() == {"business_events": [sale]}
+    assert workspace.business_events == (BusinessEvent("Sale", {"city": "string"}, ("c1",), ("f1",)),)
+
+    door.control("POST", "business_events", {"name": "Sale", "attributes": None})
+    assert workspace.business_events == (BusinessEvent("Sale", None),)
+    assert door.control("GET", "business_events").json()["business_events"][0]["campaigns"] == []
+    assert door.control("DELETE", "business_events").json() == {"business_events": []}
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"name": ""}, {"name": "Sale", "attributes": {"city": "text"}}, {"name": "S", "nothing": 1}]
+)
+def test_a_wrong_business_event_is_400(door, workspace, payload):
+    response = door.control("POST", "business_events", payload)
+    assert (response.status_code, response.json()["error"][:16]) == (400, "business event: ")
+    assert workspace.business_events == ()
+
+
+def test_firings_can_be_read_from_where_one_left_off(door, workspace):
+    workspace.add_business_event(BusinessEvent("Sale", {"city": "string"}, ("c1", "c2"), ("f1",)))
+    door.trigger_v1("Sale", {"city": "Graz"}, triggered_by="ops@example.com")
+    door.trigger_v5("Sale", headers={"X-MOE-Request-Id": "my-trace"})
+
+    firings = door.control("GET", "firings").json()["firings"]
+    assert firings[0] == {
+        "number": 1,
+        "received_at": 1_700_000_000.0,
+        "version": "v1",
+        "event_name": "Sale",
+        "event_attributes": {"city": "Graz"},
+        "triggered_by": "ops@example.com",
+        "request_id": None,
+        "campaign_ids": ["c1", "c2"],
+        "flow_ids": ["f1"],
+        "skipped_campaign_ids": [],
+        "skipped_flow_ids": [],
+    }
+    assert door.control("GET", "firings?since=1").json()["firings"] == firings[1:]
+    assert (firings[1]["version"], firings[1]["request_id"]) == ("v5", "my-trace")
+    summary = door.control("GET", "summary").json()
+    assert (summary["firings"], summary["campaigns_started"], summary["flows_started"]) == (2, 4, 2)
 
 
 def test_a_body_that_is_not_json_is_400(door):
@@ -118,14 +167,18 @@ def test_a_since_that_is_no_number_is_400(door):
     assert (response.status_code, "since" in response.json()["error"]) == (400, True)
 
 
-def test_reset_forgets_all_but_the_settings(door, workspace):
+def test_reset_forgets_all_but_settings_and_business_events(door, workspace):
     workspace.configure(users_per_minute=1)
     door.bulk(customer("a"))
+    workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1",)))
+    door.trigger_v1("Sale")
     workspace.add_fault(Fault("status"))
     assert door.control("POST", "reset").status_code == 200
 
     assert (workspace.counts.requests, len(workspace.elements), workspace.faults) == (0, 0, ())
+    assert (workspace.counts.firings, workspace.firings) == (0, [])
     assert workspace.settings.users_per_minute == 1
+    assert door.trigger_v1("Sale").status_code == 200
     assert door.bulk(customer("a")).status_code == 200
 
 

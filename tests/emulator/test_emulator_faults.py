@@ -172,6 +172,27 @@ def test_faults_hit_every_api_endpoint_but_no_control_request(door, workspace):
     assert response.status_code == 500
 
 
+def test_a_fault_with_a_path_hits_only_what_is_under_it(door, workspace):
+    workspace.add_fault(Fault("status", status=500, after=1, path="/v1/transition"))
+    probe = door.raw(b"{}", path="/v1/integrations/authentication")
+
+    assert probe.status_code != 500
+    assert statuses(door, 3) == [200, 500, 200]
+
+
+def test_a_fault_with_a_path_holds_up_no_other(door, workspace):
+    workspace.add_fault(Fault("status", status=500, path="/v5/"))
+    workspace.add_fault(Fault("status", status=503))
+    assert statuses(door, 2) == [503, 200]
+    assert workspace.faults == (Fault("status", status=500, path="/v5/"),)
+
+
+def test_a_standing_fault_with_a_path_hits_only_what_is_under_it(door, workspace):
+    workspace.add_fault(Fault("status", status=500, times=None, path="/v5/"))
+    workspace.add_fault(Fault("refuse", times=None, customer_id="bob", path="/v5/"))
+    assert [door.bulk(element).status_code for element in (ALICE, BOB)] == [200, 200]
+
+
 def test_pending_faults_show_what_is_left_of_them(door, workspace):
     workspace.add_fault(Fault("status", times=3, status=500))
     door.bulk(ALICE)
@@ -186,6 +207,7 @@ def test_pending_faults_show_what_is_left_of_them(door, workspace):
         ({"status": 100}, "status"),
         ({"probability": 0}, "probability"),
         ({"kind": "refuse"}, "customer_id"),
+        ({"path": "v5/"}, "path"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_an_error_that_names_the_argument(options, named):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_moengage.emulator import Settings
+from airflow_provider_moengage.emulator import BusinessEvent, Settings
 from airflow_provider_moengage.emulator import workspace as workspace_module
 
 
@@ -72,6 +72,19 @@ def test_the_last_request_records_are_kept(door, workspace):
     assert workspace.requests == []
 
 
+def test_the_last_firings_are_kept_and_all_are_counted(door, workspace):
+    workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1", "c2")))
+    workspace.configure(keep_firings=2)
+    for _ in range(3):
+        door.trigger_v1("Sale")
+
+    assert [firing.number for firing in workspace.firings] == [2, 3]
+    assert (workspace.counts.firings, workspace.counts.campaigns_started) == (3, 6)
+    workspace.configure(keep_firings=0)
+    assert workspace.firings == []
+    assert workspace.counts.firings == 3
+
+
 def test_past_the_bound_distinct_users_are_approximate(door, workspace, monkeypatch):
     monkeypatch.setattr(workspace_module, "MAX_USERS_SEEN", 2)
     door.bulk(*customers("a", "b"))
@@ -94,6 +107,9 @@ def test_past_the_bound_events_are_counted_together(door, workspace, monkeypatch
         {"users_per_minute": 0},
         {"keep_elements": -1},
         {"keep_requests": -1},
+        {"keep_firings": -1},
+        {"v1_trigger_quota": (50, 3600)},
+        {"v5_flow_quota": ((3, 0),)},
         {"body_limit": 0},
         {"body_limit_status": 99},
     ],

@@ -44,7 +44,7 @@ def test_it_stops_within_a_second_while_a_request_hangs(monkeypatch):
         workspace = emulator.workspace
         workspace.add_fault(Fault("slow", seconds=60))
         next_fault = workspace.next_fault
-        monkeypatch.setattr(workspace, "next_fault", lambda: (next_fault(), hanging.set())[0])
+        monkeypatch.setattr(workspace, "next_fault", lambda path: (next_fault(path), hanging.set())[0])
         client = threading.Thread(target=wait_for_nothing)
         client.start()
         assert hanging.wait(5)

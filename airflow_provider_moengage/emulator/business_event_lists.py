@@ -1,0 +1,215 @@
+"""``GET /v5/business-events`` and ``POST /v5/business-events/search``: which events there are, and their schema.
+
+MoEngage API reference, "List Business Events" and "Search Business Events (V5)".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_moengage.emulator.business_event_answers import (
+    Trace,
+    v5_answer,
+    v5_bad_parameter,
+    v5_error,
+    v5_failure,
+    v5_unauthorized_to_read,
+)
+from airflow_provider_moengage.emulator.business_event_door import (
+    REQUEST_ID_HEADER,
+    covers_business_events,
+    too_large,
+)
+from airflow_provider_moengage.emulator.calls import Call, is_json
+from airflow_provider_moengage.emulator.limits import throttle_headers
+from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator.answers import Answer
+    from airflow_provider_moengage.emulator.business_events import Defined
+    from airflow_provider_moengage.emulator.quotas import Quota
+    from airflow_provider_moengage.emulator.settings import Windows
+
+PAGE = 20
+CREATED_BY = "emulator@example.com"
+
+
+def list_business_events(workspace: Workspace, call: Call, now: float) -> Ruling:
+    """List all events, or the one of a name or an id."""
+    budget = (workspace.quotas.lists, workspace.settings.list_quota)
+    return _answer(workspace, call, now, budget, _asked_by_query)
+
+
+def search_business_events(workspace: Workspace, call: Call, now: float) -> Ruling:
+    """List all events, or those of several names or ids."""
+    budget = (workspace.quotas.searches, workspace.settings.search_quota)
+    return _answer(workspace, call, now, budget, _asked_by_body)
+
+
+class _BadParameter(Exception):  # noqa: N818 - an answer, not a malfunction
+    """A list request that is refused."""
+
+    def __init__(self, message: str, target: str, code: str = "INVALID_VALUE", said: str | None = None) -> None:
+        super().__init__(message, target, code, said)
+        self.message = message
+        self.target = target
+        self.violation = (code, said or message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The events that a request wants: ``None`` sets no filter."""
+
+    names: frozenset[str] | None
+    ids: frozenset[str] | None
+    limit: int
+    after_id: str | None
+
+    def wants(self, defined: Defined) -> bool:
+        by_name = self.names is None or defined.event.name in self.names
+        return by_name and (self.ids is None or defined.event.id in self.ids)
+
+
+def _answer(
+    workspace: Workspace, call: Call, now: float, budget: tuple[Quota, Windows], read: Callable[[Call], _Asked]
+) -> Ruling:
+    settings = workspace.settings
+    trace = Trace.of(call.headers.get(REQUEST_ID_HEADER))
+    if not covers_business_events(workspace, call):
+        return Ruling(v5_unauthorized_to_read(trace), "refused")
+    if too_large(workspace, call):
+        return Ruling(v5_failure(413, trace), "refused")
+    quota, windows = budget
+    opens_at = quota.opens_at(windows, 1, now)
+    if opens_at > now:
+        message = f"Workspace rate limit exceeded. Retry after {math.ceil(opens_at - now)} seconds."
+        headers = throttle_headers(opens_at, settings, now)
+        return Ruling(v5_error(429, "RATE_LIMIT_EXCEEDED", message, trace, headers=headers), "throttled")
+    quota.spend(1, windows, now)
+    try:
+        asked = read(call)
+        page = _page(workspace, asked)
+    except _BadParameter as bad:
+        answer = v5_bad_parameter(bad.message, bad.target, bad.violation, trace, settings.v5_details)
+        return Ruling(answer, "refused")
+    return Ruling(_listed(workspace, asked, page, trace), "answered")
+
+
+def _asked_by_query(call: Call) -> _Asked:
+    name, event_id = call.query.get("name"), call.query.get("id")
+    if name is not None and event_id is not None:
+        raise _BadParameter(
+            "Use either 'name' or 'id', not both.",
+            "id",
+            "INVALID_PARAMETER_COMBINATION",
+            "The 'id' parameter cannot be combined with 'name'.",
+        )
+    limit = call.query.get("limit", str(PAGE))
+    return _Asked(
+        None if name is None else frozenset([name]),
+        None if event_id is None else frozenset([event_id]),
+        _limit(int(limit) if limit.isdecimal() else limit),
+        _read_cursor(call.query.get("cursor")),
+    )
+
+
+def _asked_by_body(call: Call) -> _Asked:
+    if not call.body:
+        return _Asked(None, None, PAGE, None)
+    if not is_json(call.headers):
+        raise _BadParameter("Content-Type should be application/json.", "Content-Type")
+    try:
+        fields = msgspec.json.decode(call.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _BadParameter("Malformed JSON", "body") from None
+    if type(fields) is not dict:
+        raise _BadParameter("Expected an object.", "body", "INVALID_TYPE")
+    filters = fields.get("filters", {})
+    if type(filters) is not dict:
+        raise _BadParameter("Expected an object.", "filters", "INVALID_TYPE")
+    names, ids = _texts(filters, "names"), _texts(filters, "ids")
+    if names is not None and ids is not None:
+        raise _BadParameter(
+            "Use either 'names' or 'ids', not both.",
+            "filters.ids",
+            "INVALID_PARAMETER_COMBINATION",
+            "The 'ids' filter cannot be combined with 'names'.",
+        )
+    return _Asked(names, ids, _limit(fields.get("limit", PAGE)), _read_cursor(fields.get("cursor")))
+
+
+def _texts(filters: dict[str, Any], name: str) -> frozenset[str] | None:
+    wanted = filters.get(name)
+    if wanted is None:
+        return None
+    if type(wanted) is not list or not all(type(text) is str for text in wanted):
+        raise _BadParameter("Expected an array of strings.", f"filters.{name}", "INVALID_TYPE")
+    return frozenset(wanted)
+
+
+def _limit(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= PAGE:
+        raise _BadParameter(f"Expected a whole number from 1 to {PAGE}.", "limit")
+    return value
+
+
+def _page(workspace: Workspace, asked: _Asked) -> list[Defined]:
+    """Return one event more than the page holds where there is one."""
+    wanted = [defined for defined in workspace.catalog if asked.wants(defined)]
+    start = 0
+    if asked.after_id is not None:
+        known = [defined.event.id for defined in wanted]
+        if asked.after_id not in known:
+            raise _BadParameter("Invalid cursor.", "cursor")
+        start = known.index(asked.after_id) + 1
+    return wanted[start : start + asked.limit + 1]
+
+
+def _listed(workspace: Workspace, asked: _Asked, page: list[Defined], trace: Trace) -> Answer:
+    shown = page[: asked.limit]
+    pagination: dict[str, Any] = {"has_more": len(page) > asked.limit}
+    if pagination["has_more"]:
+        pagination["next_cursor"] = _cursor(shown[-1].event.id)
+    data = [_shown(workspace, defined) for defined in shown]
+    return v5_answer("business-events", {"data": data, "pagination": pagination}, trace)
+
+
+def _shown(workspace: Workspace, defined: Defined) -> dict[str, Any]:
+    event = defined.event
+    fired, campaigns, last = workspace.firing_log.of_event(event.name)
+    shown = {
+        "id": event.id,
+        "name": event.name,
+        "attributes": [{"name": name, "data_type": kind} for name, kind in (event.attributes or {}).items()],
+        "campaign_count": campaigns,
+        "trigger_count": fired,
+        "created_by": CREATED_BY,
+        "created_at": _moment(defined.created_at),
+    }
+    return shown if last is None else {**shown, "last_triggered_at": _moment(last)}
+
+
+def _moment(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _cursor(last_id: str) -> str:
+    return base64.b64encode(msgspec.json.encode({"last_id": last_id})).decode()
+
+
+def _read_cursor(cursor: Any) -> str | None:
+    if cursor is None:
+        return None
+    try:
+        last_id = msgspec.json.decode(base64.b64decode(cursor, validate=True), type=dict[str, str])["last_id"]
+    except (TypeError, ValueError, KeyError, binascii.Error, msgspec.DecodeError):
+        raise _BadParameter("Invalid cursor.", "cursor") from None
+    return last_id

@@ -1,0 +1,63 @@
+"""Quotas of business events: so many in so many seconds, several such windows at once, all of them sliding.
+
+MoEngage API reference, "Trigger Business Event" and "List Business Events", rate limits.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator.settings import Windows
+
+
+class Quota:
+    """When each unit of one budget was spent, and what that leaves of the windows it has to fit."""
+
+    def __init__(self) -> None:
+        self._spent: deque[float] = deque()
+
+    def room(self, windows: Windows, now: float) -> int | None:
+        """Return the units that fit in all of ``windows`` at ``now``; ``None``: any number."""
+        if not windows:
+            return None
+        return max(min(count - len(self._within(seconds, now)) for count, seconds in windows), 0)
+
+    def opens_at(self, windows: Windows, units: int, now: float) -> float:
+        """Return when ``units`` will fit: ``now`` where they do, a whole window later where they never will."""
+        opens = [now]
+        for count, seconds in windows or ():
+            inside = self._within(seconds, now)
+            excess = len(inside) + units - count
+            if excess > len(inside):
+                opens.append(now + seconds)
+            elif excess > 0:
+                opens.append(inside[excess - 1] + seconds)
+        return max(opens)
+
+    def spend(self, units: int, windows: Windows, now: float) -> None:
+        """Spend ``units`` at ``now``; nothing is kept of what no window limits."""
+        if not windows:
+            return
+        self._spent.extend([now] * units)
+        longest = max(seconds for _, seconds in windows)
+        while self._spent and self._spent[0] + longest <= now:
+            self._spent.popleft()
+
+    def _within(self, seconds: int, now: float) -> list[float]:
+        spent = list(self._spent)
+        return spent[bisect_right(spent, now, key=lambda moment: moment + seconds) :]
+
+
+class Quotas:
+    """What a workspace spent of each of its business event quotas; each version of the API counts its own."""
+
+    def __init__(self) -> None:
+        self.v1_triggers = Quota()
+        self.v1_flows = Quota()
+        self.v5_campaigns = Quota()
+        self.v5_flows = Quota()
+        self.lists = Quota()
+        self.searches = Quota()

@@ -1,0 +1,77 @@
+"""A notifier that triggers a business event when a task or a Dag has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseNotifier
+
+from airflow_provider_moengage.bulk.options import is_deferred
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class MoEngageBusinessEventNotifier(BaseNotifier):  # type: ignore[misc, unused-ignore]
+    """Triggers a business event from ``on_success_callback``, ``on_failure_callback`` and the like.
+
+    It is sent once. Whatever goes wrong is said in the log; the task that it reports on never fails by it.
+
+    :param event_name: as it is called in MoEngage. Templated, like all parameters.
+    :param event_attributes: attribute to value, templated at any depth.
+    :param triggered_by: email address of who triggers it; ``v5`` requires one.
+    :param api_version: ``v1`` or ``v5``.
+    :param moengage_conn_id: the workspace's connection.
+    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+    """
+
+    template_fields: Sequence[str] = (
+        "event_name",
+        "event_attributes",
+        "triggered_by",
+        "api_version",
+        "moengage_conn_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        event_name: str,
+        event_attributes: Mapping[str, Any] | None = None,
+        triggered_by: str | None = None,
+        api_version: str = "v1",
+        moengage_conn_id: str = "moengage_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.event_name = event_name
+        self.event_attributes = event_attributes
+        self.triggered_by = triggered_by
+        self.api_version = api_version
+        self.moengage_conn_id = moengage_conn_id
+        if not any(map(is_deferred, (event_name, triggered_by, api_version))):
+            from airflow_provider_moengage.hooks.business_events import check_trigger
+
+            check_trigger(event_name, event_attributes, triggered_by, api_version)
+
+    def notify(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
+        """Trigger the event, and log what came of it."""
+        from airflow_provider_moengage.hooks.moengage import MoEngageHook
+
+        try:
+            MoEngageHook(self.moengage_conn_id).trigger_business_event(
+                self.event_name,
+                self.event_attributes,
+                triggered_by=self.triggered_by,
+                api_version=self.api_version,
+            )
+        except Exception as error:
+            self.log.error("MoEngage was not notified: %s", error)  # noqa: TRY400 (a sentence, no stack trace)
+        else:
+            self.log.info("MoEngage was notified: business event %r is triggered", self.event_name)
+
+    async def async_notify(self, context: Context) -> None:
+        """Do the same from the triggerer, without holding up its event loop."""
+        await asyncio.to_thread(self.notify, context)

@@ -1,0 +1,234 @@
+"""The operator that triggers a business event: campaigns start once, or the task says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_moengage.api.business_events import API_VERSIONS, UNKNOWN_ADVICE, is_address
+from airflow_provider_moengage.bulk.options import flag as _flag
+from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.exceptions import (
+    MoEngageError,
+    MoEngageOutcomeUnknownError,
+    MoEngageRateLimitError,
+    MoEngageRequestError,
+    MoEngageServerError,
+)
+from airflow_provider_moengage.operators.firing_record import FiringRecord
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_moengage.hooks.moengage import MoEngageHook
+
+ASK_AGAIN = timedelta(minutes=5)
+"""How long to wait for a quota where MoEngage does not say: its shortest window, 10 triggers in 5 minutes (v5).
+The windows of an hour and a day slide too, so any five minutes may open one; asking again costs nothing."""
+
+ON_QUOTA = ("defer", "fail")
+
+
+class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
+    """Triggers a business event, which starts the campaigns and flows attached to it.
+
+    It reaches people, so it is never sent twice without being told so. Where the request may have left and no
+    answer says that nothing has started, the task fails without retry and says how to check. On Airflow 3.3 and
+    later that covers a killed worker: the next try sees that the earlier one was about to send. There, a retry
+    after the event was triggered does not trigger it again, while a person's Clear of the ended task does.
+
+    :param event_name: as it is called in MoEngage. Templated.
+    :param event_attributes: attribute to value, templated at any depth; datetimes, Decimals and the like are
+        encoded as in bulk import.
+    :param triggered_by: email address of who triggers it; required by ``v5``. Templated.
+    :param api_version: ``v1`` or ``v5``.
+    :param on_quota: ``defer`` frees the worker slot until MoEngage's quota may have opened and asks again;
+        ``fail`` fails with :class:`MoEngageRateLimitError`, which Airflow may retry.
+    :param quota_timeout: how long to go on deferring.
+    :param fail_on_partial: fail where v5 skipped a part of the campaigns or flows by quota. The others have
+        started, so no retry triggers them again.
+    :param retry_unknown: treat an unknown outcome as one that Airflow may retry: campaigns may start twice.
+    :param check_event: ask MoEngage first whether it has this event with these attributes and types.
+    :param dry_run: check everything, also the event where ``check_event`` is set, and trigger nothing.
+    :param moengage_conn_id: the workspace's connection.
+    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+    """
+
+    template_fields: Sequence[str] = (
+        "event_name",
+        "event_attributes",
+        "triggered_by",
+        "api_version",
+        "is_dry_run",
+        "moengage_conn_id",
+    )
+    template_fields_renderers = {"event_attributes": "json"}  # noqa: RUF012 (Airflow's own form)
+    ui_color = "#fce8e6"
+
+    def __init__(
+        self,
+        *,
+        event_name: str,
+        event_attributes: Mapping[str, Any] | None = None,
+        triggered_by: str | None = None,
+        api_version: str = "v1",
+        on_quota: str = "defer",
+        quota_timeout: timedelta = timedelta(hours=24),
+        fail_on_partial: bool = True,
+        retry_unknown: bool = False,
+        check_event: bool = False,
+        dry_run: bool = False,
+        moengage_conn_id: str = "moengage_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.event_name = event_name
+        self.event_attributes = event_attributes
+        self.triggered_by = triggered_by
+        self.api_version = api_version
+        self.on_quota = on_quota
+        self.quota_timeout = quota_timeout
+        self.fail_on_partial = fail_on_partial
+        self.retry_unknown = retry_unknown
+        self.check_event = check_event
+        self.is_dry_run = dry_run  # `dry_run` is a method of every operator
+        self.moengage_conn_id = moengage_conn_id
+        self._check_arguments()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Trigger the event and return what MoEngage said.
+
+        :raises MoEngageError: see :meth:`MoEngageHook.trigger_business_event`.
+        """
+        return self._run(context, datetime.now(UTC) + self.quota_timeout)
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: Any = None,  # noqa: ARG002 (Airflow's signature)
+        give_up_at: str | None = None,
+    ) -> dict[str, Any]:
+        """Go on when the quota may have opened. The trigger has only waited; the event is sent here."""
+        until = datetime.fromisoformat(give_up_at) if give_up_at else datetime.now(UTC) + self.quota_timeout
+        return self._run(context, until)
+
+    def _run(self, context: Context, give_up_at: datetime) -> dict[str, Any]:
+        from airflow_provider_moengage.hooks.business_events import trigger_body
+        from airflow_provider_moengage.hooks.moengage import MoEngageHook
+
+        body = trigger_body(self.event_name, self.event_attributes, self.triggered_by, self.api_version)
+        hook = MoEngageHook(self.moengage_conn_id)
+        if self.check_event:
+            hook.check_business_event(body["event_name"], body["event_attributes"])
+        if _flag("dry_run", self.is_dry_run):
+            self.log.info("Dry run: business event %r would be triggered", self.event_name)
+            return {"event_name": self.event_name, "api_version": self.api_version, "dry_run": True}
+        record = FiringRecord(context)
+        answer = record.answer_of_earlier_try(self.event_name, may_repeat=self.retry_unknown)
+        if answer is None:
+            answer = self._fire(hook, record, give_up_at)
+            self.log.info("Business event %r is triggered (%s)", self.event_name, answer["status"])
+        else:
+            self.log.info("An earlier try has triggered %r, so it is not triggered again", self.event_name)
+        if answer["status"] == "PARTIAL_SUCCESS":
+            self._partial(answer, record, context)
+        record.reported(answer)
+        return answer
+
+    def _fire(self, hook: MoEngageHook, record: FiringRecord, give_up_at: datetime) -> dict[str, Any]:
+        _ = hook.settings  # whatever is wrong with the connection is said before anything is about to be sent
+        record.about_to_send()
+        try:
+            answer = hook.trigger_business_event(
+                self.event_name,
+                self.event_attributes,
+                triggered_by=self.triggered_by,
+                api_version=self.api_version,
+            )
+        except MoEngageOutcomeUnknownError as error:
+            if self.retry_unknown:
+                record.nothing_started()
+                raise MoEngageServerError(
+                    f"{error.message} retry_unknown is set: a retry may trigger it a second time.",
+                    status_code=error.status_code,
+                    request_id=error.request_id,
+                ) from None
+            record.unknown()
+            raise
+        except MoEngageRateLimitError as error:
+            record.nothing_started()
+            if self.on_quota == "fail":
+                raise
+            self._defer(error, give_up_at)
+            raise  # not reached: deferring raises
+        except MoEngageError:
+            record.nothing_started()  # each of them says so
+            raise
+        except BaseException as error:  # the task's timeout or its end, while the answer was awaited
+            record.unknown()
+            raise MoEngageOutcomeUnknownError(
+                f"Business event {self.event_name!r}: {type(error).__name__} while it was being sent."
+                f" {UNKNOWN_ADVICE}."
+            ) from None
+        record.fired(answer)
+        return answer
+
+    def _defer(self, error: MoEngageRateLimitError, give_up_at: datetime) -> None:
+        from airflow_provider_moengage.triggers.moment import wait_until
+
+        now = datetime.now(UTC)
+        opens_at = now + (ASK_AGAIN if error.retry_after is None else timedelta(seconds=error.retry_after))
+        if opens_at > give_up_at:
+            raise MoEngageRateLimitError(
+                f"{error.message} It would not open within quota_timeout ({self.quota_timeout}).",
+                status_code=error.status_code,
+                request_id=error.request_id,
+                retry_after=error.retry_after,
+            )
+        self.log.info("%s Asking again at %s", error.message, opens_at.isoformat(timespec="seconds"))
+        self.defer(
+            trigger=wait_until(opens_at),
+            method_name="execute_complete",
+            kwargs={"give_up_at": give_up_at.isoformat()},
+        )
+
+    def _partial(self, answer: dict[str, Any], record: FiringRecord, context: Context) -> None:
+        skipped = f"campaigns {answer['failed_campaign_ids']}, flows {answer['failed_flow_ids']}"
+        message = f"Business event {self.event_name!r} is triggered in part; skipped by quota: {skipped}"
+        if self.fail_on_partial:
+            context["ti"].xcom_push(key="return_value", value=answer)
+            record.reported(answer)
+            raise MoEngageRequestError(
+                f"{message}. The others have started, so it is not triggered again; fail_on_partial=False"
+                " accepts this.",
+                request_id=answer["request_id"],
+            )
+        self.log.warning("%s", message)
+
+    def _check_arguments(self) -> None:
+        def known(name: str) -> bool:
+            return not is_deferred(getattr(self, name))
+
+        if known("api_version") and self.api_version not in API_VERSIONS:
+            raise ValueError(f"api_version {self.api_version!r}: expected {' or '.join(map(repr, API_VERSIONS))}")
+        if known("event_name") and not (isinstance(self.event_name, str) and self.event_name.strip()):
+            raise ValueError(f"event_name {self.event_name!r}: expected the name of a business event")
+        if known("event_attributes") and not isinstance(self.event_attributes, Mapping | None):
+            raise ValueError("event_attributes: expected a mapping of attribute to value")
+        if self.triggered_by is None:
+            if self.api_version == "v5":
+                raise ValueError("triggered_by: v5 needs the email address of who triggers the event")
+        elif known("triggered_by") and not (isinstance(self.triggered_by, str) and is_address(self.triggered_by)):
+            raise ValueError("triggered_by: expected an email address")
+        if self.on_quota not in ON_QUOTA:
+            raise ValueError(f"on_quota {self.on_quota!r}: expected {' or '.join(map(repr, ON_QUOTA))}")
+        if not isinstance(self.quota_timeout, timedelta) or self.quota_timeout < timedelta(0):
+            raise ValueError(f"quota_timeout {self.quota_timeout!r}: expected a timedelta of 0 or more")
+        for name in ("fail_on_partial", "retry_unknown", "check_event"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} {getattr(self, name)!r}: expected True or False")
+        if known("is_dry_run"):
+            _flag("dry_run", self.is_dry_run)

@@ -1,0 +1,444 @@
+"""BusinessEventOperator over real HTTP: campaigns start once, or the error says that nobody knows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+
+from airflow_provider_moengage.emulator import BusinessEvent, Fault
+from airflow_provider_moengage.exceptions import (
+    MoEngageAuthError,
+    MoEngageError,
+    MoEngageOutcomeUnknownError,
+    MoEngageRateLimitError,
+    MoEngageRequestError,
+    MoEngageServerError,
+)
+from airflow_provider_moengage.operators.business_event import BusinessEventOperator
+from tests.delivering import Setting
+
+ANN = "ann@example.com"
+VERSIONS = ("v1", "v5")
+
+
+class Store(dict[str, Any]):
+    """Airflow's state store, as far as a task sees it; JSON all the way."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+class Task:
+    """A task instance over its tries. A Clear gives it a new life, as Airflow does."""
+
+    def __init__(self, *, has_store: bool = True) -> None:
+        self.store = Store() if has_store else None
+        self.max_tries = 3
+        self.xcom: dict[str, Any] = {}
+
+    def clear(self) -> None:
+        self.max_tries += 1
+
+    @property
+    def context(self) -> Any:
+        def push(key: str, value: Any) -> None:
+            self.xcom[key] = value
+
+        ti = SimpleNamespace(max_tries=self.max_tries, xcom_push=push)
+        context: dict[str, Any] = {"ti": ti, "ds": "2026-01-01", "params": {"title": "Dune"}}
+        if self.store is not None:
+            context["task_state_store"] = self.store
+        return context
+
+    def run(self, operator: BusinessEventOperator) -> dict[str, Any]:
+        operator.render_template_fields(self.context)
+        return operator.execute(self.context)
+
+
+@pytest.fixture
+def campaigns(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    connection = {
+        "conn_type": "moengage",
+        "login": "EMULATOR",
+        "password": "emulator-data-key",
+        "host": setting.emulator.url,
+        "extra": {"campaign_api_key": "emulator-campaign-key", "timeout": 1},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
+    event = BusinessEvent("New movie", attributes={"title": "string", "year": "number"}, campaigns=("c1", "c2"))
+    setting.emulator.workspace.add_business_event(event)
+    return setting
+
+
+def operator(version: str = "v1", **options: Any) -> BusinessEventOperator:
+    given = {"event_name": "New movie", "event_attributes": {"title": "{{ params.title }}"}, "triggered_by": ANN}
+    return BusinessEventOperator(task_id="fire", api_version=version, **{**given, **options})
+
+
+def firings(setting: Setting) -> int:
+    return setting.emulator.workspace.counts.firings
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_event_is_triggered_once_with_its_attributes(campaigns: Setting, version: str) -> None:
+    answer = Task().run(operator(version))
+
+    [firing] = campaigns.emulator.workspace.firings
+    assert (firing.event_name, firing.event_attributes) == ("New movie", {"title": "Dune"})
+    assert (answer["status"], answer["event_name"], answer["api_version"]) == ("SUCCESS", "New movie", version)
+    assert json.loads(json.dumps(answer)) == answer
+    if version == "v5":
+        assert answer["triggered_campaign_ids"] == ["c1", "c2"]
+
+
+def test_attributes_are_encoded_as_elements_are(campaigns: Setting) -> None:
+    campaigns.emulator.workspace.add_business_event(BusinessEvent("Any", attributes=None, campaigns=("c",)))
+    moment = dt.datetime(2026, 1, 1, 12)
+
+    Task().run(
+        operator(event_name="Any", event_attributes={"at": moment, "price": Decimal("9.5"), "day": moment.date()})
+    )
+
+    [firing] = campaigns.emulator.workspace.firings
+    assert firing.event_attributes == {"at": "2026-01-01T12:00:00Z", "price": 9.5, "day": "2026-01-01"}
+
+
+UNKNOWN = {
+    "500": Fault("status", status=500),
+    "502 after it was accepted": Fault("status_after", status=502),
+    "504": Fault("status", status=504),
+    "cut before it was accepted": Fault("cut_before"),
+    "cut after it was accepted": Fault("cut_after"),
+    "a proxy's page": Fault("html"),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("fault", UNKNOWN.values(), ids=UNKNOWN)
+@pytest.mark.parametrize("has_store", [True, False], ids=["with a state store", "without"])
+def test_an_unknown_outcome_fails_without_retry_and_is_never_sent_again(
+    campaigns: Setting, version: str, fault: Fault, has_store: bool
+) -> None:
+    campaigns.emulator.workspace.add_fault(fault)
+
+    with pytest.raises(MoEngageOutcomeUnknownError, match=r"may have started.*clear this task") as caught:
+        Task(has_store=has_store).run(operator(version))
+
+    assert isinstance(caught.value, AirflowFailException), "Airflow does not retry it"
+    assert campaigns.emulator.workspace.counts.requests == 1
+    assert firings(campaigns) <= 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("fault", UNKNOWN.values(), ids=UNKNOWN)
+def test_retry_unknown_leaves_it_to_airflows_retries(campaigns: Setting, version: str, fault: Fault) -> None:
+    campaigns.emulator.workspace.add_fault(fault)
+    task = Task()
+
+    with pytest.raises(MoEngageServerError, match="second time") as caught:
+        task.run(operator(version, retry_unknown=True))
+    assert not isinstance(caught.value, AirflowFailException)
+
+    task.run(operator(version, retry_unknown=True))
+    assert 1 <= firings(campaigns) <= 2
+
+
+def test_a_slow_answer_is_an_unknown_outcome(campaigns: Setting) -> None:
+    campaigns.emulator.workspace.add_fault(Fault("slow", seconds=5))
+
+    with pytest.raises(MoEngageOutcomeUnknownError, match="no answer within the time allowed"):
+        Task().run(operator())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_connection_that_was_not_made_is_tried_again_and_left_to_retries(
+    campaigns: Setting, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "k", "host": "http://127.0.0.1:9"}
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    task = Task()
+
+    with pytest.raises(MoEngageServerError, match=r"refused.*nothing has started") as caught:
+        task.run(operator(version))
+
+    assert not isinstance(caught.value, AirflowFailException)
+    assert not task.store, "the next try may send"
+
+
+def test_the_callers_end_while_it_sends_is_an_unknown_outcome(
+    campaigns: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TimedOut(BaseException):
+        """Airflow's execution timeout, which no `except Exception` catches."""
+
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise TimedOut
+
+    monkeypatch.setattr("airflow_provider_moengage.api.client.MoEngageClient.trigger_business_event", interrupted)
+
+    with pytest.raises(MoEngageOutcomeUnknownError, match="TimedOut while it was being sent"):
+        Task().run(operator())
+
+
+def test_a_try_that_was_killed_while_it_sent_is_not_repeated_by_the_next(campaigns: Setting) -> None:
+    task = Task()
+    record = {"status": "sending", "is_reported": False, "life": task.max_tries}
+    assert task.store is not None
+    task.store.set("moengage_business_event", record)
+
+    with pytest.raises(
+        MoEngageOutcomeUnknownError, match="an earlier try of this task ended while it was sending"
+    ):
+        task.run(operator())
+    assert firings(campaigns) == 0
+
+    with pytest.raises(MoEngageOutcomeUnknownError):
+        task.run(operator())
+    assert firings(campaigns) == 0, "nor by any retry after that"
+
+    task.clear()
+    task.run(operator())
+    assert firings(campaigns) == 1, "a person's Clear triggers it anew"
+
+
+def test_a_clear_of_a_task_that_was_killed_while_it_sent_says_so_first(campaigns: Setting) -> None:
+    task = Task()
+    assert task.store is not None
+    task.store.set("moengage_business_event", {"status": "sending", "is_reported": False, "life": task.max_tries})
+    task.clear()
+
+    with pytest.raises(MoEngageOutcomeUnknownError):
+        task.run(operator())
+
+    task.clear()
+    task.run(operator())
+    assert firings(campaigns) == 1
+
+
+def test_a_retry_after_success_returns_the_answer_and_triggers_nothing(campaigns: Setting) -> None:
+    task = Task()
+    first = task.run(operator())
+
+    assert task.run(operator()) == first
+    assert firings(campaigns) == 1
+
+
+def test_a_try_that_died_between_answer_and_end_is_finished_by_the_next(campaigns: Setting) -> None:
+    task = Task()
+    first = task.run(operator())
+    assert task.store is not None
+    task.store["moengage_business_event"]["is_reported"] = False
+    task.clear()  # and even a Clear does not send what nobody was told of
+
+    assert task.run(operator()) == first
+    assert firings(campaigns) == 1
+
+
+def test_a_clear_of_an_ended_task_triggers_anew(campaigns: Setting) -> None:
+    task = Task()
+    task.run(operator())
+    task.clear()
+    task.run(operator())
+
+    assert firings(campaigns) == 2
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], type[MoEngageError], str]] = {
+    "unknown event": ({"event_name": "No such"}, MoEngageRequestError, "MoEngage answered 400"),
+    "unknown attribute": ({"event_attributes": {"colour": "red-value"}}, MoEngageRequestError, "answered 400"),
+    "wrong type": ({"event_attributes": {"year": "a-value"}}, MoEngageRequestError, "answered 400"),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("options", "error", "says"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_is_one_sentence_and_nothing_has_started(
+    campaigns: Setting, version: str, options: dict[str, Any], error: type[MoEngageError], says: str
+) -> None:
+    task = Task()
+
+    with pytest.raises(error, match=says) as caught:
+        task.run(operator(version, **options))
+
+    text = str(caught.value)
+    assert "Nothing has started" in text
+    assert "Request id" in text
+    assert "{" not in text
+    assert "\n" not in text
+    assert "-value" not in text, "what was sent is not quoted"
+    assert firings(campaigns) == 0
+    assert not task.store
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_event_without_campaigns_fails(campaigns: Setting, version: str) -> None:
+    campaigns.emulator.workspace.add_business_event(BusinessEvent("Lonely", attributes=None))
+
+    with pytest.raises(MoEngageRequestError):
+        Task().run(operator(version, event_name="Lonely"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_wrong_key_names_the_tile_whose_key_is_needed(
+    campaigns: Setting, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
+    host = campaigns.emulator.url
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps({**connection, "host": host}))
+
+    with pytest.raises(MoEngageAuthError, match="campaign_api_key") as caught:
+        Task().run(operator(version))
+
+    assert "emulator-data-key" not in str(caught.value)
+
+
+def deferred(task: Task, what: BusinessEventOperator) -> TaskDeferred:
+    what.render_template_fields(task.context)
+    with pytest.raises(TaskDeferred) as caught:
+        what.execute(task.context)
+    return caught.value
+
+
+def used_up(setting: Setting, version: str, **settings: Any) -> None:
+    quota = {"v1_trigger_quota": ((1, 3600),)} if version == "v1" else {"v5_campaign_quota": ((2, 300),)}
+    setting.emulator.workspace.configure(**quota, **settings)
+    Task().run(operator(version))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_used_up_quota_defers_until_it_may_open_and_the_worker_sends(campaigns: Setting, version: str) -> None:
+    used_up(campaigns, version)
+    task, what = Task(), operator(version)
+
+    waiting = deferred(task, what)
+
+    assert firings(campaigns) == 1
+    assert not task.store, "the try that goes on later may send"
+    _, arguments = waiting.trigger.serialize()
+    wait = arguments["moment"] - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(minutes=4) < wait <= dt.timedelta(minutes=60)
+    campaigns.clock.wait(SimpleNamespace(is_set=bool), 3_601)  # type: ignore[arg-type]
+    what.execute_complete(task.context, event=None, **waiting.kwargs)
+    assert firings(campaigns) == 2
+
+
+def test_the_servers_word_says_how_long_to_wait(campaigns: Setting) -> None:
+    headers = {"Retry-After": "77"}
+    campaigns.emulator.workspace.add_fault(Fault("status", status=429, headers=headers))
+
+    waiting = deferred(Task(), operator())
+
+    _, arguments = waiting.trigger.serialize()
+    wait = arguments["moment"] - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(seconds=70) < wait <= dt.timedelta(seconds=77)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_on_quota_fail_leaves_it_to_retries_with_a_hint(campaigns: Setting, version: str) -> None:
+    used_up(campaigns, version)
+
+    with pytest.raises(MoEngageRateLimitError, match="quota") as caught:
+        Task().run(operator(version, on_quota="fail"))
+
+    assert not isinstance(caught.value, AirflowFailException)
+    assert firings(campaigns) == 1
+
+
+def test_deferring_ends_with_the_quota_timeout(campaigns: Setting) -> None:
+    used_up(campaigns, "v1")
+
+    with pytest.raises(MoEngageRateLimitError, match="quota_timeout"):
+        Task().run(operator(quota_timeout=dt.timedelta(minutes=1)))
+
+
+def partly_used_up(setting: Setting) -> None:
+    setting.emulator.workspace.configure(v5_campaign_quota=((1, 300),))
+
+
+def test_a_partial_trigger_fails_tells_what_was_skipped_and_is_never_repeated(campaigns: Setting) -> None:
+    partly_used_up(campaigns)
+    task = Task()
+
+    for _ in range(2):  # the try, and one that Airflow might still make
+        with pytest.raises(MoEngageRequestError, match=r"in part; skipped by quota: campaigns \['c2'\]"):
+            task.run(operator("v5"))
+
+    assert firings(campaigns) == 1
+    assert task.xcom["return_value"]["failed_campaign_ids"] == ["c2"]
+
+
+def test_a_partial_trigger_may_be_accepted(campaigns: Setting) -> None:
+    partly_used_up(campaigns)
+
+    answer = Task().run(operator("v5", fail_on_partial=False))
+
+    assert (answer["status"], answer["failed_campaign_ids"]) == ("PARTIAL_SUCCESS", ["c2"])
+
+
+CHECKS: list[tuple[dict[str, Any], str | None]] = [
+    ({}, None),
+    ({"event_attributes": {"title": "Dune", "year": 2021}}, None),
+    ({"event_name": "No such"}, "MoEngage has none of this name"),
+    ({"event_attributes": {"colour": "x"}}, r"has no attribute 'colour' \(it has: title, year\)"),
+    ({"event_attributes": {"year": "x"}}, "attribute 'year' is a number, not a str"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), CHECKS)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_check_event_compares_with_what_moengage_has_before_anything_starts(
+    campaigns: Setting, options: dict[str, Any], says: str | None, dry_run: bool
+) -> None:
+    what = operator(check_event=True, dry_run=dry_run, **options)
+
+    if says is None:
+        assert Task().run(what)["dry_run"] is dry_run
+    else:
+        with pytest.raises(MoEngageRequestError, match=says):
+            Task().run(what)
+
+    assert firings(campaigns) == (1 if says is None and not dry_run else 0)
+
+
+def test_an_event_is_found_on_a_later_page(campaigns: Setting) -> None:
+    for n in range(45):
+        campaigns.emulator.workspace.add_business_event(BusinessEvent(f"New movie {n}", campaigns=("c",)))
+    campaigns.emulator.workspace.add_business_event(BusinessEvent("New movie 99", campaigns=("c",)))
+
+    Task().run(operator(event_name="New movie 99", event_attributes={}, check_event=True, dry_run=True))
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"event_name": ""}, "event_name ''"),
+    ({"version": "v2"}, "api_version 'v2': expected 'v1' or 'v5'"),
+    ({"version": "v5", "triggered_by": None}, "triggered_by: v5 needs"),
+    ({"triggered_by": "ann"}, "triggered_by: expected an email address"),
+    ({"event_attributes": ["x"]}, "event_attributes: expected a mapping"),
+    ({"on_quota": "wait"}, "on_quota 'wait'"),
+    ({"quota_timeout": 5}, "quota_timeout 5"),
+    ({"retry_unknown": "yes"}, "retry_unknown 'yes'"),
+    ({"dry_run": "perhaps"}, "dry_run 'perhaps'"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_a_wrong_argument_is_named_when_the_dag_is_parsed(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        operator(**options)
+
+
+def test_a_value_that_cannot_be_sent_is_named_before_anything_is_sent(campaigns: Setting) -> None:
+    with pytest.raises(ValueError, match=r"event_attributes\['year'\]: NaN or infinity cannot be sent"):
+        Task().run(operator(event_attributes={"year": float("nan")}))
+
+    assert campaigns.emulator.workspace.counts.requests == 0

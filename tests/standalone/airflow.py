@@ -1,0 +1,169 @@
+"""A whole Airflow on loopback: `airflow standalone` with a home of its own, driven over its REST API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+
+START_WITHIN = 240.0
+STEP_WITHIN = 150.0
+"""Seconds; both are several times what a slow machine needs."""
+
+
+class Standalone:
+    """A running Airflow."""
+
+    def __init__(self, home: Path, url: str, process: subprocess.Popen[bytes]) -> None:
+        self.home = home
+        self.process = process
+        self._url = url
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def login(self) -> None:
+        token = self._session.get(f"{self._url}/auth/token", timeout=30).json()["access_token"]
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        response = self._session.request(method, f"{self._url}/api/v2{path}", timeout=30, **options)
+        assert response.ok, f"{method} {path}: {response.status_code} {response.text}"
+        return response.json() if response.content else None
+
+    def is_healthy(self) -> bool:
+        with contextlib.suppress(requests.RequestException, ValueError):
+            health = self._session.get(f"{self._url}/api/v2/monitor/health", timeout=5).json()
+            parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+            return all(health[part]["status"] == "healthy" for part in parts)
+        return False
+
+    def has_dag(self, dag_id: str) -> bool:
+        response = self._session.get(f"{self._url}/api/v2/dags/{dag_id}", timeout=30)
+        return response.status_code == 200
+
+    def trigger(self, dag_id: str) -> str:
+        run_id: str = self.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None})["dag_run_id"]
+        return run_id
+
+    def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        task: dict[str, Any] = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
+        return task
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        what = {"dag_run_id": run_id, "task_ids": [task_id], "dry_run": False, "only_failed": False}
+        self.call("POST", f"/dags/{dag_id}/clearTaskInstances", json={**what, "reset_dag_runs": True})
+
+    def until_task(self, dag_id: str, run_id: str, task_id: str, *states: str) -> dict[str, Any]:
+        task: dict[str, Any] = {}
+
+        def arrived() -> bool:
+            nonlocal task
+            task = self.task(dag_id, run_id, task_id)
+            return task["state"] in states
+
+        until(arrived, f"{task_id} to be {' or '.join(states)}", lambda: f"{task}\n{self.log(dag_id)}")
+        return task
+
+    def log(self, dag_id: str) -> str:
+        """Everything the tasks and callbacks of a Dag have logged."""
+        logs = self.home / "logs"
+        files = [*logs.glob(f"dag_id={dag_id}/**/*.log"), *logs.glob("dag_processor/**/*.log")]
+        return "\n".join(file.read_text(errors="replace") for file in sorted(files))
+
+
+def until(condition: Callable[[], bool], what: str, details: Callable[[], str] = lambda: "") -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + STEP_WITHIN
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {STEP_WITHIN:.0f} s for {what}\n{details()}")
+        time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def standalone(dags: Path, environment: dict[str, str]) -> Iterator[Standalone]:
+    """Run an Airflow with these Dags. It ends with its whole process group."""
+    home = Path(tempfile.mkdtemp(prefix="airflow-standalone-"))
+    port, worker_port, trigger_port = _free_port(), _free_port(), _free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # it starts `airflow` by name
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_port),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_port),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        **environment,
+    }
+    output = (home / "standalone.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "airflow", "standalone"],
+        env=settings,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        airflow = Standalone(home, url, process)
+        deadline = time.monotonic() + START_WITHIN
+        while not airflow.is_healthy():
+            text = (home / "standalone.log").read_text(errors="replace")[-4_000:]
+            assert process.poll() is None, f"airflow standalone ended with {process.returncode}\n{text}"
+            assert time.monotonic() < deadline, f"airflow standalone did not get healthy\n{text}"
+            time.sleep(1)
+        airflow.login()
+        yield airflow
+    finally:
+        _end(process)
+        output.close()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def as_connection(**fields: Any) -> str:
+    """Return a connection in the form of AIRFLOW_CONN_..."""
+    return json.dumps({"conn_type": "moengage", **fields})

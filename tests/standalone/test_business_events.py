@@ -1,0 +1,118 @@
+"""Business events in a whole Airflow, driven over its REST API."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from airflow_provider_moengage.emulator import BusinessEvent, Emulator, Fault, Settings
+from tests.standalone.airflow import Standalone, as_connection, standalone, until
+
+QUOTA_SECONDS = 20
+NAMES = ("New movie", "Task succeeded", "Task failed")
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(Settings()) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def airflow(emulator: Emulator) -> Iterator[Standalone]:
+    connection = as_connection(
+        login="EMULATOR",
+        password="emulator-data-key",
+        host=emulator.url,
+        extra={"campaign_api_key": "emulator-campaign-key", "timeout": 60},
+    )
+    dags = Path(__file__).parent / "dags"
+    with standalone(dags, {"AIRFLOW_CONN_MOENGAGE_DEFAULT": connection}) as airflow:
+        until(lambda: airflow.has_dag("killed"), "the Dags to be parsed")
+        yield airflow
+
+
+@pytest.fixture(autouse=True)
+def _fresh(emulator: Emulator) -> None:
+    emulator.workspace.reset()
+    emulator.workspace.configure(v1_trigger_quota=(), v5_campaign_quota=(), retry_after="none")
+    for name in NAMES:
+        emulator.workspace.add_business_event(BusinessEvent(name, attributes=None, campaigns=("c",)))
+
+
+def fired(emulator: Emulator, name: str) -> int:
+    return sum(firing.event_name == name for firing in emulator.workspace.firings)
+
+
+def test_an_event_is_fired_and_notifiers_tell_of_success_and_failure(
+    airflow: Standalone, emulator: Emulator
+) -> None:
+    run = airflow.trigger("notified")
+
+    airflow.until_task("notified", run, "fire", "success")
+    airflow.until_task("notified", run, "fail", "failed")
+    until(lambda: fired(emulator, "Task succeeded") == 1, "the success notifier", lambda: airflow.log("notified"))
+    until(lambda: fired(emulator, "Task failed") == 1, "the failure notifier", lambda: airflow.log("notified"))
+
+    assert fired(emulator, "New movie") == 1
+    assert {tuple(firing.event_attributes.items()) for firing in emulator.workspace.firings} == {
+        (),
+        (("task", "fire"),),
+        (("task", "fail"),),
+    }
+
+
+def test_a_used_up_quota_frees_the_slot_until_it_opens(airflow: Standalone, emulator: Emulator) -> None:
+    emulator.workspace.configure(v1_trigger_quota=((1, QUOTA_SECONDS),), retry_after="seconds")
+    run = airflow.trigger("quota")
+
+    airflow.until_task("quota", run, "first", "success")
+    airflow.until_task("quota", run, "second", "deferred", "success")
+    assert fired(emulator, "New movie") == 1
+    airflow.until_task("quota", run, "second", "success")
+
+    first, second = (firing.received_at for firing in emulator.workspace.firings)
+    assert second - first >= QUOTA_SECONDS
+    assert fired(emulator, "New movie") == 2
+
+
+def test_a_worker_killed_between_send_and_answer_fires_once_and_the_retry_says_so(
+    airflow: Standalone, emulator: Emulator
+) -> None:
+    emulator.workspace.add_fault(Fault("slow", seconds=60))
+    run = airflow.trigger("killed")
+    port = int(emulator.url.rpartition(":")[2])
+    waiting: list[psutil.Process] = []
+
+    def is_waiting() -> bool:
+        waiting[:] = [process for process in descendants(airflow) if is_connected(process, port)]
+        return bool(waiting) and emulator.workspace.faults == ()
+
+    until(is_waiting, "a task process that waits for the answer")
+    for process in waiting:
+        os.kill(process.pid, signal.SIGKILL)
+
+    task = airflow.until_task("killed", run, "fire", "failed")
+    assert task["try_number"] == 2, "the retry did not try again after it"
+    assert "an earlier try of this task ended while it was sending it" in airflow.log("killed")
+    assert fired(emulator, "New movie") <= 1
+
+    airflow.clear("killed", run, "fire")
+    airflow.until_task("killed", run, "fire", "success")
+    assert fired(emulator, "New movie") <= 2, "a person's Clear fires anew, once"
+
+
+def descendants(airflow: Standalone) -> list[psutil.Process]:
+    return psutil.Process(airflow.process.pid).children(recursive=True)
+
+
+def is_connected(process: psutil.Process, port: int) -> bool:
+    try:
+        return any(one.raddr and one.raddr.port == port for one in process.net_connections("tcp"))
+    except psutil.Error:
+        return False

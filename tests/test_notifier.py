@@ -1,0 +1,76 @@
+"""The notifier: it triggers an event when it is called, and never fails whatever calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.emulator import BusinessEvent, Fault
+from airflow_provider_moengage.notifications.business_event import MoEngageBusinessEventNotifier
+from tests.delivering import Setting
+
+
+@pytest.fixture
+def workspace(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Any:
+    connection = {
+        "conn_type": "moengage",
+        "login": "EMULATOR",
+        "password": "emulator-data-key",
+        "host": setting.emulator.url,
+        "extra": {"campaign_api_key": "emulator-campaign-key"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
+    workspace = setting.emulator.workspace
+    workspace.add_business_event(BusinessEvent("Synced", attributes=None, campaigns=("c",)))
+    return workspace
+
+
+def context() -> dict[str, Any]:
+    return {"dag": None, "ds": "2026-01-01"}
+
+
+def notifier(**options: Any) -> MoEngageBusinessEventNotifier:
+    given = {"event_name": "Synced", "event_attributes": {"day": "{{ ds }}"}}
+    return MoEngageBusinessEventNotifier(**{**given, **options})
+
+
+def test_a_callback_triggers_the_event_with_rendered_attributes(workspace: Any) -> None:
+    notifier()(context())
+
+    assert [firing.event_attributes for firing in workspace.firings] == [{"day": "2026-01-01"}]
+
+
+def test_the_triggerer_can_send_it_too(workspace: Any) -> None:
+    asyncio.run(notifier(event_attributes={}).async_notify(context()))
+
+    assert workspace.counts.firings == 1
+
+
+@pytest.mark.parametrize("fault", [Fault("status", status=500), Fault("cut_after"), Fault("status", status=429)])
+def test_a_failure_is_said_in_the_log_and_is_nobody_elses(
+    workspace: Any, fault: Fault, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    workspace.add_fault(fault)
+
+    notifier(event_attributes={}).notify(context())
+
+    captured = capsys.readouterr()
+    said = caplog.text + captured.out + captured.err
+    assert "MoEngage was not notified" in said
+    assert "Traceback" not in said
+    assert workspace.counts.requests == 1
+
+
+def test_a_connection_that_is_missing_is_said_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", raising=False)
+    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", json.dumps({"conn_type": "moengage"}))
+
+    notifier(moengage_conn_id="broken").notify(context())
+
+
+def test_a_wrong_argument_is_named_when_the_dag_is_parsed() -> None:
+    with pytest.raises(ValueError, match="triggered_by: v5 needs"):
+        notifier(api_version="v5")
