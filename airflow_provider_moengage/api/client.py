@@ -44,18 +44,18 @@ class Workspace:
 
     :param workspace_id: also called app id.
     :param data_api_key: key of the Data tile; it serves bulk import and file imports.
-    :param campaign_api_key: key for business events.
     :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` gives it.
     :param base_url: replaces scheme and authority of every API family; None for MoEngage's own hosts.
     :param timeout: seconds that MoEngage may take to answer one request.
+    :param campaign_api_key: key for business events.
     """
 
     workspace_id: str
     data_api_key: str = field(repr=False)
-    campaign_api_key: str = field(repr=False, default="")
     data_center: str | None = None
     base_url: str | None = None
     timeout: float = 30.0
+    campaign_api_key: str = field(repr=False, default="")
 
     @property
     def data_url(self) -> str:
