@@ -149,15 +149,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
                 api_version=self.api_version,
             )
         except MoEngageOutcomeUnknownError as error:
-            if self.retry_unknown:
-                record.nothing_started()
-                raise MoEngageServerError(
-                    f"{error.message} retry_unknown is set: a retry may trigger it a second time.",
-                    status_code=error.status_code,
-                    request_id=error.request_id,
-                ) from None
-            record.unknown()
-            raise
+            raise self._nobody_knows(error, record) from None
         except MoEngageRateLimitError as error:
             record.nothing_started()
             if self.on_quota == "fail":
@@ -168,13 +160,23 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             record.nothing_started()  # each of them says so
             raise
         except BaseException as error:  # the task's timeout or its end, while the answer was awaited
-            record.unknown()
-            raise MoEngageOutcomeUnknownError(
-                f"Business event {self.event_name!r}: {type(error).__name__} while it was being sent."
-                f" {UNKNOWN_ADVICE}."
-            ) from None
+            name = type(error).__name__
+            message = f"Business event {self.event_name!r}: {name} while it was being sent. {UNKNOWN_ADVICE}."
+            raise self._nobody_knows(MoEngageOutcomeUnknownError(message), record) from None
         record.fired(answer)
         return answer
+
+    def _nobody_knows(self, error: MoEngageOutcomeUnknownError, record: FiringRecord) -> MoEngageError:
+        """Return what the task ends with where campaigns may have started."""
+        if not self.retry_unknown:
+            record.unknown()
+            return error
+        record.nothing_started()
+        return MoEngageServerError(
+            f"{error.message} retry_unknown is set: a retry may trigger it a second time.",
+            status_code=error.status_code,
+            request_id=error.request_id,
+        )
 
     def _defer(self, error: MoEngageRateLimitError, give_up_at: datetime) -> None:
         from airflow_provider_moengage.triggers.moment import wait_until

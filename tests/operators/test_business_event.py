@@ -188,6 +188,8 @@ def test_the_callers_end_while_it_sends_is_an_unknown_outcome(
 
     with pytest.raises(MoEngageOutcomeUnknownError, match="TimedOut while it was being sent"):
         Task().run(operator())
+    with pytest.raises(MoEngageServerError, match="TimedOut while it was being sent"):
+        Task().run(operator(retry_unknown=True))
 
 
 def test_a_try_that_was_killed_while_it_sent_is_not_repeated_by_the_next(campaigns: Setting) -> None:
