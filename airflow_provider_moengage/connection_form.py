@@ -38,7 +38,7 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
     },
     "timeout": {
         "label": "Timeout (seconds)",
-        "description": "How long MoEngage may take to answer one request. Default 30.",
+        "description": "How long MoEngage may stay silent before a request is given up. Default 30.",
         "schema": {"type": ["number", "null"], "minimum": 1},
     },
     "users_per_minute": {

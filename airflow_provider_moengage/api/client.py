@@ -46,7 +46,7 @@ class Workspace:
     :param data_api_key: key of the Data tile; it serves bulk import and file imports.
     :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` gives it.
     :param base_url: replaces scheme and authority of every API family; None for MoEngage's own hosts.
-    :param timeout: seconds that MoEngage may take to answer one request.
+    :param timeout: seconds that MoEngage may stay silent before a request is given up.
     :param campaign_api_key: key for business events.
     """
 
@@ -76,7 +76,7 @@ class MoEngageClient:
     def __init__(self, workspace: Workspace, *, now: Callable[[], float] = time.time) -> None:
         self.workspace = workspace
         self._now = now
-        self._session = requests.Session()
+        self._session = _Session()
         # As bytes: of a text, requests encodes Latin-1, and its error for a stray character holds the key.
         self._session.auth = HTTPBasicAuth(workspace.workspace_id.encode(), workspace.data_api_key.encode())
         self._session.headers.update({"Content-Type": "application/json", "User-Agent": SOURCE})
@@ -197,10 +197,20 @@ class MoEngageClient:
         raise refusal(reply, workspace.data_url)
 
 
+class _Session(requests.Session):
+    """A session that follows no redirect: requests reads its target all the same, and fails over a broken one."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 (requests' signature)
+        """Return that there is none."""
+        return None
+
+
 def _no_answer(error: requests.RequestException) -> Reply:
     """Tell a request that surely never left from one that may have been processed."""
     if isinstance(error, requests.ConnectTimeout):
         return Reply(Outcome.NOT_SENT, message="no connection within the time allowed")
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return Reply(Outcome.UNEXPECTED, message="the URL is not valid")
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     if isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError) or _is_certificate(reason):
         return Reply(Outcome.NOT_SENT, message=_cause(error))

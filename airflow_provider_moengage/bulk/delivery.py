@@ -19,7 +19,7 @@ from airflow_provider_moengage.bulk.packing import Batch, Packer, pack_together
 from airflow_provider_moengage.bulk.progress import Log, Progress
 from airflow_provider_moengage.bulk.reading import Reader
 from airflow_provider_moengage.bulk.rejects import Rejects
-from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.sending import Sender
 
 _LAST_WAIT = 1.0
@@ -58,18 +58,49 @@ class Delivery:
         self._stopped = threading.Event()
         self._pacer = Pacer(limits, self._clock, self._stopped)
         self._reader = Reader(options.validation, rejects)
-        self._sender = Sender(self._pacer, rejects, log, self._clock, self._stopped, dry_run=options.dry_run)
+        self._sender = Sender(
+            self._pacer,
+            rejects,
+            log,
+            self._clock,
+            self._stopped,
+            max_rejects=options.max_rejects,
+            dry_run=options.dry_run,
+        )
         self._failure: BaseException | None = None
+        self._is_told_to_stop = False
 
     def run(self, elements: Iterable[object]) -> DeliveryReport:
         """Deliver every element, in order for each user.
 
         :param elements: elements in the API's form; read once, in the caller's thread.
         :return: the figures. ``accepted + rejected`` is the number of elements.
+        :raises OSError: where rejects could not be written, before anything is sent.
+        :raises RejectsNotWrittenError: where they could not be written after all was sent.
         :raises ApiError: where MoEngage cannot be reached any more, or refuses the caller. Nothing is lost by
             that: the whole source is to be sent again.
         """
         started = self._clock.monotonic()
+        self._rejects.begin()
+        try:
+            self._deliver_all(elements)
+        except BaseException as error:
+            try:
+                self._rejects.close(is_complete=False)
+            except Exception as trouble:
+                self._log.warning("The rejects could not be written (%s)", type(trouble).__name__)
+            name = type(error).__name__
+            self._describe(self._report(started), f"The run ended early ({name}); what was done until then: ")
+            raise
+        report = self._report(started)
+        self._describe(report, "")
+        try:
+            self._rejects.close(is_complete=not self._options.dry_run)
+        except Exception as trouble:
+            raise RejectsNotWrittenError(report, type(trouble).__name__) from trouble
+        return report
+
+    def _deliver_all(self, elements: Iterable[object]) -> None:
         total = len(elements) if isinstance(elements, Sized) else None
         progress = Progress(self._log, self._clock, self, total)
         lanes = [
@@ -77,7 +108,7 @@ class Delivery:
         ]
         packers = [Packer(self._limits.most_users_a_request, self._limits.most_events_a_request) for _ in lanes]
         try:
-            for line, user in self._reader.lines(elements):
+            for line, user in self._reader.lines(elements, self._check):
                 number = crc32(user.encode(errors="surrogatepass")) % len(lanes)
                 if (full := packers[number].add(line)) is not None:
                     self._hand_over(lanes[number], full, progress)
@@ -89,12 +120,13 @@ class Delivery:
                 lane.end()
             for lane in lanes:
                 lane.join(_LAST_WAIT / len(lanes))
-            self._rejects.close()
-        return self._report(self._clock.monotonic() - started)
 
     def stop(self) -> None:
-        """End the run at once: lanes that wait stop waiting, and :meth:`run` raises."""
-        self._stopped.set()
+        """End the run at once: :meth:`run` raises, and lanes that wait stop waiting.
+
+        A signal handler may call it: it takes no lock, which the interrupted thread might hold.
+        """
+        self._is_told_to_stop = True
 
     @property
     def accepted(self) -> int:
@@ -147,12 +179,12 @@ class Delivery:
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._stopped.is_set():
+        if self._is_told_to_stop or self._stopped.is_set():
             raise StoppedError
 
-    def _report(self, elapsed: float) -> DeliveryReport:
+    def _report(self, started: float) -> DeliveryReport:
         tally = self._sender.tally
-        report = DeliveryReport(
+        return DeliveryReport(
             dry_run=self._options.dry_run,
             accepted=tally.accepted,
             rejected=self._rejects.count,
@@ -164,16 +196,30 @@ class Delivery:
             bytes=tally.bytes,
             retries=tally.retries,
             throttled_seconds=round(self._pacer.waited, 3),
-            elapsed_seconds=round(elapsed, 3),
+            elapsed_seconds=round(self._clock.monotonic() - started, 3),
             warnings=dict(sorted(self._reader.warnings.items())),
             rejects=dict(sorted(self._rejects.by_code.items())),
             rejects_path=self._rejects.path if self._rejects.count else None,
         )
-        self._log.info("%s", report.summary)
+
+    def _describe(self, report: DeliveryReport, introduction: str) -> None:
+        self._log.info("%s%s", introduction, report.summary)
         for code, count in report.warnings.items():
             self._log.warning(
-                "%s elements with %s: MoEngage will alter or ignore part of them", f"{count:,}", code
+                "%s with %s: MoEngage will alter or ignore part of it", counted(count, "element"), code
             )
         for sentence in self._rejects.describe():
             self._log.warning("%s", sentence)
-        return report
+
+
+class RejectsNotWrittenError(Exception):
+    """Everything was sent, and the rejects could not be written.
+
+    :param report: the figures of the run.
+    :param cause: name of what kept them from being written.
+    """
+
+    def __init__(self, report: DeliveryReport, cause: str) -> None:
+        super().__init__(f"the rejects could not be written ({cause})")
+        self.report = report
+        self.cause = cause

@@ -115,8 +115,8 @@ def _attributes(attributes: dict[Any, Any], findings: list[Finding], rules_apply
     for name, value in attributes.items():
         kind = type(value)
         if type(name) is not str:
-            findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "an attribute's name is not text"))
-        elif kind is str:
+            return _attributes(_plain_names(attributes, findings), findings, rules_apply)
+        if kind is str:
             if rules_apply and len(value) > rules.LONGEST_VALUE:
                 findings.append(_long_value(name, value))
         elif not (kind is int or kind is bool or value is None):
@@ -131,7 +131,15 @@ def _attributes(attributes: dict[Any, Any], findings: list[Finding], rules_apply
     return attributes if changed is None else changed
 
 
+def _plain_names(attributes: dict[Any, Any], findings: list[Finding]) -> dict[str, Any]:
+    """Names as mere text: numpy, SQLAlchemy and Enums have texts of their own."""
+    if not all(isinstance(name, str) for name in attributes):
+        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "an attribute's name is not text"))
+    return {str.__str__(name): value for name, value in attributes.items() if isinstance(name, str)}
+
+
 def _plain(name: str, value: Any, findings: list[Finding]) -> Any:
+    """The value made plain, or None and a finding: what cannot be sent can hardly be compared with anything."""
     try:
         return to_plain(value)
     except NotFiniteError as error:
@@ -139,7 +147,7 @@ def _plain(name: str, value: Any, findings: list[Finding]) -> Any:
     except (NotEncodableError, RecursionError) as error:
         what = "an object that contains itself" if isinstance(error, RecursionError) else error
         findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {what} cannot be sent"))
-    return value
+    return None
 
 
 def _long_value(name: str, value: str) -> Finding:
@@ -157,6 +165,10 @@ def _check_list(name: str, items: list[Any], findings: list[Finding]) -> None:
         findings.append(Finding(Code.LIST_MIXED_TYPES, f"{name}: items of several types; MoEngage wants one"))
 
 
+_NO_ID = "?"
+"""Stands for an id that cannot be sent, so that the rest of its element can be checked."""
+
+
 def _identifier(name: str, value: Any, findings: list[Finding]) -> Any:
     """An id as text: 42, 42.0 (pandas' form of it) and Decimal(42) are "42"."""
     if type(value) is str or value is None:
@@ -167,7 +179,7 @@ def _identifier(name: str, value: Any, findings: list[Finding]) -> Any:
         return None
     except (NotEncodableError, RecursionError) as error:
         findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {error} cannot be sent"))
-        return value
+        return _NO_ID
     if isinstance(value, Decimal) and value.adjusted() < rules.LONGEST_VALUE and value == value.to_integral():
         plain = int(value)  # and not by way of a double, which has only 53 bits
     elif isinstance(plain, float) and plain.is_integer():
@@ -177,9 +189,9 @@ def _identifier(name: str, value: Any, findings: list[Finding]) -> Any:
             return str(plain)
         except ValueError:  # an int of more digits than Python is ready to write
             findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: an int of thousands of digits is no id"))
-            return None
+            return _NO_ID
     findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {type(value).__name__} is no id"))
-    return plain
+    return _NO_ID
 
 
 def _identify(prepared: Prepared) -> None:

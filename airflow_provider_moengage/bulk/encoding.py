@@ -114,13 +114,15 @@ def _object(value: Mapping[Any, Any]) -> dict[str, Any]:
     for name, item in value.items():
         if not isinstance(name, str):
             raise NotEncodableError(f"an object with a key of type {type(name).__name__}; keys are text")
-        plain[str(name)] = to_plain(item)
+        plain[str.__str__(name)] = to_plain(item)
     return plain
 
 
 def _unusual(value: Any) -> Any:
     if isinstance(value, Enum):
         return to_plain(value.value)
+    if type(value).__name__ == "NAType":  # pandas' missing value, which has no truth value either
+        raise NotFiniteError("a missing value (NA)")
     if (dtype := getattr(value, "dtype", None)) is not None:
         return _numpy(value, str(dtype))
     for kind, convert in _SUBCLASSES:

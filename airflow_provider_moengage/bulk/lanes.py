@@ -51,8 +51,9 @@ class Lane:
     def offer(self, batch: Batch, timeout: float) -> bool:
         """Hand over a batch, or say that there is no room yet. The first one starts the thread."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="moengage-lane", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="moengage-lane", daemon=True)
+            thread.start()
+            self._thread = thread
         try:
             self._inbox.put(batch, timeout=timeout)
         except queue.Full:

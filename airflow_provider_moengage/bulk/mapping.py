@@ -254,7 +254,7 @@ class _Columns:
 
     def __init__(self, mapping: str, columns: Sequence[str]) -> None:
         self._mapping = mapping
-        self._index = {name: at for at, name in enumerate(columns)}
+        self._index = {str.__str__(name): at for at, name in enumerate(columns)}
         self._taken: set[str] = set()
 
     def of(self, name: str) -> int:
@@ -271,14 +271,14 @@ class _Columns:
         return at
 
     def of_mapping(self, named: Mapping[str, str] | None) -> list[tuple[str, int]]:
-        return [(name, self.of(column)) for name, column in (named or {}).items()]
+        return [(str.__str__(name), self.of(column)) for name, column in (named or {}).items()]
 
     def of_attributes(self, attributes: Attributes) -> list[tuple[str, int]]:
         if attributes is None:
             return [(name, at) for name, at in self._index.items() if name not in self._taken]
         if isinstance(attributes, Mapping):
             return self.of_mapping(attributes)
-        return [(name, self.of(name)) for name in attributes]
+        return [(str.__str__(name), self.of(name)) for name in attributes]
 
 
 def _check_user(mapping: CustomerMapping | EventMapping) -> None:

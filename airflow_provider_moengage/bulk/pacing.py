@@ -117,6 +117,7 @@ class Pacer:
         self._changed = threading.Condition()
         self._held_until = float("-inf")
         self._held_since = float("-inf")
+        self._told_until = float("-inf")
         self._throttles_in_a_row = 0
         self._throttled_since: float | None = None
         self._waiting = 0
@@ -166,6 +167,14 @@ class Pacer:
                 if reply.remaining is not None and reply.remaining <= 0 and reply.retry_after is not None:
                     self._held_until = max(self._held_until, now + min(reply.retry_after, WINDOW))
             self._changed.notify_all()
+
+    def new_hold(self) -> float | None:
+        """Return, once a hold, for how many seconds a 429 has stopped all lanes."""
+        with self._changed:
+            if self._told_until >= self._held_until:
+                return None
+            self._told_until = self._held_until
+            return self._held_until - self._clock.monotonic()
 
     def share_used(self) -> float:
         """Return how much of the fuller budget the last minute took, from 0 to 1."""

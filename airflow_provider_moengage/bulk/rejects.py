@@ -9,6 +9,7 @@ import json
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 import msgspec
@@ -26,7 +27,7 @@ _LONGEST_INTEGER = 4_096
 
 
 class RejectsFile(Protocol):
-    """Where rejects go: pathlib's and ObjectStoragePath's way to open a file."""
+    """Where rejects go: a file on an object store, which appears when it is closed, or pathlib's Path."""
 
     def open(self, mode: str = "r", **kwargs: Any) -> IO[Any]:
         """Open it."""
@@ -41,8 +42,8 @@ class RejectsFile(Protocol):
 class Rejects:
     """The rejects of a run. Lanes and reader add to it at the same time.
 
-    :param file: where to write them; None counts them only. It is created with the first reject; one that an
-        earlier try left behind is replaced, or removed where this try rejects nothing.
+    :param file: where to write them; None counts them only. A file of an earlier run stays until this one has
+        rejects of its own, or has ended well without any.
     """
 
     def __init__(self, file: RejectsFile | None) -> None:
@@ -51,8 +52,19 @@ class Rejects:
         self.by_code: Counter[str] = Counter()
         self._positions: dict[str, list[int]] = defaultdict(list)
         self._file = file
+        # Beside the file on a disk, so that what is there is complete at any time.
+        self._part = file.with_name(f"{file.name}.part") if isinstance(file, Path) else None
         self._stream: IO[Any] | None = None
         self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Make sure, before anything is sent, that rejects can be written. On a disk only: an object store would
+        have to be given a file to tell.
+
+        :raises OSError: where they can not.
+        """
+        if self._part is not None:
+            self._stream = self._part.open("wb")
 
     def add(self, position: int, element: object, findings: Sequence[Finding]) -> None:
         """Take an element out of the run.
@@ -70,24 +82,30 @@ class Rejects:
                     self._positions[code].append(position)
             if self._file is not None:
                 if self._stream is None:
-                    self._stream = self._file.open("wb")
+                    self._stream = (self._part or self._file).open("wb")
                 messages = [finding.message for finding in findings]
-                line = {
-                    "position": position,
-                    "codes": codes,
-                    "messages": messages,
-                    "element": _written(element),
-                }
+                line = {"position": position, "codes": codes, "messages": messages, "element": _written(element)}
                 self._stream.write(json.dumps(line).encode() + b"\n")
 
-    def close(self) -> None:
-        """Finish the file; on an object store it appears now."""
+    def close(self, *, is_complete: bool = True) -> None:
+        """Finish the file; on an object store it appears now.
+
+        :param is_complete: the run came to its end: then no file means that nothing was rejected.
+        :raises OSError: where the rejects could not be written. The run is not touched by that.
+        """
         with self._lock:
-            if self._stream is not None:
-                self._stream.close()
-            elif self._file is not None and self._file.exists():
-                self._file.unlink()
+            file, stream = self._file, self._stream
             self._file = self._stream = None
+            if stream is not None:
+                stream.close()
+            if self.count:
+                if self._part is not None and isinstance(file, Path):
+                    self._part.replace(file)
+            else:
+                if self._part is not None:
+                    self._part.unlink(missing_ok=True)
+                if is_complete and file is not None and file.exists():
+                    file.unlink()
 
     def describe(self) -> list[str]:
         """Return one sentence a code, for the log."""
@@ -123,4 +141,8 @@ def _written(value: object, within: tuple[int, ...] = ()) -> object:
         # A datetime that is written otherwise would come back as mere text when the file is replayed.
         return msgspec.to_builtins(to_plain(value))
     except (NotEncodableError, RecursionError):
+        pass
+    try:
         return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"

@@ -6,6 +6,7 @@ refuses is alone; of ten thousand elements with one bad, that costs some twenty 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 
@@ -31,7 +32,11 @@ LONGEST_WAIT = 60.0
 """Seconds between two attempts at the most. They start at up to 2 s ("every 2 seconds") and double."""
 
 HOPELESS_AFTER = 200
-"""Elements refused one by one, with nothing accepted before, after which the fault is not in the elements."""
+"""Elements refused one by one, and none accepted meanwhile, after which the fault is not in the elements. Judged
+when a whole batch is settled, for the good ones of it may come last, and past ``max_rejects`` only."""
+
+LONGEST_HINT = 600.0
+"""Seconds that a server error's ``Retry-After`` is obeyed for at the most."""
 
 _PASSING = {
     Outcome.NOT_SENT: "no connection",
@@ -48,6 +53,7 @@ class Sender:
     :param log: gets a line for each repeat.
     :param clock: time.
     :param stopped: set when the run is to end.
+    :param max_rejects: rejects that the caller allows.
     :param dry_run: count, and send nothing.
     """
 
@@ -59,6 +65,7 @@ class Sender:
         clock: Clock,
         stopped: threading.Event,
         *,
+        max_rejects: float,
         dry_run: bool,
     ) -> None:
         self._pacer = pacer
@@ -66,21 +73,35 @@ class Sender:
         self._log = log
         self._clock = clock
         self._stopped = stopped
+        self._max_rejects = max_rejects
         self._dry_run = dry_run
         self.tally = Tally()
 
     def deliver(self, client: Client, batch: Batch) -> None:
-        """Send a batch until every line of it is accepted or rejected."""
+        """Send a batch until every line of it is accepted or rejected.
+
+        :raises ApiError: where no batch will be accepted any more.
+        :raises StoppedError: where the run is stopped.
+        """
         if self._dry_run:
             self.tally.sent(len(batch.body))
             self.tally.take(batch)
             return
+        self._settle(client, batch)
+        if self.tally.refused_in_a_row >= max(HOPELESS_AFTER, self._max_rejects):
+            raise ApiError(
+                ErrorKind.REQUEST,
+                f"MoEngage refused {self.tally.refused_in_a_row:,} elements one by one and accepted none meanwhile"
+                f" ({self.tally.last_refusal}): the fault is hardly in the elements",
+            )
+
+    def _settle(self, client: Client, batch: Batch) -> None:
         reply = self._settled_reply(client, batch)
         if reply.outcome is Outcome.ACCEPTED:
             self.tally.take(batch)
         elif len(batch.lines) > 1:
             for half in batch.halves():
-                self.deliver(client, half)
+                self._settle(client, half)
         else:
             self._reject(batch.lines[0], reply)
 
@@ -97,10 +118,12 @@ class Sender:
                 if reply.outcome is not Outcome.THROTTLED:
                     return reply
                 self.tally.repeat()
+                if (wait := self._pacer.new_hold()) is not None:
+                    self._log.info("MoEngage answered 429: nothing is sent for %.0f s", wait)
 
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda reply: reply.outcome in _PASSING),
-            wait=tenacity.wait_random_exponential(multiplier=2, max=LONGEST_WAIT),
+            wait=_wait,
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             sleep=self._sleep,
             before_sleep=self._tell_retry,
@@ -120,11 +143,10 @@ class Sender:
         if state.outcome is None or state.next_action is None:
             return
         reply: Reply = state.outcome.result()
-        status = f" (HTTP {reply.status_code})" if reply.status_code else ""
         self._log.warning(
             "Request failed for now: %s%s. Attempt %d of %d follows in %.1f s",
             _PASSING[reply.outcome],
-            status,
+            _details(reply),
             state.attempt_number + 1,
             ATTEMPTS,
             state.next_action.sleep,
@@ -138,14 +160,7 @@ class Sender:
             request = f" (request id {reply.request_id})" if reply.request_id else ""
             finding = Finding(Code.REFUSED_BY_SERVER, f"MoEngage refused it: {words}{request}")
         self._rejects.add(line.position, msgspec.json.decode(line.data), [finding])
-        if self.tally.refused_alone() >= HOPELESS_AFTER:
-            raise ApiError(
-                ErrorKind.REQUEST,
-                f"MoEngage refused {HOPELESS_AFTER} elements one by one and accepted none: the fault is hardly in"
-                " the elements; the messages in the rejects file say what MoEngage dislikes",
-                status_code=reply.status_code,
-                request_id=reply.request_id,
-            )
+        self.tally.refuse(_name_of(reply))
 
 
 class Tally:
@@ -159,7 +174,8 @@ class Tally:
         self.requests = 0
         self.bytes = 0
         self.retries = 0
-        self._refused_alone = 0
+        self.refused_in_a_row = 0
+        self.last_refusal = ""
 
     def sent(self, size: int) -> None:
         """Count a request of so many bytes."""
@@ -175,27 +191,50 @@ class Tally:
     def take(self, batch: Batch) -> None:
         """Count what MoEngage has accepted."""
         with self._lock:
+            self.refused_in_a_row = 0
             self.accepted += len(batch.lines)
             self.kinds.update([line.kind for line in batch.lines])
             self.actions += batch.events
 
-    def refused_alone(self) -> int:
-        """Count a lone element that was refused; return how many were, 0 once anything was accepted."""
+    def refuse(self, reason: str) -> None:
+        """Count an element that MoEngage has refused alone."""
         with self._lock:
-            self._refused_alone += 1
-            return 0 if self.accepted else self._refused_alone
+            self.refused_in_a_row += 1
+            self.last_refusal = reason
+
+
+def _name_of(reply: Reply) -> str:
+    """MoEngage's name for a refusal, where it is no more than a name: a message might quote an element."""
+    name = reply.error_type or ""
+    return name if re.fullmatch(r"[A-Za-z ]{1,40}", name) else f"HTTP {reply.status_code}"
+
+
+_backoff = tenacity.wait_random_exponential(multiplier=2, max=LONGEST_WAIT)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Back off, and for no less than the server asks."""
+    reply: Reply | None = state.outcome.result() if state.outcome is not None else None
+    hint = reply.retry_after if reply is not None and reply.outcome is Outcome.SERVER_ERROR else None
+    return max(_backoff(state), min(hint or 0.0, LONGEST_HINT))
+
+
+def _details(reply: Reply) -> str:
+    """What is known of a failure; without a status, the message is the client's own."""
+    if reply.status_code is None:
+        return f" ({reply.message})" if reply.message else ""
+    if reply.status_code < 300:
+        return f" (HTTP {reply.status_code}, but no answer of MoEngage's API: check host and data center)"
+    return f" (HTTP {reply.status_code})"
 
 
 def _give_up(state: tenacity.RetryCallState) -> Reply:
     assert state.outcome is not None
     reply: Reply = state.outcome.result()
-    status = (
-        f" (HTTP {reply.status_code})" if reply.status_code else f" ({reply.message})" if reply.message else ""
-    )
     raise ApiError(
         ErrorKind.SERVER,
         f"MoEngage could not take a request in {ATTEMPTS} attempts; the last one ended in"
-        f" {_PASSING[reply.outcome]}{status}",
+        f" {_PASSING[reply.outcome]}{_details(reply)}",
         status_code=reply.status_code,
         request_id=reply.request_id,
         retry_after=reply.retry_after,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -12,7 +13,14 @@ from airflow_provider_moengage.bulk.pacing import DOCUMENTED_PER_MINUTE, Limits
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 
 DEFAULT_TIMEOUT = 30.0
+LONGEST_TIMEOUT = 3_600.0
 """Seconds."""
+
+MOST_PER_MINUTE = 1_000_000_000
+"""More than any workspace is allowed: a way to say that there is no limit."""
+
+_HOST = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+"""Host and port, with no user or password in front of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +60,14 @@ def read_connection(connection: Any) -> ConnectionSettings:
         campaign_api_key=form.text("campaign_api_key") or str(connection.password).strip(),
         data_center=form.data_center(needed=base_url is None),
         base_url=base_url,
-        timeout=form.number("timeout", DEFAULT_TIMEOUT, least=1.0),
+        timeout=form.number("timeout", DEFAULT_TIMEOUT, least=1.0, most=LONGEST_TIMEOUT),
         limits=Limits(
-            users_per_minute=int(form.number("users_per_minute", DOCUMENTED_PER_MINUTE, least=1)),
-            events_per_minute=int(form.number("events_per_minute", DOCUMENTED_PER_MINUTE, least=1)),
+            users_per_minute=int(
+                form.number("users_per_minute", DOCUMENTED_PER_MINUTE, least=1, most=MOST_PER_MINUTE)
+            ),
+            events_per_minute=int(
+                form.number("events_per_minute", DOCUMENTED_PER_MINUTE, least=1, most=MOST_PER_MINUTE)
+            ),
         ),
     )
 
@@ -96,14 +108,19 @@ class _Form:
         text = str(self._connection.host or "").strip().rstrip("/")
         if not text:
             return None
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(text)
+            is_url = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc) is not None
+            _ = parts.port  # raises where it is no port
+        except ValueError:
+            is_url = False
+        if not is_url:
             self._wrong("host", "is no URL; expected one like https://gateway.example.com, or nothing")
-        if parts.username or parts.path or parts.query or parts.fragment:
+        if parts.path or parts.query or parts.fragment:
             self._wrong("host", "has more than scheme, host and port; MoEngage's paths are added to it")
         return text
 
-    def number(self, name: str, default: float, *, least: float) -> float:
+    def number(self, name: str, default: float, *, least: float, most: float) -> float:
         text = self.text(name)
         if text is None:
             return default
@@ -111,8 +128,8 @@ class _Form:
             number = float(text)
         except ValueError:
             number = float("nan")
-        if not least <= number < float("inf"):
-            self._wrong(name, f"is not a number of at least {least:g}")
+        if not least <= number <= most:
+            self._wrong(name, f"is not a number from {least:g} to {most:,.0f}")
         return number
 
     def _wrong(self, name: str, what: str) -> NoReturn:

@@ -82,17 +82,23 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
 
         :return: whether they do, and a sentence for the form. Never raises, never shows a key.
         """
+        import queue
+        import threading
+
+        from airflow_provider_moengage.api import client as api
+
         try:
             client = self.get_conn()
-            try:
-                name = client.test_connection()
-            finally:
-                client.close()
-        except (ApiError, MoEngageError) as error:
+        except MoEngageError as error:
             return False, str(error)
-        except Exception as error:
-            return False, f"The connection could not be tested ({type(error).__name__})"
-        return True, f"MoEngage knows the workspace {name!r} and accepts the Data API key"
+        answers: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
+        # In a thread of its own, for a server that sends a byte now and then holds up a request for ever.
+        threading.Thread(target=lambda: answers.put(_tested(client)), name="moengage-test", daemon=True).start()
+        try:
+            return answers.get(timeout=api.TEST_TIMEOUT)
+        except queue.Empty:
+            url = client.workspace.data_url
+            return False, f"{url} could not be reached: no answer within the time allowed"
 
     def bulk_import(self, elements: Iterable[object], **delivery_options: Any) -> DeliveryReport:
         """Deliver users, events and devices; nothing is lost, and each user's elements arrive in order.
@@ -110,19 +116,30 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             ran out.
         :raises MoEngageRateLimitError: where MoEngage did nothing but throttle for an hour.
         """
-        from airflow_provider_moengage.bulk.delivery import Delivery
+        from airflow_provider_moengage.bulk.delivery import Delivery, RejectsNotWrittenError
         from airflow_provider_moengage.bulk.pacing import StoppedError
         from airflow_provider_moengage.bulk.rejects import Rejects
         from airflow_provider_moengage.hooks.rejects_path import rejects_file
 
+        if isinstance(elements, Mapping | str | bytes) or hasattr(elements, "iterrows"):
+            name = type(elements).__name__
+            raise ValueError(f"elements: expected a list or a stream of elements, not {name}")
         options = DeliveryOptions(**delivery_options)
-        file = None if options.rejects_path is None else rejects_file(options.rejects_path)
+        path = options.rejects_path
+        file = None if path is None else rejects_file(path, dry_run=options.dry_run)
         client = self.get_conn()
         self._delivery = delivery = Delivery(client, options, self.settings.limits, Rejects(file), self.log)
         try:
             report = delivery.run(elements)
         except ApiError as error:
-            raise _translated(error, f"{delivery.accepted:,} elements were accepted before") from None
+            so_far = f"{delivery.accepted:,} elements were accepted before"
+            raise _translated(error, self.moengage_conn_id, so_far) from None
+        except RejectsNotWrittenError as error:
+            raise MoEngageRejectsError(
+                f"Everything else was delivered, but the {error.report.rejected:,} rejects could not be written to"
+                f" {options.rejects_path} ({error.cause}); the log has their codes and positions",
+                report=error.report,
+            ) from error
         except StoppedError:
             raise MoEngageError(
                 f"The run was stopped; {delivery.accepted:,} elements were accepted before"
@@ -184,7 +201,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         try:
             schema = client.find_business_event(event_name)
         except ApiError as error:
-            raise _translated(error, "the business event could not be checked; nothing was triggered") from None
+            so_far = "the business event could not be checked, and nothing was triggered"
+            raise _translated(error, self.moengage_conn_id, so_far) from None
         finally:
             client.close()
         if schema is None:
@@ -226,6 +244,18 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         return widgets
 
 
+def _tested(client: MoEngageClient) -> tuple[bool, str]:
+    try:
+        name = client.test_connection()
+    except ApiError as error:
+        return False, error.message
+    except Exception as error:
+        return False, f"The connection could not be tested ({type(error).__name__})"
+    finally:
+        client.close()
+    return True, f"MoEngage knows the workspace {name!r} and accepts the Data API key"
+
+
 _BY_KIND: dict[ErrorKind, type[MoEngageError]] = {
     ErrorKind.AUTHENTICATION: MoEngageAuthError,
     ErrorKind.REQUEST: MoEngageRequestError,
@@ -234,9 +264,9 @@ _BY_KIND: dict[ErrorKind, type[MoEngageError]] = {
 }
 
 
-def _translated(error: ApiError, so_far: str) -> MoEngageError:
+def _translated(error: ApiError, conn_id: str, so_far: str) -> MoEngageError:
     return _BY_KIND[error.kind](
-        f"{error.message}; {so_far}",
+        f"Connection {conn_id!r}: {error.message}; {so_far}",
         status_code=error.status_code,
         request_id=error.request_id,
         retry_after=error.retry_after,

@@ -5,24 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 _SUFFIX = ".ndjson"
 
 
-def rejects_file(path: str) -> Any:
-    """Return the ObjectStoragePath of a rejects file, in a folder that exists.
+def rejects_file(path: str, *, dry_run: bool = False) -> Any:
+    """Return a rejects file, in a folder that exists: a Path on a disk, else an ObjectStoragePath.
 
     :param path: URI of a file that ends in ``.ndjson``.
+    :param dry_run: a dry run cannot know what MoEngage would refuse, so it has a file of its own beside it.
     :raises ValueError: where it names no such file.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     if not path.endswith(_SUFFIX):
         raise ValueError(f"rejects_path {path!r}: outside a task, expected a file that ends in {_SUFFIX}")
-    file = ObjectStoragePath(path)
-    if file.protocol in ("", "file"):  # object stores have no folders to make
-        file.parent.mkdir(parents=True, exist_ok=True)
+    file = ObjectStoragePath(f"{path.removesuffix(_SUFFIX)}.dry_run{_SUFFIX}" if dry_run else path)
+    if file.protocol in ("", "file"):  # object stores have no folders to make, and write a file whole
+        on_disk = Path(file.path)
+        on_disk.parent.mkdir(parents=True, exist_ok=True)
+        return on_disk
     return file
 
 

@@ -48,13 +48,11 @@ class BulkImportOperator(DeliveryOperator):
         if (elements is None) == (path is None):
             raise ValueError("elements, path: expected exactly one of them")
         self.elements = None if elements is None else ElementsArgument(elements)
-        self.path = str(path) if isinstance(path, PathLike) else path
+        self.path = path
         if self.elements is not None:
             self.elements.depend_on_tasks(self)
-        elif not is_deferred(self.path):
-            paths = [self.path] if isinstance(self.path, str) else self.path
-            if not isinstance(paths, Sequence) or not paths or not all(map(_is_path, paths)):
-                raise ValueError("path: expected a path to NDJSON files, or a list of paths")
+        elif not is_deferred(path):
+            self.path = _paths(path)
 
     def render_template(
         self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
@@ -79,8 +77,7 @@ class BulkImportOperator(DeliveryOperator):
             return self.deliver(self.elements.read(context), context)
         from airflow_provider_moengage.operators.ndjson import NdjsonFiles
 
-        assert self.path is not None
-        files = NdjsonFiles.matching(self.path)
+        files = NdjsonFiles.matching(_paths(self.path))
         rejects_path = self.delivery_options(context).rejects_path
         if rejects_path is not None and files.has(rejects_path):
             raise ValueError(f"rejects_path {rejects_path!r}: is one of the files to read; name another file")
@@ -88,5 +85,13 @@ class BulkImportOperator(DeliveryOperator):
         return self.deliver(files, context)
 
 
-def _is_path(value: object) -> bool:
-    return is_deferred(value) or (isinstance(value, str) and bool(value.strip()))
+def _paths(given: Any) -> list[Any]:
+    """The paths as texts; what another task will say stays for later.
+
+    :raises ValueError: where they are none.
+    """
+    several = given if isinstance(given, list | tuple) else [given]
+    paths = [str(path) if isinstance(path, PathLike) or hasattr(path, "protocol") else path for path in several]
+    if not paths or not all(is_deferred(path) or (isinstance(path, str) and path.strip()) for path in paths):
+        raise ValueError("path: expected a path to NDJSON files, or a list of paths")
+    return paths

@@ -59,7 +59,8 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.delivery = delivery
         self.validation = validation
         self.max_rejects = max_rejects
-        self.rejects_path = str(rejects_path) if isinstance(rejects_path, PathLike) else rejects_path
+        is_path = isinstance(rejects_path, PathLike) or hasattr(rejects_path, "protocol")
+        self.rejects_path = str(rejects_path) if is_path else rejects_path
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.moengage_conn_id = moengage_conn_id
         self._hook: MoEngageHook | None = None
@@ -92,7 +93,11 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         from airflow_provider_moengage.hooks.rejects_path import rejects_path_of_task
 
         given = self._options()
-        path = given["rejects_path"] or conf.get("moengage", "rejects_path", fallback="") or None
+        path = given["rejects_path"]
+        if not path:
+            path = conf.get("moengage", "rejects_path", fallback="") or None
+            if path is not None and path.endswith(".ndjson"):
+                raise ValueError(f"[moengage] rejects_path {path!r} of airflow.cfg: expected a folder, not a file")
         given["rejects_path"] = None if path is None else rejects_path_of_task(str(path), context)
         return DeliveryOptions(**given)
 

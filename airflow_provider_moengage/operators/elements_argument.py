@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -28,6 +28,8 @@ class ElementsArgument:
     def __init__(self, value: Any, *, is_rendered: bool = False) -> None:
         if isinstance(value, Mapping | bytes | bool | int | float):
             raise ValueError(f"elements: expected a list of elements, not {type(value).__name__}")
+        if isinstance(value, Iterator) and not is_rendered:
+            raise ValueError("elements: a generator can be read once only; give the function that makes it")
         self._value: Any = value
         self._is_rendered = is_rendered
 

@@ -35,7 +35,7 @@ class NdjsonFiles:
             plain, wild = _cut(pattern)
             path = ObjectStoragePath(plain)
             matches = [file for file in path.glob(wild) if file.is_file()] if wild else [path]
-            if not matches or not matches[0].exists():
+            if not matches or not all(match.is_file() for match in matches):
                 raise FileNotFoundError(f"path {pattern!r}: no such file")
             found.update(sorted((str(match), match) for match in matches))
         return cls(tuple(found.values()))

@@ -88,7 +88,7 @@ def _through_sqlalchemy(hook: Any, sql: str, parameters: Parameters, fetch_size:
             if not result.returns_rows:
                 raise _no_rows()
             with closing(result):
-                yield RowStream(tuple(result.keys()), _fetched(result, fetch_size))
+                yield RowStream(tuple(map(str, result.keys())), _fetched(result, fetch_size))
     finally:
         engine.dispose()
 

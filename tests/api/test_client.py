@@ -309,3 +309,10 @@ def tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
+
+
+@pytest.mark.parametrize("location", [b"http://[bad", b"http://\xff\xfe/"])
+def test_a_redirect_to_nowhere_is_an_answer_like_any_other(open_client: Open, location: bytes) -> None:
+    redirect = b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n"
+    with loopback(send(redirect)) as server:
+        assert open_client(server.url).bulk_import(BODY).outcome is Outcome.UNEXPECTED

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
-from airflow_provider_moengage.bulk.sending import ATTEMPTS, HOPELESS_AFTER
+from airflow_provider_moengage.bulk.delivery import RejectsNotWrittenError
+from airflow_provider_moengage.bulk.sending import ATTEMPTS
 from airflow_provider_moengage.emulator import Fault
 from tests.delivering import Setting, customer, event
 
@@ -169,10 +170,111 @@ def test_a_server_that_refuses_every_element_is_not_asked_a_million_times(settin
         Fault(kind="status", times=None, status=400, body='{"status":"fail","error":{"type":"X","message":"no"}}')
     )
 
-    with pytest.raises(ApiError, match=f"{HOPELESS_AFTER} elements one by one and accepted none"):
+    with pytest.raises(ApiError, match=r"elements one by one and accepted none meanwhile \(X\)"):
         setting.deliver(customers(50_000), concurrency=1)
 
-    assert setting.emulator.workspace.counts.requests <= 2 * HOPELESS_AFTER + 20
+    assert setting.emulator.workspace.counts.requests <= 2 * 500, "one batch, taken apart"
+
+
+@pytest.mark.parametrize("allowed", [1_000, 0.5])
+def test_bad_elements_at_the_head_do_not_keep_the_good_ones_from_going(setting: Setting, allowed: float) -> None:
+    elements = customers(10_000)
+    for position in range(250):
+        elements[position] = customer("poison", n=position)
+        elements[position]["customer_id"] = f"poison-{position % 50}"
+    for number in range(50):
+        setting.emulator.workspace.add_fault(Fault(kind="refuse", customer_id=f"poison-{number}", times=None))
+
+    report = setting.deliver(elements, max_rejects=allowed)
+
+    assert (report.accepted, report.rejected) == (9_750, 250)
+
+
+def test_a_server_that_turns_bad_in_the_middle_is_given_up_too(setting: Setting) -> None:
+    body = '{"status":"fail","error":{"type":"X","message":"no"}}'
+    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, after=3, status=400, body=body))
+
+    with pytest.raises(ApiError, match="accepted none meanwhile"):
+        setting.deliver(customers(20_000), concurrency=1)
+
+    assert setting.emulator.workspace.counts.requests <= 3 + 2 * 500
+
+
+def test_a_503_that_says_how_long_is_obeyed(setting: Setting) -> None:
+    headers = {"Retry-After": "240"}
+    setting.emulator.workspace.add_fault(Fault(kind="status", status=503, headers=headers))
+    before = setting.clock.monotonic()
+
+    setting.deliver(customers(10))
+
+    assert 240 <= setting.clock.monotonic() - before <= 250
+
+
+def test_a_run_that_fails_still_tells_what_it_did(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, after=2, status=403))
+    elements = [customer("null"), *customers(20_000)]
+
+    with caplog.at_level(logging.INFO), pytest.raises(ApiError):
+        setting.deliver(elements, concurrency=1)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert any("ended early (ApiError); what was done until then" in line for line in said)
+    assert "1 rejected as customer_id_refused, at position 0" in said
+
+
+def test_rejects_that_cannot_be_written_are_told_before_anything_is_sent(setting: Setting, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        setting.deliver([customer("null")], rejects=tmp_path / "nowhere" / "r.ndjson")
+
+    assert setting.emulator.workspace.counts.requests == 0
+
+
+class BrokenStore:
+    """An object store that takes a file's bytes and fails when it is closed, as a wrong bucket does."""
+
+    def open(self, mode: str = "r", **kwargs: object) -> BrokenStore:
+        return self
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+    def close(self) -> None:
+        raise PermissionError("no such bucket")
+
+    def exists(self) -> bool:
+        return False
+
+
+def test_rejects_that_are_lost_at_the_end_do_not_undo_the_run(setting: Setting) -> None:
+    with pytest.raises(RejectsNotWrittenError, match="PermissionError") as caught:
+        setting.deliver([customer("null"), customer("ann")], rejects=BrokenStore())
+
+    assert (caught.value.report.accepted, caught.value.report.rejected) == (1, 1)
+
+
+def test_rejects_that_are_lost_do_not_hide_what_ended_the_run(setting: Setting) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, status=401))
+
+    with pytest.raises(ApiError, match="Data API key"):
+        setting.deliver([customer("null"), customer("ann")], rejects=BrokenStore())
+
+
+@pytest.mark.parametrize("ends", ["dry run", "failure"])
+def test_rejects_of_an_earlier_run_stay_until_a_run_has_ended_well(
+    setting: Setting, tmp_path: Path, ends: str
+) -> None:
+    file = tmp_path / "r.ndjson"
+    file.write_text("of an earlier run\n")
+
+    if ends == "dry run":
+        setting.deliver([customer("ann")], rejects=file, dry_run=True)
+    else:
+        setting.emulator.workspace.add_fault(Fault(kind="status", status=401))
+        with pytest.raises(ApiError):
+            setting.deliver([customer("ann")], rejects=file)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["r.ndjson"]
+    assert file.read_text() == "of an earlier run\n"
 
 
 def test_an_answer_that_speaks_of_the_whole_request_is_not_taken_for_bad_elements(setting: Setting) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,37 @@ def test_the_test_button_asks_once(connect: Any, setting: Setting) -> None:
     assert not ok
     assert "503" in message
     assert setting.emulator.workspace.counts.requests == 1
+
+
+def test_the_test_button_does_not_wait_for_a_server_that_says_nothing(
+    connect: Any, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_moengage.api.client.TEST_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hook = connect(host=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        ok, message = hook.test_connection()
+
+    assert not ok
+    assert "no answer within the time allowed" in message
+
+
+@pytest.mark.parametrize("wrong", [{"type": "customer"}, "text"])
+def test_what_is_no_stream_of_elements_is_named(connect: Any, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="elements: expected a list or a stream of elements, not"):
+        connect().bulk_import(wrong)
+
+
+def test_a_run_can_be_stopped_from_a_signal_handler(connect: Any) -> None:
+    hook = connect()
+
+    def source() -> Iterator[dict[str, Any]]:
+        for n in range(1_000_000):
+            if n == 20_000:
+                hook.stop_bulk_import()
+            yield customer(f"user-{n}", padding="x" * 200)
+
+    with pytest.raises(MoEngageError, match=r"The run was stopped; [\d,]+ elements were accepted before"):
+        hook.bulk_import(source())
 
 
 def test_a_denial_becomes_an_error_that_airflow_does_not_retry(connect: Any) -> None:

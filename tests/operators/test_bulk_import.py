@@ -189,6 +189,20 @@ def test_several_paths_are_read_and_templates_in_them_rendered(connected: Settin
     assert users(connected) == ["ann", "bob"]
 
 
+@pytest.mark.parametrize("rendered", [[], None, ""])
+def test_a_path_that_comes_out_as_none_is_an_error(connected: Setting, rendered: Any) -> None:
+    operator = BulkImportOperator(task_id="send", path="{{ later }}")
+    operator.path = rendered
+
+    with pytest.raises(ValueError, match="path: expected a path"):
+        operator.execute(context())
+
+
+def test_a_folder_is_no_file(connected: Setting, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        ran(BulkImportOperator(task_id="send", path=str(tmp_path)))
+
+
 @pytest.mark.parametrize("path", ["/nowhere/a.ndjson", "/nowhere/*.ndjson"])
 def test_a_path_without_a_file_is_an_error_that_names_it(connected: Setting, path: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"path '/nowhere/.*': no such file"):
@@ -248,6 +262,21 @@ def test_the_deployments_rejects_path_is_the_default(
     report = ran(BulkImportOperator(task_id="send", elements=[customer("null")], max_rejects=1))
 
     assert [str(file) for file in tmp_path.iterdir()] == [report["rejects_path"]]
+
+
+def test_the_deployments_rejects_path_is_a_folder(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__MOENGAGE__REJECTS_PATH", "/tmp/all-tasks.ndjson")
+
+    with pytest.raises(ValueError, match="expected a folder, not a file"):
+        ran(BulkImportOperator(task_id="send", elements=[customer("ann")]))
+
+
+def test_a_dry_run_has_a_rejects_file_of_its_own(connected: Setting, tmp_path: Path) -> None:
+    options = {"rejects_path": f"{tmp_path}/r.ndjson", "max_rejects": 1}
+    report = ran(BulkImportOperator(task_id="send", elements=[customer("null")], dry_run=True, **options))
+
+    assert [file.name for file in tmp_path.iterdir()] == ["r.dry_run.ndjson"]
+    assert report["rejects_path"] == f"{tmp_path}/r.dry_run.ndjson"
 
 
 def test_options_may_be_templates(connected: Setting) -> None:
