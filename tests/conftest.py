@@ -10,14 +10,13 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-of-the-tests-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
-import json
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator
-from tests.delivering import Setting
+from tests.delivering import Setting, connection_to
 from tests.fake_clock import FakeClock
 
 
@@ -43,12 +42,5 @@ def setting(running_setting: Setting) -> Setting:
 @pytest.fixture
 def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
     """The emulator is the workspace of ``moengage_default``."""
-    connection = {
-        "conn_type": "moengage",
-        "login": "EMULATOR",
-        "password": "emulator-data-key",
-        "host": setting.emulator.url,
-        "extra": {"users_per_minute": 10**9, "events_per_minute": 10**9},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting))
     return setting

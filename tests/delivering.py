@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -60,6 +61,18 @@ class Setting:
     def accepted_sizes(self) -> list[int]:
         """Bytes of the accepted bodies."""
         return [request.size for request in self.emulator.workspace.requests if request.accepted]
+
+
+def connection_to(setting: Setting, **changes: Any) -> str:
+    """The emulator as an Airflow connection, in the form of AIRFLOW_CONN_..."""
+    fields = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
+    extra = {
+        "campaign_api_key": "emulator-campaign-key",
+        "users_per_minute": 10**9,
+        "events_per_minute": 10**9,
+        **changes.pop("extra", {}),
+    }
+    return json.dumps({**fields, "host": setting.emulator.url, "extra": extra, **changes})
 
 
 _DEFAULTS = {name: getattr(Settings(), name) for name in Settings.__struct_fields__}

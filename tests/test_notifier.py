@@ -14,16 +14,8 @@ from tests.delivering import Setting
 
 
 @pytest.fixture
-def workspace(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Any:
-    connection = {
-        "conn_type": "moengage",
-        "login": "EMULATOR",
-        "password": "emulator-data-key",
-        "host": setting.emulator.url,
-        "extra": {"campaign_api_key": "emulator-campaign-key"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
-    workspace = setting.emulator.workspace
+def workspace(connected: Setting) -> Any:
+    workspace = connected.emulator.workspace
     workspace.add_business_event(BusinessEvent("Synced", attributes=None, campaigns=("c",)))
     return workspace
 

@@ -6,7 +6,6 @@ here, before it costs a request or a customer. Messages may name attributes; the
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +16,8 @@ from typing import Any
 from uuid import UUID
 
 from airflow_provider_moengage.bulk import rules
-from airflow_provider_moengage.bulk.encoding import NotEncodableError, NotFiniteError, to_plain, to_utc
+from airflow_provider_moengage.bulk.encoding import NotEncodableError, NotFiniteError, to_plain
+from airflow_provider_moengage.bulk.event_time import event_time
 from airflow_provider_moengage.bulk.rules import WARNINGS, Code
 
 
@@ -352,45 +352,3 @@ def _is_offset(value: Any) -> bool:
     if isinstance(value, str):
         return bool(re.fullmatch(r"[+-]?\d{1,5}", value)) and int(value) in rules.TIMEZONE_OFFSETS
     return not isinstance(value, bool) and value in rules.TIMEZONE_OFFSETS
-
-
-_EPOCH_MILLISECONDS_FROM = 100_000_000_000
-"""Seconds up to here reach the year 5138; a larger number counts milliseconds."""
-
-_NO_EPOCH_FROM = 10_000_000_000_000
-"""Milliseconds up to here reach the year 2286; 14 digits are a compact date and time (20200531163335)."""
-
-_DATE_KEY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])[0-5]\d)?")
-"""A warehouse's date key, 20200531 or 202005311633. Read as an epoch it would be a day of the seventies."""
-
-
-def event_time(value: Any) -> dt.datetime | None:
-    """Read when an event happened, in any form that MoEngage documents or a warehouse returns.
-
-    :param value: a datetime, a date (midnight UTC), ISO 8601 text with ``T`` or a space, epoch seconds or
-        milliseconds as number or text. Without a zone it is UTC.
-    :return: the moment in UTC, or None where there is none to read.
-    """
-    try:
-        if isinstance(value, dt.datetime):
-            return to_utc(value)
-        if isinstance(value, dt.date):
-            return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
-        if isinstance(value, bool):
-            return None
-        if isinstance(value, str):
-            text = value.strip()
-            if re.fullmatch(r"\d{9,}(\.\d+)?", text):
-                value = Decimal(text)
-            else:
-                return to_utc(dt.datetime.fromisoformat(text))
-        if isinstance(value, int | float | Decimal):
-            seconds = Decimal(str(value))
-            if not 0 <= seconds < _NO_EPOCH_FROM or _DATE_KEY.fullmatch(str(int(seconds))):
-                return None
-            if seconds >= _EPOCH_MILLISECONDS_FROM:
-                seconds /= 1_000
-            return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=int(seconds * 1_000_000))
-    except (ValueError, ArithmeticError):
-        return None
-    return None

@@ -12,8 +12,9 @@ from uuid import UUID
 
 import pytest
 
-from airflow_provider_moengage.bulk.elements import Prepared, event_time, prepare
+from airflow_provider_moengage.bulk.elements import Prepared, prepare
 from airflow_provider_moengage.bulk.encoding import encode_lines
+from airflow_provider_moengage.bulk.event_time import event_time
 from airflow_provider_moengage.bulk.rules import REFUSED_CUSTOMER_IDS, RESERVED_ATTRIBUTE_NAMES, WARNINGS, Code
 
 TIME = "2020-05-31T16:33:35Z"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 import socket
@@ -22,7 +21,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRequestError,
 )
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
-from tests.delivering import Setting, customer
+from tests.delivering import Setting, connection_to, customer
 
 DATA_KEY = "emulator-data-key"
 
@@ -30,8 +29,7 @@ DATA_KEY = "emulator-data-key"
 @pytest.fixture
 def connect(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Any:
     def connect(**changes: Any) -> MoEngageHook:
-        fields = {"conn_type": "moengage", "login": "EMULATOR", "password": DATA_KEY, "host": setting.emulator.url}
-        monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps({**fields, **changes}))
+        monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, **changes))
         return MoEngageHook()
 
     return connect

@@ -21,7 +21,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageServerError,
 )
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
-from tests.delivering import Setting
+from tests.delivering import Setting, connection_to
 
 ANN = "ann@example.com"
 VERSIONS = ("v1", "v5")
@@ -66,14 +66,7 @@ class Task:
 
 @pytest.fixture
 def campaigns(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
-    connection = {
-        "conn_type": "moengage",
-        "login": "EMULATOR",
-        "password": "emulator-data-key",
-        "host": setting.emulator.url,
-        "extra": {"campaign_api_key": "emulator-campaign-key", "timeout": 1},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, extra={"timeout": 1}))
     event = BusinessEvent("New movie", attributes={"title": "string", "year": "number"}, campaigns=("c1", "c2"))
     setting.emulator.workspace.add_business_event(event)
     return setting
@@ -163,8 +156,7 @@ def test_a_slow_answer_is_an_unknown_outcome(campaigns: Setting) -> None:
 def test_a_connection_that_was_not_made_is_tried_again_and_left_to_retries(
     campaigns: Setting, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "k", "host": "http://127.0.0.1:9"}
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(campaigns, host="http://127.0.0.1:9"))
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     task = Task()
 
@@ -294,9 +286,8 @@ def test_an_event_without_campaigns_fails(campaigns: Setting, version: str) -> N
 def test_a_wrong_key_names_the_tile_whose_key_is_needed(
     campaigns: Setting, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
-    host = campaigns.emulator.url
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps({**connection, "host": host}))
+    wrong = connection_to(campaigns, extra={"campaign_api_key": "emulator-data-key"})
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", wrong)
 
     with pytest.raises(MoEngageAuthError, match="campaign_api_key") as caught:
         Task().run(operator(version))
