@@ -20,6 +20,12 @@ API_VERSIONS = ("v1", "v5")
 PATHS = {"v1": "/v1.0/business_event/trigger", "v5": "/v5/business-events/triggers"}
 LIST_PATH = "/v5/business-events"
 
+CAMPAIGN_KEY = (
+    "business events need the key of the tile Campaign report / Business events (field campaign_api_key of the"
+    " connection)"
+)
+"""What a person is to know about a key that is not accepted."""
+
 UNKNOWN_ADVICE = (
     "Campaigns may have started, so it is not sent again. Look in MoEngage (the event's page shows when it was"
     " last triggered): if it has not been, clear this task, which triggers it anew"

@@ -19,7 +19,14 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
-from airflow_provider_moengage.api.business_events import LIST_PATH, PATHS, Firing, FiringReply, read_firing
+from airflow_provider_moengage.api.business_events import (
+    CAMPAIGN_KEY,
+    LIST_PATH,
+    PATHS,
+    Firing,
+    FiringReply,
+    read_firing,
+)
 from airflow_provider_moengage.api.data_centers import data_api_url
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.event_schemas import EventSchema, read_schemas
@@ -155,11 +162,13 @@ class MoEngageClient:
                 )
             except requests.RequestException as error:
                 raise ApiError(ErrorKind.SERVER, f"{url} could not be reached: {_cause(error)}") from None
-            if response.status_code != 200:
-                raise refusal(
-                    read_reply(response.status_code, response.headers, response.content, now=self._now()), url
-                )
-            schemas, following = read_schemas(read_object(response.content))
+            content = read_object(response.content)
+            if response.status_code in (401, 403):
+                raise ApiError(ErrorKind.AUTHENTICATION, f"{url} answered {response.status_code}: {CAMPAIGN_KEY}")
+            if response.status_code != 200 or "data" not in content:
+                reply = read_reply(response.status_code, response.headers, response.content, now=self._now())
+                raise refusal(reply, url)
+            schemas, following = read_schemas(content)
             found = next((schema for schema in schemas if schema.name == name), None)
             if found is not None or not schemas or following in (None, cursor):
                 return found

@@ -35,7 +35,7 @@ class EventSchema:
                 known = ", ".join(sorted(self.attributes)) or "none"
                 sentences.append(f"it has no attribute {name!r} (it has: {known})")
             elif value is not None and not _FITS.get(kind, _anything)(value):
-                sentences.append(f"attribute {name!r} is a {kind}, not a {type(value).__name__}")
+                sentences.append(f"attribute {name!r} is a {kind}, and the value is not ({type(value).__name__})")
         return sentences
 
 

@@ -95,9 +95,8 @@ def _greeting(emulator: Emulator) -> str:
         "login": credentials.workspace_id,
         "password": credentials.data_api_key,
         "host": emulator.url,
+        "extra": {"campaign_api_key": credentials.campaign_api_key},
     }
-    if emulator.workspace.business_events:
-        connection["extra"] = {"campaign_api_key": credentials.campaign_api_key}
     compact = json.dumps(connection, separators=(",", ":"))
     return (
         f"The MoEngage workspace {credentials.workspace_id} is open at {emulator.url} until Ctrl-C.\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.api.business_events import (
     API_VERSIONS,
+    CAMPAIGN_KEY,
     UNKNOWN_ADVICE,
     Firing,
     FiringReply,
@@ -35,9 +36,20 @@ def trigger_body(
 
     :raises ValueError: naming the argument, or the attribute, that is wrong.
     """
+    check_trigger(event_name, event_attributes, triggered_by, api_version)
+    body: dict[str, Any] = {"event_name": event_name, "event_attributes": plain_attributes(event_attributes)}
+    if triggered_by is not None:
+        body["triggered_by"] = triggered_by
+    return body
+
+
+def plain_attributes(event_attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return attributes with values that are encoded as an element's are.
+
+    :raises ValueError: naming the attribute that cannot be sent.
+    """
     from airflow_provider_moengage.bulk.encoding import NotEncodableError, to_plain
 
-    check_trigger(event_name, event_attributes, triggered_by, api_version)
     attributes = {}
     for name, value in (event_attributes or {}).items():
         try:
@@ -45,10 +57,7 @@ def trigger_body(
         except (NotEncodableError, RecursionError) as error:
             what = "an object that contains itself" if isinstance(error, RecursionError) else error
             raise ValueError(f"event_attributes[{name!r}]: {what} cannot be sent") from None
-    body: dict[str, Any] = {"event_name": event_name, "event_attributes": attributes}
-    if triggered_by is not None:
-        body["triggered_by"] = triggered_by
-    return body
+    return attributes
 
 
 def check_trigger(event_name: object, event_attributes: object, triggered_by: object, api_version: object) -> None:
@@ -110,17 +119,20 @@ def _answer(body: Mapping[str, Any], reply: FiringReply, api_version: str) -> di
 
 
 def _error(body: Mapping[str, Any], reply: FiringReply) -> MoEngageError:
-    name = body["event_name"]
-    answered = f"MoEngage answered {reply.status_code}" if reply.status_code else f"{reply.message}"
-    said = f" ({reply.message})" if reply.message and reply.status_code else ""
-    request_id = reply.request_id or body.get("moe_request_id")
-    trace = f" Request id {request_id}." if request_id else ""
-    what = f"Business event {name!r}: {answered}{said}. "
     kind, advice = _ERRORS[reply.firing]
+    sentences = [advice]
+    if reply.firing is Firing.REFUSED and reply.status_code not in (400, 422):
+        sentences = ["Nothing has started; that is no answer of MoEngage's API: check host and data center"]
     if reply.firing is Firing.OVER_QUOTA and reply.skipped:
-        advice = f"{advice} Skipped: {reply.skipped}."
+        sentences.append(f"Skipped: {reply.skipped}")
+    request_id = reply.request_id or body.get("moe_request_id")
+    if request_id:
+        sentences.append(f"Request id {request_id}")
+    what = reply.message if reply.status_code is None else f"MoEngage answered {reply.status_code}"
+    if reply.message and reply.status_code is not None and reply.status_code >= 300:
+        what = f"{what} ({reply.message})"  # the message of a 200 is that of a success, whatever it is
     return kind(
-        f"{what}{advice}.{trace}".replace("..", "."),
+        f"Business event {body['event_name']!r}: {what}. {'. '.join(sentences)}.",
         status_code=reply.status_code,
         request_id=request_id,
         retry_after=reply.retry_after,
@@ -138,10 +150,6 @@ _ERRORS: dict[Firing, tuple[type[MoEngageError], str]] = {
         MoEngageRequestError,
         "Nothing has started; check the event's name and attributes in MoEngage",
     ),
-    Firing.DENIED: (
-        MoEngageAuthError,
-        "Nothing has started; business events need the key of the tile Campaign report / Business events"
-        " (field campaign_api_key of the connection)",
-    ),
+    Firing.DENIED: (MoEngageAuthError, f"Nothing has started; {CAMPAIGN_KEY}"),
     Firing.NOT_SENT: (MoEngageServerError, "No connection was made, so nothing has started"),
 }

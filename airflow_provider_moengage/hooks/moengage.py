@@ -197,6 +197,9 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageRequestError: saying what does not fit.
         :raises MoEngageError: where MoEngage does not say.
         """
+        from airflow_provider_moengage.hooks.business_events import plain_attributes
+
+        attributes = plain_attributes(event_attributes)
         client = self.get_conn()
         try:
             schema = client.find_business_event(event_name)
@@ -207,7 +210,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             client.close()
         if schema is None:
             raise MoEngageRequestError(f"Business event {event_name!r}: MoEngage has none of this name")
-        if misfits := schema.misfits(event_attributes or {}):
+        if misfits := schema.misfits(attributes):
             raise MoEngageRequestError(
                 f"Business event {event_name!r}: {'; '.join(misfits)}. Nothing was triggered"
             )

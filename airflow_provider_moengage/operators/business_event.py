@@ -119,16 +119,16 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         from airflow_provider_moengage.hooks.business_events import trigger_body
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
-        body = trigger_body(self.event_name, self.event_attributes, self.triggered_by, self.api_version)
+        trigger_body(self.event_name, self.event_attributes, self.triggered_by, self.api_version)  # or ValueError
         hook = MoEngageHook(self.moengage_conn_id)
-        if self.check_event:
-            hook.check_business_event(body["event_name"], body["event_attributes"])
         if _flag("dry_run", self.is_dry_run):
+            self._check_event(hook)
             self.log.info("Dry run: business event %r would be triggered", self.event_name)
             return {"event_name": self.event_name, "api_version": self.api_version, "dry_run": True}
         record = FiringRecord(context)
         answer = record.answer_of_earlier_try(self.event_name, may_repeat=self.retry_unknown)
         if answer is None:
+            self._check_event(hook)
             answer = self._fire(hook, record, give_up_at)
             self.log.info("Business event %r is triggered (%s)", self.event_name, answer["status"])
         else:
@@ -165,6 +165,10 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             raise self._nobody_knows(MoEngageOutcomeUnknownError(message), record) from None
         record.fired(answer)
         return answer
+
+    def _check_event(self, hook: MoEngageHook) -> None:
+        if self.check_event:
+            hook.check_business_event(self.event_name, self.event_attributes)
 
     def _nobody_knows(self, error: MoEngageOutcomeUnknownError, record: FiringRecord) -> MoEngageError:
         """Return what the task ends with where campaigns may have started."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
+from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.emulator import BusinessEvent, Fault
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
@@ -20,6 +21,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRequestError,
     MoEngageServerError,
 )
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
 from tests.delivering import Setting, connection_to
 
@@ -219,6 +221,65 @@ def test_a_clear_of_a_task_that_was_killed_while_it_sent_says_so_first(campaigns
     assert firings(campaigns) == 1
 
 
+def test_a_clear_after_an_unknown_outcome_triggers_anew(campaigns: Setting) -> None:
+    campaigns.emulator.workspace.add_fault(Fault("cut_before"))
+    task = Task()
+    with pytest.raises(MoEngageOutcomeUnknownError):
+        task.run(operator())
+
+    task.clear()
+    task.run(operator())
+
+    assert firings(campaigns) == 1
+
+
+def test_what_is_about_to_be_sent_is_remembered_before_it_leaves(
+    campaigns: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task()
+    remembered: list[Any] = []
+    send = MoEngageClient.trigger_business_event
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        assert task.store is not None
+        remembered.append(task.store["moengage_business_event"]["status"])
+        return send(*args, **kwargs)
+
+    monkeypatch.setattr(MoEngageClient, "trigger_business_event", spy)
+    task.run(operator())
+
+    assert remembered == ["sending"]
+
+
+def test_a_retry_after_success_does_not_even_check_the_event(campaigns: Setting) -> None:
+    task = Task()
+    first = task.run(operator(check_event=True))
+    campaigns.emulator.workspace.clear_business_events()
+
+    assert task.run(operator(check_event=True)) == first
+
+
+def test_the_hook_checks_what_it_would_send(campaigns: Setting) -> None:
+    MoEngageHook().check_business_event("New movie", {"year": Decimal(2021), "title": None})
+
+
+def test_a_check_with_the_wrong_key_names_the_right_one(
+    campaigns: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = connection_to(campaigns, extra={"campaign_api_key": "emulator-data-key"})
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", wrong)
+
+    with pytest.raises(MoEngageAuthError, match="campaign_api_key"):
+        MoEngageHook().check_business_event("New movie")
+
+
+def test_a_check_that_a_proxy_answers_is_no_answer(campaigns: Setting) -> None:
+    campaigns.emulator.workspace.add_fault(Fault("html"))
+
+    with pytest.raises(MoEngageError, match="no answer of MoEngage's API"):
+        MoEngageHook().check_business_event("New movie")
+
+
 def test_a_retry_after_success_returns_the_answer_and_triggers_nothing(campaigns: Setting) -> None:
     task = Task()
     first = task.run(operator())
@@ -383,7 +444,7 @@ CHECKS: list[tuple[dict[str, Any], str | None]] = [
     ({"event_attributes": {"title": "Dune", "year": 2021}}, None),
     ({"event_name": "No such"}, "MoEngage has none of this name"),
     ({"event_attributes": {"colour": "x"}}, r"has no attribute 'colour' \(it has: title, year\)"),
-    ({"event_attributes": {"year": "x"}}, "attribute 'year' is a number, not a str"),
+    ({"event_attributes": {"year": "x"}}, r"attribute 'year' is a number, and the value is not \(str\)"),
 ]
 
 
