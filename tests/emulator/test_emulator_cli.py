@@ -51,6 +51,7 @@ def test_it_says_how_to_connect_and_ends_quietly(running, number):
         "login": "EMULATOR",
         "password": "emulator-data-key",
         "host": url,
+        "extra": {"campaign_api_key": "emulator-campaign-key"},
     }
     assert greeting[2] == "It takes 500 users a minute and any number of events.\n"
     secret = {"type": "customer", "customer_id": "somebody", "attributes": {}}
