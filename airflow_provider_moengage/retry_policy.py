@@ -17,6 +17,9 @@ from airflow_provider_moengage.exceptions import MoEngageRateLimitError, MoEngag
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+LEAST_WAIT = timedelta(seconds=10)
+"""Between two tries, whatever the server says."""
+
 NEXT_WINDOW = timedelta(minutes=1)
 """Wait after a used-up limit where MoEngage does not say how long: its shortest window."""
 
@@ -41,7 +44,8 @@ class MoEngageRetryPolicy(RetryPolicy):  # type: ignore[misc, unused-ignore]
     ) -> RetryDecision:
         """Decide by the error: its wait for a limit, the task's own for a server, none for bad input."""
         if isinstance(exception, MoEngageRateLimitError):
-            wait = NEXT_WINDOW if exception.retry_after is None else timedelta(seconds=exception.retry_after)
+            hint = exception.retry_after
+            wait = NEXT_WINDOW if hint is None else max(timedelta(seconds=hint), LEAST_WAIT)
             return RetryDecision.retry(delay=wait, reason="MoEngage's limit is used up until then")
         if isinstance(exception, MoEngageServerError):
             return RetryDecision.retry(reason="MoEngage could not be reached or answered 5xx")

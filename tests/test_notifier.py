@@ -63,6 +63,22 @@ def test_a_connection_that_is_missing_is_said_too(monkeypatch: pytest.MonkeyPatc
     notifier(moengage_conn_id="broken").notify(context())
 
 
+def test_a_template_that_fails_is_said_too(workspace: Any, capsys: Any, caplog: pytest.LogCaptureFixture) -> None:
+    notifier(event_attributes={"day": "{{ nothing.here }}"})(context())
+
+    captured = capsys.readouterr()
+    assert "MoEngage was not notified: UndefinedError" in caplog.text + captured.out + captured.err
+
+
+def test_attributes_may_be_a_template(workspace: Any) -> None:
+    notifier(event_attributes="{{ ds }}")
+
+
+def test_a_wrong_argument_beside_a_template_is_named() -> None:
+    with pytest.raises(ValueError, match="api_version 'v9'"):
+        notifier(event_name="{{ ds }}", api_version="v9")
+
+
 def test_a_wrong_argument_is_named_when_the_dag_is_parsed() -> None:
     with pytest.raises(ValueError, match="triggered_by: v5 needs"):
         notifier(api_version="v5")

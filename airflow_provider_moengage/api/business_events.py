@@ -7,11 +7,15 @@ turns on one question: may the campaigns have started?
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from airflow_provider_moengage.api.responses import read_object, read_retry_after
 
@@ -19,6 +23,14 @@ API_VERSIONS = ("v1", "v5")
 
 PATHS = {"v1": "/v1.0/business_event/trigger", "v5": "/v5/business-events/triggers"}
 LIST_PATH = "/v5/business-events"
+
+SHORTEST_WINDOW = 300.0
+LONGEST_WINDOW = 86_400.0
+"""Seconds: v5's 10 triggers in 5 minutes, and the 200 a day of both versions. They slide, so where MoEngage does
+not say when one opens, any five minutes may open it."""
+
+LEAST_WAIT = 30.0
+"""Seconds until it makes sense to ask again, whatever the server says."""
 
 CAMPAIGN_KEY = (
     "business events need the key of the tile Campaign report / Business events (field campaign_api_key of the"
@@ -97,7 +109,7 @@ def read_firing(
         status_code=status_code,
         message=_without(_sentence(content), sent),
         request_id=_request_id(content, headers),
-        retry_after=read_retry_after(headers, now=now),
+        retry_after=read_retry_after(headers, now=now, longest=LONGEST_WINDOW),
         triggered_campaign_ids=_ids(result, "triggered_campaign_ids"),
         failed_campaign_ids=_ids(result, "failed_campaign_ids"),
         triggered_flow_ids=_ids(result, "triggered_flow_ids"),
@@ -106,6 +118,9 @@ def read_firing(
 
 
 _BY_STATUS = {
+    301: Firing.REFUSED,
+    307: Firing.REFUSED,
+    308: Firing.REFUSED,
     400: Firing.REFUSED,
     401: Firing.DENIED,
     403: Firing.DENIED,
@@ -122,22 +137,46 @@ _BY_STATUS = {
 
 def _firing(status_code: int, content: dict[str, Any], result: dict[str, Any], version: str) -> Firing:
     if not 200 <= status_code < 300:
-        return _BY_STATUS.get(status_code, Firing.REFUSED if 300 <= status_code < 400 else Firing.UNKNOWN)
-    if version == "v1":
-        is_success = "message" in content and "error" not in content and content.get("status") in (None, "success")
-        return Firing.FIRED if is_success else Firing.UNKNOWN
-    match result.get("triggered_status"):
-        case "SUCCESS":
-            return Firing.FIRED
-        case "PARTIAL_SUCCESS":
-            return Firing.PARTIAL
-        case "FAILURE":
-            summary = result.get("summary")
-            total = summary.get("total") if isinstance(summary, dict) else None
-            skipped = _ids(result, "failed_campaign_ids") or _ids(result, "failed_flow_ids")
-            return Firing.OVER_QUOTA if total or skipped else Firing.NOTHING_ATTACHED
-        case _:
+        return _BY_STATUS.get(status_code, Firing.UNKNOWN)
+    if version == "v5":
+        return _v5_firing(result)
+    said = str(content.get("message") or "").casefold()
+    is_error = content.get("error") is not None or str(content.get("status") or "success").casefold() != "success"
+    return Firing.FIRED if status_code == 200 and "trigger" in said and not is_error else Firing.UNKNOWN
+
+
+def _v5_firing(result: dict[str, Any]) -> Firing:
+    """What v5's 200 says. Ids and numbers go before the word: what has started is never taken for nothing."""
+    status = str(result.get("triggered_status") or "").upper()
+    if status not in ("SUCCESS", "PARTIAL_SUCCESS", "FAILURE"):
+        return Firing.UNKNOWN
+    summary = result.get("summary")
+    numbers = summary if isinstance(summary, dict) else {}
+    started = _any(result, numbers, "triggered")
+    skipped = _any(result, numbers, "failed")
+    if (started and skipped) or status == "PARTIAL_SUCCESS":
+        return Firing.PARTIAL
+    if status == "SUCCESS":
+        if skipped:
             return Firing.UNKNOWN
+        return Firing.FIRED if started or _number(numbers.get("total")) != 0 else Firing.NOTHING_ATTACHED
+    if started:
+        return Firing.UNKNOWN
+    return Firing.OVER_QUOTA if skipped or _number(numbers.get("total")) else Firing.NOTHING_ATTACHED
+
+
+def _any(result: dict[str, Any], numbers: dict[str, Any], what: str) -> bool:
+    return bool(
+        _ids(result, f"{what}_campaign_ids") or _ids(result, f"{what}_flow_ids") or _number(numbers.get(what))
+    )
+
+
+def _number(value: Any) -> int | None:
+    """A count, which MoEngage's other endpoints also give as text."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _sentence(content: dict[str, Any]) -> str | None:
@@ -172,23 +211,29 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _without(sentence: str | None, sent: Mapping[str, Any]) -> str | None:
-    """Take the values that were sent out of a message that may quote them; the event's name may stay."""
+    """Take the values that were sent out of a message that may quote them, in any of the forms they take on the
+    way; the event's name may stay. What is left is one line.
+    """
     if sentence is None:
         return None
-    values = {value for name, part in sent.items() if name != "event_name" for value in _values(part)}
-    for value in sorted(values, key=len, reverse=True):
-        sentence = sentence.replace(value, "***")
-    return sentence[:1_000]
+    wire = msgspec.json.decode(
+        msgspec.json.encode({name: part for name, part in sent.items() if name != "event_name"})
+    )
+    forms = {form for value in _values(wire) for form in (value, json.dumps(value)[1:-1], quote(value, safe=""))}
+    for form in sorted(forms, key=len, reverse=True):
+        pattern = re.escape(form) if len(form) > 2 else rf"(?<!\w){re.escape(form)}(?!\w)"
+        sentence = re.sub(pattern, "***", sentence, flags=re.IGNORECASE)
+    return " ".join(sentence.split())[:1_000]
 
 
 def _values(part: Any) -> Iterator[str]:
     if isinstance(part, Mapping):
         for item in part.values():
             yield from _values(item)
-    elif isinstance(part, list | tuple):
+    elif isinstance(part, list):
         for item in part:
             yield from _values(item)
-    elif not isinstance(part, bool) and part is not None and len(str(part)) > 2:
+    elif not isinstance(part, bool) and part not in (None, ""):
         yield str(part)
 
 

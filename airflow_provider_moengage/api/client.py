@@ -137,8 +137,14 @@ class MoEngageClient:
             )
         except requests.RequestException as error:
             reply = _no_answer(error)
-            firing = Firing.NOT_SENT if reply.outcome is Outcome.NOT_SENT else Firing.UNKNOWN
-            return FiringReply(firing, message=reply.message)
+            is_sent = reply.outcome not in (Outcome.NOT_SENT, Outcome.UNEXPECTED)
+            return FiringReply(Firing.UNKNOWN if is_sent else Firing.NOT_SENT, message=reply.message)
+        except OSError as error:
+            if "TLS CA certificate bundle" not in str(error):
+                raise
+            return FiringReply(
+                Firing.NOT_SENT, message="the file with TLS certificates (REQUESTS_CA_BUNDLE) is missing"
+            )
         return read_firing(
             response.status_code, response.headers, response.content, version=version, sent=body, now=self._now()
         )
@@ -220,10 +226,29 @@ def _no_answer(error: requests.RequestException) -> Reply:
         return Reply(Outcome.NOT_SENT, message="no connection within the time allowed")
     if isinstance(error, requests.exceptions.InvalidURL):
         return Reply(Outcome.UNEXPECTED, message="the URL is not valid")
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError) or _is_certificate(reason):
+    reason = _reason(error)
+    if (
+        isinstance(reason, NewConnectionError | ConnectTimeoutError)
+        or _is_certificate(reason)
+        or _is_tunnel(reason)
+    ):
         return Reply(Outcome.NOT_SENT, message=_cause(error))
     return Reply(Outcome.UNKNOWN, message=_cause(error))
+
+
+def _reason(error: requests.RequestException) -> object:
+    """What urllib3 says behind an error. It makes a ProxyError of a connection cut after the body as well."""
+    reason = _first_reason(error)
+    return reason.original_error if isinstance(reason, ProxyError) else reason
+
+
+def _first_reason(error: requests.RequestException) -> object:
+    return getattr(error.args[0] if error.args else None, "reason", None)
+
+
+def _is_tunnel(reason: object) -> bool:
+    """Tell a proxy's refusal of CONNECT, which http.client raises as a bare OSError, from a broken stream."""
+    return type(reason) is OSError and str(reason).startswith("Tunnel connection failed")
 
 
 def _is_certificate(reason: object) -> bool:
@@ -235,13 +260,17 @@ def _cause(error: requests.RequestException) -> str:
     """Name what happened without the exception's text, which quotes URLs and whatever a proxy said."""
     if isinstance(error, requests.Timeout):
         return "no answer within the time allowed"
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    reason = _reason(error)
     name = "CertificateError" if _is_certificate(reason) else type(reason or error).__name__
+    is_proxy = isinstance(_first_reason(error), ProxyError)
+    if _is_tunnel(reason) or (is_proxy and isinstance(reason, NewConnectionError | ConnectTimeoutError)):
+        return "the proxy refused the connection"
     return {
         "NewConnectionError": "the connection was refused",
         "NameResolutionError": "the host name is not known",
         "CertificateError": "the TLS certificate is not accepted",
         "SSLError": "the TLS connection broke",
-        "ProxyError": "the proxy refused the connection",
         "ConnectionError": "the connection was cut",
+        "RemoteDisconnected": "the connection was cut",
+        "ConnectionResetError": "the connection was cut",
     }.get(name, name)

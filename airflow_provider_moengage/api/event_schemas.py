@@ -72,6 +72,8 @@ def _attributes(attributes: Any) -> Iterator[tuple[str, str]]:
     if isinstance(attributes, dict):
         yield from ((str(name), str(kind)) for name, kind in attributes.items())
     for attribute in attributes if isinstance(attributes, list) else ():
+        if not isinstance(attribute, dict):
+            continue
         name = attribute.get("name") or attribute.get("attribute_name")
         kinds = (attribute.get(key) for key in ("type", "data_type", "attribute_data_type"))
         if name:

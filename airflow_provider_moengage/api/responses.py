@@ -88,7 +88,7 @@ _BY_WORDS = {
 _RESET_IS_EPOCH_FROM = 1_000_000_000.0
 """A reset value this large (2001-09-09) cannot be seconds left in a window of 60 s."""
 
-_LONGEST_HINT = 3_600.0
+LONGEST_HINT = 3_600.0
 """Seconds; a server's hint beyond an hour is cut, for no documented window of the Data API is longer."""
 
 
@@ -115,7 +115,7 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now
     )
 
 
-def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+def read_retry_after(headers: Mapping[str, str], *, now: float, longest: float = LONGEST_HINT) -> float | None:
     """Return how many seconds the server asks to wait, or None where it does not say.
 
     ``Retry-After`` wins (seconds or an HTTP date), then ``x-ratelimit-reset`` in either documented reading.
@@ -130,11 +130,11 @@ def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
             if moment is not None:
                 seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
         if seconds is not None:
-            return _bounded(seconds)
+            return min(max(seconds, 0.0), longest)
     reset = _number(headers.get("x-ratelimit-reset"))
     if reset is None:
         return None
-    return _bounded(reset - now if reset >= _RESET_IS_EPOCH_FROM else reset)
+    return min(max(reset - now if reset >= _RESET_IS_EPOCH_FROM else reset, 0.0), longest)
 
 
 def refusal(reply: Reply, who: str = "MoEngage") -> ApiError:
@@ -239,7 +239,3 @@ def _number(value: str | None) -> float | None:
 def _whole_number(value: str | None) -> int | None:
     number = _number(value)
     return None if number is None else int(number)
-
-
-def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), _LONGEST_HINT)

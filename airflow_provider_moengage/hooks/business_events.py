@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_moengage.api.business_events import (
     API_VERSIONS,
     CAMPAIGN_KEY,
+    LEAST_WAIT,
+    SHORTEST_WINDOW,
     UNKNOWN_ADVICE,
     Firing,
     FiringReply,
@@ -36,10 +38,19 @@ def trigger_body(
 
     :raises ValueError: naming the argument, or the attribute, that is wrong.
     """
+    import msgspec
+
     check_trigger(event_name, event_attributes, triggered_by, api_version)
     body: dict[str, Any] = {"event_name": event_name, "event_attributes": plain_attributes(event_attributes)}
     if triggered_by is not None:
         body["triggered_by"] = triggered_by
+    try:
+        msgspec.json.encode(body)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        name = type(error).__name__
+        raise ValueError(
+            f"event_name, event_attributes: a value that cannot be written as JSON ({name})"
+        ) from None
     return body
 
 
@@ -131,11 +142,14 @@ def _error(body: Mapping[str, Any], reply: FiringReply) -> MoEngageError:
     what = reply.message if reply.status_code is None else f"MoEngage answered {reply.status_code}"
     if reply.message and reply.status_code is not None and reply.status_code >= 300:
         what = f"{what} ({reply.message})"  # the message of a 200 is that of a success, whatever it is
+    retry_after = reply.retry_after
+    if reply.firing is Firing.OVER_QUOTA:
+        retry_after = SHORTEST_WINDOW if retry_after is None else max(retry_after, LEAST_WAIT)
     return kind(
         f"Business event {body['event_name']!r}: {what}. {'. '.join(sentences)}.",
         status_code=reply.status_code,
         request_id=request_id,
-        retry_after=reply.retry_after,
+        retry_after=retry_after,
     )
 
 

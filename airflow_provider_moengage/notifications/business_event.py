@@ -51,10 +51,22 @@ class MoEngageBusinessEventNotifier(BaseNotifier):  # type: ignore[misc, unused-
         self.triggered_by = triggered_by
         self.api_version = api_version
         self.moengage_conn_id = moengage_conn_id
-        if not any(map(is_deferred, (event_name, triggered_by, api_version))):
-            from airflow_provider_moengage.hooks.business_events import check_trigger
+        from airflow_provider_moengage.hooks.business_events import check_trigger
 
-            check_trigger(event_name, event_attributes, triggered_by, api_version)
+        def known(value: Any, instead: Any) -> Any:
+            return instead if is_deferred(value) else value
+
+        version = known(api_version, "v1")
+        address = known(triggered_by, "somebody@example.com")
+        check_trigger(known(event_name, "a name"), known(event_attributes, None), address, version)
+
+    def __call__(self, *args: Any) -> None:
+        """Render and notify; where that fails, say so and no more."""
+        try:
+            super().__call__(*args)
+        except Exception as error:
+            name = type(error).__name__
+            self.log.error("MoEngage was not notified: %s while it was rendered", name)  # noqa: TRY400 (no trace)
 
     def notify(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
         """Trigger the event, and log what came of it."""

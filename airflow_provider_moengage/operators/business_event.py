@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_moengage.api.business_events import API_VERSIONS, UNKNOWN_ADVICE, is_address
+from airflow_provider_moengage.api.business_events import API_VERSIONS, SHORTEST_WINDOW, UNKNOWN_ADVICE, is_address
 from airflow_provider_moengage.bulk.options import flag as _flag
 from airflow_provider_moengage.bulk.options import is_deferred
 from airflow_provider_moengage.exceptions import (
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
-
-ASK_AGAIN = timedelta(minutes=5)
-"""How long to wait for a quota where MoEngage does not say: its shortest window, 10 triggers in 5 minutes (v5).
-The windows of an hour and a day slide too, so any five minutes may open one; asking again costs nothing."""
 
 ON_QUOTA = ("defer", "fail")
 
@@ -96,6 +92,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.check_event = check_event
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.moengage_conn_id = moengage_conn_id
+        self._is_killed = False
         self._check_arguments()
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -115,22 +112,28 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         until = datetime.fromisoformat(give_up_at) if give_up_at else datetime.now(UTC) + self.quota_timeout
         return self._run(context, until)
 
+    def on_kill(self) -> None:
+        """Send nothing any more. What is on its way stays there."""
+        self._is_killed = True
+
     def _run(self, context: Context, give_up_at: datetime) -> dict[str, Any]:
-        from airflow_provider_moengage.hooks.business_events import trigger_body
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
-        trigger_body(self.event_name, self.event_attributes, self.triggered_by, self.api_version)  # or ValueError
         hook = MoEngageHook(self.moengage_conn_id)
         if _flag("dry_run", self.is_dry_run):
-            self._check_event(hook)
+            self._check_everything(hook)
             self.log.info("Dry run: business event %r would be triggered", self.event_name)
             return {"event_name": self.event_name, "api_version": self.api_version, "dry_run": True}
-        record = FiringRecord(context)
+        record = FiringRecord(context, self.log)
+        if not record.is_kept and self.retries:
+            self.log.warning(
+                "Before Airflow 3.3 a retry cannot know of this try: where a worker is killed while it sends,"
+                " Airflow triggers the event again. retries=0 prevents that"
+            )
         answer = record.answer_of_earlier_try(self.event_name, may_repeat=self.retry_unknown)
         if answer is None:
-            self._check_event(hook)
+            self._check_everything(hook)
             answer = self._fire(hook, record, give_up_at)
-            self.log.info("Business event %r is triggered (%s)", self.event_name, answer["status"])
         else:
             self.log.info("An earlier try has triggered %r, so it is not triggered again", self.event_name)
         if answer["status"] == "PARTIAL_SUCCESS":
@@ -140,6 +143,8 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
 
     def _fire(self, hook: MoEngageHook, record: FiringRecord, give_up_at: datetime) -> dict[str, Any]:
         _ = hook.settings  # whatever is wrong with the connection is said before anything is about to be sent
+        if self._is_killed:
+            raise MoEngageError(f"Business event {self.event_name!r}: the task was ended before it was sent")
         record.about_to_send()
         try:
             answer = hook.trigger_business_event(
@@ -163,10 +168,14 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             name = type(error).__name__
             message = f"Business event {self.event_name!r}: {name} while it was being sent. {UNKNOWN_ADVICE}."
             raise self._nobody_knows(MoEngageOutcomeUnknownError(message), record) from None
+        self.log.info("Business event %r is triggered (%s)", self.event_name, answer["status"])
         record.fired(answer)
         return answer
 
-    def _check_event(self, hook: MoEngageHook) -> None:
+    def _check_everything(self, hook: MoEngageHook) -> None:
+        from airflow_provider_moengage.hooks.business_events import trigger_body
+
+        trigger_body(self.event_name, self.event_attributes, self.triggered_by, self.api_version)
         if self.check_event:
             hook.check_business_event(self.event_name, self.event_attributes)
 
@@ -186,7 +195,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         from airflow_provider_moengage.triggers.moment import wait_until
 
         now = datetime.now(UTC)
-        opens_at = now + (ASK_AGAIN if error.retry_after is None else timedelta(seconds=error.retry_after))
+        opens_at = now + timedelta(seconds=error.retry_after or SHORTEST_WINDOW)
         if opens_at > give_up_at:
             raise MoEngageRateLimitError(
                 f"{error.message} It would not open within quota_timeout ({self.quota_timeout}).",

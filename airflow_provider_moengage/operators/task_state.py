@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_ABSENT: Any = object()
+
 
 class TaskState:
     """A value that survives retries, lost workers and a person's Clear, under one key.
@@ -25,9 +27,11 @@ class TaskState:
         return self._store is not None
 
     def get(self) -> dict[str, Any] | None:
-        """Return what an earlier try has left, or None."""
-        value = self._store.get(self._key) if self._store is not None else None
-        return value if isinstance(value, dict) else None
+        """Return what an earlier try has left: None for nothing, empty where it cannot be read any more."""
+        value = self._store.get(self._key, _ABSENT) if self._store is not None else _ABSENT
+        if value is _ABSENT:
+            return None
+        return value if isinstance(value, dict) else {}
 
     def set(self, value: dict[str, Any]) -> None:
         """Leave a JSON-ready value. Returns when it is stored."""

@@ -39,12 +39,24 @@ class Store(dict[str, Any]):
         self.pop(key, None)
 
 
+class FailingStore(Store):
+    """A store that takes one more value and fails from then on, as when the API server is restarted."""
+
+    def set(self, key: str, value: Any) -> None:
+        if self:
+            raise ConnectionError("API server")
+        super().set(key, value)
+
+    def delete(self, key: str) -> None:
+        raise ConnectionError("API server")
+
+
 class Task:
     """A task instance over its tries. A Clear gives it a new life, as Airflow does."""
 
     def __init__(self, *, has_store: bool = True) -> None:
         self.store = Store() if has_store else None
-        self.max_tries = 3
+        self.max_tries = self.retries = 3
         self.xcom: dict[str, Any] = {}
 
     def clear(self) -> None:
@@ -56,7 +68,8 @@ class Task:
             self.xcom[key] = value
 
         ti = SimpleNamespace(max_tries=self.max_tries, xcom_push=push)
-        context: dict[str, Any] = {"ti": ti, "ds": "2026-01-01", "params": {"title": "Dune"}}
+        task = SimpleNamespace(retries=self.retries)
+        context: dict[str, Any] = {"ti": ti, "task": task, "ds": "2026-01-01", "params": {"title": "Dune"}}
         if self.store is not None:
             context["task_state_store"] = self.store
         return context
@@ -259,6 +272,90 @@ def test_a_retry_after_success_does_not_even_check_the_event(campaigns: Setting)
     assert task.run(operator(check_event=True)) == first
 
 
+def test_a_store_that_fails_after_the_answer_does_not_hide_it(campaigns: Setting) -> None:
+    task = Task()
+    task.store = FailingStore()
+    assert task.run(operator())["status"] == "SUCCESS"
+
+    campaigns.emulator.workspace.add_fault(Fault("status", status=502))
+    task.store = FailingStore()
+    with pytest.raises(MoEngageOutcomeUnknownError, match="may have started"):
+        task.run(operator())
+
+
+def test_a_store_that_fails_before_lets_nothing_go(campaigns: Setting) -> None:
+    task = Task()
+    task.store = FailingStore({"another": "value"})
+
+    with pytest.raises(ConnectionError):
+        task.run(operator())
+
+    assert campaigns.emulator.workspace.counts.requests == 0
+
+
+def test_a_record_that_cannot_be_read_is_an_unknown_outcome(campaigns: Setting) -> None:
+    task = Task()
+    assert task.store is not None
+    task.store["moengage_business_event"] = None
+
+    with pytest.raises(MoEngageOutcomeUnknownError):
+        task.run(operator())
+
+    assert campaigns.emulator.workspace.counts.requests == 0
+
+
+def test_a_clear_after_retries_were_changed_says_so_and_the_next_one_fires(campaigns: Setting) -> None:
+    task = Task()
+    task.run(operator())
+    task.retries = 2  # Airflow sets max_tries to the try's number plus this, which may come to the same
+
+    with pytest.raises(MoEngageOutcomeUnknownError, match="clear it once more"):
+        task.run(operator())
+
+    task.clear()
+    task.run(operator())
+    assert firings(campaigns) == 2
+
+
+@pytest.mark.parametrize("options", [{"check_event": True}, {"event_attributes": {"year": float("nan")}}])
+def test_what_an_earlier_try_left_is_told_before_anything_is_checked(
+    campaigns: Setting, options: dict[str, Any]
+) -> None:
+    campaigns.emulator.workspace.add_fault(Fault("status", status=503))
+    task = Task()
+    assert task.store is not None
+    task.store.set("moengage_business_event", {"status": "sending", "is_reported": False, "life": task.max_tries})
+
+    with pytest.raises(MoEngageOutcomeUnknownError):
+        task.run(operator(**options))
+
+
+def test_an_ended_task_sends_nothing_any_more(campaigns: Setting) -> None:
+    what = operator()
+    what.on_kill()
+
+    with pytest.raises(MoEngageError, match="ended before it was sent"):
+        Task().run(what)
+
+    assert firings(campaigns) == 0
+
+
+def test_a_server_that_says_at_once_is_asked_half_a_minute_later(campaigns: Setting) -> None:
+    campaigns.emulator.workspace.add_fault(Fault("status", status=429, headers={"Retry-After": "0"}))
+
+    waiting = deferred(Task(), operator())
+
+    _, arguments = waiting.trigger.serialize()
+    assert arguments["moment"] - dt.datetime.now(dt.UTC) > dt.timedelta(seconds=25)
+
+
+def test_a_text_that_is_no_text_is_named_before_anything_is_sent(campaigns: Setting) -> None:
+    with pytest.raises(ValueError, match="event_name, event_attributes: a value that cannot be written as JSON"):
+        Task().run(operator(event_attributes={"title": "\ud800"}))
+
+    assert campaigns.emulator.workspace.counts.requests == 0
+
+
 def test_the_hook_checks_what_it_would_send(campaigns: Setting) -> None:
     MoEngageHook().check_business_event("New movie", {"year": Decimal(2021), "title": None})
 
@@ -403,6 +500,7 @@ def test_on_quota_fail_leaves_it_to_retries_with_a_hint(campaigns: Setting, vers
 
     with pytest.raises(MoEngageRateLimitError, match="quota") as caught:
         Task().run(operator(version, on_quota="fail"))
+    assert caught.value.retry_after == 300, "the shortest window, where MoEngage does not say"
 
     assert not isinstance(caught.value, AirflowFailException)
     assert firings(campaigns) == 1
