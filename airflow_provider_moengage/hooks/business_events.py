@@ -15,6 +15,7 @@ from airflow_provider_moengage.api.business_events import (
     FiringReply,
     is_address,
 )
+from airflow_provider_moengage.bulk.options import is_deferred
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -89,6 +90,21 @@ def check_trigger(event_name: object, event_attributes: object, triggered_by: ob
             raise ValueError("triggered_by: v5 needs the email address of who triggers the event")
     elif not isinstance(triggered_by, str) or not is_address(triggered_by):
         raise ValueError("triggered_by: expected an email address")
+
+
+def check_parsed_trigger(
+    event_name: object, event_attributes: object, triggered_by: object, api_version: object
+) -> None:
+    """Check the arguments of a trigger as a Dag gives them; what a template fills in later is left for later.
+
+    :raises ValueError: naming the one that is wrong.
+    """
+
+    def known(value: object, instead: object) -> object:
+        return instead if is_deferred(value) else value
+
+    address = known(triggered_by, "somebody@example.com")
+    check_trigger(known(event_name, "a name"), known(event_attributes, None), address, known(api_version, "v1"))
 
 
 def trigger(client: MoEngageClient, body: dict[str, Any], api_version: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
-from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -51,14 +51,7 @@ class MoEngageBusinessEventNotifier(BaseNotifier):  # type: ignore[misc, unused-
         self.triggered_by = triggered_by
         self.api_version = api_version
         self.moengage_conn_id = moengage_conn_id
-        from airflow_provider_moengage.hooks.business_events import check_trigger
-
-        def known(value: Any, instead: Any) -> Any:
-            return instead if is_deferred(value) else value
-
-        version = known(api_version, "v1")
-        address = known(triggered_by, "somebody@example.com")
-        check_trigger(known(event_name, "a name"), known(event_attributes, None), address, version)
+        check_parsed_trigger(event_name, event_attributes, triggered_by, api_version)
 
     def __call__(self, *args: Any) -> None:
         """Render and notify; where that fails, say so and no more."""

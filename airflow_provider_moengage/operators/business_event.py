@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_moengage.api.business_events import API_VERSIONS, SHORTEST_WINDOW, UNKNOWN_ADVICE, is_address
+from airflow_provider_moengage.api.business_events import SHORTEST_WINDOW, UNKNOWN_ADVICE
 from airflow_provider_moengage.bulk.options import flag as _flag
 from airflow_provider_moengage.bulk.options import is_deferred
 from airflow_provider_moengage.exceptions import (
@@ -18,6 +18,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRequestError,
     MoEngageServerError,
 )
+from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
 from airflow_provider_moengage.operators.firing_record import FiringRecord
 
 if TYPE_CHECKING:
@@ -224,20 +225,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.log.warning("%s", message)
 
     def _check_arguments(self) -> None:
-        def known(name: str) -> bool:
-            return not is_deferred(getattr(self, name))
-
-        if known("api_version") and self.api_version not in API_VERSIONS:
-            raise ValueError(f"api_version {self.api_version!r}: expected {' or '.join(map(repr, API_VERSIONS))}")
-        if known("event_name") and not (isinstance(self.event_name, str) and self.event_name.strip()):
-            raise ValueError(f"event_name {self.event_name!r}: expected the name of a business event")
-        if known("event_attributes") and not isinstance(self.event_attributes, Mapping | None):
-            raise ValueError("event_attributes: expected a mapping of attribute to value")
-        if self.triggered_by is None:
-            if self.api_version == "v5":
-                raise ValueError("triggered_by: v5 needs the email address of who triggers the event")
-        elif known("triggered_by") and not (isinstance(self.triggered_by, str) and is_address(self.triggered_by)):
-            raise ValueError("triggered_by: expected an email address")
+        check_parsed_trigger(self.event_name, self.event_attributes, self.triggered_by, self.api_version)
         if self.on_quota not in ON_QUOTA:
             raise ValueError(f"on_quota {self.on_quota!r}: expected {' or '.join(map(repr, ON_QUOTA))}")
         if not isinstance(self.quota_timeout, timedelta) or self.quota_timeout < timedelta(0):
@@ -245,5 +233,5 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         for name in ("fail_on_partial", "retry_unknown", "check_event"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} {getattr(self, name)!r}: expected True or False")
-        if known("is_dry_run"):
+        if not is_deferred(self.is_dry_run):
             _flag("dry_run", self.is_dry_run)
