@@ -14,7 +14,7 @@ from zlib import crc32
 from airflow_provider_moengage.bulk.clock import Clock, SystemClock
 from airflow_provider_moengage.bulk.lanes import Client, Lane
 from airflow_provider_moengage.bulk.options import DeliveryOptions
-from airflow_provider_moengage.bulk.pacing import Limits, Pacer, StoppedError
+from airflow_provider_moengage.bulk.pacing import WINDOW, Limits, Pacer, StoppedError
 from airflow_provider_moengage.bulk.packing import Batch, Packer, pack_together
 from airflow_provider_moengage.bulk.progress import Log, Progress
 from airflow_provider_moengage.bulk.reading import Reader
@@ -147,6 +147,18 @@ class Delivery:
     def throttled_seconds(self) -> float:
         """Seconds the limits held a lane back so far."""
         return self._pacer.waited
+
+    def least_seconds(self, total: int) -> float:
+        """Seconds that the limits make a run of so many elements take, if they are like those so far: the first
+        minute's worth goes at once, and every further one a minute later.
+        """
+        tally = self._sender.tally
+        share = total / max(tally.accepted, 1)
+        users = int((tally.accepted - tally.kinds["event"]) * share)
+        events = int(tally.actions * share)
+        limits = self._limits
+        minutes = max((users - 1) // limits.users_per_minute, (events - 1) // limits.events_per_minute, 0)
+        return minutes * WINDOW
 
     def _hand_over(self, lane: Lane, batch: Batch, progress: Progress) -> None:
         self._until(lambda: lane.offer(batch, _TICK), progress)

@@ -39,6 +39,9 @@ class Figures(Protocol):
     def throttled_seconds(self) -> float:
         """Seconds the limits held a lane back so far."""
 
+    def least_seconds(self, total: int) -> float:
+        """Seconds that the limits make a run of so many elements take from its start, however fast it is."""
+
 
 class Progress:
     """Writes a line every 10 seconds, whenever it is asked to.
@@ -70,6 +73,8 @@ class Progress:
         )
         overall = done / (now - self._started)
         if self._total is not None and overall > 0:
-            line += f", about {max(self._total - done, 0) / overall:,.0f} s left"
+            by_rate = max(self._total - done, 0) / overall
+            by_limit = figures.least_seconds(self._total) - (now - self._started)
+            line += f", about {max(by_rate, by_limit):,.0f} s left"
         self._log.info("%s", line)
         self._last, self._done_then = now, done

@@ -131,6 +131,21 @@ def test_the_documented_limit_is_kept_without_a_single_429(setting: Setting, kin
     assert report.throttled_seconds >= 239
 
 
+def test_the_time_left_counts_whole_minutes_of_the_limit(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting.begin(events_per_minute=1_000)
+
+    def left_after(line: str) -> float:
+        return float(line.rpartition("about ")[2].split()[0].replace(",", ""))
+
+    with caplog.at_level(logging.INFO):
+        setting.deliver([event(f"user-{n}") for n in range(4_500)], limits=Limits(1_000, 1_000), concurrency=1)
+
+    lines = [record.getMessage() for record in caplog.records if "s left" in record.getMessage()]
+    assert left_after(lines[0]) >= 180, "five minutes' worth takes four, of which one has passed"
+
+
 def test_users_and_events_have_a_budget_each(setting: Setting) -> None:
     setting.begin(users_per_minute=1_000, events_per_minute=1_000)
     before = setting.clock.monotonic()

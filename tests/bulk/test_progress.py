@@ -18,6 +18,7 @@ class Run:
     rejected: int = 0
     share_of_limit: float = 0.0
     throttled_seconds: float = 0.0
+    least: float = 0.0
     clock: FakeClock = field(default_factory=FakeClock)
     lines: list[str] = field(default_factory=list)
 
@@ -25,6 +26,9 @@ class Run:
         self.lines.append(message % args)
 
     warning = info
+
+    def least_seconds(self, total: int) -> float:
+        return self.least
 
     def pass_(self, seconds: float) -> None:
         self.clock.wait(threading.Event(), seconds)
@@ -45,6 +49,15 @@ def test_a_line_says_how_the_run_is_doing(run: Run) -> None:
         "4,000 of 10,000 elements done, 400 a second, 76% of the limit used, 2 s held back by it, 10 rejected,"
         " about 15 s left"
     ]
+
+
+def test_the_time_left_is_no_shorter_than_the_limit_allows(run: Run) -> None:
+    progress = Progress(run, run.clock, run, 10_000)
+    run.accepted, run.least = 9_000, 60.0
+    run.pass_(10)
+    progress.tell()
+
+    assert run.lines[0].endswith("about 50 s left")
 
 
 def test_a_source_of_unknown_length_has_no_time_left(run: Run) -> None:
