@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sized
+from functools import partial
 from zlib import crc32
 
 from airflow_provider_moengage.bulk.clock import Clock, SystemClock
@@ -161,11 +162,11 @@ class Delivery:
         return minutes * WINDOW
 
     def _hand_over(self, lane: Lane, batch: Batch, progress: Progress) -> None:
-        self._until(lambda: lane.offer(batch, _TICK), progress)
+        self._until(partial(lane.offer, batch, _TICK), progress)
 
     def _drain(self, lanes: list[Lane], progress: Progress) -> None:
         for lane in lanes:
-            self._until(lambda lane=lane: lane.idle(_TICK), progress)  # type: ignore[misc]
+            self._until(partial(lane.idle, _TICK), progress)
 
     def _until(self, done: Callable[[], bool], progress: Progress) -> None:
         while True:

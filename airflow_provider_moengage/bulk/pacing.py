@@ -130,6 +130,8 @@ class Pacer:
         :return: the moment it may go, for :meth:`settle`.
         :raises StoppedError: where the run is stopped meanwhile.
         """
+        if self._stopped.is_set():
+            raise StoppedError
         with self._changed:
             wait = self._wait_for(users, events)
             if wait == 0:

@@ -91,6 +91,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             client = self.get_conn()
         except MoEngageError as error:
             return False, str(error)
+        except Exception as error:
+            return False, _untested(error)
         answers: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
         # In a thread of its own, for a server that sends a byte now and then holds up a request for ever.
         threading.Thread(target=lambda: answers.put(_tested(client)), name="moengage-test", daemon=True).start()
@@ -247,13 +249,17 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         return widgets
 
 
+def _untested(error: Exception) -> str:
+    return f"The connection could not be tested ({type(error).__name__})"
+
+
 def _tested(client: MoEngageClient) -> tuple[bool, str]:
     try:
         name = client.test_connection()
     except ApiError as error:
         return False, error.message
     except Exception as error:
-        return False, f"The connection could not be tested ({type(error).__name__})"
+        return False, _untested(error)
     finally:
         client.close()
     return True, f"MoEngage knows the workspace {name!r} and accepts the Data API key"

@@ -384,3 +384,10 @@ def test_the_share_of_the_limit_falls_as_time_passes(run: Run) -> None:
     run.pass_(1)
 
     assert (before, run.pacer.share_used()) == (0.5, 0)
+
+
+def test_nothing_goes_once_the_run_is_stopped_even_where_there_is_room(run: Run) -> None:
+    run.stopped.set()
+
+    with pytest.raises(StoppedError):
+        run.pacer.spend(1, 0)

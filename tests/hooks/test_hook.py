@@ -69,6 +69,13 @@ def test_the_test_button_says_what_is_missing(connect: Any) -> None:
     )
 
 
+def test_the_test_button_never_raises() -> None:
+    ok, message = MoEngageHook("there_is_no_such_connection").test_connection()
+
+    assert not ok
+    assert message.startswith("The connection could not be tested (")
+
+
 def test_the_test_button_says_that_nobody_answers(connect: Any) -> None:
     ok, message = connect(host="http://127.0.0.1:9").test_connection()
 
