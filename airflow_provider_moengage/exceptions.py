@@ -5,6 +5,7 @@ Messages hold no key and no personal data. Every error survives pickling with it
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -47,6 +48,17 @@ class MoEngageRateLimitError(MoEngageError):
 
 class MoEngageServerError(MoEngageError):
     """MoEngage could not be reached, or answered 5xx, until the attempts ran out. Airflow may try again."""
+
+
+class MoEngageImportFailedError(MoEngageError):
+    """MoEngage has read a file and could not import it, or too few of its rows. Airflow may try again.
+
+    :param files: the files that were waited for, as :meth:`FileRun.to_dict` gives them.
+    """
+
+    def __init__(self, message: str, *, files: Sequence[Mapping[str, Any]] = (), **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.files = list(files)
 
 
 class MoEngageAuthError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_moengage.api.client import MoEngageClient, Workspace
+from airflow_provider_moengage.api.client import MoEngageClient
+from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.bulk.delivery import Delivery
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.pacing import Limits

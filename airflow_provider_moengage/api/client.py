@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from ssl import SSLCertVerificationError
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 import requests
-from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
 from airflow_provider_moengage.api.business_events import (
     CAMPAIGN_KEY,
@@ -27,13 +22,18 @@ from airflow_provider_moengage.api.business_events import (
     FiringReply,
     read_firing,
 )
-from airflow_provider_moengage.api.data_centers import data_api_url
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.event_schemas import EventSchema, read_schemas
 from airflow_provider_moengage.api.responses import Outcome, Reply, read_object, read_reply, refusal
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds to wait for a TCP and TLS connection. A live host answers in well under one."""
+from airflow_provider_moengage.api.session import (
+    CONNECT_TIMEOUT,
+    SOURCE,
+    basic_auth,
+    cause,
+    no_answer,
+    open_session,
+)
+from airflow_provider_moengage.api.workspace import Workspace
 
 MOST_PAGES = 50
 """Pages of business events that are read to find one: 20 events each, and 60 requests a minute are allowed."""
@@ -41,61 +41,17 @@ MOST_PAGES = 50
 TEST_TIMEOUT = 5.0
 """Seconds that the Test button may take: it runs inside Airflow's API server."""
 
-SOURCE = "airflow-provider-moengage"
-"""What we call ourselves in ``User-Agent`` and in the test call's ``source``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """Where a MoEngage workspace is and what opens it.
-
-    :param workspace_id: also called app id.
-    :param data_api_key: key of the Data tile; it serves bulk import and file imports.
-    :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` gives it.
-    :param base_url: replaces scheme and authority of every API family; None for MoEngage's own hosts.
-    :param timeout: seconds that MoEngage may stay silent before a request is given up.
-    :param campaign_api_key: key for business events.
-    """
-
-    workspace_id: str
-    data_api_key: str = field(repr=False)
-    data_center: str | None = None
-    base_url: str | None = None
-    timeout: float = 30.0
-    campaign_api_key: str = field(repr=False, default="")
-
-    @property
-    def data_url(self) -> str:
-        """Scheme and authority of the Data API."""
-        if self.base_url is not None:
-            return self.base_url
-        if self.data_center is None:
-            raise ValueError("a workspace needs a data_center or a base_url")
-        return data_api_url(self.data_center)
-
 
 class MoEngageClient:
-    """One conversation with one workspace. Not for several threads: :meth:`fork` gives each its own.
-
-    The environment's proxies and CA bundle are looked up once, not once a request.
-    """
+    """One conversation with one workspace. Not for several threads: :meth:`fork` gives each its own."""
 
     def __init__(self, workspace: Workspace, *, now: Callable[[], float] = time.time) -> None:
         self.workspace = workspace
         self._now = now
-        self._session = _Session()
-        # As bytes: of a text, requests encodes Latin-1, and its error for a stray character holds the key.
-        self._session.auth = HTTPBasicAuth(workspace.workspace_id.encode(), workspace.data_api_key.encode())
-        self._session.headers.update({"Content-Type": "application/json", "User-Agent": SOURCE})
         url = workspace.data_url
-        settings = self._session.merge_environment_settings(url, {}, False, None, None)
-        self._session.proxies.update(settings["proxies"])
-        self._session.verify = settings["verify"]
-        self._session.trust_env = False
-        # A request that is repeated is repeated by the delivery, which knows whether that is safe.
-        self._session.mount(url, HTTPAdapter(max_retries=0))
+        self._session = open_session(url, workspace.workspace_id, workspace.data_api_key)
         self._bulk_url = f"{url}/v1/transition/{quote(workspace.workspace_id, safe='')}"
-        self._campaign_auth = HTTPBasicAuth(workspace.workspace_id.encode(), workspace.campaign_api_key.encode())
+        self._campaign_auth = basic_auth(workspace.workspace_id, workspace.campaign_api_key)
 
     def fork(self) -> MoEngageClient:
         """Return a client of the same workspace with connections of its own."""
@@ -118,7 +74,7 @@ class MoEngageClient:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            return _no_answer(error)
+            return no_answer(error)
         return read_reply(response.status_code, response.headers, response.content, now=self._now())
 
     def trigger_business_event(self, body: Mapping[str, Any], *, version: str) -> FiringReply:
@@ -136,7 +92,7 @@ class MoEngageClient:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            reply = _no_answer(error)
+            reply = no_answer(error)
             is_sent = reply.outcome not in (Outcome.NOT_SENT, Outcome.UNEXPECTED)
             return FiringReply(Firing.UNKNOWN if is_sent else Firing.NOT_SENT, message=reply.message)
         except OSError as error:
@@ -167,7 +123,7 @@ class MoEngageClient:
                     allow_redirects=False,
                 )
             except requests.RequestException as error:
-                raise ApiError(ErrorKind.SERVER, f"{url} could not be reached: {_cause(error)}") from None
+                raise ApiError(ErrorKind.SERVER, f"{url} could not be reached: {cause(error)}") from None
             content = read_object(response.content)
             if response.status_code in (401, 403):
                 raise ApiError(ErrorKind.AUTHENTICATION, f"{url} answered {response.status_code}: {CAMPAIGN_KEY}")
@@ -204,73 +160,9 @@ class MoEngageClient:
             )
         except requests.RequestException as error:
             raise ApiError(
-                ErrorKind.SERVER, f"{workspace.data_url} could not be reached: {_cause(error)}"
+                ErrorKind.SERVER, f"{workspace.data_url} could not be reached: {cause(error)}"
             ) from None
         reply = read_reply(response.status_code, response.headers, response.content, now=self._now())
         if reply.outcome is Outcome.ACCEPTED:
             return str(msgspec.json.decode(response.content).get("app_name") or workspace.workspace_id)
         raise refusal(reply, workspace.data_url)
-
-
-class _Session(requests.Session):
-    """A session that follows no redirect: requests reads its target all the same, and fails over a broken one."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 (requests' signature)
-        """Return that there is none."""
-        return None
-
-
-def _no_answer(error: requests.RequestException) -> Reply:
-    """Tell a request that surely never left from one that may have been processed."""
-    if isinstance(error, requests.ConnectTimeout):
-        return Reply(Outcome.NOT_SENT, message="no connection within the time allowed")
-    if isinstance(error, requests.exceptions.InvalidURL):
-        return Reply(Outcome.UNEXPECTED, message="the URL is not valid")
-    reason = _reason(error)
-    if (
-        isinstance(reason, NewConnectionError | ConnectTimeoutError)
-        or _is_certificate(reason)
-        or _is_tunnel(reason)
-    ):
-        return Reply(Outcome.NOT_SENT, message=_cause(error))
-    return Reply(Outcome.UNKNOWN, message=_cause(error))
-
-
-def _reason(error: requests.RequestException) -> object:
-    """What urllib3 says behind an error. It makes a ProxyError of a connection cut after the body as well."""
-    reason = _first_reason(error)
-    return reason.original_error if isinstance(reason, ProxyError) else reason
-
-
-def _first_reason(error: requests.RequestException) -> object:
-    return getattr(error.args[0] if error.args else None, "reason", None)
-
-
-def _is_tunnel(reason: object) -> bool:
-    """Tell a proxy's refusal of CONNECT, which http.client raises as a bare OSError, from a broken stream."""
-    return type(reason) is OSError and str(reason).startswith("Tunnel connection failed")
-
-
-def _is_certificate(reason: object) -> bool:
-    """Tell a certificate that is not accepted from a TLS stream that broke, maybe after the body had left."""
-    return isinstance(reason, SSLError) and isinstance(reason.args[0], SSLCertVerificationError)
-
-
-def _cause(error: requests.RequestException) -> str:
-    """Name what happened without the exception's text, which quotes URLs and whatever a proxy said."""
-    if isinstance(error, requests.Timeout):
-        return "no answer within the time allowed"
-    reason = _reason(error)
-    name = "CertificateError" if _is_certificate(reason) else type(reason or error).__name__
-    is_proxy = isinstance(_first_reason(error), ProxyError)
-    if _is_tunnel(reason) or (is_proxy and isinstance(reason, NewConnectionError | ConnectTimeoutError)):
-        return "the proxy refused the connection"
-    return {
-        "NewConnectionError": "the connection was refused",
-        "NameResolutionError": "the host name is not known",
-        "CertificateError": "the TLS certificate is not accepted",
-        "SSLError": "the TLS connection broke",
-        "ConnectionError": "the connection was cut",
-        "RemoteDisconnected": "the connection was cut",
-        "ConnectionResetError": "the connection was cut",
-    }.get(name, name)

@@ -31,6 +31,11 @@ def data_api_url(data_center: str) -> str:
     return f"https://api-{data_center}.moengage.com"
 
 
+def file_imports_url(data_center: str) -> str:
+    """Return the base URL of the file imports API."""
+    return f"https://fileimports-data-api-{data_center}.moengage.com"
+
+
 def dashboard_url(data_center: str) -> str:
     """Return the URL of the dashboard that people of this data center log in to."""
     return f"https://dashboard-{data_center}.moengage.com"

@@ -43,3 +43,8 @@ class ApiError(Exception):
         self.status_code = status_code
         self.request_id = request_id
         self.retry_after = retry_after
+
+    @property
+    def is_absence(self) -> bool:
+        """Whether what was asked for is not there, rather than not to be had."""
+        return False

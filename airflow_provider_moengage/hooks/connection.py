@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from airflow_provider_moengage.api.data_centers import dashboard_url, normalise_data_center
+from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.bulk.pacing import DOCUMENTED_PER_MINUTE, Limits
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 
@@ -36,6 +37,18 @@ class ConnectionSettings:
     timeout: float
     """Seconds."""
     limits: Limits
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where requests go, and what opens it."""
+        return Workspace(
+            workspace_id=self.workspace_id,
+            data_api_key=self.data_api_key,
+            campaign_api_key=self.campaign_api_key,
+            data_center=self.data_center,
+            base_url=self.base_url,
+            timeout=self.timeout,
+        )
 
     @property
     def dashboard_url(self) -> str:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_moengage import connection_form
-from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.bulk.options import DeliveryOptions
-from airflow_provider_moengage.exceptions import (
-    MoEngageAuthError,
-    MoEngageError,
-    MoEngageRateLimitError,
-    MoEngageRejectsError,
-    MoEngageRequestError,
-    MoEngageServerError,
-)
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError, MoEngageRequestError
 from airflow_provider_moengage.hooks.connection import ConnectionSettings, read_connection
+from airflow_provider_moengage.hooks.translation import translated
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
+    from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
+    from airflow_provider_moengage.api.file_imports_client import FileImportsClient
     from airflow_provider_moengage.bulk.delivery import Delivery
     from airflow_provider_moengage.bulk.report import DeliveryReport
 
@@ -63,19 +60,9 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
 
     def get_conn(self) -> MoEngageClient:
         """Return a client of the workspace; close it after use."""
-        from airflow_provider_moengage.api.client import MoEngageClient, Workspace
+        from airflow_provider_moengage.api.client import MoEngageClient
 
-        settings = self.settings
-        return MoEngageClient(
-            Workspace(
-                workspace_id=settings.workspace_id,
-                data_api_key=settings.data_api_key,
-                campaign_api_key=settings.campaign_api_key,
-                data_center=settings.data_center,
-                base_url=settings.base_url,
-                timeout=settings.timeout,
-            )
-        )
+        return MoEngageClient(self.settings.workspace)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask MoEngage whether workspace id and Data API key fit together: one try, 5 seconds.
@@ -135,7 +122,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             report = delivery.run(elements)
         except ApiError as error:
             so_far = f"{delivery.accepted:,} elements were accepted before"
-            raise _translated(error, self.moengage_conn_id, so_far) from None
+            raise translated(error, self.moengage_conn_id, so_far) from None
         except RejectsNotWrittenError as error:
             raise MoEngageRejectsError(
                 f"Everything else was delivered, but the {error.report.rejected:,} rejects could not be written to"
@@ -207,7 +194,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             schema = client.find_business_event(event_name)
         except ApiError as error:
             so_far = "the business event could not be checked, and nothing was triggered"
-            raise _translated(error, self.moengage_conn_id, so_far) from None
+            raise translated(error, self.moengage_conn_id, so_far) from None
         finally:
             client.close()
         if schema is None:
@@ -216,6 +203,103 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             raise MoEngageRequestError(
                 f"Business event {event_name!r}: {'; '.join(misfits)}. Nothing was triggered"
             )
+
+    def get_file_imports_conn(self) -> FileImportsClient:
+        """Return a client of the workspace's file imports; close it after use."""
+        from airflow_provider_moengage.api.file_imports_client import FileImportsClient
+
+        return FileImportsClient(self.settings.workspace)
+
+    def trigger_file_import(self, import_id: str) -> None:
+        """Trigger a file import now; the schedule it has in the dashboard stays as it is.
+
+        MoEngage gives a run no id. To follow the one that this makes, take the ids of :meth:`iter_file_runs`
+        before, as :class:`~airflow_provider_moengage.operators.file_import.TriggerFileImportOperator` does.
+
+        :param import_id: id of a periodic import (MoEngage calls it schedule id as well).
+        :raises MoEngageRateLimitError: where the import has run in the last five minutes, and was not triggered;
+            or where MoEngage throttles.
+        :raises MoEngageRequestError: where the import is deleted, expired, or not one of this workspace.
+        :raises MoEngageAuthError: where MoEngage does not accept the key, the workspace or the caller.
+        :raises MoEngageServerError: where MoEngage could not be reached or answered 5xx. It may have been
+            triggered; a second call is refused for five minutes, so it is safe to try again.
+        """
+        from airflow_provider_moengage.hooks.file_imports import trigger
+
+        client = self.get_file_imports_conn()
+        try:
+            trigger(client, import_id)
+        finally:
+            client.close()
+
+    def iter_file_runs(
+        self,
+        import_id: str | None = None,
+        import_name: str | None = None,
+        *,
+        file_status: str | Iterable[str] | None = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+    ) -> Iterator[FileRun]:
+        """Yield the files that an import has read, reads or is about to read: all pages, each file once.
+
+        The order is MoEngage's, which it does not document. An answer that is no answer is asked for again, three
+        times in all; more than 50 requests a minute in one workspace are throttled.
+
+        :param import_id: the import; this or ``import_name``.
+        :param import_name: as the dashboard has it; ignored where ``import_id`` is given.
+        :param file_status: one or several of SUCCESSFUL, FAILED, PARTIAL_SUCCESS, PROCESSING, QUEUED, WAITING.
+        :param start: no file that was scheduled before (without a zone: UTC). A longer time than the 30 days that
+            MoEngage answers at once takes several questions.
+        :param end: no file that was scheduled after.
+        :raises ValueError: naming the argument that is wrong.
+        :raises MoEngageRequestError: where there is no such import.
+        :raises MoEngageRateLimitError: where MoEngage throttles, with ``retry_after`` where it says so.
+        :raises MoEngageAuthError: where MoEngage does not accept the key, the workspace or the caller.
+        :raises MoEngageServerError: where MoEngage could not be reached or answered 5xx.
+        """
+        from airflow_provider_moengage.hooks.file_imports import file_runs, runs_query
+
+        query = runs_query(import_id, import_name, file_status=file_status, start=start, end=end)
+        return file_runs(self, query)
+
+    def iter_imports(
+        self,
+        import_name: str | None = None,
+        *,
+        import_type: str | None = None,
+        schedule_type: str | None = None,
+        file_source: str | None = None,
+        schedule_status: str | Iterable[str] | None = None,
+    ) -> Iterator[ImportDetails]:
+        """Yield the imports of the workspace: all pages, each import once.
+
+        :param import_name: MoEngage's own filter by name; :meth:`find_import` finds exactly one.
+        :param import_type: ``USERS``, ``EVENTS`` or ``AUX_DATA``.
+        :param schedule_type: ``PERIODIC`` or ``ONETIME``.
+        :param file_source: ``SFTP``, ``S3`` or ``CSV``.
+        :param schedule_status: one or several of SUCCESSFUL, FAILED, PARTIAL_SUCCESS, SCHEDULED, PROCESSING,
+            QUEUED, ARCHIVED.
+        :raises ValueError: naming the argument that is wrong.
+        :raises MoEngageError: see :meth:`iter_file_runs`.
+        """
+        from airflow_provider_moengage.hooks.file_imports import imports, imports_query
+
+        filters = {"import_type": import_type, "schedule_type": schedule_type, "file_source": file_source}
+        return imports(self, imports_query(import_name, schedule_status=schedule_status, **filters))
+
+    def find_import(self, import_name: str) -> ImportDetails:
+        """Return the import of exactly this name.
+
+        :raises MoEngageRequestError: where there is none, or more than one.
+        :raises MoEngageError: see :meth:`iter_file_runs`.
+        """
+        found = [details for details in self.iter_imports(import_name) if details.import_name == import_name]
+        if len(found) != 1:
+            have = ", ".join(details.import_id for details in found)
+            what = f"has several of this name ({have}); use import_id" if found else "has none of this name"
+            raise MoEngageRequestError(f"Import {import_name!r}: MoEngage {what}")
+        return found[0]
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -263,23 +347,6 @@ def _tested(client: MoEngageClient) -> tuple[bool, str]:
     finally:
         client.close()
     return True, f"MoEngage knows the workspace {name!r} and accepts the Data API key"
-
-
-_BY_KIND: dict[ErrorKind, type[MoEngageError]] = {
-    ErrorKind.AUTHENTICATION: MoEngageAuthError,
-    ErrorKind.REQUEST: MoEngageRequestError,
-    ErrorKind.RATE_LIMIT: MoEngageRateLimitError,
-    ErrorKind.SERVER: MoEngageServerError,
-}
-
-
-def _translated(error: ApiError, conn_id: str, so_far: str) -> MoEngageError:
-    return _BY_KIND[error.kind](
-        f"Connection {conn_id!r}: {error.message}; {so_far}",
-        status_code=error.status_code,
-        request_id=error.request_id,
-        retry_after=error.retry_after,
-    )
 
 
 def _too_many(report: DeliveryReport, options: DeliveryOptions) -> str:

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 
 from airflow_provider_moengage.api import client as client_module
-from airflow_provider_moengage.api.client import MoEngageClient, Workspace
+from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply
+from airflow_provider_moengage.api.workspace import Workspace
 from tests.api.loopback import Act, answer, cut, keep_silent, loopback, reset, send
 
 BODY = b'{"type":"transition","elements":[{"customer_id":"jane@example.com"}]}'

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from airflow_provider_moengage.api.business_events import Firing
-from airflow_provider_moengage.api.client import MoEngageClient, Workspace
+from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.responses import Outcome
+from airflow_provider_moengage.api.workspace import Workspace
 from tests.api.loopback import Act, Loopback, cut, loopback, reset, send
 from tests.api.test_client import certificate, tls
 

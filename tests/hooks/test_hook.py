@@ -216,5 +216,10 @@ def test_only_what_may_pass_by_itself_is_left_to_airflows_retries() -> None:
 
     retried = {error.__name__ for error in ERRORS if not issubclass(error, AirflowFailException)}
 
-    assert retried == {"MoEngageError", "MoEngageRateLimitError", "MoEngageServerError"}
+    assert retried == {
+        "MoEngageError",
+        "MoEngageRateLimitError",
+        "MoEngageServerError",
+        "MoEngageImportFailedError",
+    }
     assert issubclass(MoEngageRequestError, MoEngageError)

@@ -1,0 +1,268 @@
+"""File imports: what MoEngage says of the files it has read, and of the imports that read them.
+
+MoEngage API reference, "Get File Import Run History" (``POST /v1.0/data/fileimports/import/run/history``) and
+"Get Import Details" (``POST /v1.0/data/fileimports/import/status``). The documents leave room, and everything
+here reads each of the forms: counts and booleans may be text, ``data`` may be null, a partial success has two
+names, times carry no zone and are UTC, and the order of files is not documented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+HISTORY_PATH = "/v1.0/data/fileimports/import/run/history"
+IMPORTS_PATH = "/v1.0/data/fileimports/import/status"
+TRIGGER_PATH = "/v1.0/data/fileimports/trigger/"
+
+PAGE_SIZE = 50
+"""Files, or imports, on one page of either endpoint."""
+
+SUCCESSFUL, FAILED, PARTIAL_SUCCESS = "SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS"
+TERMINAL = frozenset({SUCCESSFUL, FAILED, PARTIAL_SUCCESS})
+UNDERWAY = frozenset({"PROCESSING", "QUEUED", "WAITING", "SCHEDULED"})
+"""Documented words for what has not ended. A word that is neither here nor there is not an end either."""
+
+_PARTIAL = frozenset({"PARTIAL_FAILURE", "PARTIALLY_SUCCESSFUL", "PARTIAL"})
+"""The response's schema says PARTIAL_FAILURE, the filter's PARTIAL_SUCCESS: one state."""
+
+STATUS_FILTER = (SUCCESSFUL, FAILED, PARTIAL_SUCCESS, "PROCESSING", "QUEUED", "WAITING")
+
+LONGEST_RANGE = timedelta(days=30)
+"""A run history's date filter takes no more: over it, 400 ``Difference exceeds 30 days``."""
+
+_MARGIN = timedelta(days=1)
+"""The filter is asked for a day more at both ends: what zone it reads its dates in is not documented. Whatever
+comes back too much is taken out here."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRun:
+    """One file that an import has read, reads, or is about to read.
+
+    :param id: MoEngage's own id of it.
+    :param file_status: ``SUCCESSFUL``, ``FAILED`` and ``PARTIAL_SUCCESS`` are ends; any other word is not.
+    :param status_msg: why it failed, in MoEngage's words.
+    :param type: ``USERS``, ``EVENTS`` or ``AUX_DATA``.
+    :param scheduled_at: with time zone; None where MoEngage does not say.
+    :param completed_at: with time zone; None until it has ended.
+    :param file_size: bytes.
+    :param total_rows: rows of the file; every count is None where MoEngage does not say.
+    """
+
+    id: str
+    file_name: str
+    file_status: str
+    status_msg: str | None = None
+    type: str | None = None
+    scheduled_at: datetime | None = None
+    completed_at: datetime | None = None
+    file_size: int | None = None
+    total_rows: int | None = None
+    added_rows: int | None = None
+    updated_rows: int | None = None
+    skipped_rows: int | None = None
+    failed_rows: int | None = None
+    aux_data_added_count: int | None = None
+    aux_data_failed_count: int | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether MoEngage has done with it."""
+        return self.file_status in TERMINAL
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its status is a word that MoEngage documents."""
+        return self.is_terminal or self.file_status in UNDERWAY
+
+    @property
+    def rows_failed(self) -> int | None:
+        """Rows that failed, of users, events or auxiliary data; None where MoEngage does not say."""
+        counts = [count for count in (self.failed_rows, self.aux_data_failed_count) if count is not None]
+        return sum(counts) if counts else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it JSON-ready; times are ISO 8601 in UTC."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> FileRun:
+        """Make it again of what :meth:`to_dict` gave."""
+        times = {name: read_time(plain.get(name)) for name in ("scheduled_at", "completed_at")}
+        return cls(**{**{field.name: plain.get(field.name) for field in fields(cls)}, **times})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDetails:
+    """An import as it is set up in the dashboard, and how its last run went.
+
+    :param last_run_status: of the whole run; see :class:`FileRun` for the words.
+    :param schedule_type: ``PERIODIC`` or ``ONETIME``.
+    :param import_source: ``SFTP``, ``S3`` or ``CSV``.
+    :param total_files: of the last run; every count is None where MoEngage does not say.
+    :param last_run_at: with time zone, as the other times.
+    """
+
+    import_id: str
+    import_name: str
+    last_run_status: str | None = None
+    import_type: str | None = None
+    schedule_type: str | None = None
+    import_source: str | None = None
+    total_files: int | None = None
+    processed_files: int | None = None
+    total_rows: int | None = None
+    processed_rows: int | None = None
+    created_at: datetime | None = None
+    last_run_at: datetime | None = None
+    next_scheduled_at: datetime | None = None
+    status: str | None = None
+    time_zone: str | None = None
+
+    @property
+    def is_underway(self) -> bool:
+        """Whether its last run has not ended yet, as far as MoEngage says."""
+        return self.last_run_status in ("PROCESSING", "QUEUED", "WAITING")
+
+
+def read_file_run(row: Mapping[str, Any]) -> FileRun:
+    """Read one file of a run history."""
+    return FileRun(
+        id=_text(row.get("id")) or f"{row.get('file_name')}@{row.get('scheduled_at')}",
+        file_name=_text(row.get("file_name")) or "",
+        file_status=read_status(row.get("file_status")) or "",
+        status_msg=_text(row.get("status_msg")),
+        type=_text(row.get("type")),
+        scheduled_at=read_time(row.get("scheduled_at")),
+        completed_at=read_time(row.get("completed_at")),
+        file_size=read_count(row.get("file_size")),
+        **{name: read_count(row.get(name)) for name in _COUNTS},
+    )
+
+
+def read_import(row: Mapping[str, Any]) -> ImportDetails:
+    """Read one import."""
+    return ImportDetails(
+        import_id=_text(row.get("import_id")) or "",
+        import_name=_text(row.get("import_name")) or "",
+        last_run_status=read_status(row.get("last_run_status")),
+        import_type=_text(row.get("import_type")),
+        schedule_type=_text(row.get("schedule_type")),
+        import_source=_text(row.get("import_source")),
+        total_files=read_count(row.get("total_files")),
+        processed_files=read_count(row.get("processed_files")),
+        total_rows=read_count(row.get("total_rows")),
+        processed_rows=read_count(row.get("processed_rows")),
+        created_at=read_time(row.get("created_at")),
+        last_run_at=read_time(row.get("last_run_at")),
+        next_scheduled_at=read_time(row.get("next_scheduled_at")),
+        status=read_status(row.get("status")),
+        time_zone=_text(row.get("time_zone")),
+    )
+
+
+def read_rows(content: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], bool]:
+    """Return the rows of a page, and whether another follows.
+
+    Where ``more_files`` is missing (import details have none), a full page, or a ``total_count`` that is not
+    reached, may have another one.
+    """
+    data = content.get("data")
+    rows = [row for row in data if isinstance(row, Mapping)] if isinstance(data, list) else []
+    more = content.get("more_files")
+    if more is not None:
+        return rows, str(more).strip().casefold() in ("true", "1", "yes")
+    return rows, len(rows) >= PAGE_SIZE
+
+
+def read_status(word: Any) -> str | None:
+    """Return a status as this package spells it: upper case, and one word for a partial success."""
+    text = _text(word)
+    if text is None:
+        return None
+    upper = "_".join(text.upper().replace("-", " ").split())
+    return PARTIAL_SUCCESS if upper in _PARTIAL else upper
+
+
+def read_time(value: Any) -> datetime | None:
+    """Return a moment with its time zone; one without is UTC. None for what is no time."""
+    text = _text(value)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def read_count(value: Any) -> int | None:
+    """Return a count, which may be text; None for what is no number."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return int(float(value)) if not isinstance(value, int) else value
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def date_filters(start: datetime | None, end: datetime, *, now: datetime) -> Iterator[dict[str, str]]:
+    """Return the ``date`` filters that together cover a range: each spans at most 30 days.
+
+    :param start: None for no filter at all.
+    :param now: an end after tomorrow is cut there, for nothing has run after now.
+    """
+    if start is None:
+        return
+    begin, last = start - _MARGIN, min(end + _MARGIN, now + _MARGIN)
+    while True:
+        until = min(begin + LONGEST_RANGE - timedelta(seconds=1), last)
+        yield {"start_date": _written(begin), "end_date": _written(until), "format": "YYYY-MM-DD hh:mm:ss"}
+        if until >= last:
+            return
+        begin = until
+
+
+def as_moment(name: str, value: object) -> datetime | None:
+    """Return a moment that a person gave: a datetime, a date, or ISO 8601 text. Without a zone it is UTC.
+
+    :param name: the argument, for the error.
+    :raises ValueError: where it is no moment.
+    """
+    if value is None:
+        return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    moment = read_time(value) if isinstance(value, str) else None
+    if moment is None:
+        raise ValueError(f"{name} {value!r}: expected a datetime, or ISO 8601 text like 2026-01-31T06:00:00Z")
+    return moment
+
+
+_COUNTS = (
+    "total_rows",
+    "added_rows",
+    "updated_rows",
+    "skipped_rows",
+    "failed_rows",
+    "aux_data_added_count",
+    "aux_data_failed_count",
+)
+
+
+def _written(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _text(value: Any) -> str | None:
+    text = str(value).strip() if value is not None else ""
+    return text or None
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value

@@ -1,0 +1,43 @@
+"""Where a MoEngage workspace is and what opens it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from airflow_provider_moengage.api.data_centers import data_api_url, file_imports_url
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where a MoEngage workspace is and what opens it.
+
+    :param workspace_id: also called app id.
+    :param data_api_key: key of the Data tile; it serves bulk import and file imports.
+    :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` gives it.
+    :param base_url: replaces scheme and authority of every API family; None for MoEngage's own hosts.
+    :param timeout: seconds that MoEngage may stay silent before a request is given up.
+    :param campaign_api_key: key for business events.
+    """
+
+    workspace_id: str
+    data_api_key: str = field(repr=False)
+    data_center: str | None = None
+    base_url: str | None = None
+    timeout: float = 30.0
+    campaign_api_key: str = field(repr=False, default="")
+
+    @property
+    def data_url(self) -> str:
+        """Scheme and authority of the Data API and of business events."""
+        return self.base_url or data_api_url(self._data_center)
+
+    @property
+    def file_imports_url(self) -> str:
+        """Scheme and authority of the file imports API."""
+        return self.base_url or file_imports_url(self._data_center)
+
+    @property
+    def _data_center(self) -> str:
+        if self.data_center is None:
+            raise ValueError("a workspace needs a data_center or a base_url")
+        return self.data_center

@@ -1,0 +1,32 @@
+"""From what the API says to what a task raises."""
+
+from __future__ import annotations
+
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.exceptions import (
+    MoEngageAuthError,
+    MoEngageError,
+    MoEngageRateLimitError,
+    MoEngageRequestError,
+    MoEngageServerError,
+)
+
+BY_KIND: dict[ErrorKind, type[MoEngageError]] = {
+    ErrorKind.AUTHENTICATION: MoEngageAuthError,
+    ErrorKind.REQUEST: MoEngageRequestError,
+    ErrorKind.RATE_LIMIT: MoEngageRateLimitError,
+    ErrorKind.SERVER: MoEngageServerError,
+}
+
+
+def translated(error: ApiError, conn_id: str, so_far: str) -> MoEngageError:
+    """Return the provider's own error.
+
+    :param so_far: what is done and what is not, as the end of a sentence.
+    """
+    return BY_KIND[error.kind](
+        f"Connection {conn_id!r}: {error.message}; {so_far}",
+        status_code=error.status_code,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+    )

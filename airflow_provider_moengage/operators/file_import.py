@@ -1,0 +1,249 @@
+"""The operator that triggers a file import and, if asked, waits for what comes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.exceptions import (
+    MoEngageAuthError,
+    MoEngageError,
+    MoEngageImportFailedError,
+    MoEngageRateLimitError,
+    MoEngageRequestError,
+)
+from airflow_provider_moengage.operators.file_wait import (
+    GRACE,
+    FileWait,
+    WaitTimeoutError,
+    check_policy,
+    execution_timeout_at,
+    files_of,
+)
+from airflow_provider_moengage.operators.import_call import ImportCall, now, wait
+from airflow_provider_moengage.operators.import_record import ImportRecord, ImportRun
+from airflow_provider_moengage.waiting.failures import FAILED_POLLS
+from airflow_provider_moengage.waiting.selection import Selection
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_moengage.api.file_imports import FileRun
+
+ON_COOLDOWN = ("wait", "fail", "skip")
+
+
+class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
+    """Triggers a file import now, beside the schedule it has in the dashboard.
+
+    Returns ``import_id``, ``triggered_at`` and ``baseline`` (ids of the files that were there before): what
+    :class:`FileImportRunSensor` takes as ``since``. With ``wait_for_completion`` also ``files``, as the sensor
+    returns them.
+
+    It never triggers twice. A call without an answer is repeated, for MoEngage refuses a second one for five
+    minutes. A retry after a crash goes on with the run that the earlier try has triggered: Airflow 3.3 and later
+    remember it; before, the newest run since the Dag run began is taken for it. A retry after the run has failed
+    triggers anew, as does a person's Clear.
+
+    :param import_id: id of a periodic import (MoEngage calls it schedule id as well). Templated.
+    :param wait_for_completion: wait until every file of the run has ended.
+    :param deferrable: wait in the triggerer, without holding a slot; the default is ``[operators]
+        default_deferrable`` of airflow.cfg.
+    :param poke_interval: seconds between two looks, or a timedelta.
+    :param timeout: seconds, or a timedelta, for everything: the cooldown and the run.
+    :param on_cooldown: where the import has run in the last five minutes: ``wait`` until it may run again,
+        ``fail`` (Airflow may retry), or ``skip`` the task.
+    :param partial_success: ``fail`` or ``accept`` a file of which some rows failed.
+    :param max_failed_rows: rows that may have failed, over all files that are accepted; None for any number.
+    :param moengage_conn_id: the workspace's connection. Templated.
+    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+    """
+
+    template_fields: Sequence[str] = ("import_id", "partial_success", "max_failed_rows", "moengage_conn_id")
+    ui_color = "#e6f4ea"
+
+    def __init__(
+        self,
+        *,
+        import_id: str,
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: float | timedelta = 60,
+        timeout: float | timedelta = timedelta(hours=24),
+        on_cooldown: str = "wait",
+        partial_success: str = "fail",
+        max_failed_rows: int | None = None,
+        moengage_conn_id: str = "moengage_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.import_id = import_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poke_interval = _seconds("poke_interval", poke_interval)
+        self.timeout = _seconds("timeout", timeout)
+        self.on_cooldown = on_cooldown
+        self.partial_success = partial_success
+        self.max_failed_rows = max_failed_rows
+        self.moengage_conn_id = moengage_conn_id
+        self._killed: threading.Event | None = None
+        self._check_arguments()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Trigger the import, wait for it where asked, and return what a sensor needs.
+
+        :raises MoEngageImportFailedError: where it was waited for and is no success.
+        :raises MoEngageRateLimitError: where it has run in the last five minutes and ``on_cooldown`` is ``fail``.
+        :raises MoEngageError: see :meth:`MoEngageHook.trigger_file_import` and
+            :meth:`MoEngageHook.iter_file_runs`.
+        """
+        from airflow_provider_moengage.hooks.file_imports import import_of
+
+        import_of(self.import_id, None)
+        give_up_at = now() + timedelta(seconds=self.timeout)
+        with ImportCall(self, context) as call:
+            earlier = call.earlier()
+            if earlier is None:
+                run = call.trigger(give_up_at)
+            else:
+                run, is_sure = earlier
+                self.log.info("An earlier try has triggered import %s: going on with its run", self.import_id)
+                if not is_sure:
+                    run = call.trigger(give_up_at, run=run)
+        return self._triggered(context, run, give_up_at)
+
+    def resume_after_cooldown(
+        self,
+        context: Context,
+        event: Any = None,  # noqa: ARG002 (Airflow's signature)
+        give_up_at: str | None = None,
+        run: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Ask again, now that the import may run again."""
+        until = datetime.fromisoformat(give_up_at) if give_up_at else now() + timedelta(seconds=self.timeout)
+        with ImportCall(self, context) as call:
+            triggered = call.trigger(until, run=None if run is None else ImportRun.from_dict(run))
+        return self._triggered(context, triggered, until)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on with what the trigger has seen of the run."""
+        run = ImportRun.from_dict(event["run"])
+        watch = self._watch(run)
+        try:
+            files = files_of(event, watch)
+        except WaitTimeoutError:
+            raise self._timed_out() from None
+        return self._ended(context, run, watch, files)
+
+    def on_kill(self) -> None:
+        """Stop waiting, and trigger nothing any more. MoEngage has no call that cancels an import."""
+        if self._killed is not None:
+            self._killed.set()
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, unless the task is ended.
+
+        :raises MoEngageError: where it is.
+        """
+        if self._killed is None:
+            self._killed = threading.Event()
+        if wait(self._killed, seconds):
+            raise MoEngageError(
+                f"Import {self.import_id!r}: the task was ended; MoEngage has no call that cancels an import, so a"
+                " run that has begun goes on"
+            )
+
+    def _triggered(self, context: Context, run: ImportRun, give_up_at: datetime) -> dict[str, Any]:
+        record = ImportRecord(context)
+        if not self.wait_for_completion:
+            record.done(run)
+            return run.to_xcom()
+        watch = self._watch(run)
+        files, failed_polls = self._look(watch, 0)
+        if files is None and self.deferrable:
+            self.defer(
+                trigger=watch.trigger(
+                    poke_interval=self.poke_interval,
+                    timeout_at=give_up_at,
+                    execution_timeout_at=execution_timeout_at(self, context),
+                    failed_polls=failed_polls,
+                    run=run.facts(),
+                ),
+                method_name="execute_complete",
+                timeout=max(give_up_at - now(), timedelta(0)) + GRACE,
+            )
+        while files is None:
+            if now() >= give_up_at:
+                raise self._timed_out()
+            self.pause(self.poke_interval)
+            files, failed_polls = self._look(watch, failed_polls)
+        return self._ended(context, run, watch, files)
+
+    def _look(self, watch: FileWait, failed_polls: int) -> tuple[Sequence[FileRun] | None, int]:
+        from airflow_provider_moengage.hooks.moengage import MoEngageHook
+
+        try:
+            return watch.poll(MoEngageHook(self.moengage_conn_id), self.log), 0
+        except (MoEngageAuthError, MoEngageRequestError):
+            raise
+        except MoEngageRateLimitError as error:
+            self.log.info("%s", error)
+            return None, failed_polls
+        except MoEngageError as error:
+            failed_polls += 1
+            if failed_polls >= FAILED_POLLS:
+                raise
+            self.log.warning("Poll failed (%d in a row of %d that fail): %s", failed_polls, FAILED_POLLS, error)
+            return None, failed_polls
+
+    def _ended(
+        self, context: Context, run: ImportRun, watch: FileWait, files: Sequence[FileRun]
+    ) -> dict[str, Any]:
+        record = ImportRecord(context)
+        try:
+            plain = watch.judged(files, self.log)
+        except MoEngageImportFailedError:
+            record.forget()
+            raise
+        record.done(run)
+        return {**run.to_xcom(), "files": plain}
+
+    def _watch(self, run: ImportRun) -> FileWait:
+        return FileWait(
+            self.moengage_conn_id,
+            ("import_id", run.import_id),
+            Selection(baseline=run.baseline),
+            check_policy(self.partial_success, self.max_failed_rows),
+            may_be_absent=True,
+        )
+
+    def _timed_out(self) -> MoEngageError:
+        return MoEngageError(
+            f"Import {self.import_id!r} was triggered, and its files have not ended within the timeout of"
+            f" {self.timeout:g} s; a retry goes on waiting for them"
+        )
+
+    def _check_arguments(self) -> None:
+        from airflow_provider_moengage.hooks.file_imports import import_of
+
+        if not is_deferred(self.import_id):
+            import_of(self.import_id if self.import_id is not None else "", None)
+        if self.on_cooldown not in ON_COOLDOWN:
+            raise ValueError(f"on_cooldown {self.on_cooldown!r}: expected {' or '.join(map(repr, ON_COOLDOWN))}")
+        for name in ("wait_for_completion", "deferrable"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} {getattr(self, name)!r}: expected True or False")
+        partial = "fail" if is_deferred(self.partial_success) else self.partial_success
+        check_policy(partial, None if is_deferred(self.max_failed_rows) else self.max_failed_rows)
+
+
+def _seconds(name: str, value: object) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
+        raise ValueError(f"{name} {value!r}: expected seconds, or a timedelta, of 0 or more")
+    return float(seconds)

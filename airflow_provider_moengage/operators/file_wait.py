@@ -1,0 +1,165 @@
+"""Waiting for files of an import, as operator and sensor do it: the same polls, deferral, events and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.file_imports import FileRun
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageImportFailedError
+from airflow_provider_moengage.waiting.selection import Selection
+from airflow_provider_moengage.waiting.verdict import PARTIAL_POLICIES, Policy, summary
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.hooks.moengage import MoEngageHook
+    from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
+
+GRACE = timedelta(minutes=5)
+"""The trigger ends a wait itself. Where its triggerer is gone, Airflow does so, this much later."""
+
+
+class WaitTimeoutError(Exception):
+    """The files have not ended in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileWait:
+    """A wait for files.
+
+    :param conn_id: the workspace's connection.
+    :param what: ``("import_id", ...)`` or ``("import_name", ...)``.
+    :param may_be_absent: an import that MoEngage does not know has no files yet: it was triggered, so it exists.
+    """
+
+    conn_id: str
+    what: tuple[str, str]
+    selection: Selection
+    policy: Policy
+    may_be_absent: bool = False
+
+    def poll(self, hook: MoEngageHook, log: Any) -> tuple[FileRun, ...] | None:
+        """Look once, on all pages. Return the files when they are over, None as long as they are not.
+
+        :raises MoEngageRequestError: where there is no such import.
+        :raises MoEngageError: where MoEngage does not say.
+        """
+        from airflow_provider_moengage.hooks.file_imports import no_such_import, read_history
+        from airflow_provider_moengage.hooks.translation import translated
+
+        client = hook.get_file_imports_conn()
+        try:
+            runs = read_history(client, dict([self.what]))
+        except ApiError as error:
+            if error.is_absence and not self.may_be_absent:
+                raise no_such_import(dict([self.what]), self.conn_id, error) from None
+            if not error.is_absence:
+                raise translated(error, self.conn_id, "the run history could not be read") from None
+            runs = []
+        finally:
+            client.close()
+        chosen = self.selection.choose(runs)
+        is_over = self.selection.are_over(chosen)
+        if not is_over:
+            log.info("Import %s: %s", self.what[1], self.selection.describe(chosen))
+        for run in chosen:
+            if not run.is_known:
+                log.warning("%s: status %r is new to this provider; still waiting", run.file_name, run.file_status)
+        return chosen if is_over else None
+
+    def judged(self, files: Sequence[FileRun], log: Any) -> list[dict[str, Any]]:
+        """Return files that have ended, JSON-ready.
+
+        :raises MoEngageImportFailedError: where they are no success.
+        """
+        plain = [file.to_dict() for file in files]
+        complaint = self.policy.complaint(files)
+        if complaint is not None:
+            raise MoEngageImportFailedError(f"Import {self.what[1]!r}: {complaint}", files=plain)
+        log.info("Import %s: %s", self.what[1], summary(files))
+        return plain
+
+    def trigger(self, *, poke_interval: float, timeout_at: datetime, **options: Any) -> FileImportRunTrigger:
+        """Return the trigger that waits on."""
+        from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
+
+        return FileImportRunTrigger(
+            moengage_conn_id=self.conn_id,
+            what=list(self.what),
+            selection=self.selection.to_dict(),
+            poke_interval=poke_interval,
+            timeout_at=timeout_at.timestamp(),
+            may_be_absent=self.may_be_absent,
+            **options,
+        )
+
+
+def files_of(event: Mapping[str, Any] | None, wait: FileWait) -> list[FileRun]:
+    """Return the files of a trigger's event.
+
+    :raises WaitTimeoutError: where time was up.
+    :raises AirflowTaskTimeout: where the task's execution_timeout was reached.
+    :raises MoEngageError: where the trigger could not go on.
+    """
+    from airflow_provider_moengage.hooks.file_imports import no_such_import
+    from airflow_provider_moengage.hooks.translation import translated
+
+    facts = event if isinstance(event, Mapping) else {}
+    status = facts.get("status")
+    if status == "finished":
+        return [FileRun.from_dict(plain) for plain in facts["files"]]
+    if status == "timeout":
+        if facts.get("limit") == "execution_timeout":
+            raise AirflowTaskTimeout("The task has reached its execution_timeout while it was deferred")
+        raise WaitTimeoutError
+    if status != "error":
+        raise MoEngageError(
+            f"Import {wait.what[1]!r}: the trigger's event has status {status!r}, which is not known"
+        )
+    kind = facts.get("kind")
+    if kind not in {each.value for each in ErrorKind}:
+        raise MoEngageError(str(facts.get("message")))
+    error = ApiError(ErrorKind(kind), str(facts.get("message")), status_code=facts.get("status_code"))
+    if facts.get("is_absence"):
+        raise no_such_import(dict([wait.what]), wait.conn_id, error)
+    raise translated(error, wait.conn_id, "the run history could not be read")
+
+
+def execution_timeout_at(task: Any, context: Mapping[str, Any]) -> float | None:
+    """Return when a task's execution_timeout is reached, as UTC epoch seconds; None where it has none."""
+    if task.execution_timeout is None:
+        return None
+    started = getattr(context.get("ti"), "start_date", None) or datetime.now(UTC)
+    return float((started + task.execution_timeout).timestamp())
+
+
+def check_policy(partial_success: object, max_failed_rows: object) -> Policy:
+    """Return what is a success, checked.
+
+    :raises ValueError: naming the argument that is wrong.
+    """
+    if partial_success not in PARTIAL_POLICIES:
+        expected = " or ".join(map(repr, PARTIAL_POLICIES))
+        raise ValueError(f"partial_success {partial_success!r}: expected {expected}")
+    rows = None if max_failed_rows is None else whole("max_failed_rows", max_failed_rows, 0)
+    return Policy(str(partial_success), rows)
+
+
+def whole(name: str, value: object, least: int) -> int:
+    """Return a whole number, which may be the text that a template has rendered to.
+
+    :raises ValueError: naming the argument.
+    """
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError
+        number = int(value)
+        if number < least:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{name} {value!r}: expected a whole number from {least} on") from None
+    return number

@@ -1,0 +1,269 @@
+"""The sensor that waits until MoEngage has read files: in a worker, or in the triggerer without holding a slot."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_moengage.api.file_imports import as_moment, read_time
+from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.exceptions import (
+    MoEngageAuthError,
+    MoEngageError,
+    MoEngageImportFailedError,
+    MoEngageRateLimitError,
+    MoEngageRequestError,
+)
+from airflow_provider_moengage.operators.file_wait import (
+    GRACE,
+    FileWait,
+    WaitTimeoutError,
+    check_policy,
+    execution_timeout_at,
+    files_of,
+    whole,
+)
+from airflow_provider_moengage.operators.task_state import TaskState
+from airflow_provider_moengage.waiting.failures import FAILED_POLLS
+from airflow_provider_moengage.waiting.selection import Baseline, Selection
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+_KEY = "moengage_file_import_polls"
+
+
+class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-ignore]
+    """Waits until MoEngage has done with files of an import, and returns what became of them.
+
+    Succeeds when all of the files are ``SUCCESSFUL``; fails with :class:`MoEngageImportFailedError` when one is
+    ``FAILED``, or ``PARTIAL_SUCCESS`` and that is not accepted. Looks once before it defers. An import that does
+    not exist fails at once, as does a key that is not accepted; other failed polls fail the task when five come in
+    a row, and a throttled one just waits.
+
+    :param import_id: the import; this, ``import_name``, or an XCom as ``since``. Templated, as all below.
+    :param import_name: as the dashboard has it; ignored where there is an ``import_id``.
+    :param file_name: an exact name, or a glob such as ``users_*.csv``. Of several runs of one name, the newest.
+    :param since: only files that were scheduled after this moment (datetime, or ISO 8601 text; without a zone it
+        is UTC); or the XCom of :class:`TriggerFileImportOperator`: only files that were not there before it.
+    :param expected_files: how many files there must be, at least. All that are there must have ended.
+    :param deferrable: wait in the triggerer; the default is ``[operators] default_deferrable`` of airflow.cfg.
+    :param poke_interval: seconds between two looks. In the triggerer all who wait for an import share its looks.
+    :param partial_success: ``fail`` or ``accept`` a file of which some rows failed.
+    :param max_failed_rows: rows that may have failed, over all files that are accepted; None for any number.
+    :param moengage_conn_id: the workspace's connection.
+    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+
+    ``timeout``, ``soft_fail``, ``mode``, ``exponential_backoff`` and the like are Airflow's own. With neither
+    ``file_name`` nor ``since`` it is the newest file of the import that is waited for.
+    """
+
+    template_fields: Sequence[str] = (
+        "import_id",
+        "import_name",
+        "file_name",
+        "since",
+        "expected_files",
+        "partial_success",
+        "max_failed_rows",
+        "moengage_conn_id",
+    )
+    ui_color = "#e6f4ea"
+
+    def __init__(
+        self,
+        *,
+        import_id: str | None = None,
+        import_name: str | None = None,
+        file_name: str | None = None,
+        since: datetime | str | Mapping[str, Any] | None = None,
+        expected_files: int = 1,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        partial_success: str = "fail",
+        max_failed_rows: int | None = None,
+        moengage_conn_id: str = "moengage_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.import_id = import_id
+        self.import_name = import_name
+        self.file_name = file_name
+        self.since = since
+        self.expected_files = expected_files
+        self.deferrable = deferrable
+        self.partial_success = partial_success
+        self.max_failed_rows = max_failed_rows
+        self.moengage_conn_id = moengage_conn_id
+        self._failed_polls = 0
+        self._failure: MoEngageImportFailedError | None = None
+        self._check_arguments()
+
+    def execute(self, context: Context) -> Any:
+        """Wait for the files and return them: ``id``, ``file_name``, ``file_status``, times and row counts."""
+        with self._soft():
+            if self.deferrable:
+                return self._look_then_defer(context)
+            files = super().execute(context)
+            if self._failure is not None:
+                raise self._failure
+            return files
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        from airflow_provider_moengage.hooks.moengage import MoEngageHook
+
+        wait = self._wait()
+        try:
+            files = wait.poll(MoEngageHook(self.moengage_conn_id), self.log)
+        except (MoEngageAuthError, MoEngageRequestError):
+            raise
+        except MoEngageRateLimitError as error:
+            self.log.info("%s", error)
+            return PokeReturnValue(is_done=False)
+        except MoEngageError as error:
+            self._poll_failed(context, error)
+            return PokeReturnValue(is_done=False)
+        self._poll_succeeded(context)
+        if files is None:
+            return PokeReturnValue(is_done=False)
+        try:
+            return PokeReturnValue(is_done=True, xcom_value=wait.judged(files, self.log))
+        except MoEngageImportFailedError as error:
+            if not self.silent_fail:
+                raise
+            self._failure = error  # silent_fail is about polls; what became of the files is no failed poll
+            return PokeReturnValue(is_done=True)
+
+    def execute_complete(self, context: Context, event: Any = None) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Go on with what the trigger has seen."""
+        wait = self._wait()
+        with self._soft():
+            try:
+                files = files_of(event, wait)
+            except WaitTimeoutError:
+                raise AirflowSensorTimeout(
+                    f"The files of import {wait.what[1]!r} have not ended within the timeout of {self.timeout:g} s"
+                ) from None
+            return wait.judged(files, self.log)
+
+    def _look_then_defer(self, context: Context) -> Any:
+        seen = self.poke(context)
+        if self._failure is not None:
+            raise self._failure
+        if seen.is_done:
+            return seen.xcom_value
+        timeout_at = datetime.now(UTC) + timedelta(seconds=self.timeout)
+        self.defer(
+            trigger=self._wait().trigger(
+                poke_interval=self.poke_interval,
+                timeout_at=timeout_at,
+                execution_timeout_at=execution_timeout_at(self, context),
+                is_patient=self.silent_fail,
+                failed_polls=self._failed_polls,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout) + GRACE,
+        )
+        return None  # not reached: deferring raises
+
+    @contextmanager
+    def _soft(self) -> Iterator[None]:
+        """Skip instead of failing where soft_fail or never_fail says so: the same in every mode."""
+        try:
+            yield
+        except (MoEngageError, AirflowSensorTimeout, AirflowTaskTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                flag = "soft_fail" if self.soft_fail else "never_fail"
+                raise AirflowSkipException(f"Skipped, for {flag} is set: {error}") from error
+            raise
+
+    def _poll_failed(self, context: Context, error: MoEngageError) -> None:
+        self._failed_polls += 1
+        if not self.deferrable and self.reschedule:
+            # Each poll is a process of its own. Without a store nothing is known of the ones before.
+            state, number = TaskState(context, _KEY), getattr(context.get("ti"), "try_number", None)
+            kept = state.get() or {}
+            before = kept.get("failed", 0) if kept.get("try_number") == number else 0
+            self._failed_polls = before + 1 if state.is_kept else 1
+            state.set({"failed": self._failed_polls, "try_number": number})
+        if self._failed_polls >= FAILED_POLLS and not self.silent_fail:
+            raise error
+        self.log.warning("Poll failed (%d in a row of %d that fail): %s", self._failed_polls, FAILED_POLLS, error)
+
+    def _poll_succeeded(self, context: Context) -> None:
+        self._failed_polls = 0
+        if not self.deferrable and self.reschedule:
+            state = TaskState(context, _KEY)
+            if state.get() is not None:
+                state.forget()
+
+    def _wait(self) -> FileWait:
+        """Return what is waited for, now that templates are rendered."""
+        from airflow_provider_moengage.hooks.file_imports import import_of
+
+        since, triggered = _read_since(self.since)
+        if triggered is not None:
+            import_id, baseline = triggered
+            if self.import_id is not None and self.import_id != import_id:
+                raise ValueError(f"since: is of import {import_id!r}, and import_id is {self.import_id!r}")
+            what = {"import_id": import_id}
+        else:
+            baseline = None
+            what = import_of(self.import_id, self.import_name)
+        selection = Selection(self.file_name, since, baseline, whole("expected_files", self.expected_files, 1))
+        policy = check_policy(self.partial_success, self.max_failed_rows)
+        [pair] = what.items()
+        return FileWait(self.moengage_conn_id, pair, selection, policy, may_be_absent=triggered is not None)
+
+    def _check_arguments(self) -> None:
+        from airflow_provider_moengage.hooks.file_imports import import_of
+
+        if not is_deferred(self.since):
+            _, triggered = _read_since(self.since)
+            if triggered is None:
+                import_of(self.import_id, self.import_name)
+        is_name = isinstance(self.file_name, str) and self.file_name.strip()
+        if self.file_name is not None and not is_name and not is_deferred(self.file_name):
+            raise ValueError(f"file_name {self.file_name!r}: expected a name, a glob, or None")
+        if not is_deferred(self.expected_files):
+            whole("expected_files", self.expected_files, 1)
+        if not isinstance(self.deferrable, bool):
+            raise ValueError(f"deferrable {self.deferrable!r}: expected True or False")
+        partial = "fail" if is_deferred(self.partial_success) else self.partial_success
+        check_policy(partial, None if is_deferred(self.max_failed_rows) else self.max_failed_rows)
+
+
+def _read_since(since: object) -> tuple[datetime | None, tuple[str, Baseline] | None]:
+    """Return a moment, or the import and the baseline of an operator's XCom."""
+    if isinstance(since, str) and since.lstrip().startswith("{"):
+        since = _literal(since)  # what a template makes of an XCom where the Dag does not render native objects
+    if isinstance(since, Mapping):
+        import_id, ids = since.get("import_id"), since.get("baseline")
+        if not isinstance(import_id, str) or isinstance(ids, str) or not isinstance(ids, Sequence):
+            raise ValueError(
+                "since: expected a datetime, ISO 8601 text, or what TriggerFileImportOperator returns (import_id"
+                " and baseline)"
+            )
+        return None, (import_id, Baseline(frozenset(map(str, ids)), read_time(since.get("baseline_since"))))
+    if since is not None and not isinstance(since, str | date):
+        raise ValueError(f"since: expected a datetime, ISO 8601 text or an XCom, not {type(since).__name__}")
+    return as_moment("since", since), None
+
+
+def _literal(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

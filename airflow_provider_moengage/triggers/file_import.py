@@ -1,0 +1,170 @@
+"""Waiting for file imports in the triggerer. Nothing here triggers an import, and a trigger holds no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.exceptions import MoEngageError
+from airflow_provider_moengage.waiting.failures import FAILED_POLLS
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.api.file_imports import FileRun
+    from airflow_provider_moengage.api.workspace import Workspace
+    from airflow_provider_moengage.waiting.poller import Finding
+
+
+class FileImportRunTrigger(BaseTrigger):
+    """Fires once: when the files that are waited for have ended, when time is up, or when no more can be known.
+
+    The event's ``status`` is ``finished`` (with ``files``), ``timeout`` (with ``limit``: ``timeout`` or
+    ``execution_timeout``) or ``error`` (with ``kind``, ``message`` and ``status_code``).
+
+    All triggers of a workspace in one triggerer share one poller, whatever their number.
+
+    :param moengage_conn_id: the workspace's connection.
+    :param what: ``import_id`` or ``import_name``, and its value.
+    :param selection: see :meth:`~airflow_provider_moengage.waiting.selection.Selection.to_dict`.
+    :param poke_interval: seconds between two looks at the import. Where several wait for it, the shortest counts.
+    :param timeout_at: UTC epoch seconds at which to give up; None for never.
+    :param execution_timeout_at: UTC epoch seconds at which the task's ``execution_timeout`` is reached, which
+        Airflow 3 does not see to while a task is deferred.
+    :param may_be_absent: an import that MoEngage does not know has no files yet: it was triggered, so it exists.
+    :param is_patient: go on however many polls fail in a row.
+    :param failed_polls: polls in a row that have failed before.
+    :param run: what the task needs to know of its run when it goes on; the event brings it back, with the
+        selection's baseline.
+    """
+
+    def __init__(
+        self,
+        *,
+        moengage_conn_id: str,
+        what: Sequence[str],
+        selection: Mapping[str, Any],
+        poke_interval: float = 60.0,
+        timeout_at: float | None = None,
+        execution_timeout_at: float | None = None,
+        may_be_absent: bool = False,
+        is_patient: bool = False,
+        failed_polls: int = 0,
+        run: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        self.moengage_conn_id = moengage_conn_id
+        self.what = list(what)
+        self.selection = dict(selection)
+        self.poke_interval = poke_interval
+        self.timeout_at = timeout_at
+        self.execution_timeout_at = execution_timeout_at
+        self.may_be_absent = may_be_absent
+        self.is_patient = is_patient
+        self.failed_polls = failed_polls
+        self.run_facts = None if run is None else dict(run)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes it again: JSON primitives."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "moengage_conn_id": self.moengage_conn_id,
+                "what": self.what,
+                "selection": self.selection,
+                "poke_interval": self.poke_interval,
+                "timeout_at": self.timeout_at,
+                "execution_timeout_at": self.execution_timeout_at,
+                "may_be_absent": self.may_be_absent,
+                "is_patient": self.is_patient,
+                "failed_polls": self.failed_polls,
+                "run": self.run_facts,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire once."""
+        event = await self._event()
+        if self.run_facts is not None:
+            baseline = {name: self.selection.get(name) for name in ("baseline", "baseline_since")}
+            event["run"] = {**self.run_facts, **baseline}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call, unused-ignore]
+
+    async def on_kill(self) -> None:
+        """Say that the import goes on (Airflow 3.3 and later)."""
+        self.log.warning(
+            "A person has ended the task. MoEngage has no call that cancels an import: a run of import %s that has"
+            " begun goes on",
+            self.what[1],
+        )
+
+    async def _event(self) -> dict[str, Any]:
+        limits = {"timeout": self.timeout_at, "execution_timeout": self.execution_timeout_at}
+        set_limits = {name: at for name, at in limits.items() if at is not None}
+        first = min(set_limits, key=lambda name: set_limits[name], default=None)
+        seconds = None if first is None else max(0.0, set_limits[first] - time.time())
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._wait()
+        except TimeoutError:
+            return {"status": "timeout", "limit": first}
+
+    async def _wait(self) -> dict[str, Any]:
+        from airflow_provider_moengage.triggers.pollers import pollers
+
+        mine = pollers()
+        refused: Workspace | None = None
+        refusal: ApiError | None = None
+        while True:
+            try:
+                workspace = await mine.workspace(self.moengage_conn_id, other_than=refused)
+            except MoEngageError as error:
+                return {"status": "error", "kind": "request", "message": str(error), "status_code": None}
+            if refusal is not None and workspace == refused:
+                return _error_event(refusal)
+            try:
+                return await self._files(mine.of(workspace))
+            except ApiError as error:
+                if error.kind is not ErrorKind.AUTHENTICATION:
+                    return _error_event(error)
+                refused, refusal = workspace, error  # the connection may have another key by now
+
+    async def _files(self, poller: Any) -> dict[str, Any]:
+        with poller.watch(
+            tuple(self.what),
+            self._decision(),
+            interval=self.poke_interval,
+            may_be_absent=self.may_be_absent,
+            failed_polls=None if self.is_patient else max(1, FAILED_POLLS - self.failed_polls),
+        ) as waiter:
+            while True:
+                finding = await waiter.next()
+                if finding.note is not None:
+                    self.log.info("Import %s: %s", self.what[1], finding.note)
+                if finding.result is not None:
+                    return {"status": "finished", "files": [run.to_dict() for run in finding.result]}
+
+    def _decision(self) -> Any:
+        from airflow_provider_moengage.waiting.poller import Finding
+        from airflow_provider_moengage.waiting.selection import Selection
+
+        selection = Selection.from_dict(self.selection)
+
+        def decide(runs: Sequence[FileRun]) -> Finding:
+            chosen = selection.choose(runs)
+            return Finding(chosen if selection.are_over(chosen) else None, selection.describe(chosen))
+
+        return decide
+
+
+def _error_event(error: ApiError) -> dict[str, Any]:
+    return {
+        "status": "error",
+        "kind": error.kind.value,
+        "is_absence": error.is_absence,
+        "message": error.message,
+        "status_code": error.status_code,
+    }

@@ -1,0 +1,429 @@
+"""One poller for everyone who waits for files of one workspace, however many imports and however many wait.
+
+An answer about an import serves all who wait for it. Where several imports are waited for, the import details (50
+imports a page) say which of them have moved, and only those are asked for their files. Questions keep to a budget,
+run in a thread, and the event loop is never held up: what a thousand waiters make of an answer is worked out in
+the thread as well, and they are woken a few at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
+from airflow_provider_moengage.waiting.budget import Budget
+from airflow_provider_moengage.waiting.failures import FAILED_POLLS
+from airflow_provider_moengage.waiting.pages import Pages
+
+SAFETY_INTERVAL = 300.0
+"""Seconds after which a run history is read although the import details show no move."""
+
+DETAILS_BREAK = 300.0
+"""Seconds without import details after they could not be read; the run histories are asked meanwhile."""
+
+WAKE_AT_ONCE = 20
+"""Waiters woken before the event loop sees to everybody else."""
+
+What = tuple[str, str]
+"""``("import_id", ...)`` or ``("import_name", ...)``: an import, in the API's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a waiter makes of a run history.
+
+    :param result: what it has waited for, None as long as it waits.
+    :param note: how it stands, for its log.
+    """
+
+    result: Any = None
+    note: str | None = None
+
+
+Decide = Callable[[Sequence[FileRun]], Finding]
+"""Called in a thread with a whole run history."""
+
+
+class Client(Protocol):
+    """What the poller asks; see :class:`~airflow_provider_moengage.api.file_imports_client.FileImportsClient`."""
+
+    def file_runs(self, query: dict[str, Any], *, page: int) -> tuple[list[FileRun], bool]:
+        """One page of a run history."""
+
+    def imports(self, query: dict[str, Any], *, page: int) -> tuple[list[ImportDetails], bool]:
+        """One page of imports."""
+
+    def close(self) -> None:
+        """Give the connections back."""
+
+
+class Clock:
+    """Time, as the poller sees it: one place to inject another one."""
+
+    def time(self) -> float:
+        """Seconds since some moment; never goes back."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float, woken: asyncio.Event) -> None:
+        """Let ``seconds`` pass, or less where ``woken`` is set before."""
+        try:
+            async with asyncio.timeout(seconds):
+                await woken.wait()
+        except TimeoutError:
+            return
+
+
+class Waiter:
+    """One who waits for files of an import."""
+
+    def __init__(
+        self, what: What, decide: Decide, *, interval: float, may_be_absent: bool, failed_polls: int | None
+    ) -> None:
+        self.what = what
+        self.decide = decide
+        self.interval = interval
+        self.may_be_absent = may_be_absent
+        self.failed_polls = failed_polls
+        self.failures = 0
+        self._note: str | None = None
+        self._updates: deque[Finding | BaseException] = deque()
+        self._has_update = asyncio.Event()
+
+    async def next(self) -> Finding:
+        """Return the next finding that says something new.
+
+        :raises ApiError: where no more is to be hoped for.
+        """
+        while not self._updates:
+            self._has_update.clear()
+            await self._has_update.wait()
+        update = self._updates.popleft()
+        if isinstance(update, BaseException):
+            raise update
+        return update
+
+    def tell(self, update: Finding | BaseException) -> bool:
+        """Pass an update on, unless it says nothing new; say whether it was."""
+        if isinstance(update, Finding):
+            if update.result is None and update.note in (None, self._note):
+                return False
+            self._note = update.note
+        self._updates.append(update)
+        self._has_update.set()
+        return True
+
+
+@dataclass(eq=False)
+class _Import:
+    """An import that is waited for, and what is known of it."""
+
+    what: What
+    due_at: float
+    waiters: dict[int, Waiter] = field(default_factory=dict)
+    runs: list[FileRun] | None = None
+    read_at: float = float("-inf")
+    mark: tuple[Any, ...] | None = None
+    """What the import details said when, or before, ``runs`` was read."""
+    seen: tuple[Any, ...] | None = None
+    """What they say now."""
+    is_over: bool = False
+    """They say that its last run has ended."""
+
+    @property
+    def interval(self) -> float:
+        return min((waiter.interval for waiter in self.waiters.values()), default=60.0)
+
+    @property
+    def has_moved(self) -> bool:
+        return self.seen is not None and self.seen != self.mark
+
+    def urgency(self, now: float, *, is_watched: bool) -> tuple[int, float] | None:
+        """Return how urgent a look is, the least first; None where none is due."""
+        if now < self.due_at:
+            return None
+        if is_watched and self.seen is not None:
+            if self.has_moved:
+                return (0 if self.is_over else 1, self.due_at)
+            return (2, self.due_at) if now >= self.read_at + SAFETY_INTERVAL else None
+        return (1, self.due_at)
+
+
+class Poller:
+    """Asks MoEngage on behalf of all waiters of one workspace, on one event loop.
+
+    :param client: asked in threads, one question at a time.
+    :param history: the budget of the run history.
+    :param details: the budget of the import details.
+    :param log: told what concerns the workspace; what concerns a waiter reaches it as a note.
+    :param on_idle: called when the last waiter has left; the poller is not used again after that.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        history: Budget,
+        details: Budget,
+        *,
+        log: logging.Logger,
+        clock: Clock | None = None,
+        on_idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._client = client
+        self._history = history
+        self._details = details
+        self._log = log
+        self._clock = clock or Clock()
+        self._on_idle = on_idle
+        self._imports: dict[What, _Import] = {}
+        self._newcomers: list[tuple[_Import, Waiter]] = []
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._pass: Pages[ImportDetails] | None = None
+        self._details_due = float("-inf")
+        self._details_pages = 1
+        self._unread_until = float("-inf")
+
+    @contextmanager
+    def watch(
+        self,
+        what: What,
+        decide: Decide,
+        *,
+        interval: float,
+        may_be_absent: bool = False,
+        failed_polls: int | None = FAILED_POLLS,
+    ) -> Iterator[Waiter]:
+        """Wait for files of an import as long as the ``with`` block lasts.
+
+        :param interval: seconds between two looks at the import. Who asks for the least decides for all.
+        :param may_be_absent: an import that MoEngage does not know has no files yet.
+        :param failed_polls: polls in a row that may fail; None for any number.
+        """
+        waiter = Waiter(what, decide, interval=interval, may_be_absent=may_be_absent, failed_polls=failed_polls)
+        now = self._clock.time()
+        watched = self._imports.setdefault(what, _Import(what, now))
+        watched.waiters[id(waiter)] = waiter
+        if watched.runs is None or now >= watched.read_at + waiter.interval:
+            watched.due_at = min(watched.due_at, now)
+            watched.mark = None  # whatever the details say by now, this waiter has seen no files
+        else:
+            watched.due_at = min(watched.due_at, watched.read_at + waiter.interval)
+            self._newcomers.append((watched, waiter))
+        self._wake()
+        try:
+            yield waiter
+        finally:
+            del watched.waiters[id(waiter)]
+            if not watched.waiters:
+                self._imports.pop(what, None)
+            if not self._imports:
+                self._stop()
+
+    def _wake(self) -> None:
+        if self._task is None:
+            # Not in the context of whoever comes first: its log is not that of the others.
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(), name="moengage-poller", context=contextvars.Context()
+            )
+        self._woken.set()
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._on_idle()
+        self._client.close()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                self._woken.clear()
+                now = self._clock.time()
+                if self._newcomers:
+                    await self._greet()
+                elif self._details_due_in(now) <= 0 and self._details.ready_in() <= 0:
+                    await self._read_details()
+                elif (target := self._most_urgent(now)) is not None and self._history.ready_in() <= 0:
+                    await self._look(target)
+                else:
+                    await self._clock.sleep(self._idle_for(now, target), self._woken)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # nobody is to wait for a poller that is no more
+            self._log.exception("The poller of file imports has failed")
+            self._task = None
+            await self._tell_all(error)
+
+    async def _greet(self) -> None:
+        """Tell those who have just come what an answer says that is still fresh."""
+        newcomers, self._newcomers = self._newcomers, []
+        for watched in {id(watched): watched for watched, _ in newcomers}.values():
+            if watched.runs is not None:
+                await self._serve([waiter for its, waiter in newcomers if its is watched], watched.runs)
+
+    async def _serve(self, waiters: Sequence[Waiter], runs: Sequence[FileRun]) -> None:
+        findings = await asyncio.to_thread(_decide_all, waiters, runs)
+        told = 0
+        for waiter, finding in findings:
+            told += waiter.tell(finding)
+            if told == WAKE_AT_ONCE:
+                told = 0
+                await asyncio.sleep(0)
+
+    def _is_watched(self, now: float) -> bool:
+        """Whether the import details are worth asking: fewer pages than imports, and they can be read."""
+        return len(self._imports) > self._details_pages and now >= self._unread_until
+
+    def _details_due_in(self, now: float) -> float:
+        return max(0.0, self._details_due - now) if self._is_watched(now) else float("inf")
+
+    def _most_urgent(self, now: float) -> _Import | None:
+        is_watched = self._is_watched(now)
+        if is_watched and self._details_due == float("-inf"):
+            return None  # the details come first: a look before them could not be told from one after a move
+        urgent = [
+            (urgency, number, each)
+            for number, each in enumerate(self._imports.values())
+            if (urgency := each.urgency(now, is_watched=is_watched)) is not None
+        ]
+        return min(urgent)[2] if urgent else None
+
+    def _idle_for(self, now: float, target: _Import | None) -> float:
+        waits = [60.0]
+        if target is not None:
+            waits.append(self._history.ready_in())
+        else:
+            waits += [each.due_at - now for each in self._imports.values() if each.due_at > now]
+        details_in = self._details_due_in(now)
+        waits.append(max(details_in, self._details.ready_in()))
+        return max(0.001, min(waits))
+
+    async def _read_details(self) -> None:
+        """Read one page of import details; a pass over them ends where every import was found."""
+        if self._pass is None:
+            self._pass = Pages(lambda details: details.import_id)
+            self._details_due = self._clock.time()
+        self._details.spend()
+        try:
+            rows, more = await asyncio.to_thread(self._client.imports, {}, page=self._pass.next_page)
+        except ApiError as error:
+            self._pass = None
+            if error.kind is ErrorKind.RATE_LIMIT:
+                self._pause(self._details, error)
+                return
+            self._log.warning("Import details could not be read; run histories are asked instead: %s", error)
+            self._unread_until = self._clock.time() + DETAILS_BREAK
+            return
+        self._details.answered()
+        for details in rows:
+            self._note_move(details)
+        has_next = self._pass.take(rows, has_more=more)
+        found = {name for details in self._pass.rows for name in _names(details)}
+        if has_next and not all(what in found for what in self._imports):
+            return
+        self._details_pages = self._pass.next_page - 1
+        self._pass = None
+        for watched in self._imports.values():
+            if watched.what not in found:
+                watched.seen = None
+        interval = min((each.interval for each in self._imports.values()), default=60.0)
+        self._details_due = max(self._details_due, self._clock.time() - interval) + interval
+
+    def _note_move(self, details: ImportDetails) -> None:
+        state = (details.last_run_status, details.last_run_at, details.total_files, details.processed_files)
+        for name in _names(details):
+            if (watched := self._imports.get(name)) is not None:
+                watched.is_over = not details.is_underway
+                watched.seen = (*state, details.status)
+
+    async def _look(self, watched: _Import) -> None:
+        """Read a run history and tell those who wait for it."""
+        seen, started_at = watched.seen, self._clock.time()
+        pages: Pages[FileRun] = Pages(lambda run: run.id)
+        has_next = True
+        is_absent = False
+        query = dict([watched.what])
+        try:
+            while has_next:
+                while (pause := self._history.ready_in()) > 0:
+                    await self._clock.sleep(pause, asyncio.Event())
+                self._history.spend()
+                try:
+                    rows, more = await asyncio.to_thread(self._client.file_runs, query, page=pages.next_page)
+                except ApiError as error:
+                    if not error.is_absence:
+                        raise
+                    is_absent = pages.next_page == 1
+                    rows, more = [], False
+                    absence = error
+                self._history.answered()
+                has_next = pages.take(rows, has_more=more)
+        except ApiError as error:
+            await self._failed(watched, error)
+            return
+        watched.runs, watched.read_at, watched.mark = pages.rows, started_at, seen
+        watched.due_at = started_at + watched.interval
+        if is_absent:
+            strict = [waiter for waiter in watched.waiters.values() if not waiter.may_be_absent]
+            await self._tell(strict, absence)
+        waiters = [waiter for waiter in watched.waiters.values() if waiter.may_be_absent or not is_absent]
+        for waiter in waiters:
+            waiter.failures = 0
+        await self._serve(waiters, watched.runs)
+
+    async def _failed(self, watched: _Import, error: ApiError) -> None:
+        if error.kind is ErrorKind.AUTHENTICATION:
+            await self._tell_all(error)
+        elif error.kind is ErrorKind.RATE_LIMIT:
+            self._pause(self._history, error)
+            return
+        else:
+            await self._count_failure(watched, error)
+        watched.due_at = self._clock.time() + watched.interval
+
+    async def _count_failure(self, watched: _Import, error: ApiError) -> None:
+        waiters = list(watched.waiters.values())
+        for waiter in waiters:
+            waiter.failures += 1
+        ending = [each for each in waiters if each.failed_polls is not None and each.failures >= each.failed_polls]
+        await self._tell(ending, error)
+        for waiter in waiters:
+            if waiter not in ending:
+                waiter.tell(Finding(note=f"poll failed ({waiter.failures} in a row): {error.message}"))
+
+    def _pause(self, budget: Budget, error: ApiError) -> None:
+        pause = budget.refused(error.retry_after)
+        self._log.info("MoEngage throttles file imports; asking again in %.0f s", pause)
+
+    async def _tell_all(self, error: Exception) -> None:
+        await self._tell([each for watched in self._imports.values() for each in watched.waiters.values()], error)
+
+    async def _tell(self, waiters: Sequence[Waiter], error: Exception) -> None:
+        for number, waiter in enumerate(waiters, start=1):
+            waiter.tell(error)
+            if number % WAKE_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+
+def _decide_all(waiters: Sequence[Waiter], runs: Sequence[FileRun]) -> list[tuple[Waiter, Finding | Exception]]:
+    return [(waiter, _decided(waiter, runs)) for waiter in waiters]
+
+
+def _decided(waiter: Waiter, runs: Sequence[FileRun]) -> Finding | Exception:
+    try:
+        return waiter.decide(runs)
+    except Exception as error:
+        return error
+
+
+def _names(details: ImportDetails) -> tuple[What, What]:
+    return ("import_id", details.import_id), ("import_name", details.import_name)

@@ -1,0 +1,119 @@
+"""Which files of an import are waited for, and whether all of them have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from airflow_provider_moengage.api.file_imports import FileRun, read_time
+
+MOST_BASELINE_IDS = 1_000
+"""Ids that a baseline holds. Older files are told by their time: an XCom and a state store (64 kB) have bounds."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What the run history held before an import was triggered.
+
+    :param ids: of its newest files.
+    :param since: files that were scheduled earlier are old, whatever their id; None: ``ids`` has all.
+    """
+
+    ids: frozenset[str]
+    since: datetime | None = None
+
+    @classmethod
+    def of(cls, runs: Iterable[FileRun]) -> Baseline:
+        """Return the baseline of a run history."""
+        newest_first = sorted(runs, key=_age, reverse=True)
+        kept = newest_first[:MOST_BASELINE_IDS]
+        is_cut = len(newest_first) > len(kept)
+        return cls(frozenset(run.id for run in kept), kept[-1].scheduled_at if is_cut else None)
+
+    def is_new(self, run: FileRun) -> bool:
+        """Whether a file is none of those."""
+        is_old = self.since is not None and run.scheduled_at is not None and run.scheduled_at < self.since
+        return run.id not in self.ids and not is_old
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which files are waited for.
+
+    :param file_name: an exact name or a glob; of several runs of one name the newest counts.
+    :param since: files that were scheduled after this moment.
+    :param baseline: files that were not there before.
+    :param expected_files: how many there must be, at least.
+
+    Without any of the first three it is the newest file of the import.
+    """
+
+    file_name: str | None = None
+    since: datetime | None = None
+    baseline: Baseline | None = None
+    expected_files: int = 1
+
+    def choose(self, runs: Iterable[FileRun]) -> tuple[FileRun, ...]:
+        """Return the files waited for that are there, in the order in which they were scheduled."""
+        found = [run for run in runs if self._is_meant(run)]
+        if self.file_name is None and self.since is None and self.baseline is None:
+            newest = max(found, key=_age, default=None)
+            return () if newest is None else (newest,)
+        by_name: dict[str, FileRun] = {}
+        for run in found:
+            other = by_name.get(run.file_name)
+            if other is None or _age(run) > _age(other):
+                by_name[run.file_name] = run
+        return tuple(sorted(by_name.values(), key=_age))
+
+    def are_over(self, chosen: Sequence[FileRun]) -> bool:
+        """Whether enough files are there and each has ended."""
+        return len(chosen) >= self.expected_files and all(run.is_terminal for run in chosen)
+
+    def describe(self, chosen: Sequence[FileRun]) -> str:
+        """Say how it stands, for the log."""
+        wanted = f"{len(chosen)} of {self.expected_files}" if self.expected_files > 1 else f"{len(chosen)}"
+        states = ", ".join(f"{run.file_name} {run.file_status}" for run in chosen[:5])
+        more = f", and {len(chosen) - 5} more" if len(chosen) > 5 else ""
+        return f"{wanted} there ({states}{more})" if chosen else "none there yet"
+
+    def _is_meant(self, run: FileRun) -> bool:
+        name = self.file_name
+        if name is not None and run.file_name != name and not fnmatchcase(run.file_name, name):
+            return False
+        if self.since is not None and (run.scheduled_at is None or run.scheduled_at <= self.since):
+            return False
+        return self.baseline is None or self.baseline.is_new(run)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it JSON-ready."""
+        return {
+            "file_name": self.file_name,
+            "since": _text(self.since),
+            "baseline": None if self.baseline is None else sorted(self.baseline.ids),
+            "baseline_since": None if self.baseline is None else _text(self.baseline.since),
+            "expected_files": self.expected_files,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Selection:
+        """Make it again of what :meth:`to_dict` gave."""
+        ids = plain.get("baseline")
+        baseline = None if ids is None else Baseline(frozenset(ids), read_time(plain.get("baseline_since")))
+        return cls(plain.get("file_name"), read_time(plain.get("since")), baseline, plain.get("expected_files", 1))
+
+
+def _age(run: FileRun) -> tuple[datetime, datetime, str]:
+    """Sort key from old to new. A file without a time is the newest as long as it has not ended."""
+    scheduled = run.scheduled_at or (_EPOCH if run.is_terminal else _NEVER)
+    return scheduled, run.completed_at or _NEVER, run.id
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
