@@ -27,9 +27,15 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": integration,
-                "python-modules": [f"{package}.operators.bulk_import", f"{package}.operators.business_event"],
+                "python-modules": [
+                    f"{package}.operators.bulk_import",
+                    f"{package}.operators.business_event",
+                    f"{package}.operators.file_import",
+                ],
             }
         ],
+        "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.file_import"]}],
+        "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.file_import"]}],
         "notifications": [f"{package}.notifications.business_event.MoEngageBusinessEventNotifier"],
         "transfers": [
             {
@@ -65,6 +71,17 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "s3://aws_default@my-bucket/moengage/rejects",
                         "default": "",
+                    },
+                    "file_import_requests_per_minute": {
+                        "description": (
+                            "Requests a minute that a triggerer sends, for all the tasks that wait for file imports"
+                            " of one workspace, to the run history, and as many to the import details. MoEngage"
+                            " takes 50 of each from all callers together: with several triggerers, divide."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "20",
+                        "default": "40",
                     },
                 },
             },

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.exceptions import MoEngageError
+from airflow_provider_moengage.triggers.file_import_event import FileImportRunEventTrigger
+from airflow_provider_moengage.triggers.findings import findings
 from airflow_provider_moengage.waiting.failures import FAILED_POLLS
+
+__all__ = ["FileImportRunEventTrigger", "FileImportRunTrigger"]
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun
-    from airflow_provider_moengage.api.workspace import Workspace
     from airflow_provider_moengage.waiting.poller import Finding
 
 
@@ -113,39 +117,26 @@ class FileImportRunTrigger(BaseTrigger):
             return {"status": "timeout", "limit": first}
 
     async def _wait(self) -> dict[str, Any]:
-        from airflow_provider_moengage.triggers.pollers import pollers
-
-        mine = pollers()
-        refused: Workspace | None = None
-        refusal: ApiError | None = None
-        while True:
-            try:
-                workspace = await mine.workspace(self.moengage_conn_id, other_than=refused)
-            except MoEngageError as error:
-                return {"status": "error", "kind": "request", "message": str(error), "status_code": None}
-            if refusal is not None and workspace == refused:
-                return _error_event(refusal)
-            try:
-                return await self._files(mine.of(workspace))
-            except ApiError as error:
-                if error.kind is not ErrorKind.AUTHENTICATION:
-                    return _error_event(error)
-                refused, refusal = workspace, error  # the connection may have another key by now
-
-    async def _files(self, poller: Any) -> dict[str, Any]:
-        with poller.watch(
-            tuple(self.what),
+        looking = findings(
+            self.moengage_conn_id,
+            (self.what[0], self.what[1]),
             self._decision(),
             interval=self.poke_interval,
             may_be_absent=self.may_be_absent,
             failed_polls=None if self.is_patient else max(1, FAILED_POLLS - self.failed_polls),
-        ) as waiter:
-            while True:
-                finding = await waiter.next()
-                if finding.note is not None:
-                    self.log.info("Import %s: %s", self.what[1], finding.note)
-                if finding.result is not None:
-                    return {"status": "finished", "files": [run.to_dict() for run in finding.result]}
+        )
+        try:
+            async with aclosing(looking):
+                async for finding in looking:
+                    if finding.note is not None:
+                        self.log.info("Import %s: %s", self.what[1], finding.note)
+                    if finding.result is not None:
+                        return {"status": "finished", "files": [run.to_dict() for run in finding.result]}
+        except MoEngageError as error:
+            return {"status": "error", "kind": "request", "message": str(error), "status_code": None}
+        except ApiError as error:
+            return _error_event(error)
+        raise AssertionError("findings end by an error only")
 
     def _decision(self) -> Any:
         from airflow_provider_moengage.waiting.poller import Finding

@@ -1,0 +1,179 @@
+"""Scheduling a Dag on a file import: a trigger that fires for each file that MoEngage has finished."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.api.file_imports import PARTIAL_SUCCESS, SUCCESSFUL, TERMINAL, read_status
+from airflow_provider_moengage.exceptions import MoEngageError
+from airflow_provider_moengage.triggers.findings import findings
+
+try:
+    from airflow.triggers.base import BaseEventTrigger
+except ImportError:  # Airflow 2
+    BaseEventTrigger = BaseTrigger  # type: ignore[misc, assignment, unused-ignore]
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.api.file_imports import FileRun
+    from airflow_provider_moengage.waiting.news import News
+
+LOOK_AGAIN = 300.0
+"""Seconds until it looks again after what a person has to mend: a key, an import that is gone."""
+
+
+class FileImportRunEventTrigger(BaseEventTrigger):
+    """Fires for each file that an import finishes: a Dag can be scheduled on it (Airflow 3, ``AssetWatcher``).
+
+    .. code-block:: python
+
+        imported = Asset(
+            "moengage_users",
+            watchers=[AssetWatcher(name="import", trigger=FileImportRunEventTrigger(import_id="..."))],
+        )
+
+    Each file is one event, with the fields of :class:`~airflow_provider_moengage.api.file_imports.FileRun`,
+    ``import_id`` and ``import_name``. What had finished before the first look is no event. On Airflow 3.3 and
+    later the asset's state store remembers what was told, so that a restarted triggerer tells what it has missed
+    and nothing twice; before, it begins anew with its first look. Errors are logged and never fire.
+
+    :param import_id: the import; this or ``import_name``.
+    :param import_name: as the dashboard has it; ignored where there is an ``import_id``.
+    :param file_name: an exact name, or a glob; None for every file.
+    :param statuses: of the files to tell: SUCCESSFUL, PARTIAL_SUCCESS, FAILED.
+    :param poke_interval: seconds between two looks at the import.
+    :param moengage_conn_id: the workspace's connection.
+    :raises ValueError: naming the argument that is wrong.
+    :raises RuntimeError: before Airflow 3, which has no such triggers.
+    """
+
+    def __init__(
+        self,
+        *,
+        import_id: str | None = None,
+        import_name: str | None = None,
+        file_name: str | None = None,
+        statuses: Sequence[str] = (SUCCESSFUL, PARTIAL_SUCCESS),
+        poke_interval: float = 60.0,
+        moengage_conn_id: str = "moengage_default",
+    ) -> None:
+        from airflow_provider_moengage.hooks.file_imports import import_of
+
+        if BaseEventTrigger is BaseTrigger:
+            raise RuntimeError(
+                "FileImportRunEventTrigger needs Airflow 3: earlier ones watch no assets by triggers"
+            )
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        [self._what] = import_of(import_id, import_name).items()
+        known = [read_status(status) for status in ([statuses] if isinstance(statuses, str) else statuses)]
+        if not known or not TERMINAL.issuperset(known):
+            raise ValueError(f"statuses {statuses!r}: expected some of {', '.join(sorted(TERMINAL))}")
+        if not poke_interval > 0:
+            raise ValueError(f"poke_interval {poke_interval!r}: expected seconds above 0")
+        self.import_id = import_id
+        self.import_name = import_name
+        self.file_name = file_name
+        self.statuses = [str(status) for status in known]
+        self.poke_interval = float(poke_interval)
+        self.moengage_conn_id = moengage_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes it again: JSON primitives."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "import_id": self.import_id,
+                "import_name": self.import_name,
+                "file_name": self.file_name,
+                "statuses": self.statuses,
+                "poke_interval": self.poke_interval,
+                "moengage_conn_id": self.moengage_conn_id,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Fire for each file that is finished, for ever."""
+        from airflow_provider_moengage.waiting.news import News, memory_of
+
+        memory = Memory(getattr(self, "asset_state_store", None), self._key, self.log)
+        news = News(self.file_name, self.statuses, memory_of(await memory.read()))
+        while True:
+            looking = findings(
+                self.moengage_conn_id,
+                self._what,
+                self._decision(news),
+                interval=self.poke_interval,
+                failed_polls=None,
+            )
+            try:
+                async with aclosing(looking):
+                    async for finding in looking:
+                        if finding.note is not None:
+                            self.log.warning("Import %s: %s", self._what[1], finding.note)
+                        for run in finding.result or []:
+                            yield TriggerEvent(self._payload(run))  # type: ignore[no-untyped-call, unused-ignore]
+                            news.told(run)
+                        if finding.result is not None:
+                            await memory.write(news.to_dict())
+            except (MoEngageError, ApiError) as error:
+                self.log.warning("Import %s: %s", self._what[1], error)
+            except Exception:  # a trigger that raises would be started again every second
+                self.log.exception("Import %s could not be watched", self._what[1])
+            pause = max(LOOK_AGAIN, self.poke_interval)
+            self.log.warning("Looking again in %.0f s", pause)
+            await asyncio.sleep(pause)
+            news = News(self.file_name, self.statuses, news.memory)
+
+    @property
+    def _key(self) -> str:
+        facts = "\0".join([*self._what, self.file_name or "", *self.statuses])
+        return f"moengage_file_import_{sha256(facts.encode()).hexdigest()[:16]}"
+
+    def _payload(self, run: FileRun) -> dict[str, Any]:
+        return {"import_id": self.import_id, "import_name": self.import_name, **run.to_dict()}
+
+    def _decision(self, news: News) -> Any:
+        from airflow_provider_moengage.waiting.poller import Finding
+
+        return lambda runs: Finding(news.look(runs))
+
+
+class Memory:
+    """What an asset's trigger remembers over restarts: Airflow's asset state store where there is one (3.3)."""
+
+    def __init__(self, store: Any, key: str, log: Any) -> None:
+        self._store = store
+        self._key = key
+        self._log = log
+
+    async def read(self) -> Any:
+        """Return what was written last; None for nothing."""
+        if self._store is None:
+            return None
+        try:
+            return await self._store.aget(self._key)
+        except Exception as error:
+            self._failed(error)
+            return None
+
+    async def write(self, value: dict[str, Any]) -> None:
+        """Remember a JSON-ready value."""
+        if self._store is None:
+            return
+        try:
+            await self._store.aset(self._key, value)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self._log.warning(
+            "Airflow's asset state store failed (%s: %s): after a restart, files may be told twice or not at all",
+            type(error).__name__,
+            error,
+        )

@@ -1,0 +1,75 @@
+"""Which finished files are news: each is told once, over restarts as well where the memory is kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from airflow_provider_moengage.api.file_imports import FileRun, read_time
+from airflow_provider_moengage.waiting.selection import MOST_BASELINE_IDS, Baseline
+
+
+class News:
+    """The finished files of an import that nobody has been told of.
+
+    :param file_name: an exact name or a glob; None for every file.
+    :param statuses: of the files to tell.
+    :param memory: the finished files that are no news; None: whatever the first look finds is none.
+    """
+
+    def __init__(self, file_name: str | None, statuses: Sequence[str], memory: Baseline | None) -> None:
+        self._file_name = file_name
+        self._statuses = frozenset(statuses)
+        self._memory = memory
+        self._pending: set[str] = set()
+        self._lock = threading.Lock()
+
+    def look(self, runs: Sequence[FileRun]) -> list[FileRun] | None:
+        """Return the files that are news and were not returned before, the first that finished first.
+
+        None where there is none, but an empty list from the look that made the memory.
+        """
+        finished = [run for run in runs if run.is_terminal]
+        with self._lock:
+            if self._memory is None:
+                self._memory = Baseline.of(finished)
+                return []
+            if len(self._memory.ids) > 2 * MOST_BASELINE_IDS:
+                self._memory = Baseline.of(run for run in finished if not self._is_news(run))
+            fresh = [run for run in finished if self._is_news(run) and run.id not in self._pending]
+            self._pending.update(run.id for run in fresh)
+        return sorted(fresh, key=lambda run: (str(run.completed_at), run.id)) or None
+
+    def told(self, run: FileRun) -> None:
+        """Take a file into the memory."""
+        with self._lock:
+            memory = self._memory or Baseline(frozenset())
+            self._memory = Baseline(memory.ids | {run.id}, memory.since)
+            self._pending.discard(run.id)
+
+    @property
+    def memory(self) -> Baseline | None:
+        """The finished files that are no news; None before the first look."""
+        return self._memory
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the memory, JSON-ready."""
+        memory = self._memory or Baseline(frozenset())
+        return {"ids": sorted(memory.ids), "since": memory.since.isoformat() if memory.since else None}
+
+    def _is_news(self, run: FileRun) -> bool:
+        name = self._file_name
+        is_named = name is None or run.file_name == name or fnmatchcase(run.file_name, name)
+        is_new = self._memory is None or self._memory.is_new(run)
+        return is_named and is_new and run.file_status in self._statuses
+
+
+def memory_of(kept: object) -> Baseline | None:
+    """Make a memory again of what :meth:`News.to_dict` gave; None where it cannot be read."""
+    if not isinstance(kept, Mapping) or not isinstance(kept.get("ids"), list):
+        return None
+    since: datetime | None = read_time(kept.get("since"))
+    return Baseline(frozenset(map(str, kept["ids"])), since)
