@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.emulator.business_events import BusinessEvent
+    from airflow_provider_moengage.emulator.clock import AcceleratedClock
     from airflow_provider_moengage.emulator.faults import Fault
+    from airflow_provider_moengage.emulator.file_import_catalog import FileTrigger
+    from airflow_provider_moengage.emulator.file_import_runs import FileRun
+    from airflow_provider_moengage.emulator.file_imports import FileImport, ImportFile
     from airflow_provider_moengage.emulator.firings import Firing
     from airflow_provider_moengage.emulator.received import ReceivedElement
     from airflow_provider_moengage.emulator.server import Emulator
@@ -19,12 +23,17 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.emulator.workspace import Counts, Credentials, RequestRecord, Workspace
 
 __all__ = [
+    "AcceleratedClock",
     "BusinessEvent",
     "Counts",
     "Credentials",
     "Emulator",
     "Fault",
+    "FileImport",
+    "FileRun",
+    "FileTrigger",
     "Firing",
+    "ImportFile",
     "ReceivedElement",
     "RequestRecord",
     "Settings",
@@ -32,12 +41,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AcceleratedClock": "clock",
     "BusinessEvent": "business_events",
     "Counts": "workspace",
     "Credentials": "workspace",
     "Emulator": "server",
     "Fault": "faults",
+    "FileImport": "file_imports",
+    "FileRun": "file_import_runs",
+    "FileTrigger": "file_import_catalog",
     "Firing": "firings",
+    "ImportFile": "file_imports",
     "ReceivedElement": "received",
     "RequestRecord": "workspace",
     "Settings": "settings",

@@ -18,6 +18,16 @@ from airflow_provider_moengage.emulator.business_event_lists import list_busines
 from airflow_provider_moengage.emulator.business_event_triggers import trigger_v1, trigger_v5
 from airflow_provider_moengage.emulator.calls import Call
 from airflow_provider_moengage.emulator.control import control_routes
+from airflow_provider_moengage.emulator.file_import_answers import (
+    BASE,
+    DETAILS,
+    HISTORY,
+    TRIGGER,
+    file_import_failure,
+)
+from airflow_provider_moengage.emulator.file_import_details import import_details
+from airflow_provider_moengage.emulator.file_import_history import file_run_history
+from airflow_provider_moengage.emulator.file_import_trigger import trigger_file_import
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,6 +46,9 @@ def create_app(workspaces: Workspaces) -> Starlette:
             _api("/v5/business-events/triggers", trigger_v5, workspaces),
             _api("/v5/business-events", list_business_events, workspaces, method="GET"),
             _api("/v5/business-events/search", search_business_events, workspaces),
+            _api(f"{TRIGGER}{{import_id}}", trigger_file_import, workspaces),
+            _api(HISTORY, file_run_history, workspaces),
+            _api(DETAILS, import_details, workspaces),
             *control_routes(workspaces),
         ],
         exception_handlers={HTTPException: _unknown},
@@ -57,7 +70,8 @@ def _exchange(endpoint: Endpoint, workspaces: Workspaces) -> Callable[[Request],
         fault = workspace.next_fault(request.url.path)
         if fault is not None and fault.kind == "slow":
             await _wait_for_leave(request, fault.seconds)
-        call = Call(request.url.path, request.query_params, workspace_id, request.headers, body, size)
+        import_id = request.path_params.get("import_id")
+        call = Call(request.url.path, request.query_params, workspace_id, request.headers, body, size, import_id)
         answer = workspace.serve(call, endpoint, fault)
         if answer is None:
             await _cut(request)
@@ -114,7 +128,9 @@ def _response(answer: Answer) -> Response:
     )
 
 
-def _unknown(_request: Request, error: Exception) -> Response:
+def _unknown(request: Request, error: Exception) -> Response:
     status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
+    if request.url.path.startswith(BASE):
+        return _response(file_import_failure(status, request.url.path))
     message = "Resource not found" if status == 404 else detail
     return _response(failure(status, message, message))

@@ -20,6 +20,7 @@ class Call:
     :param headers: case-insensitive.
     :param body: the body, cut off where it passes the workspace's hard limit.
     :param size: bytes of the whole body.
+    :param import_id: the file import that the path names.
     """
 
     path: str
@@ -28,6 +29,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
     size: int
+    import_id: str | None = None
 
 
 def basic_credentials(headers: Mapping[str, str]) -> tuple[str, str] | None:

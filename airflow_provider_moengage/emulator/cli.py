@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from airflow_provider_moengage.emulator.server import Emulator
 
@@ -53,14 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def faster_clock(speed: float) -> Callable[[], float]:
-    """Return a clock that starts at the present time and runs ``speed`` times as fast."""
-    began, ticked = time.time(), time.monotonic()
-    return lambda: began + (time.monotonic() - ticked) * speed
-
-
 def _emulator(options: argparse.Namespace) -> Emulator:
     from airflow_provider_moengage.emulator.business_events import BusinessEvent, object_id
+    from airflow_provider_moengage.emulator.clock import AcceleratedClock
+    from airflow_provider_moengage.emulator.file_imports import FileImport
     from airflow_provider_moengage.emulator.server import Emulator
     from airflow_provider_moengage.emulator.settings import Settings
     from airflow_provider_moengage.emulator.workspace import Credentials
@@ -78,13 +74,16 @@ def _emulator(options: argparse.Namespace) -> Emulator:
     emulator = Emulator(
         settings,
         credentials=Credentials(options.workspace_id, options.data_api_key, options.campaign_api_key),
-        clock=time.time if options.speed == 1 else faster_clock(options.speed),
+        clock=time.time if options.speed == 1 else AcceleratedClock(options.speed),
         host=options.host,
         port=options.port,
     )
     for name in options.business_event:
         campaign = object_id(f"campaign of {name}")
         emulator.workspace.add_business_event(BusinessEvent(name, attributes=None, campaigns=(campaign,)))
+    for argument in options.file_import:
+        import_id, _, folder = argument.partition("=")
+        emulator.workspace.add_file_import(FileImport(import_id, import_id, folder=folder or None))
     return emulator
 
 
@@ -156,6 +155,14 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help="a business event that takes any attributes and starts one campaign; may be repeated",
+    )
+    parser.add_argument(
+        "--file-import",
+        action="append",
+        default=[],
+        metavar="ID[=FOLDER]",
+        help="a periodic import of users, by which each run takes one file that does well, or the new files in a "
+        "folder; may be repeated",
     )
     parser.add_argument(
         "--keep-elements", type=_count, default=100_000, metavar="N", help="accepted elements to keep"

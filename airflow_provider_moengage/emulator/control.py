@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from airflow_provider_moengage.emulator.business_events import BusinessEvent
 from airflow_provider_moengage.emulator.faults import Fault
+from airflow_provider_moengage.emulator.file_imports import FileImport, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,8 +28,9 @@ ELEMENTS_PAGE = 1_000
 _HOME = """\
 This is the MoEngage emulator of airflow-provider-moengage: a MoEngage workspace on your own machine.
 It answers Bulk Import (POST /v1/transition/{workspace_id}), Test connection
-(POST /v1/integrations/authentication) and Business Events (POST /v1.0/business_event/trigger,
-POST /v5/business-events/triggers, GET /v5/business-events, POST /v5/business-events/search)
+(POST /v1/integrations/authentication), Business Events (POST /v1.0/business_event/trigger,
+POST /v5/business-events/triggers, GET /v5/business-events, POST /v5/business-events/search) and
+File Imports (POST /v1.0/data/fileimports/trigger/{import_id}, .../import/run/history and .../import/status)
 as MoEngage documents them. Nothing leaves this machine.
 
 Control endpoints; each takes ?workspace=<id>, without it the default workspace answers:
@@ -41,12 +43,18 @@ Control endpoints; each takes ?workspace=<id>, without it the default workspace 
       {"name": "Sale", "attributes": {"city": "string"}, "campaigns": ["c1"], "flows": []}
   DELETE /_emulator/business_events             define none
   GET    /_emulator/firings?since=N             the business events that fired after number N
+  GET    /_emulator/file_imports                the file imports there are
+  POST   /_emulator/file_imports                set one up, or change the one of that id:
+      {"import_id": "i1", "import_name": "Users", "files": [{"file_name": "users_{date}.csv"}]}
+  DELETE /_emulator/file_imports                have none
+  POST   /_emulator/file_imports/run            run one now, as the dashboard's schedule does: {"import_id": "i1"}
+  GET    /_emulator/file_triggers?since=N       the accepted triggers of file imports after number N
   GET    /_emulator/settings                    the settings
   POST   /_emulator/settings                    change some: {"users_per_minute": 10000}
   GET    /_emulator/faults                      the faults that wait
   POST   /_emulator/faults                      add one: {"kind": "status", "status": 503, "times": 2}
   DELETE /_emulator/faults                      forget them
-  POST   /_emulator/reset                       forget what arrived, the spent limits and the faults
+  POST   /_emulator/reset                       forget what arrived and ran, the spent limits and the faults
   GET    /_emulator/health                      the server is up
 """
 
@@ -89,6 +97,11 @@ def control_routes(workspaces: Workspaces) -> list[Route]:
         route("business_events", "POST", _add_business_event),
         route("business_events", "DELETE", _clear_business_events),
         route("firings", "GET", _firings),
+        route("file_imports", "GET", _file_imports),
+        route("file_imports", "POST", _add_file_import),
+        route("file_imports", "DELETE", _clear_file_imports),
+        route("file_imports/run", "POST", _run_file_import),
+        route("file_triggers", "GET", _file_triggers),
         route("settings", "GET", _settings),
         route("settings", "POST", _configure),
         route("faults", "GET", _faults),
@@ -143,6 +156,37 @@ def _clear_business_events(workspace: Workspace, asked: Asked) -> Any:
 def _firings(workspace: Workspace, asked: Asked) -> Any:
     since = _whole_number(asked.query, "since", 0)
     return {"firings": [firing for firing in workspace.firings if firing.number > since]}
+
+
+def _file_imports(workspace: Workspace, _asked: Asked) -> Any:
+    return {"file_imports": workspace.file_imports}
+
+
+def _add_file_import(workspace: Workspace, asked: Asked) -> Any:
+    workspace.add_file_import(FileImport.read(asked.payload))
+    return _file_imports(workspace, asked)
+
+
+def _clear_file_imports(workspace: Workspace, asked: Asked) -> Any:
+    workspace.clear_file_imports()
+    return _file_imports(workspace, asked)
+
+
+def _run_file_import(workspace: Workspace, asked: Asked) -> Any:
+    if not isinstance(asked.payload, dict) or not isinstance(asked.payload.get("import_id"), str):
+        raise ValueError(
+            "body: expected a JSON object with import_id, and files where they are not the usual ones"
+        )
+    unknown = asked.payload.keys() - {"import_id", "files"}
+    if unknown:
+        raise ValueError(f"body: expected import_id and files, not {', '.join(sorted(unknown))}")
+    files = asked.payload.get("files")
+    return workspace.run_file_import(asked.payload["import_id"], None if files is None else read_files(files))
+
+
+def _file_triggers(workspace: Workspace, asked: Asked) -> Any:
+    since = _whole_number(asked.query, "since", 0)
+    return {"file_triggers": [trigger for trigger in workspace.file_triggers if trigger.number > since]}
 
 
 def _settings(workspace: Workspace, _asked: Asked) -> Any:

@@ -10,6 +10,7 @@ import msgspec
 
 from airflow_provider_moengage.emulator.answers import Answer, failure, phrase
 from airflow_provider_moengage.emulator.business_event_answers import Trace, v1_failure, v5_failure
+from airflow_provider_moengage.emulator.file_import_answers import BASE, file_import_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,6 +112,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return v1_failure(status, self.headers)
         if path.startswith("/v5/"):
             return v5_failure(status, Trace.of(None), self.headers)
+        if path.startswith(BASE):
+            return file_import_failure(status, path, self.headers)
         return failure(status, phrase(status), phrase(status), headers=self.headers)
 
 

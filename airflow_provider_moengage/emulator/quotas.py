@@ -1,6 +1,7 @@
-"""Quotas of business events: so many in so many seconds, several such windows at once, all of them sliding.
+"""Quotas of business events and file imports: so many in so many seconds, several such windows at once, all of
+them sliding.
 
-MoEngage API reference, "Trigger Business Event" and "List Business Events", rate limits.
+MoEngage API reference, "Trigger Business Event", "List Business Events" and "File Imports", rate limits.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING
+
+from airflow_provider_moengage.emulator.limits import Reading
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.emulator.settings import Windows
@@ -37,6 +40,16 @@ class Quota:
                 opens.append(inside[excess - 1] + seconds)
         return max(opens)
 
+    def reading(self, windows: Windows, now: float) -> Reading | None:
+        """Tell how the tightest of ``windows`` stands; ``None``: no limit applies."""
+        readings = []
+        for count, seconds in windows or ():
+            inside = self._within(seconds, now)
+            # The first one of those that have to go before another fits.
+            frees = inside[max(len(inside) - count, 0)] + seconds if inside else now
+            readings.append(Reading(count, max(count - len(inside), 0), frees))
+        return min(readings, key=lambda reading: (reading.remaining, -reading.resets_at), default=None)
+
     def spend(self, units: int, windows: Windows, now: float) -> None:
         """Spend ``units`` at ``now``; nothing is kept of what no window limits."""
         if not windows:
@@ -52,7 +65,7 @@ class Quota:
 
 
 class Quotas:
-    """What a workspace spent of each of its business event quotas; each version of the API counts its own."""
+    """What a workspace spent of each of its quotas; each version of the API of business events counts its own."""
 
     def __init__(self) -> None:
         self.v1_triggers = Quota()
@@ -61,3 +74,5 @@ class Quotas:
         self.v5_flows = Quota()
         self.lists = Quota()
         self.searches = Quota()
+        self.file_histories = Quota()
+        self.file_imports = Quota()

@@ -18,6 +18,8 @@ _QUOTAS = (
     "v5_flow_quota",
     "list_quota",
     "search_quota",
+    "file_history_quota",
+    "file_imports_quota",
 )
 
 
@@ -56,9 +58,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ``target``, ``message``. Both are documented.
     :param list_quota: requests that the list of business events takes (60 a minute, 1,000 an hour).
     :param search_quota: requests that the search takes (30 a minute, 500 an hour).
+    :param file_cooldown_seconds: seconds after an import's run began in which a trigger of it is refused (Trigger
+        File Imports: once every five minutes).
+    :param file_history_quota: requests that the file run history takes (Import File Run History: 50 a minute).
+    :param file_imports_quota: requests that the import details take (Import Details: 50 a minute).
+    :param file_page_size: files, or imports, a page.
+    :param file_order: order of the files in the history, which the documents leave open: by ``scheduled_at``, or
+        without any (the same one each time).
+    :param file_no_match: what the history answers when its filters match no file: an ``empty`` page, or the 400 of
+        an import that is ``missing``.
+    :param file_numbers_as_text: counts are strings, and ``more_files`` is ``"true"`` or ``"false"``. Both are
+        documented.
+    :param file_null_data: an empty page's ``data`` is null. Both are documented.
+    :param file_partial_word: what a file is called that was taken in part. Both are documented.
+    :param file_imports_by_name: how the import details compare ``import_name``.
     :param keep_elements: accepted elements kept for looking at; ``None`` keeps all, 0 none.
     :param keep_requests: request records kept; ``None`` keeps all, 0 none.
     :param keep_firings: business event firings kept; ``None`` keeps all, 0 none.
+    :param keep_file_runs: runs kept of each file import, and triggers of all; ``None`` keeps all, 0 none.
     """
 
     users_per_minute: int | None = 60_000
@@ -82,9 +99,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     v5_details: DetailForm = "field"
     list_quota: Windows = ((60, 60), (1_000, 3_600))
     search_quota: Windows = ((30, 60), (500, 3_600))
+    file_cooldown_seconds: float = 300
+    file_history_quota: Windows = ((50, 60),)
+    file_imports_quota: Windows = ((50, 60),)
+    file_page_size: int = 50
+    file_order: Literal["newest", "oldest", "shuffled"] = "newest"
+    file_no_match: Literal["empty", "missing"] = "empty"
+    file_numbers_as_text: bool = False
+    file_null_data: bool = False
+    file_partial_word: Literal["PARTIAL_SUCCESS", "PARTIAL_FAILURE"] = "PARTIAL_SUCCESS"
+    file_imports_by_name: Literal["exact", "contains"] = "exact"
     keep_elements: int | None = 100_000
     keep_requests: int | None = 10_000
     keep_firings: int | None = 10_000
+    keep_file_runs: int | None = 10_000
 
     def __post_init__(self) -> None:
         for name in ("users_per_minute", "events_per_minute", "body_limit", "hard_body_limit"):
@@ -97,7 +125,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ValueError(
                     f"{name} {value!r}: expected (count, seconds) pairs above 0, or None to lift the quota"
                 )
-        for name in ("keep_elements", "keep_requests", "keep_firings"):
+        if self.file_cooldown_seconds < 0:
+            raise ValueError(f"file_cooldown_seconds {self.file_cooldown_seconds!r}: expected 0 or more")
+        if self.file_page_size < 1:
+            raise ValueError(f"file_page_size {self.file_page_size!r}: expected a whole number above 0")
+        for name in ("keep_elements", "keep_requests", "keep_firings", "keep_file_runs"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"{name} {value!r}: expected 0 or more, or None to keep all")

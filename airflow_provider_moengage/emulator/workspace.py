@@ -12,13 +12,18 @@ from airflow_provider_moengage.emulator.answers import Answer
 from airflow_provider_moengage.emulator.business_events import BusinessEvent, Catalog
 from airflow_provider_moengage.emulator.calls import Call, basic_credentials
 from airflow_provider_moengage.emulator.faults import NOTHING_ACCEPTED, Fault, FaultPlan
+from airflow_provider_moengage.emulator.file_import_catalog import FileImportCatalog, FileTrigger
 from airflow_provider_moengage.emulator.firings import Firing, FiringLog
 from airflow_provider_moengage.emulator.limits import RateLimits
 from airflow_provider_moengage.emulator.quotas import Quotas
 from airflow_provider_moengage.emulator.received import Batch, ElementLog, ReceivedElements
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow_provider_moengage.emulator.elements import Intake
+    from airflow_provider_moengage.emulator.file_import_runs import FileRun
+    from airflow_provider_moengage.emulator.file_imports import FileImport, ImportFile
     from airflow_provider_moengage.emulator.settings import Settings
 
 MAX_USERS_SEEN = 1_000_000
@@ -44,8 +49,8 @@ Verdict = Literal["accepted", "answered", "refused", "throttled"]
 class Ruling:
     """What an endpoint made of a call.
 
-    :param verdict: ``accepted``: elements were taken in, or a business event fired; ``answered``: it was well,
-        and has no effect; ``refused``; ``throttled``.
+    :param verdict: ``accepted``: elements were taken in, a business event fired, or a file import was triggered;
+        ``answered``: it was well, and has no effect; ``refused``; ``throttled``.
     :param intake: what the body holds, as far as it was read.
     :param fault: the fault that refused it.
     """
@@ -71,7 +76,8 @@ class RequestRecord:
     :param elements: elements of the body, 0 where it was refused or never read.
     :param users: of these, customers and devices.
     :param events: actions of its events.
-    :param accepted: its elements were taken in or it fired a business event, whatever was answered.
+    :param accepted: its elements were taken in, or it fired a business event or triggered a file import, whatever
+        was answered.
     :param fault: kind of the fault that hit it.
     """
 
@@ -92,7 +98,8 @@ class Counts:
     """What a workspace saw since it began or was reset.
 
     :param requests: API requests of any kind and end.
-    :param accepted_requests: those whose elements were taken in, or that fired a business event.
+    :param accepted_requests: those whose elements were taken in, or that fired a business event or triggered a
+        file import.
     :param refused: those refused with a failure, 429 apart.
     :param throttled: those that a rate limit answered with 429.
     :param faulted: those that a fault hit.
@@ -107,6 +114,8 @@ class Counts:
     :param firings: triggers of business events that took effect.
     :param campaigns_started: campaigns that these started.
     :param flows_started: flows that these started.
+    :param file_triggers: triggers of file imports that took effect.
+    :param file_runs: runs of file imports; these triggers and those by the dashboard's schedule.
     """
 
     requests: int = 0
@@ -127,6 +136,8 @@ class Counts:
     firings: int = 0
     campaigns_started: int = 0
     flows_started: int = 0
+    file_triggers: int = 0
+    file_runs: int = 0
 
 
 class Workspace:
@@ -139,6 +150,7 @@ class Workspace:
         self.plan = FaultPlan()
         self.catalog = Catalog()
         self.firing_log = FiringLog()
+        self.imports = FileImportCatalog()
         self._settings = settings
         self._clock = clock
         self._lock = threading.RLock()
@@ -160,6 +172,7 @@ class Workspace:
             self._settings = self._settings.changed(**changes)
             self._log.trim(self._settings.keep_elements)
             self.firing_log.trim(self._settings.keep_firings)
+            self.imports.trim(self._settings.keep_file_runs)
             self._trim_requests()
             return self._settings
 
@@ -173,6 +186,8 @@ class Workspace:
                 firings=fired.next_number - 1,
                 campaigns_started=fired.campaigns_started,
                 flows_started=fired.flows_started,
+                file_triggers=self.imports.triggers_accepted,
+                file_runs=self.imports.runs_begun,
             )
 
     @property
@@ -210,6 +225,40 @@ class Workspace:
             return self.firing_log.snapshot()
 
     @property
+    def file_imports(self) -> tuple[FileImport, ...]:
+        """The file imports that it has."""
+        with self._lock:
+            return tuple(known.definition for known in self.imports)
+
+    def add_file_import(self, file_import: FileImport) -> None:
+        """Set up a file import, or change the one of that id; its runs stay.
+
+        :raises ValueError: when another one has its name.
+        """
+        with self._lock:
+            self.imports.add(file_import, self._clock())
+
+    def clear_file_imports(self) -> None:
+        """Have no file import, and forget their runs."""
+        with self._lock:
+            self.imports.clear()
+
+    def run_file_import(self, import_id: str, files: Iterable[ImportFile] | None = None) -> FileRun:
+        """Let the dashboard's own schedule run a file import now.
+
+        :param files: those that this run takes; ``None``: those that the import is set up with.
+        :raises ValueError: when there is none of that id, or it is deleted or expired.
+        """
+        with self._lock:
+            return self.imports.run(import_id, files, self._clock(), self._settings.keep_file_runs)
+
+    @property
+    def file_triggers(self) -> list[FileTrigger]:
+        """The last accepted triggers of file imports, oldest first."""
+        with self._lock:
+            return self.imports.triggers()
+
+    @property
     def faults(self) -> tuple[Fault, ...]:
         """The faults that have hits left."""
         with self._lock:
@@ -226,11 +275,15 @@ class Workspace:
             self.plan.clear()
 
     def reset(self) -> None:
-        """Forget what arrived, the spent limits and the faults; keep settings and business events."""
+        """Forget what arrived and ran, the spent limits and the faults.
+
+        Settings, business events and file imports stay.
+        """
         with self._lock:
             self.limits = RateLimits()
             self.quotas = Quotas()
             self.firing_log = FiringLog()
+            self.imports.forget_runs()
             self.plan.clear()
             self._tally = _Tally()
             self._requests.clear()

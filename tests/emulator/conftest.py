@@ -69,6 +69,20 @@ class Door:
     def search_events(self, payload: Any) -> requests.Response:
         return self._post("/v5/business-events/search", payload)
 
+    def trigger_import(self, import_id: str = "i1", **sent: Any) -> requests.Response:
+        return self._file_imports(f"trigger/{import_id}", b"", **sent)
+
+    def history(self, import_id: str | None = "i1", **fields: Any) -> requests.Response:
+        named = {} if import_id is None else {"import_id": import_id}
+        return self._file_imports("import/run/history", msgspec.json.encode({**named, **fields}))
+
+    def details(self, **fields: Any) -> requests.Response:
+        return self._file_imports("import/status", msgspec.json.encode(fields))
+
+    def _file_imports(self, path: str, body: bytes, **sent: Any) -> requests.Response:
+        headers = {"MOE-APPKEY": WORKSPACE_ID, **sent.pop("headers", {})}
+        return self.raw(body, path=f"/v1.0/data/fileimports/{path}", headers=headers, **sent)
+
     def _post(
         self,
         path: str,
@@ -108,6 +122,7 @@ def workspace(emulator_of_the_session: Emulator, clock: FakeClock) -> Workspace:
     workspace = emulator_of_the_session.workspace
     workspace.reset()
     workspace.clear_business_events()
+    workspace.clear_file_imports()
     workspace.configure(**msgspec.structs.asdict(Settings()))
     return workspace
 

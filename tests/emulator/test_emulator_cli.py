@@ -108,10 +108,33 @@ def test_wrong_arguments_are_named(arguments, capsys):
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_a_faster_clock_runs_faster(monkeypatch):
-    now = {"time": 1000.0, "monotonic": 50.0}
-    monkeypatch.setattr(cli.time, "time", lambda: now["time"])
-    monkeypatch.setattr(cli.time, "monotonic", lambda: now["monotonic"])
-    clock = cli.faster_clock(60)
-    now["monotonic"] += 2
-    assert clock() == 1120
+def test_file_imports_are_set_up_scripted_or_with_a_folder(running, tmp_path):
+    rows = "".join(f"u{number}\n" for number in range(7))
+    (tmp_path / "users_20240101.csv").write_text(f"customer_id\n{rows}")
+    _, greeting = running("--file-import", "scripted", "--file-import", f"real={tmp_path}", "--speed", "1000000")
+
+    connection = json.loads(re.search(r"AIRFLOW_CONN_MOENGAGE_DEFAULT='(.*)'", greeting[1])[1])
+    base = f"{connection['host']}/v1.0/data/fileimports"
+
+    def call(path, body=None):
+        return requests.post(
+            f"{base}/{path}",
+            json=body,
+            auth=(connection["login"], connection["password"]),
+            headers={"MOE-APPKEY": connection["login"]},
+            timeout=5,
+        )
+
+    def file_of(import_id):
+        assert call(f"trigger/{import_id}").status_code == 200
+        return call("import/run/history", {"import_id": import_id}).json()["data"][0]
+
+    assert re.fullmatch(r"registered_user_data_\d{8}_\d{4}\.csv", file_of("scripted")["file_name"])
+    assert file_of("real")["file_name"] == "users_20240101.csv"
+    assert requests.get(f"{connection['host']}/_emulator/summary", timeout=5).json()["file_triggers"] == 2
+
+
+def test_a_folder_that_no_import_can_have_is_named(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--file-import", "i1=/some/bad folder"])
+    assert "MoEngage takes no space in a folder's name" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""The ``date`` filter of the file import queries.
+
+MoEngage API reference, "Import File Run History" and "Import Details": eight formats, at most 30 days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_provider_moengage.emulator.file_import_door import BadQueryError
+
+_DAYS = {"YYYY-MM-DD": "%Y-%m-%d", "YYYY/MM/DD": "%Y/%m/%d", "DD/MM/YYYY": "%d/%m/%Y", "DD-MM-YYYY": "%d-%m-%Y"}
+_FORMATS = _DAYS | {f"{name} hh:mm:ss": f"{form} %H:%M:%S" for name, form in _DAYS.items()}
+_WIDEST = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time in epoch seconds, with its beginning and without its end."""
+
+    begin: float
+    end: float
+
+    def __contains__(self, moment: float) -> bool:
+        return self.begin <= moment < self.end
+
+
+def read_span(wire: Any) -> Span | None:
+    """Return the span that a filter asks for; ``None``: all time.
+
+    A last day counts whole, and so does a last second.
+
+    :raises BadQueryError: for another format than those documented, dates that are not of it, and too many days.
+    """
+    if wire is None:
+        return None
+    if type(wire) is not dict or wire.get("format") not in _FORMATS:
+        raise BadQueryError("date")
+    begin, end = (_read(wire.get(name), wire["format"]) for name in ("start_date", "end_date"))
+    if end < begin:
+        raise BadQueryError("date")
+    if end - begin > _WIDEST:
+        raise BadQueryError("days")
+    whole = timedelta(days=1) if wire["format"] in _DAYS else timedelta(seconds=1)
+    return Span(begin.timestamp(), (end + whole).timestamp())
+
+
+def _read(text: Any, name: str) -> datetime:
+    # strptime takes single digits where the formats say two.
+    if type(text) is not str or len(text) != len(name):
+        raise BadQueryError("date")
+    try:
+        return datetime.strptime(text, _FORMATS[name]).replace(tzinfo=UTC)
+    except ValueError:
+        raise BadQueryError("date") from None

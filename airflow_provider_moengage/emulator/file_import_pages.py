@@ -1,0 +1,46 @@
+"""The pages of the file import queries, with the forms in which MoEngage may send them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_moengage.emulator.answers import Answer, json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_moengage.emulator.settings import Settings
+
+
+def page_answer(shown: Sequence[dict[str, Any]], total: int, offset: int, settings: Settings) -> Answer:
+    """Return the answer that holds page ``offset`` of ``total`` items."""
+    more: Any = offset * settings.file_page_size < total
+    body = {
+        "status": "success",
+        "total_count": number(total, settings),
+        "data": None if settings.file_null_data and not shown else shown,
+        "offset": offset,
+        "more_files": str(more).lower() if settings.file_numbers_as_text else more,
+    }
+    return json_answer(200, body)
+
+
+def read_offset(fields: dict[str, Any]) -> int | None:
+    """Return the page that a query asks for, from 1; ``None`` where it is none."""
+    offset = fields.get("offset", 1)
+    if type(offset) is str and offset.isdecimal():
+        offset = int(offset)
+    return offset if type(offset) is int and offset >= 1 else None
+
+
+def number(value: int, settings: Settings) -> int | str:
+    """Return a count in the form in which MoEngage is to send it."""
+    return str(value) if settings.file_numbers_as_text else value
+
+
+def moment(epoch: float | None) -> str | None:
+    """Return a time as MoEngage writes it: in UTC, and without saying so."""
+    if epoch is None:
+        return None
+    return datetime.fromtimestamp(epoch, UTC).replace(tzinfo=None).isoformat(timespec="microseconds")

@@ -1,0 +1,133 @@
+"""The runs of file imports: which files each took, and where these stand at a time.
+
+MoEngage API reference, "Import File Run History" and "Import Details".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provider_moengage.emulator.business_events import object_id
+from airflow_provider_moengage.emulator.file_imports import TERMINAL, ImportFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A file that a run took.
+
+    :param steps: (epoch seconds, status) pairs.
+    :param script: what is to become of it.
+    """
+
+    id: str
+    file_name: str
+    steps: tuple[tuple[float, str], ...]
+    script: ImportFile
+
+    @property
+    def scheduled_at(self) -> float:
+        """When (epoch seconds) it came into the history."""
+        return self.steps[0][0]
+
+    def step(self, now: float) -> tuple[float, str] | None:
+        """Return since when (epoch seconds) it has which status; ``None``: it is not in the history yet."""
+        for step in reversed(self.steps):
+            if step[0] <= now:
+                return step
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class FileRun:
+    """A run of an import.
+
+    :param number: of this import's runs, from 1.
+    :param began_at: epoch seconds of the emulator's clock.
+    :param triggered: by the API; else by the dashboard's schedule.
+    :param files: each with its ``id``, ``file_name`` and ``steps``: (epoch seconds, status) pairs.
+    """
+
+    number: int
+    import_id: str
+    began_at: float
+    triggered: bool
+    files: tuple[RunFile, ...]
+
+    def progress(self, now: float) -> RunProgress:
+        """Tell how far it is, by its files in the history."""
+        statuses: list[str] = []
+        processed = total_rows = processed_rows = 0
+        for file in self.files:
+            step = file.step(now)
+            if step is None:
+                continue
+            statuses.append(step[1])
+            total_rows += file.script.total_rows
+            if step[1] in TERMINAL:
+                processed += 1
+                processed_rows += file.script.total_rows
+        status = _run_status(statuses, processed) if self.files else "FAILED"
+        return RunProgress(status, len(statuses), processed, total_rows, processed_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """How far a run is.
+
+    :param status: QUEUED, PROCESSING, SUCCESSFUL, PARTIAL_SUCCESS or FAILED.
+    :param processed_files: of ``total_files``, those with a terminal status.
+    """
+
+    status: str = ""
+    total_files: int = 0
+    processed_files: int = 0
+    total_rows: int = 0
+    processed_rows: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether all files in the history have a terminal status."""
+        return self.status in TERMINAL
+
+
+def begin_run(import_id: str, number: int, now: float, files: Iterable[ImportFile], *, triggered: bool) -> FileRun:
+    """Return the run of that number that begins ``now``.
+
+    :param files: with their names of this run.
+    """
+    taken = tuple(
+        RunFile(
+            object_id(f"file {position} of run {number} at {now!r} of import {import_id}"),
+            file.file_name,
+            tuple((now + seconds, status) for seconds, status in file.steps),
+            file,
+        )
+        for position, file in enumerate(files)
+    )
+    return FileRun(number, import_id, now, triggered, taken)
+
+
+def named_for_run(files: Iterable[ImportFile], number: int, now: float) -> list[ImportFile]:
+    """Return ``files`` with their names of the run of that number that begins ``now``."""
+    date = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d_%H%M")
+    return [
+        msgspec.structs.replace(
+            file, file_name=file.file_name.replace("{run}", str(number)).replace("{date}", date)
+        )
+        for file in files
+    ]
+
+
+def _run_status(statuses: list[str], processed: int) -> str:
+    if processed < len(statuses) or not statuses:
+        waiting = all(status in ("QUEUED", "WAITING") for status in statuses)
+        return "QUEUED" if waiting else "PROCESSING"
+    kinds = set(statuses)
+    return statuses[0] if kinds in ({"SUCCESSFUL"}, {"FAILED"}) else "PARTIAL_SUCCESS"

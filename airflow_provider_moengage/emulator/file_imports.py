@@ -1,0 +1,177 @@
+"""The file imports that a workspace has, and the files that their runs take.
+
+MoEngage user guide, "Imports": an import watches a folder; its schedule or a trigger makes it run, and a run takes
+the files it finds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import PurePath
+from typing import Any, Literal, get_args
+
+import msgspec
+
+ImportType = Literal["USERS", "EVENTS", "AUX_DATA"]
+ScheduleType = Literal["PERIODIC", "ONETIME"]
+ImportSource = Literal["S3", "SFTP", "CSV"]
+ImportState = Literal["active", "deleted", "expired"]
+
+TERMINAL = frozenset(["SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS", "PARTIAL_FAILURE"])
+"""The statuses that a file keeps."""
+
+_ROWS = ("total_rows", "added_rows", "updated_rows", "failed_rows", "skipped_rows", "file_size")
+
+
+class ImportFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of a run, and what becomes of it over time.
+
+    :param file_name: ``{run}`` in it is the number of the run, from 1, ``{date}`` its time as ``yyyymmdd_hhmm``
+        (UTC, by the emulator's clock): so each run has a new name, as MoEngage needs.
+    :param steps: (seconds after the run began, status) pairs. Before the first the file is not in the history. A
+        status is any text; SUCCESSFUL, FAILED, PARTIAL_SUCCESS and PARTIAL_FAILURE are terminal: with them come
+        ``completed_at`` and the row counts.
+    :param status_msg: what a terminal status says.
+    :param added_rows: ``None``: those that are neither updated, failed nor skipped; in a file that ends FAILED
+        these count as failed instead.
+    :param file_size: bytes.
+    """
+
+    file_name: str
+    steps: tuple[tuple[float, str], ...] = ((0, "QUEUED"), (2, "PROCESSING"), (10, "SUCCESSFUL"))
+    status_msg: str = ""
+    total_rows: int = 100
+    added_rows: int | None = None
+    updated_rows: int = 0
+    failed_rows: int = 0
+    skipped_rows: int = 0
+    file_size: int = 1_544
+
+    def __post_init__(self) -> None:
+        if not self.file_name:
+            raise ValueError("file_name: a file needs one")
+        if not _are_steps(self.steps):
+            raise ValueError(f"steps {self.steps!r}: expected (seconds, status) pairs, at least one")
+        _check_seconds("steps", self.steps, [seconds for seconds, _ in self.steps])
+        for name in _ROWS:
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name} {value!r}: expected 0 or more")
+        if self.added_rows is None and self.total_rows < self._named_rows:
+            raise ValueError(
+                f"total_rows {self.total_rows!r}: updated, failed and skipped rows are {self._named_rows} already"
+            )
+
+    @property
+    def _named_rows(self) -> int:
+        return self.updated_rows + self.failed_rows + self.skipped_rows
+
+    def outcome(self, status: str) -> tuple[int, int]:
+        """Return the added and the failed rows that go with a terminal status."""
+        if self.added_rows is not None:
+            return self.added_rows, self.failed_rows
+        rest = self.total_rows - self._named_rows
+        return (0, self.failed_rows + rest) if status == "FAILED" else (rest, self.failed_rows)
+
+
+class FileImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file import as the dashboard sets it up.
+
+    :param import_id: what a trigger names it by. MoEngage's are 24 hexadecimal digits; any text will do here.
+    :param import_name: unique among those that are not deleted.
+    :param files: those that each run takes.
+    :param state: ``deleted`` and ``expired`` ones can't be triggered; ``deleted`` ones show nowhere.
+    :param time_zone: shown, and nothing else: all times are UTC.
+    :param folder: a local folder that stands for the one in S3 or SFTP: each run takes the new files in it
+        instead of ``files``, and judges them by MoEngage's rules.
+    :param steps_seconds: when the files of ``folder`` are QUEUED, PROCESSING, and done; seconds after the run
+        began.
+    :param id_column: what the rows of USERS and EVENTS files in ``folder`` name the user by.
+    :param time_column: what the rows of EVENTS files in ``folder`` tell their time by.
+    """
+
+    import_id: str
+    import_name: str
+    files: tuple[ImportFile, ...] = msgspec.field(
+        default_factory=lambda: (ImportFile("registered_user_data_{date}.csv"),)
+    )
+    import_type: ImportType = "USERS"
+    schedule_type: ScheduleType = "PERIODIC"
+    import_source: ImportSource = "S3"
+    state: ImportState = "active"
+    time_zone: str = "UTC"
+    folder: str | None = None
+    steps_seconds: tuple[float, float, float] = (0, 2, 10)
+    id_column: str = "customer_id"
+    time_column: str = "current_time"
+
+    def __post_init__(self) -> None:
+        for name in ("import_id", "import_name", "id_column", "time_column"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: a file import needs one")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(allowed)}")
+        if not _is_sequence(self.files) or not all(isinstance(file, ImportFile) for file in self.files):
+            raise ValueError(f"files {self.files!r}: expected a tuple of ImportFile")
+        if not _is_sequence(self.steps_seconds) or len(self.steps_seconds) != 3:
+            raise ValueError(f"steps_seconds {self.steps_seconds!r}: expected three numbers")
+        _check_seconds("steps_seconds", self.steps_seconds, self.steps_seconds)
+        if self.folder is not None:
+            msgspec.structs.force_setattr(self, "folder", os.fspath(self.folder))
+            if " " in PurePath(self.folder).name:
+                raise ValueError(f"folder {self.folder!r}: MoEngage takes no space in a folder's name")
+
+    @classmethod
+    def read(cls, wire: Any) -> FileImport:
+        """Make a file import from its JSON form.
+
+        :raises ValueError: for an unknown field or a value it can't have.
+        """
+        try:
+            return msgspec.convert(wire, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"file import: {error}") from error
+
+
+def read_files(wire: Any) -> tuple[ImportFile, ...]:
+    """Make the files of a run from their JSON form, a list.
+
+    :raises ValueError: for an unknown field or a value it can't have.
+    """
+    try:
+        return msgspec.convert(wire, tuple[ImportFile, ...])
+    except msgspec.ValidationError as error:
+        raise ValueError(f"files: {error}") from error
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "import_type": get_args(ImportType),
+    "schedule_type": get_args(ScheduleType),
+    "import_source": get_args(ImportSource),
+    "state": get_args(ImportState),
+}
+
+
+def _are_steps(steps: Any) -> bool:
+    return (
+        _is_sequence(steps)
+        and len(steps) > 0
+        and all(
+            _is_sequence(step) and len(step) == 2 and isinstance(step[0], int | float) and isinstance(step[1], str)
+            for step in steps
+        )
+    )
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, tuple | list)
+
+
+def _check_seconds(name: str, shown: Any, seconds: Sequence[float]) -> None:
+    if seconds[0] < 0:
+        raise ValueError(f"{name} {shown!r}: expected seconds after the run began, 0 or more")
+    if any(later < earlier for earlier, later in pairwise(seconds)):
+        raise ValueError(f"{name} {shown!r}: expected seconds in order, none before the one to its left")

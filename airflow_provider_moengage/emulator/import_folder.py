@@ -1,0 +1,101 @@
+"""The folder that an import watches: which of its files a run takes, and what becomes of them.
+
+MoEngage user guide, "Imports", file naming: ``<prefix>_<date>.<ext>``, and a file name that was seen is skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_moengage.emulator.file_imports import FileImport, ImportFile
+from airflow_provider_moengage.emulator.import_file_rules import Rows, RuleBroken, judge_file
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+MOST_FILES = 100
+"""The files that a run takes (user guide, "Imports": at most 100 a folder)."""
+
+_EXTENSIONS = (".csv", ".json")
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_DATED = re.compile(
+    rf"(?P<prefix>.+?)_(?P<date>\d{{8}}_\d{{4}}|\d{{8}}|\d{{2}}_\d{{4}}|({_MONTHS})_\d{{4}})", re.ASCII
+)
+_NUMERIC_DATES = ("%Y%m%d_%H%M", "%Y%m%d", "%d%m%Y", "%m_%Y")
+_PREFIX = re.compile(r"[\w ]+")
+
+
+def read_folder(file_import: FileImport, seen: Container[str]) -> list[ImportFile]:
+    """Return the files that a run takes from the import's folder, with what becomes of each.
+
+    :param seen: names that earlier runs took.
+    """
+    return [_judged(file_import, path) for path in _new_files(Path(file_import.folder or ""), seen)]
+
+
+def prefix_of(name: str) -> str | None:
+    """Return what stands before the date in a file's name; ``None``: it has no documented date, or is no data."""
+    stem, dot, extension = name.rpartition(".")
+    dated = _DATED.fullmatch(stem)
+    if dot + extension not in _EXTENSIONS or name.startswith(".") or dated is None:
+        return None
+    return dated["prefix"] if _is_date(dated["date"]) else None
+
+
+def _new_files(folder: Path, seen: Container[str]) -> list[Path]:
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError:
+        return []
+    return [path for path in inside if path.name not in seen and prefix_of(path.name) is not None][:MOST_FILES]
+
+
+def _judged(file_import: FileImport, path: Path) -> ImportFile:
+    size = 0
+    try:
+        size = path.stat().st_size
+        _check_prefix(file_import, path.name)
+        rows = judge_file(path, size, file_import)
+    except RuleBroken as broken:
+        return _file(file_import, path, size, "FAILED", str(broken), Rows())
+    except OSError as error:
+        return _file(file_import, path, size, "FAILED", f"The file can't be read: {error.strerror}", Rows())
+    if not rows.failed:
+        return _file(file_import, path, size, "SUCCESSFUL", "", rows)
+    message = f"{rows.failed} of {rows.total} rows failed, the first of them is {rows.first_failure}"
+    return _file(
+        file_import, path, size, "FAILED" if rows.failed == rows.total else "PARTIAL_SUCCESS", message, rows
+    )
+
+
+def _check_prefix(file_import: FileImport, name: str) -> None:
+    """Check the characters of a prefix; a file of events may have their name, which holds any."""
+    if file_import.import_type != "EVENTS" and not _PREFIX.fullmatch(prefix_of(name) or ""):
+        raise RuleBroken("The name's prefix may hold letters, digits, spaces and _ only")
+
+
+def _file(file_import: FileImport, path: Path, size: int, status: str, message: str, rows: Rows) -> ImportFile:
+    return ImportFile(
+        path.name,
+        steps=tuple(zip(file_import.steps_seconds, ("QUEUED", "PROCESSING", status), strict=True)),
+        status_msg=message,
+        total_rows=rows.total,
+        added_rows=rows.total - rows.failed,
+        failed_rows=rows.failed,
+        file_size=size,
+    )
+
+
+def _is_date(text: str) -> bool:
+    if text[0].isalpha():
+        return True
+    for form in _NUMERIC_DATES:
+        try:
+            datetime.strptime(text, form)
+        except ValueError:
+            continue
+        return True
+    return False
