@@ -74,7 +74,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "file_import_requests_per_minute": {
                         "description": (
-                            "Requests a minute that a triggerer sends, for all the tasks that wait for file imports"
+                            "Requests a minute that a triggerer sends, for all tasks that wait for file imports"
                             " of one workspace, to the run history, and as many to the import details. MoEngage"
                             " takes 50 of each from all callers together: with several triggerers, divide."
                         ),

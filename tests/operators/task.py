@@ -1,0 +1,62 @@
+"""A task instance as an operator sees it, over its tries, without a scheduler."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+
+class Store(dict[str, Any]):
+    """Airflow's state store, as far as a task sees it; JSON all the way."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+class Task:
+    """A task instance over its tries. A Clear gives it a new life, as Airflow does.
+
+    :param has_store: Airflow 3.3 and later have a state store.
+    """
+
+    def __init__(self, *, has_store: bool = True, retries: int = 3, began: datetime | None = None) -> None:
+        self.store = Store() if has_store else None
+        self.max_tries = self.retries = retries
+        self.try_number = 1
+        self.start_date = datetime.now(UTC)
+        self.began = began or self.start_date - timedelta(seconds=1)
+        self.first_reschedule: datetime | None = None
+
+    def retry(self) -> None:
+        self.try_number += 1
+
+    def clear(self) -> None:
+        self.max_tries = self.try_number + self.retries
+        self.try_number += 1
+
+    @property
+    def context(self) -> Any:
+        ti = SimpleNamespace(
+            max_tries=self.max_tries,
+            try_number=self.try_number,
+            start_date=self.start_date,
+            dag_id="a_dag",
+            task_id="a_task",
+            run_id="a_run",
+            map_index=-1,
+            get_first_reschedule_date=lambda context: self.first_reschedule,
+        )
+        context: dict[str, Any] = {
+            "ti": ti,
+            "task": SimpleNamespace(retries=self.retries),
+            "dag_run": SimpleNamespace(start_date=self.began),
+            "params": {},
+        }
+        if self.store is not None:
+            context["task_state_store"] = self.store
+        return context
