@@ -37,6 +37,9 @@ _MARGIN = timedelta(days=1)
 """The filter is asked for a day more at both ends: what zone it reads its dates in is not documented. Whatever
 comes back too much is taken out here."""
 
+_FIRST = datetime(1970, 1, 2, tzinfo=UTC)
+"""No file is older; a date of before has no room for the margin, or no four digits for its year."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileRun:
@@ -80,9 +83,12 @@ class FileRun:
 
     @property
     def rows_failed(self) -> int | None:
-        """Rows that failed, of users, events or auxiliary data; None where MoEngage does not say."""
+        """Rows that failed, of users, events or auxiliary data; None where MoEngage does not say.
+
+        A file is of one of these, and whether ``failed_rows`` counts auxiliary data as well is not documented.
+        """
         counts = [count for count in (self.failed_rows, self.aux_data_failed_count) if count is not None]
-        return sum(counts) if counts else None
+        return max(counts, default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it JSON-ready; times are ISO 8601 in UTC."""
@@ -167,15 +173,15 @@ def read_import(row: Mapping[str, Any]) -> ImportDetails:
 def read_rows(content: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], bool]:
     """Return the rows of a page, and whether another follows.
 
-    Where ``more_files`` is missing (import details have none), a full page, or a ``total_count`` that is not
-    reached, may have another one.
+    Where ``more_files`` is missing, as it may be from import details, another page may follow a full one.
     """
     data = content.get("data")
-    rows = [row for row in data if isinstance(row, Mapping)] if isinstance(data, list) else []
+    entries = data if isinstance(data, list) else []
+    rows = [entry for entry in entries if isinstance(entry, Mapping)]
     more = content.get("more_files")
     if more is not None:
         return rows, str(more).strip().casefold() in ("true", "1", "yes")
-    return rows, len(rows) >= PAGE_SIZE
+    return rows, len(entries) >= PAGE_SIZE
 
 
 def read_status(word: Any) -> str | None:
@@ -194,9 +200,9 @@ def read_time(value: Any) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def read_count(value: Any) -> int | None:
@@ -217,7 +223,8 @@ def date_filters(start: datetime | None, end: datetime, *, now: datetime) -> Ite
     """
     if start is None:
         return
-    begin, last = start - _MARGIN, min(end + _MARGIN, now + _MARGIN)
+    begin = max(start, _FIRST) - _MARGIN
+    last = max(begin, min(end, now) + _MARGIN)
     while True:
         until = min(begin + LONGEST_RANGE - timedelta(seconds=1), last)
         yield {"start_date": _written(begin), "end_date": _written(until), "format": "YYYY-MM-DD hh:mm:ss"}
@@ -234,11 +241,8 @@ def as_moment(name: str, value: object) -> datetime | None:
     """
     if value is None:
         return None
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    moment = read_time(value) if isinstance(value, str) else None
+    text = value.isoformat() if isinstance(value, date) else value
+    moment = read_time(text) if isinstance(text, str) else None
     if moment is None:
         raise ValueError(f"{name} {value!r}: expected a datetime, or ISO 8601 text like 2026-01-31T06:00:00Z")
     return moment

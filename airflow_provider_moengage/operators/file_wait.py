@@ -122,7 +122,7 @@ def files_of(event: Mapping[str, Any] | None, wait: FileWait) -> list[FileRun]:
         )
     kind = facts.get("kind")
     if kind not in {each.value for each in ErrorKind}:
-        raise MoEngageError(str(facts.get("message")))
+        raise MoEngageError(f"Import {wait.what[1]!r}: {facts.get('message') or 'the trigger gave no reason'}")
     error = ApiError(ErrorKind(kind), str(facts.get("message")), status_code=facts.get("status_code"))
     if facts.get("is_absence"):
         raise no_such_import(dict([wait.what]), wait.conn_id, error)

@@ -70,7 +70,7 @@ class Selection:
             other = by_name.get(run.file_name)
             if other is None or _age(run) > _age(other):
                 by_name[run.file_name] = run
-        return tuple(sorted(by_name.values(), key=_age))
+        return tuple(sorted(by_name.values(), key=lambda run: (_age(run)[0], run.file_name)))
 
     def are_over(self, chosen: Sequence[FileRun]) -> bool:
         """Whether enough files are there and each has ended."""
@@ -78,10 +78,13 @@ class Selection:
 
     def describe(self, chosen: Sequence[FileRun]) -> str:
         """Say how it stands, for the log."""
+        if not chosen:
+            return "no such file yet"
         wanted = f"{len(chosen)} of {self.expected_files}" if self.expected_files > 1 else f"{len(chosen)}"
+        plural = "file" if wanted == "1" else "files"
         states = ", ".join(f"{run.file_name} {run.file_status}" for run in chosen[:5])
         more = f", and {len(chosen) - 5} more" if len(chosen) > 5 else ""
-        return f"{wanted} there ({states}{more})" if chosen else "none there yet"
+        return f"{wanted} {plural} there: {states}{more}"
 
     def _is_meant(self, run: FileRun) -> bool:
         name = self.file_name
