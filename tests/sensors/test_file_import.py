@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,10 @@ def imports(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> Iterator[Set
     monkeypatch.setattr("airflow_provider_moengage.waiting.poller.Clock", Passing)
     monkeypatch.setattr(pollers, "time", SimpleNamespace(monotonic=connected.clock.time))
     monkeypatch.setattr(pollers, "_BUDGETS", {})
+    bases = sys.modules.get("airflow.sensors.base")
+    if hasattr(bases, "_orig_start_date"):  # Airflow 2 looks in its database for the first of the reschedules
+        first = datetime.now(UTC)
+        monkeypatch.setattr(bases, "_orig_start_date", lambda **_: first)
     sleep = time.sleep
     here = threading.get_ident()
     monkeypatch.setattr(
