@@ -82,9 +82,9 @@ def _plain_fields(prepared: Prepared, rules_apply: bool) -> None:
                 actions = _actions(actions, findings, rules_apply)
             element[name] = actions
         elif name == "attributes" and isinstance(value, dict):
-            element[name] = _attributes(value, findings, rules_apply)
+            element[name] = attribute_values(value, findings, rules_apply)
         elif name in ("customer_id", "device_id"):
-            element[name] = _identifier(name, value, findings)
+            element[name] = identifier(name, value, findings)
         elif type(name) is not str:
             findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field's name is not text"))
         elif type(value) is not str:
@@ -100,7 +100,7 @@ def _actions(actions: list[Any] | tuple[Any, ...], findings: list[Finding], rule
         copy = dict(action)
         for name, value in action.items():
             if name == "attributes" and isinstance(value, dict):
-                copy[name] = _attributes(value, findings, rules_apply)
+                copy[name] = attribute_values(value, findings, rules_apply)
             elif type(name) is not str:
                 findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field's name is not text"))
             elif type(value) is not str:
@@ -109,13 +109,17 @@ def _actions(actions: list[Any] | tuple[Any, ...], findings: list[Finding], rule
     return plain
 
 
-def _attributes(attributes: dict[Any, Any], findings: list[Finding], rules_apply: bool) -> dict[Any, Any]:
-    """Values of attributes, made plain; copied only where one changes."""
+def attribute_values(attributes: dict[Any, Any], findings: list[Finding], rules_apply: bool) -> dict[Any, Any]:
+    """Return attributes whose values are plain; a copy only where one changes.
+
+    :param findings: gets what is wrong with them, each with the attribute's name.
+    :param rules_apply: False checks only what would keep them from being encoded.
+    """
     changed: dict[Any, Any] | None = None
     for name, value in attributes.items():
         kind = type(value)
         if type(name) is not str:
-            return _attributes(_plain_names(attributes, findings), findings, rules_apply)
+            return attribute_values(_plain_names(attributes, findings), findings, rules_apply)
         if kind is str:
             if rules_apply and len(value) > rules.LONGEST_VALUE:
                 findings.append(_long_value(name, value))
@@ -169,8 +173,12 @@ _NO_ID = "?"
 """Stands for an id that cannot be sent, so that the rest of its element can be checked."""
 
 
-def _identifier(name: str, value: Any, findings: list[Finding]) -> Any:
-    """An id as text: 42, 42.0 (pandas' form of it) and Decimal(42) are "42"."""
+def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
+    """Return an id as text: 42, 42.0 (pandas' form of it) and Decimal(42) are "42".
+
+    :param name: what the messages call it.
+    :param findings: gets what keeps it from being one.
+    """
     if type(value) is str or value is None:
         return value
     try:
@@ -217,12 +225,12 @@ def _check_customer(prepared: Prepared) -> None:
     attributes = element.get("attributes")
     if isinstance(attributes, dict):
         identified = any(attributes.get(name) for name in rules.IDENTIFYING_ATTRIBUTES)
-        _check_names(attributes, findings, _user_attribute_name)
+        _check_names(attributes, findings, user_attribute_name)
         _check_opt_ins(attributes.get("platforms"), findings)
     else:
         identified = False
         findings.append(Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object (it may be empty)"))
-    _check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
+    check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
     _check_opt_ins(element.get("platforms"), findings)
 
 
@@ -230,7 +238,7 @@ def _check_event(prepared: Prepared) -> None:
     element, findings = prepared.element, prepared.findings
     identifiers = element.get("user_identifiers")
     identified = isinstance(identifiers, dict) and any(identifiers.values())
-    _check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
+    check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
     actions = element.get("actions")
     if not isinstance(actions, list) or not actions:
         findings.append(Finding(Code.EVENT_ACTIONS_EMPTY, "actions: expected a list of at least one action"))
@@ -250,7 +258,7 @@ def _check_action(action: dict[str, Any], findings: list[Finding]) -> None:
         findings.append(Finding(Code.NAME_TRUNCATED, f"action: {len(name)} characters; MoEngage keeps 200"))
     attributes = action.get("attributes")
     if isinstance(attributes, dict):
-        _check_names(attributes, findings, _event_attribute_name)
+        _check_names(attributes, findings, event_attribute_name)
         if len(attributes) > rules.MOST_EVENT_ATTRIBUTES:
             message = f"attributes: {len(attributes)}; MoEngage keeps the first 100"
             findings.append(Finding(Code.TOO_MANY_ATTRIBUTES, message))
@@ -277,7 +285,7 @@ def _check_action(action: dict[str, Any], findings: list[Finding]) -> None:
 
 def _check_device(prepared: Prepared) -> None:
     element, findings = prepared.element, prepared.findings
-    _check_customer_id(element.get("customer_id"), findings, identified_otherwise=False)
+    check_customer_id(element.get("customer_id"), findings, identified_otherwise=False)
     if not element.get("device_id"):
         findings.append(Finding(Code.DEVICE_FIELD_MISSING, "device_id: required"))
     attributes = element.get("attributes")
@@ -287,7 +295,7 @@ def _check_device(prepared: Prepared) -> None:
     for name in rules.DEVICE_ATTRIBUTES:
         if not attributes.get(name):
             findings.append(Finding(Code.DEVICE_FIELD_MISSING, f"attributes.{name}: required"))
-    _check_names(attributes, findings, _event_attribute_name)
+    _check_names(attributes, findings, event_attribute_name)
 
 
 _KINDS: dict[str, Callable[[Prepared], None]] = {
@@ -297,13 +305,19 @@ _KINDS: dict[str, Callable[[Prepared], None]] = {
 }
 
 
-def _check_customer_id(customer_id: Any, findings: list[Finding], *, identified_otherwise: bool) -> None:
+def check_customer_id(
+    customer_id: Any, findings: list[Finding], *, identified_otherwise: bool, name: str = "customer_id"
+) -> None:
+    """Find an id that is absent, or one of those that MoEngage refuses.
+
+    :param name: what the messages call it.
+    """
     if customer_id is None:
         if not identified_otherwise:
-            message = "customer_id: absent, and nothing else says which user this is"
+            message = f"{name}: absent, and nothing else says which user this is"
             findings.append(Finding(Code.CUSTOMER_ID_MISSING, message))
     elif isinstance(customer_id, str) and customer_id.strip().casefold() in rules.REFUSED_CUSTOMER_IDS:
-        message = "customer_id: one of the ids that MoEngage takes for a mistake and drops"
+        message = f"{name}: one of the ids that MoEngage takes for a mistake and drops"
         findings.append(Finding(Code.CUSTOMER_ID_REFUSED, message))
 
 
@@ -316,16 +330,18 @@ def _check_names(
 
 
 @lru_cache(maxsize=4_096)
-def _user_attribute_name(name: str) -> tuple[Finding, ...]:
+def user_attribute_name(name: str) -> tuple[Finding, ...]:
+    """Find what is wrong with the name of a user's attribute."""
     if name in rules.BLOCKED_ATTRIBUTE_NAMES:
         return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, f"attribute {name!r}: MoEngage does not take this name"),)
     if name in rules.RESERVED_ATTRIBUTE_NAMES:
         return (Finding(Code.ATTRIBUTE_NAME_RESERVED, f"attribute {name!r}: reserved by MoEngage"),)
-    return _event_attribute_name(name)
+    return event_attribute_name(name)
 
 
 @lru_cache(maxsize=4_096)
-def _event_attribute_name(name: str) -> tuple[Finding, ...]:
+def event_attribute_name(name: str) -> tuple[Finding, ...]:
+    """Find what is wrong with the name of an event's or a device's attribute."""
     if not name.strip():
         return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, "attribute '': MoEngage does not take an empty name"),)
     if name.startswith(rules.MOENGAGE_PREFIX) and name not in rules.MOENGAGE_OWN_ATTRIBUTES:

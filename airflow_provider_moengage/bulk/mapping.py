@@ -57,7 +57,7 @@ class CustomerMapping:
 
     def __post_init__(self) -> None:
         _check_user(self)
-        _check_attributes(self)
+        check_attributes(f"{type(self).__name__}.attributes", self.attributes)
         if unknown := set(self.user_identifiers or ()) - IDENTIFYING_ATTRIBUTES:
             known = ", ".join(sorted(IDENTIFYING_ATTRIBUTES))
             raise ValueError(
@@ -71,7 +71,7 @@ class CustomerMapping:
         :param columns: the query's columns, in the row's order.
         :raises ValueError: naming the columns that the query does not have.
         """
-        index = _Columns(type(self).__name__, columns)
+        index = QueryColumns(type(self).__name__, columns)
         identifiers = index.of_mapping(self.user_identifiers)
         customer_id = None if self.customer_id is None else index.of(self.customer_id)
         attributes = index.of_attributes(self.attributes) + identifiers
@@ -140,7 +140,7 @@ class EventMapping:
             known = ", ".join(EVENT_PLATFORMS)
             raise ValueError(f"EventMapping.platform {self.platform!r}: expected one of {known}, or a Column")
         _check_user(self)
-        _check_attributes(self)
+        check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
     def compile(self, columns: Sequence[str]) -> ToElement:
         """Return the function that makes an event of a row.
@@ -148,7 +148,7 @@ class EventMapping:
         :param columns: the query's columns, in the row's order.
         :raises ValueError: naming the columns that the query does not have.
         """
-        index = _Columns(type(self).__name__, columns)
+        index = QueryColumns(type(self).__name__, columns)
         identifiers = index.of_mapping(self.user_identifiers)
         customer_id = None if self.customer_id is None else index.of(self.customer_id)
         device_id = None if self.device_id is None else index.of(self.device_id)
@@ -206,7 +206,7 @@ class DeviceMapping:
         for name in ("customer_id", "device_id"):
             if not _is_name(getattr(self, name)):
                 raise ValueError(f"DeviceMapping.{name}: expected the name of a column")
-        _check_attributes(self)
+        check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
     def compile(self, columns: Sequence[str]) -> ToElement:
         """Return the function that makes a device of a row.
@@ -214,7 +214,7 @@ class DeviceMapping:
         :param columns: the query's columns, in the row's order.
         :raises ValueError: naming the columns that the query does not have.
         """
-        index = _Columns(type(self).__name__, columns)
+        index = QueryColumns(type(self).__name__, columns)
         customer_id, device_id = index.of(self.customer_id), index.of(self.device_id)
         attributes = index.of_attributes(self.attributes)
 
@@ -239,9 +239,7 @@ def compile_mappings(mappings: Sequence[ElementMapping], columns: Sequence[str])
     :param columns: the query's columns, in the row's order.
     :raises ValueError: naming the columns that the query does not have, or has twice.
     """
-    twice = sorted({name for name in columns if list(columns).count(name) > 1})
-    if twice:
-        raise ValueError(f"sql: the query has several columns named {', '.join(twice)}; give them names (AS)")
+    check_columns(columns)
     compiled = [mapping.compile(columns) for mapping in mappings]
     if len(compiled) == 1:
         [only] = compiled
@@ -249,8 +247,22 @@ def compile_mappings(mappings: Sequence[ElementMapping], columns: Sequence[str])
     return lambda row: [to_element(row) for to_element in compiled]
 
 
-class _Columns:
-    """The columns of a query, and which of them have found their part."""
+def check_columns(columns: Sequence[str]) -> None:
+    """Check that each column of a query has a name of its own.
+
+    :raises ValueError: naming those that have not.
+    """
+    twice = sorted({name for name in columns if list(columns).count(name) > 1})
+    if twice:
+        raise ValueError(f"sql: the query has several columns named {', '.join(twice)}; give them names (AS)")
+
+
+class QueryColumns:
+    """The columns of a query, and which of them have found their part.
+
+    :param mapping: who asks, for the messages.
+    :param columns: the query's columns, in the row's order.
+    """
 
     def __init__(self, mapping: str, columns: Sequence[str]) -> None:
         self._mapping = mapping
@@ -258,6 +270,10 @@ class _Columns:
         self._taken: set[str] = set()
 
     def of(self, name: str) -> int:
+        """Return where a column is in the row.
+
+        :raises ValueError: naming the column that the query does not have.
+        """
         at = self._index.get(name)
         if at is None:
             # Databases fold the case of names that are not quoted: Snowflake and Oracle up, PostgreSQL down.
@@ -271,9 +287,11 @@ class _Columns:
         return at
 
     def of_mapping(self, named: Mapping[str, str] | None) -> list[tuple[str, int]]:
+        """Return MoEngage's names, each with where its column is."""
         return [(str.__str__(name), self.of(column)) for name, column in (named or {}).items()]
 
     def of_attributes(self, attributes: Attributes) -> list[tuple[str, int]]:
+        """Return the attributes' names, each with where its column is; None: all columns without a part so far."""
         if attributes is None:
             return [(name, at) for name, at in self._index.items() if name not in self._taken]
         if isinstance(attributes, Mapping):
@@ -291,9 +309,12 @@ def _check_user(mapping: CustomerMapping | EventMapping) -> None:
     _check_named(f"{name}.user_identifiers", mapping.user_identifiers or {})
 
 
-def _check_attributes(mapping: CustomerMapping | EventMapping | DeviceMapping) -> None:
-    what = f"{type(mapping).__name__}.attributes"
-    attributes = mapping.attributes
+def check_attributes(what: str, attributes: Any) -> None:
+    """Check the form in which attributes are chosen.
+
+    :param what: the argument's name, for the message.
+    :raises ValueError: where it is none.
+    """
     if attributes is None:
         return
     if isinstance(attributes, Mapping):

@@ -36,9 +36,9 @@ class DeliveryOptions:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        self._set("concurrency", _whole("concurrency", self.concurrency, 1, MOST_LANES))
-        self._set("delivery", _one_of("delivery", self.delivery, DELIVERIES))
-        self._set("validation", _one_of("validation", self.validation, VALIDATIONS))
+        self._set("concurrency", whole("concurrency", self.concurrency, 1, MOST_LANES))
+        self._set("delivery", one_of("delivery", self.delivery, DELIVERIES))
+        self._set("validation", one_of("validation", self.validation, VALIDATIONS))
         self._set("max_rejects", _most("max_rejects", self.max_rejects))
         self._set("dry_run", flag("dry_run", self.dry_run))
         path = self.rejects_path
@@ -73,7 +73,11 @@ def is_deferred(value: object) -> bool:
     return hasattr(value, "iter_references")  # an XComArg
 
 
-def _whole(name: str, value: object, least: int, most: int) -> int:
+def whole(name: str, value: object, least: int, most: int) -> int:
+    """Return a whole number, which may be the text that a template has rendered to.
+
+    :raises ValueError: naming the argument.
+    """
     number = _number(name, value, f"a whole number from {least} to {most}")
     if number != int(number) or not least <= number <= most:
         raise ValueError(f"{name} {value!r}: expected a whole number from {least} to {most}")
@@ -100,7 +104,11 @@ def _number(name: str, value: object, expected: str) -> float:
     return number
 
 
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> str:
+def one_of(name: str, value: object, known: tuple[str, ...]) -> str:
+    """Return one of the known texts.
+
+    :raises ValueError: naming the argument.
+    """
     if value not in known:
         raise ValueError(f"{name} {value!r}: expected {' or '.join(map(repr, known))}")
     return str(value)

@@ -17,6 +17,10 @@ Parameters = Any
 """What the driver takes: a sequence or a mapping, in the driver's own style of placeholders."""
 
 
+MOST_ROWS_FETCHED = 100_000
+"""Rows that may be held at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowStream:
     """A query's result.
@@ -27,6 +31,33 @@ class RowStream:
 
     columns: tuple[str, ...]
     rows: Iterator[Sequence[Any]]
+
+
+def database_hook(conn_id: str) -> Any:
+    """Return the hook of a connection.
+
+    :raises ValueError: where it is no database's.
+    """
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    hook = BaseHook.get_hook(conn_id)
+    if not callable(getattr(hook, "get_records", None)):
+        raise ValueError(f"conn_id {conn_id!r}: expected a database, its hook is {type(hook).__name__}")
+    return hook
+
+
+def rows_at_once(fetch_size: Any) -> int:
+    """Return how many rows to hold, which may be the text that a template has rendered to.
+
+    :raises ValueError: naming the argument.
+    """
+    try:
+        rows = int(fetch_size)
+    except (TypeError, ValueError):
+        rows = 0
+    if not 1 <= rows <= MOST_ROWS_FETCHED:
+        raise ValueError(f"fetch_size {fetch_size!r}: expected rows, from 1 to {MOST_ROWS_FETCHED}")
+    return rows
 
 
 @contextmanager

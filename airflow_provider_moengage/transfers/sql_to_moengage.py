@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping, compile_mappings
 from airflow_provider_moengage.bulk.options import is_deferred
 from airflow_provider_moengage.operators.delivery import OPTION_FIELDS, DeliveryOperator
+from airflow_provider_moengage.transfers.sql_stream import database_hook, rows_at_once, stream_query
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-MOST_ROWS_FETCHED = 100_000
-"""Rows that may be held at once."""
 
 
 class SqlToMoEngageOperator(DeliveryOperator):
@@ -80,7 +78,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
                 raise ValueError(f"{name}: expected a text that is not empty")
         self._mappings()
         if not is_deferred(fetch_size):
-            self._rows_at_once()
+            rows_at_once(fetch_size)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Deliver the rows and return the figures of the run.
@@ -89,10 +87,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
             all because it is no SELECT.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
-        from airflow_provider_moengage.transfers.sql_stream import stream_query
-
-        hook = self._source()
-        with stream_query(hook, self.sql, self.parameters, fetch_size=self._rows_at_once()) as result:
+        hook = database_hook(self.conn_id)
+        with stream_query(hook, self.sql, self.parameters, fetch_size=rows_at_once(self.fetch_size)) as result:
             to_elements = compile_mappings(self._mappings(), result.columns)
 
             def elements() -> Iterator[dict[str, Any]]:
@@ -100,14 +96,6 @@ class SqlToMoEngageOperator(DeliveryOperator):
                     yield from to_elements(row)
 
             return self.deliver(elements(), context)
-
-    def _source(self) -> Any:
-        from airflow.providers.common.compat.sdk import BaseHook
-
-        hook = BaseHook.get_hook(self.conn_id)
-        if not callable(getattr(hook, "get_records", None)):
-            raise ValueError(f"conn_id {self.conn_id!r}: expected a database, its hook is {type(hook).__name__}")
-        return hook
 
     def _mappings(self) -> list[ElementMapping]:
         given: Any = self.mapping
@@ -117,12 +105,3 @@ class SqlToMoEngageOperator(DeliveryOperator):
             names = ", ".join(kind.__name__ for kind in MAPPINGS)
             raise ValueError(f"mapping: expected one or a list of {names}")
         return list(mappings)
-
-    def _rows_at_once(self) -> int:
-        try:
-            rows = int(self.fetch_size)
-        except (TypeError, ValueError):
-            rows = 0
-        if not 1 <= rows <= MOST_ROWS_FETCHED:
-            raise ValueError(f"fetch_size {self.fetch_size!r}: expected rows, from 1 to {MOST_ROWS_FETCHED}")
-        return rows

@@ -1,0 +1,200 @@
+"""Lines cut into files that a MoEngage import takes, each under a name that MoEngage has not seen before.
+
+MoEngage user guide, "Set Up a File Import": Naming Conventions, Limits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import IO, Any
+
+from airflow_provider_moengage.bulk.encoding import to_utc
+from airflow_provider_moengage.exceptions import MoEngageRequestError
+
+LEAST_ROWS = 5
+"""User guide, "Import Event Data Using CSV": files of fewer rows may fail."""
+
+MOST_ROWS = 500_000
+"""User guide, "Limits": a file of more rows than an hour's limit is rejected, by default 600,000 users."""
+
+LARGEST_FILE = 199_999_999
+"""User guide, "File Limits": files are less than 200 MB, read as the smaller of its meanings."""
+
+MOST_FILES = 100
+"""Files that one run writes: MoEngage takes so many of a folder (newer pages: 250)."""
+
+_TOKEN_LENGTH = 12
+_LONGEST_PREFIX = 100 - len("_") - _TOKEN_LENGTH - len("_0001")
+"""User guide, "File Limits": 100 characters before the date, of which the run and the part take some."""
+
+_PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_ ]*[A-Za-z0-9_])?")
+
+
+@dataclass(frozen=True, slots=True)
+class FileNames:
+    """The names of one try's files: ``<prefix>_<token>_<part>_<yyyymmdd>_<hhmm>.<extension>``.
+
+    MoEngage skips a name it has seen before, so the token is a digest of what no other try shares: Dag, run, task,
+    map index and try number.
+
+    :param prefix: what an import's files begin with.
+    :param token: what is of this try alone.
+    :param moment: when the try began, in UTC.
+    :param extension: ``csv`` or ``json``.
+    """
+
+    prefix: str
+    token: str
+    moment: datetime
+    extension: str
+
+    @classmethod
+    def of_try(cls, context: Mapping[str, Any], *, prefix: str, extension: str) -> FileNames:
+        """Return the names for the try that a task's context is of."""
+        ti = context["ti"]
+        identity = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number)
+        token = sha256("\0".join(map(str, identity)).encode()).hexdigest()[:_TOKEN_LENGTH]
+        moment = to_utc(getattr(ti, "start_date", None) or datetime.now(UTC))
+        return cls(prefix, token, moment, extension)
+
+    def of_part(self, part: int) -> str:
+        """Return the name of one of the files, counted from 1."""
+        return f"{self.prefix}_{self.token}_{part:04}_{self.moment:%Y%m%d_%H%M}.{self.extension}"
+
+
+def check_prefix(prefix: object) -> str:
+    """Return what the names of files begin with.
+
+    :raises ValueError: naming the argument.
+    """
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix) or len(prefix) > _LONGEST_PREFIX:
+        raise ValueError(
+            f"prefix {prefix!r}: expected at most {_LONGEST_PREFIX} letters a-z, digits, _ and spaces, no space at"
+            " an end"
+        )
+    return prefix
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file that is complete."""
+
+    file_name: str
+    rows: int
+    bytes: int
+
+    def to_dict(self, folder: str) -> dict[str, Any]:
+        """Return it ready for JSON, with its path in the folder."""
+        return {"path": f"{folder.rstrip('/')}/{self.file_name}", **asdict(self)}
+
+
+class FileSplitter:
+    """Cuts lines into files of at least :data:`LEAST_ROWS` rows.
+
+    A file ends where the next row would be too much for it. The last rows of a file and the first of the next are
+    held back, so that a last file of too few rows can be given some of the file before it.
+
+    :param create: opens the file of that name for writing.
+    :param names: what the files are called.
+    :param header: what each of them begins with.
+    :param most_bytes: how large a file may be; one whose five rows are larger than that is larger.
+    """
+
+    def __init__(
+        self, create: Callable[[str], IO[bytes]], names: FileNames, *, header: bytes, most_bytes: int
+    ) -> None:
+        self._create = create
+        self._names = names
+        self._header = header
+        self._most_bytes = most_bytes
+        self._file: _OpenFile | None = None
+        self._ahead: list[bytes] = []
+        self.files: list[WrittenFile] = []
+
+    def add(self, line: bytes) -> None:
+        """Write a row.
+
+        :raises MoEngageRequestError: where it would take one file too many.
+        """
+        if self._file is not None and not self._ahead and self._file.has_room(line, self._most_bytes):
+            self._file.add(line)
+            return
+        self._ahead.append(line)
+        if len(self._ahead) == LEAST_ROWS:
+            self._next_file()
+
+    def finish(self) -> list[WrittenFile]:
+        """Complete the last file and return all of them; none where there were no rows.
+
+        :raises MoEngageRequestError: where there were rows, but fewer than a file needs.
+        """
+        if self._ahead:
+            missing = LEAST_ROWS - len(self._ahead)
+            if self._file is None:
+                raise MoEngageRequestError(
+                    f"The query has {len(self._ahead)} row(s), and MoEngage takes files of at least {LEAST_ROWS}:"
+                    " no file was written. Select more rows at a time, or send so few by SqlToMoEngageOperator"
+                )
+            if self._file.rows - missing >= LEAST_ROWS:
+                self._ahead = self._file.take_back(missing) + self._ahead
+                self._next_file()
+            for line in self._ahead:
+                self._file.add(line)
+        self._close()
+        return self.files
+
+    def _next_file(self) -> None:
+        self._close()
+        if len(self.files) == MOST_FILES:
+            raise MoEngageRequestError(
+                f"The query has more rows than {MOST_FILES} files hold, and MoEngage takes no more of a folder: no"
+                " file was written. Raise max_file_bytes, or select fewer rows at a time"
+            )
+        name = self._names.of_part(len(self.files) + 1)
+        self._file = _OpenFile(name, self._create(name), self._header)
+        for line in self._ahead:
+            self._file.add(line)
+        self._ahead = []
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self.files.append(self._file.close())
+            self._file = None
+
+
+class _OpenFile:
+    """A file that is being written, all but its last lines."""
+
+    def __init__(self, name: str, stream: IO[bytes], header: bytes) -> None:
+        self.rows = 0
+        self._stream = stream
+        self._name = name
+        self._bytes = len(header)
+        self._held: deque[bytes] = deque()
+        stream.write(header)
+
+    def has_room(self, line: bytes, most_bytes: int) -> bool:
+        return self.rows < MOST_ROWS and self._bytes + len(line) <= most_bytes
+
+    def add(self, line: bytes) -> None:
+        self._held.append(line)
+        self.rows += 1
+        self._bytes += len(line)
+        if len(self._held) == LEAST_ROWS:
+            self._stream.write(self._held.popleft())
+
+    def take_back(self, count: int) -> list[bytes]:
+        lines = [self._held.pop() for _ in range(count)][::-1]
+        self.rows -= count
+        self._bytes -= sum(map(len, lines))
+        return lines
+
+    def close(self) -> WrittenFile:
+        self._stream.writelines(self._held)
+        self._stream.close()
+        return WrittenFile(self._name, self.rows, self._bytes)

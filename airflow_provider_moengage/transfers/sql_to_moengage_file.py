@@ -1,0 +1,276 @@
+"""From a warehouse to the files that MoEngage's imports read, for syncs too large for its API."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_moengage.bulk.mapping import Attributes, check_attributes
+from airflow_provider_moengage.bulk.options import is_deferred, one_of, whole
+from airflow_provider_moengage.exceptions import MoEngageRequestError
+from airflow_provider_moengage.transfers.import_files import LARGEST_FILE, FileNames, FileSplitter, check_prefix
+from airflow_provider_moengage.transfers.import_folder import (
+    ImportFolder,
+    check_folder,
+    check_manifest_path,
+    write_file,
+)
+from airflow_provider_moengage.transfers.import_rows import FILE_FORMATS, IMPORT_TYPES, ImportRows
+from airflow_provider_moengage.transfers.sql_stream import database_hook, rows_at_once, stream_query
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_moengage.bulk.elements import Finding
+    from airflow_provider_moengage.transfers.import_files import WrittenFile
+
+_PREFIXES_OF_USERS = ("registered_user_data", "anonymous_user_data")
+
+
+class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
+    """Writes the rows of a query to files for a MoEngage import. Memory does not grow with the result.
+
+    .. code-block:: python
+
+        SqlToMoEngageFileOperator(
+            task_id="customers",
+            conn_id="warehouse",
+            sql="SELECT user_id, email, tier FROM customers",
+            id_column="user_id",
+            attributes={"u_em": "email", "tier": "tier"},
+            folder="s3://aws_default@bucket/moengage_users",
+        )
+
+    Files appear whole, and all of them or none: rows are checked and written first, and a row that MoEngage
+    would drop fails the task before there is anything in the folder. A file has 5 to 500,000 rows and at most 100
+    columns; a run makes at most 100 files.
+
+    Their names are ``registered_user_data_<12 hex digits>_0001_20261122_0310.csv``: the prefix, a digest of Dag,
+    run, task, map index and try number, the part, and when the try began (UTC). MoEngage skips a name it has
+    seen, and these are new for each try. In the dashboard choose the date format ``yyyymmdd_hhmm`` for the import,
+    and let it run on the same day, for MoEngage takes the date for that of its run. What stands between prefix and
+    date is free: MoEngage looks for names that start with the one and end with the other.
+
+    :param sql: one SELECT, or a ``.sql`` file of the Dag's folder. Templated, as are ``conn_id``, ``parameters``,
+        ``folder``, ``prefix``, ``manifest_path``, ``max_file_bytes`` and ``fetch_size``.
+    :param conn_id: a connection of any DbApiHook (PostgreSQL, Snowflake, BigQuery, SQLite, ...).
+    :param folder: the folder that the import watches (ObjectStoragePath URI: file, s3, gs, sftp, ...). A disk's is
+        made where it is missing.
+    :param prefix: what the import's files begin with: ``registered_user_data``, ``anonymous_user_data``, the name
+        of an event as the dashboard shows it for file names, or one of your own; letters a-z, digits, spaces and
+        ``_``, at most 82.
+    :param import_type: ``USERS`` or ``EVENTS``.
+    :param id_column: column with the user's id.
+    :param time_column: column with the moment an event happened: a datetime, a date, ISO 8601 text or epoch
+        seconds; UTC where it has no zone. EVENTS only.
+    :param attributes: which columns become attributes, as in
+        :class:`~airflow_provider_moengage.bulk.mapping.CustomerMapping`: a list of columns, a mapping of
+        MoEngage's attribute name to column (``{"u_em": "email"}``), or None for all others. In the file they have
+        MoEngage's names; id and time keep theirs. A NULL is an empty cell, which changes nothing at MoEngage.
+    :param file_format: ``csv``, or ``json`` (one object a line), which takes line breaks and objects as well.
+    :param manifest_path: where to write the mapping file (manifest) that the dashboard takes when an import is
+        set up (*Upload mapping file*): a ``.json`` anywhere but in ``folder``. Set it for the first run and upload
+        what that has written; an event's time is not in it, MoEngage has that mapped by hand. None writes none.
+    :param max_file_bytes: where the next file begins, below 200 MB.
+    :param parameters: values for the query's placeholders, in the driver's own style.
+    :param fetch_size: rows to read from the database at a time, 1 to 100,000.
+    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+
+    Returns (XCom) ``files`` (each with ``path``, ``file_name``, ``rows``, ``bytes``), and the sums ``rows`` and
+    ``bytes``; ``manifest`` is its path or None. No rows make no file and no failure. To wait for all files of the
+    run: ``FileImportRunSensor(file_name="{{ files[0].file_name | replace('_0001_', '_*_') }}",
+    expected_files="{{ files | length }}", ...)``, where ``files`` is the XCom's.
+
+    A retry writes everything again under new names, also what MoEngage has read of an earlier try that lost its
+    worker while it published: users are the same afterwards, events are there twice.
+    """
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "conn_id",
+        "parameters",
+        "folder",
+        "prefix",
+        "manifest_path",
+        "max_file_bytes",
+        "fetch_size",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {"sql": "sql", "parameters": "json"}  # noqa: RUF012 (Airflow's own form)
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        conn_id: str,
+        folder: str | PathLike[str],
+        id_column: str,
+        prefix: str = "registered_user_data",
+        import_type: str = "USERS",
+        time_column: str | None = None,
+        attributes: Attributes = None,
+        file_format: str = "csv",
+        manifest_path: str | PathLike[str] | None = None,
+        max_file_bytes: int = 190_000_000,
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        fetch_size: int = 5_000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.conn_id = conn_id
+        self.folder = _as_text(folder)
+        self.prefix = prefix
+        self.import_type = one_of("import_type", import_type, IMPORT_TYPES)
+        self.id_column = id_column
+        self.time_column = time_column
+        self.attributes = attributes
+        self.file_format = one_of("file_format", file_format, FILE_FORMATS)
+        self.manifest_path = _as_text(manifest_path)
+        self.max_file_bytes = max_file_bytes
+        self.parameters = parameters
+        self.fetch_size = fetch_size
+        self._check_columns()
+        self._check_templated(are_rendered=False)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the files and return what they are.
+
+        :raises ValueError: where a template came out as a wrong argument, or the query has not the columns that
+            are named.
+        :raises MoEngageRequestError: for rows that MoEngage would drop, for fewer than five rows, and for more
+            than 100 files; without retry.
+        """
+        self._check_templated(are_rendered=True)
+        names = FileNames.of_try(context, prefix=self.prefix, extension=self.file_format)
+        with ImportFolder(self.folder, self.log) as folder:
+            rows, files = self._write(folder, names)
+            if files and self.manifest_path:
+                self._write_manifest(self.manifest_path, rows)
+            folder.publish()
+        self._report(files, rows)
+        return {
+            "files": [file.to_dict(self.folder) for file in files],
+            "rows": sum(file.rows for file in files),
+            "bytes": sum(file.bytes for file in files),
+            "manifest": self.manifest_path if files and self.manifest_path else None,
+        }
+
+    def _write(self, folder: ImportFolder, names: FileNames) -> tuple[ImportRows, list[WrittenFile]]:
+        hook = database_hook(self.conn_id)
+        wrong = _WrongRows()
+        warnings: Counter[str] = Counter()
+        with stream_query(hook, self.sql, self.parameters, fetch_size=rows_at_once(self.fetch_size)) as result:
+            rows = ImportRows(
+                result.columns,
+                import_type=self.import_type,
+                id_column=self.id_column,
+                time_column=self.time_column,
+                attributes=self.attributes,
+                file_format=self.file_format,
+            )
+            most_bytes = whole("max_file_bytes", self.max_file_bytes, 1, LARGEST_FILE)
+            splitter = FileSplitter(folder.create, names, header=rows.header, most_bytes=most_bytes)
+            for position, row in enumerate(result.rows):
+                line, findings = rows.encode(row)
+                if not line:
+                    wrong.add(position, findings)
+                elif not wrong.count:  # else there will be no file: what is left is to find the others
+                    splitter.add(line)
+                if findings:
+                    warnings.update({str(finding.code) for finding in findings if finding.is_warning})
+        if wrong.count:
+            raise MoEngageRequestError(wrong.message(of=position + 1))
+        for code, count in sorted(warnings.items()):
+            self.log.warning("%s: %d row(s), which MoEngage takes, and then cuts or ignores some of", code, count)
+        return rows, splitter.finish()
+
+    def _write_manifest(self, path: str, rows: ImportRows) -> None:
+        from msgspec import json
+
+        # Users who are not registered have an id of another kind, which the dashboard asks for.
+        id_attribute = None if self.prefix == "anonymous_user_data" else "uid"
+        write_file(path, json.format(json.encode(rows.mapping(id_attribute=id_attribute))))
+
+    def _report(self, files: list[WrittenFile], rows: ImportRows) -> None:
+        for finding in rows.name_warnings:
+            self.log.warning("attributes: %s (%s)", finding.message, finding.code)
+        for column, kinds in rows.mixed.items():
+            self.log.warning(
+                "%s: values of several types (%s), where MoEngage expects one", column, ", ".join(kinds)
+            )
+        for file in files:
+            self.log.info("%s: %d rows, %d bytes", file.file_name, file.rows, file.bytes)
+        if not files:
+            self.log.info("The query has no rows: no file was written")
+
+    def _check_columns(self) -> None:
+        if not (isinstance(self.id_column, str) and self.id_column.strip()):
+            raise ValueError("id_column: expected the column with the user's id")
+        if self.import_type == "EVENTS":
+            if not (isinstance(self.time_column, str) and self.time_column.strip()):
+                raise ValueError("time_column: expected the column that says when the event happened")
+            if self.time_column == self.id_column:
+                raise ValueError("time_column: expected another column than id_column")
+        elif self.time_column is not None:
+            raise ValueError("time_column: only EVENTS have one; name a user's date among the attributes")
+        check_attributes("attributes", self.attributes)
+
+    def _check_templated(self, *, are_rendered: bool) -> None:
+        def is_known(value: object) -> bool:
+            return are_rendered or not is_deferred(value)
+
+        for name in ("sql", "conn_id"):
+            value = getattr(self, name)
+            if is_known(value) and not (isinstance(value, str) and value.strip()):
+                raise ValueError(f"{name}: expected a text that is not empty")
+        if is_known(self.folder):
+            check_folder(self.folder)
+        if is_known(self.prefix):
+            check_prefix(self.prefix)
+            if self.import_type == "EVENTS" and self.prefix in _PREFIXES_OF_USERS:
+                raise ValueError(
+                    f"prefix {self.prefix!r}: stands for users; files of EVENTS begin with the event's name"
+                )
+        if self.manifest_path is not None and is_known(self.manifest_path):
+            check_manifest_path(self.manifest_path, self.folder)
+        if is_known(self.max_file_bytes):
+            whole("max_file_bytes", self.max_file_bytes, 1, LARGEST_FILE)
+        if is_known(self.fetch_size):
+            rows_at_once(self.fetch_size)
+
+
+class _WrongRows:
+    """The rows that cannot be written: how many, and what is wrong with the first."""
+
+    _MOST_NAMED = 20
+    _MOST_MESSAGES = 3
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._named: list[str] = []
+
+    def add(self, position: int, findings: list[Finding]) -> None:
+        self.count += 1
+        if len(self._named) < self._MOST_NAMED:
+            messages = [finding.message for finding in findings if not finding.is_warning]
+            more = "; ..." if len(messages) > self._MOST_MESSAGES else ""
+            self._named.append(f"position {position}: {'; '.join(messages[: self._MOST_MESSAGES])}{more}")
+
+    def message(self, *, of: int) -> str:
+        named = "\n".join(self._named)
+        more = f"\nand {self.count - len(self._named):,} more" if self.count > len(self._named) else ""
+        return (
+            f"{self.count:,} of {of:,} rows cannot be written, so no file was. Mend them in the query, or leave"
+            f" them out there. Positions count from 0.\n{named}{more}"
+        )
+
+
+def _as_text(path: Any) -> Any:
+    """A path as text; a template or another task's result as it is."""
+    return str(path) if isinstance(path, PathLike) or hasattr(path, "protocol") else path

@@ -1,0 +1,293 @@
+"""Where files are until they appear, how they appear, and what is left of them after a failure."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from airflow_provider_moengage.transfers.import_folder import (
+    ImportFolder,
+    check_folder,
+    check_manifest_path,
+    write_file,
+)
+
+LOG = logging.getLogger("tests.import_folder")
+NAMES = ("users_0001_20261122_0310.csv", "users_0002_20261122_0310.csv")
+CONTENT = b"id\n" + b"u-7\n" * 5
+
+
+class Store(MemoryFileSystem):
+    """A file system of its own for a test, that notes what happens to it."""
+
+    protocol = "memory"
+    store: dict[str, Any]
+    pseudo_dirs: list[str]
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = {}
+        self.pseudo_dirs = [""]
+        self.acts: list[str] = []
+        self.fails_at: str | None = None
+
+    def names(self) -> list[str]:
+        return sorted(path.removeprefix("/bucket/users/") for path in self.store)
+
+    def act(self, *words: str) -> None:
+        self.acts.append(" ".join(word.rpartition("/")[2] for word in words))
+        if self.acts[-1] == self.fails_at:
+            raise OSError("the store is gone")
+
+    def put_file(self, lpath: Any, rpath: Any, *args: Any, **kwargs: Any) -> None:
+        super().put_file(lpath, rpath, *args, **kwargs)
+        self.act("put", rpath)
+
+    def mv(self, path1: Any, path2: Any, *args: Any, **kwargs: Any) -> None:
+        super().mv(path1, path2, *args, **kwargs)
+        self.act("mv", path1, path2)
+
+
+def attach(protocol: str, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Make Airflow take a store of ours for that protocol's."""
+    try:
+        stores = import_module("airflow.sdk.io.store")
+    except ImportError:  # Airflow 2
+        stores = import_module("airflow.io.store")
+    files = Store()
+    monkeypatch.setitem(stores._STORE_CACHE, protocol, stores.ObjectStore(protocol, None, fs=files))
+    return files
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The worker's folder for temporary files, which is empty afterwards."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert not list(folder.iterdir())
+
+
+def write(folder: ImportFolder) -> None:
+    for name in NAMES:
+        with folder.create(name) as stream:
+            stream.write(CONTENT)
+
+
+def publish(path: Path | str) -> None:
+    with ImportFolder(str(path), LOG) as folder:
+        write(folder)
+        folder.publish()
+
+
+def leave_early(path: Path | str) -> None:
+    with ImportFolder(str(path), LOG) as folder:
+        write(folder)
+        folder.create("users_0003_20261122_0310.csv").write(b"half")
+        raise ZeroDivisionError
+
+
+def test_on_a_disk_files_are_hidden_until_all_of_them_appear(tmp_path: Path) -> None:
+    path = tmp_path / "not" / "there"
+
+    with ImportFolder(str(path), LOG) as folder:
+        write(folder)
+        hidden = sorted(file.name for file in path.iterdir())
+        folder.publish()
+
+    assert hidden == [f".{name}.part" for name in NAMES]
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == dict.fromkeys(NAMES, CONTENT)
+
+
+def test_a_uri_of_a_disk_is_one_as_well(tmp_path: Path) -> None:
+    publish(f"file://{tmp_path}/users")
+
+    assert sorted(file.name for file in (tmp_path / "users").iterdir()) == list(NAMES)
+
+
+def test_nothing_is_left_of_files_that_were_not_published(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        leave_early(tmp_path)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_there_is_not_overwritten_and_nothing_appears(tmp_path: Path) -> None:
+    (tmp_path / NAMES[1]).write_text("what MoEngage has seen")
+
+    with pytest.raises(FileExistsError, match=NAMES[1]):
+        publish(tmp_path)
+
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(NAMES[1], "what MoEngage has seen")]
+
+
+def test_on_a_disk_all_files_appear_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def fails_at_the_second(self: Path, target: Any) -> Path:
+        if Path(target).name == NAMES[1]:
+            raise KeyboardInterrupt  # a stop is no Exception
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_object_store_gets_whole_files_under_their_names(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = attach("s3", monkeypatch)
+
+    with ImportFolder("s3://bucket/users", LOG) as folder:
+        write(folder)
+        before = store.names()
+        folder.publish()
+
+    assert before == []
+    assert store.names() == list(NAMES)
+    assert store.acts == [f"put {name}" for name in NAMES]
+    assert store.cat_file(f"/bucket/users/{NAMES[0]}") == CONTENT
+
+
+def test_storage_that_shows_half_a_file_gets_it_under_a_hidden_name_first(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = attach("memory", monkeypatch)
+
+    publish("memory://bucket/users/")
+
+    assert store.names() == list(NAMES)
+    assert store.acts == [f"put .{name}.part" for name in NAMES] + [f"mv .{name}.part {name}" for name in NAMES]
+
+
+FAILURES = {
+    "the second upload": ("s3", f"put {NAMES[1]}"),
+    "a hidden upload": ("memory", f"put .{NAMES[1]}.part"),
+    "a move": ("memory", f"mv .{NAMES[1]}.part {NAMES[1]}"),
+}
+
+
+@pytest.mark.parametrize(("protocol", "fails_at"), FAILURES.values(), ids=FAILURES)
+def test_where_publishing_fails_nothing_stays(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, fails_at: str
+) -> None:
+    store = attach(protocol, monkeypatch)
+    store.fails_at = fails_at
+
+    with pytest.raises(OSError, match="the store is gone"):
+        publish(f"{protocol}://bucket/users")
+
+    assert store.acts[-1] == fails_at
+    assert store.names() == []
+
+
+def test_a_store_is_not_touched_before_everything_is_written(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = attach("memory", monkeypatch)
+
+    with pytest.raises(ZeroDivisionError):
+        leave_early("memory://bucket/users")
+
+    assert (store.acts, store.names()) == ([], [])
+
+
+def test_a_name_in_a_store_is_not_overwritten(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = attach("s3", monkeypatch)
+    store.pipe_file(f"/bucket/users/{NAMES[0]}", b"seen")
+
+    with pytest.raises(FileExistsError, match=NAMES[0]):
+        publish("s3://bucket/users")
+
+    assert store.cat_file(f"/bucket/users/{NAMES[0]}") == b"seen"
+    assert store.names() == [NAMES[0]]
+
+
+def test_who_may_only_write_can_publish(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = attach("s3", monkeypatch)
+
+    def forbidden(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(store, "exists", forbidden)
+    publish("s3://bucket/users")
+
+    assert store.names() == list(NAMES)
+
+
+def test_a_file_that_cannot_be_taken_back_is_named_in_the_log(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = attach("s3", monkeypatch)
+    store.fails_at = f"put {NAMES[1]}"
+
+    def forbidden(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(store, "rm_file", forbidden)
+    with pytest.raises(OSError, match="the store is gone"):
+        publish("s3://bucket/users")
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        f"{name} could not be removed (PermissionError)" for name in NAMES
+    ]
+
+
+FOLDERS = [
+    "/data/users",
+    "users",
+    "file:///data/users",
+    "/with space/users",
+    "s3://bucket/users",
+    "s3://aws_default@bucket/a/users/",
+    "gs://bucket/users",
+    "sftp://host/users",
+    "memory://users",
+]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_is_taken(folder: str) -> None:
+    assert check_folder(folder) == folder
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["", "/", "file:///", "s3://bucket", "s3://bucket/", "/data/my users", "s3://b/a b/", "/a/b\tc", None, 7],
+)
+def test_a_folder_that_moengage_does_not_read_is_an_error(folder: Any) -> None:
+    with pytest.raises(ValueError, match=r"^folder "):
+        check_folder(folder)
+
+
+@pytest.mark.parametrize("path", ["/data/users/manifest/a.json", "/data/a.json", "s3://bucket/a.json", "a.json"])
+def test_a_manifest_may_be_anywhere_else(path: str) -> None:
+    assert check_manifest_path(path, "/data/users/") == path
+
+
+@pytest.mark.parametrize("path", ["/data/users/a.json", "/data/users//a.json", "/data/a.csv", "", None])
+def test_a_manifest_that_would_be_taken_for_data_is_an_error(path: Any) -> None:
+    with pytest.raises(ValueError, match=r"^manifest_path "):
+        check_manifest_path(path, "/data/users/")
+
+
+def test_a_small_file_is_written_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = attach("memory", monkeypatch)
+
+    write_file(f"{tmp_path}/new/a.json", b"{}")
+    write_file("memory://bucket/a.json", b"{}")
+
+    assert (tmp_path / "new" / "a.json").read_bytes() == b"{}"
+    assert store.cat_file("/bucket/a.json") == b"{}"
