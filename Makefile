@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 100000
 
-.PHONY: demo test standalone lint types docs check clean
+.PHONY: demo test standalone bench-polling lint types docs check clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo  ## Sync a real warehouse to an emulated workspace, by Airflow (ROWS=all for everything)
@@ -15,6 +15,9 @@ test: $(VENV)/.dev  ## Every test that needs no browser and no Airflow of its ow
 
 standalone: $(VENV)/.dev  ## Dags in a whole Airflow (airflow standalone), driven over its REST API
 	$(BIN)/python -m pytest tests/standalone
+
+bench-polling: $(VENV)/.dev  ## How soon a thousand waiting triggers see that a file has ended (2 to 3 minutes)
+	$(BIN)/python benchmarks/polling.py
 
 lint: $(VENV)/.dev  ## Style and format
 	$(BIN)/ruff check .
