@@ -42,7 +42,12 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": "Common SQL",
                 "target-integration-name": integration,
                 "python-module": f"{package}.transfers.sql_to_moengage",
-            }
+            },
+            {
+                "source-integration-name": "Common SQL",
+                "target-integration-name": integration,
+                "python-module": f"{package}.transfers.sql_to_moengage_file",
+            },
         ],
         "connection-types": [
             {

@@ -9,6 +9,10 @@ import sys
 PUBLIC = (
     "airflow_provider_moengage.operators.bulk_import",
     "airflow_provider_moengage.transfers.sql_to_moengage",
+    "airflow_provider_moengage.transfers.sql_to_moengage_file",
+    "airflow_provider_moengage.operators.business_event",
+    "airflow_provider_moengage.operators.file_import",
+    "airflow_provider_moengage.sensors.file_import",
     "airflow_provider_moengage.bulk.mapping",
     "airflow_provider_moengage.exceptions",
     "airflow_provider_moengage.hooks.moengage",
@@ -46,6 +50,8 @@ def test_the_pipeline_and_the_api_know_nothing_of_airflow() -> None:
         "import sys\n"
         "import airflow_provider_moengage.bulk.delivery, airflow_provider_moengage.bulk.mapping\n"
         "import airflow_provider_moengage.api.client, airflow_provider_moengage.bulk.rejects\n"
+        "import airflow_provider_moengage.api.file_imports_client, airflow_provider_moengage.waiting.poller\n"
+        "import airflow_provider_moengage.waiting.news, airflow_provider_moengage.waiting.verdict\n"
         "sys.exit('airflow' in sys.modules)\n"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.emulator import Emulator, Settings
+from airflow_provider_moengage.emulator import Emulator, FileImport, ImportFile, Settings
 
 HERE = Path(__file__).parent
+IMPORTS = {"users": "SUCCESSFUL", "one": "SUCCESSFUL", "two": "SUCCESSFUL", "bad": "FAILED"}
 
 
 @dataclass
@@ -70,6 +72,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
             """
             CREATE TABLE users (user_id TEXT);
             INSERT INTO users VALUES ('user-1'), ('user-2');
+            CREATE TABLE customers (user_id TEXT, email TEXT, tier TEXT);
+            WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT 1000)
+            INSERT INTO customers SELECT 'user-' || n, 'user-' || n || '@example.com', 'gold' FROM numbers;
             CREATE TABLE orders (user_id TEXT, at TEXT, total REAL, shop TEXT);
             INSERT INTO orders VALUES ('user-1', '2026-01-01 10:00:00', 1, 'north'),
                 ('user-2', '2026-01-02 10:00:00', 2, 'south'), ('user-2', '2026-01-03 10:00:00', 3, 'south');
@@ -97,6 +102,13 @@ def run_dag(airflow: Airflow, dag_id: str) -> Iterator[Run]:
             "password": "emulator-data-key",
             "host": emulator.url,
         }
+        for import_id, status in IMPORTS.items():
+            files = [
+                ImportFile(f"users_{part}_{{run}}.csv", steps=((0, "QUEUED"), (0.5, status)))
+                for part in ("a", "b")
+            ]
+            emulator.workspace.add_file_import(FileImport(import_id, import_id.title(), tuple(files)))
+        emulator.workspace.run_file_import("bad")
         airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps(connection)
         log = airflow.run("-m", "airflow", "dags", "test", dag_id, exits_with=None)
         results = airflow.home / "reports.json"
@@ -113,6 +125,11 @@ def bulk(airflow: Airflow) -> Iterator[Run]:
 @pytest.fixture(scope="module")
 def sync(airflow: Airflow) -> Iterator[Run]:
     yield from run_dag(airflow, "sync")
+
+
+@pytest.fixture(scope="module")
+def imports(airflow: Airflow) -> Iterator[Run]:
+    yield from run_dag(airflow, "imports")
 
 
 def arrived(run: Run) -> list[str]:
@@ -181,3 +198,45 @@ def test_rows_of_a_sync_stay_out_of_log_and_database(sync: Run) -> None:
 )
 def test_the_example_dags_parse(airflow: Airflow, file: Path) -> None:
     airflow.run(str(file))
+
+
+def test_file_imports_are_waited_for_in_every_mode(imports: Run) -> None:
+    states = {name: set(states) for name, states in imports.states.items()}
+
+    assert states.pop("failed") == {"failed"}, imports.log
+    assert states.pop("skipped") == {"skipped"}
+    assert set.union(*states.values()) == {"success"}, states
+    triggered = [trigger.import_id for trigger in imports.emulator.workspace.file_triggers]
+    assert sorted(triggered) == ["one", "two", "users"]
+    for name in ("deferred", "poked", "templated", "from_text"):
+        files = [file["file_name"] for file in imports.reports[name]]
+        assert files == ["users_a_1.csv", "users_b_1.csv"], name
+    waited = [(run["import_id"], len(run["files"])) for run in imports.reports["waited"]]
+    assert waited == [("one", 2), ("two", 2)]
+    assert "emulator-data-key" not in imports.log
+    assert b"emulator-data-key" not in imports.airflow.database
+
+
+def test_the_file_road_example_is_read_and_imported_to_the_last_row(airflow: Airflow, tmp_path: Path) -> None:
+    dags, folder = tmp_path / "dags", tmp_path / "watched"
+    dags.mkdir()
+    shutil.copy(HERE.parent.parent / "example_dags" / "file_road.py", dags)
+    with Emulator() as emulator:
+        road = FileImport("users", "Users", folder=str(folder), id_column="user_id", steps_seconds=(0, 0.1, 0.2))
+        emulator.workspace.add_file_import(road)
+        connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
+        environment = {
+            **airflow.environment,
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW_CONN_MOENGAGE_DEFAULT": json.dumps({**connection, "host": emulator.url}),
+        }
+        conf = json.dumps({"import_id": "users", "folder": f"file://{folder}"})
+
+        log = Airflow(airflow.home, environment).run("-m", "airflow", "dags", "test", "file_road", "-c", conf)
+
+        assert len(emulator.workspace.file_triggers) == 1, log
+    states = {name: set(states) for name, states in airflow.states("file_road").items()}
+    assert set.union(*states.values()) == {"success"}, log
+    [file] = folder.iterdir()
+    assert file.read_text().splitlines()[:2] == ["user_id,u_em,tier", "user-1,user-1@example.com,gold"]
+    assert "user-1@example.com" not in log

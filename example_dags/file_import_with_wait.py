@@ -1,0 +1,53 @@
+"""A file import is triggered, waited for without holding a worker slot, and followed up by its rows.
+
+Needs the connection `moengage_default` with the workspace id and the key of the Data tile, and a periodic import
+in MoEngage's dashboard; its id is given when the Dag is run.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import dag, task  # on Airflow 3 alone: from airflow.sdk import dag, task
+
+from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
+from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["moengage"],
+    params={"import_id": "put the id of your import here"},
+)
+def file_import_with_wait() -> None:
+    """Trigger, wait, and look at the rows."""
+    trigger = TriggerFileImportOperator(
+        task_id="trigger",
+        import_id="{{ params.import_id }}",
+        deferrable=True,  # an import that has run in the last five minutes is waited for in the triggerer
+    )
+    wait = FileImportRunSensor(
+        task_id="wait",
+        since=trigger.output,  # the run that this trigger has made, and none before
+        deferrable=True,
+        poke_interval=10,  # seconds; all who wait for imports of a workspace share one poller, so it costs little
+        timeout=timedelta(hours=6),
+        partial_success="accept",
+        max_failed_rows=100,
+    )
+
+    @task
+    def count_rows(files: list[dict[str, Any]]) -> dict[str, int]:
+        """Say what became of the rows, for whoever comes next."""
+        names = ("total_rows", "added_rows", "updated_rows", "skipped_rows", "failed_rows")
+        rows = {name: sum(file[name] or 0 for file in files) for name in names}
+        print(f"{len(files)} files: {rows}")
+        return rows
+
+    count_rows(wait.output)  # type: ignore[arg-type]
+
+
+file_import_with_wait()

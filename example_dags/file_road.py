@@ -1,0 +1,67 @@
+"""A large sync through files: from a warehouse to a folder that a MoEngage import watches, and what became of it.
+
+Needs the connections `warehouse` (any database that Airflow has a hook for) and `moengage_default`, a folder on
+object storage, and in MoEngage's dashboard a periodic import of users that watches it: prefix
+`registered_user_data`, date format `yyyymmdd_hhmm`. Its id and the folder are given when the Dag is run.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import dag, task  # on Airflow 3 alone: from airflow.sdk import dag, task
+
+from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
+from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
+from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEngageFileOperator
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["moengage"],
+    params={"import_id": "put the id of your import here", "folder": "s3://aws_default@bucket/moengage_users"},
+)
+def file_road() -> None:
+    """Write files, have them imported, and compare the rows."""
+    write = SqlToMoEngageFileOperator(
+        task_id="write",
+        conn_id="warehouse",
+        sql="SELECT user_id, email, tier FROM customers",
+        id_column="user_id",
+        attributes={"u_em": "email", "tier": "tier"},
+        folder="{{ params.folder }}",
+    )
+
+    @task.short_circuit
+    def has_rows(written: dict[str, Any]) -> bool:
+        """Skip the import where there is nothing to import: it would make no file, and be waited for in vain."""
+        return bool(written["files"])
+
+    trigger = TriggerFileImportOperator(task_id="trigger", import_id="{{ params.import_id }}", deferrable=True)
+    wait = FileImportRunSensor(
+        task_id="wait",
+        since=trigger.output,
+        expected_files="{{ ti.xcom_pull('write')['files'] | length }}",
+        deferrable=True,
+        poke_interval=10,
+        timeout=timedelta(hours=12),
+        partial_success="accept",
+    )
+
+    @task
+    def compare(written: dict[str, Any], files: list[dict[str, Any]]) -> dict[str, int]:
+        """Fail where MoEngage has read other rows than were written, or could not take some of them."""
+        read = sum(file["total_rows"] or 0 for file in files)
+        failed = sum(file["failed_rows"] or 0 for file in files)
+        if read != written["rows"] or failed:
+            raise ValueError(f"{written['rows']} rows were written, MoEngage has read {read}, and {failed} failed")
+        return {"written": written["rows"], "read": read, "failed": failed}
+
+    has_rows(write.output) >> trigger  # type: ignore[arg-type]
+    compare(write.output, wait.output)  # type: ignore[arg-type]
+
+
+file_road()
