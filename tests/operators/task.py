@@ -31,6 +31,7 @@ class Task:
         self.start_date = datetime.now(UTC)
         self.began = began or self.start_date - timedelta(seconds=1)
         self.first_reschedule: datetime | None = None
+        self.xcom: dict[str, Any] = {}
 
     def retry(self) -> None:
         self.try_number += 1
@@ -49,13 +50,15 @@ class Task:
             task_id="a_task",
             run_id="a_run",
             map_index=-1,
+            xcom_push=lambda key, value: self.xcom.update({key: value}),
             get_first_reschedule_date=lambda context: self.first_reschedule,
         )
         context: dict[str, Any] = {
             "ti": ti,
             "task": SimpleNamespace(retries=self.retries),
             "dag_run": SimpleNamespace(start_date=self.began),
-            "params": {},
+            "ds": "2026-01-01",
+            "params": {"title": "Dune"},
         }
         if self.store is not None:
             context["task_state_store"] = self.store

@@ -24,19 +24,11 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
 from tests.delivering import Setting, connection_to
+from tests.operators.task import Store
+from tests.operators.task import Task as ATask
 
 ANN = "ann@example.com"
 VERSIONS = ("v1", "v5")
-
-
-class Store(dict[str, Any]):
-    """Airflow's state store, as far as a task sees it; JSON all the way."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
 
 
 class FailingStore(Store):
@@ -51,28 +43,8 @@ class FailingStore(Store):
         raise ConnectionError("API server")
 
 
-class Task:
-    """A task instance over its tries. A Clear gives it a new life, as Airflow does."""
-
-    def __init__(self, *, has_store: bool = True) -> None:
-        self.store = Store() if has_store else None
-        self.max_tries = self.retries = 3
-        self.xcom: dict[str, Any] = {}
-
-    def clear(self) -> None:
-        self.max_tries += 1
-
-    @property
-    def context(self) -> Any:
-        def push(key: str, value: Any) -> None:
-            self.xcom[key] = value
-
-        ti = SimpleNamespace(max_tries=self.max_tries, xcom_push=push)
-        task = SimpleNamespace(retries=self.retries)
-        context: dict[str, Any] = {"ti": ti, "task": task, "ds": "2026-01-01", "params": {"title": "Dune"}}
-        if self.store is not None:
-            context["task_state_store"] = self.store
-        return context
+class Task(ATask):
+    """One that triggers a business event."""
 
     def run(self, operator: BusinessEventOperator) -> dict[str, Any]:
         operator.render_template_fields(self.context)
@@ -307,7 +279,8 @@ def test_a_record_that_cannot_be_read_is_an_unknown_outcome(campaigns: Setting) 
 def test_a_clear_after_retries_were_changed_says_so_and_the_next_one_fires(campaigns: Setting) -> None:
     task = Task()
     task.run(operator())
-    task.retries = 2  # Airflow sets max_tries to the try's number plus this, which may come to the same
+    task.retries = 2  # Airflow sets max_tries to the try's number plus this, which comes to the same here
+    task.clear()
 
     with pytest.raises(MoEngageOutcomeUnknownError, match="clear it once more"):
         task.run(operator())

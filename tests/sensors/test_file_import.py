@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,8 +46,7 @@ def imports(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> Iterator[Set
             pass_time(connected, seconds)
             await asyncio.sleep(0)
 
-    monkeypatch.setattr("airflow_provider_moengage.waiting.poller.Clock", Passing)
-    monkeypatch.setattr(pollers, "time", SimpleNamespace(monotonic=connected.clock.time))
+    monkeypatch.setattr(pollers, "CLOCK", Passing())
     monkeypatch.setattr(pollers, "_BUDGETS", {})
     bases = sys.modules.get("airflow.sensors.base")
     if hasattr(bases, "_orig_start_date"):  # Airflow 2 looks in its database for the first of the reschedules
