@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 
 START_WITHIN = 240.0
@@ -26,9 +27,12 @@ STEP_WITHIN = 150.0
 class Standalone:
     """A running Airflow."""
 
-    def __init__(self, home: Path, url: str, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, home: Path, url: str, process: subprocess.Popen[bytes], settings: dict[str, str]) -> None:
         self.home = home
         self.process = process
+        self.triggerers: list[subprocess.Popen[bytes]] = []
+        """Those that a test has started."""
+        self._settings = settings
         self._url = url
         self._session = requests.Session()
         self._session.trust_env = False
@@ -53,9 +57,41 @@ class Standalone:
         response = self._session.get(f"{self._url}/api/v2/dags/{dag_id}", timeout=30)
         return response.status_code == 200
 
-    def trigger(self, dag_id: str) -> str:
-        run_id: str = self.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None})["dag_run_id"]
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        what = {"logical_date": None, "conf": conf}
+        run_id: str = self.call("POST", f"/dags/{dag_id}/dagRuns", json=what)["dag_run_id"]
         return run_id
+
+    def runs(self, dag_id: str) -> list[str]:
+        runs = self.call("GET", f"/dags/{dag_id}/dagRuns", params={"order_by": "run_after"})["dag_runs"]
+        return [run["dag_run_id"] for run in runs]
+
+    def mark_failed(self, dag_id: str, run_id: str, task_id: str) -> None:
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        self.call("PATCH", path, json={"new_state": "failed"})
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.call("GET", path, params={"deserialize": "true"})["value"]
+
+    def restart_triggerer(self) -> None:
+        """Kill the triggerer, without a chance to tidy up, and start another one."""
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "triggerer" in " ".join(process.cmdline()):
+                    process.kill()
+        for process in self.triggerers:
+            _end(process)
+        with (self.home / "triggerer.log").open("wb") as output:
+            started = subprocess.Popen(
+                [sys.executable, "-m", "airflow", "triggerer"],
+                env=self._settings,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.triggerers = [started]
 
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         task: dict[str, Any] = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
@@ -79,8 +115,9 @@ class Standalone:
     def log(self, dag_id: str) -> str:
         """Everything the tasks and callbacks of a Dag have logged."""
         logs = self.home / "logs"
-        files = [*logs.glob(f"dag_id={dag_id}/**/*.log"), *logs.glob("dag_processor/**/*.log")]
-        return "\n".join(file.read_text(errors="replace") for file in sorted(files))
+        files = [*logs.glob(f"dag_id={dag_id}/**/*.log*"), *logs.glob("dag_processor/**/*.log")]
+        lines = [line for file in sorted(files) for line in file.read_text(errors="replace").splitlines()]
+        return "\n".join(line for line in lines if "Filling up the DagBag" not in line)
 
 
 def until(condition: Callable[[], bool], what: str, details: Callable[[], str] = lambda: "") -> None:
@@ -126,8 +163,8 @@ def standalone(dags: Path, environment: dict[str, str]) -> Iterator[Standalone]:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    airflow = Standalone(home, url, process, settings)
     try:
-        airflow = Standalone(home, url, process)
         deadline = time.monotonic() + START_WITHIN
         while not airflow.is_healthy():
             text = (home / "standalone.log").read_text(errors="replace")[-4_000:]
@@ -137,7 +174,8 @@ def standalone(dags: Path, environment: dict[str, str]) -> Iterator[Standalone]:
         airflow.login()
         yield airflow
     finally:
-        _end(process)
+        for each in [*airflow.triggerers, process]:
+            _end(each)
         output.close()
         shutil.rmtree(home, ignore_errors=True)
 
