@@ -69,6 +69,10 @@ class MoEngageRequestError(MoEngageError, AirflowFailException):  # type: ignore
     """MoEngage will never take the request as it is, or the connection is not set up. No retry."""
 
 
+class MoEngageImportNotFoundError(MoEngageRequestError):
+    """The workspace has no such file import, or it was deleted. No retry."""
+
+
 class MoEngageOutcomeUnknownError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
     """A trigger was sent and no answer says what became of it: campaigns may have started. No retry, which could
     start them twice; a person has to look.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from typing import Any
 
 from airflow_provider_moengage import __version__
 
@@ -32,3 +34,16 @@ smartquotes = False
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-signature", _say_which_file_run)
+
+
+def _say_which_file_run(*event: Any) -> tuple[str | None, str | None]:
+    """Two classes are called FileRun, and a link by that name could mean either."""
+    _, _, name, _, _, signature, returns = event
+    module = "emulator.file_import_runs" if ".emulator." in name else "api.file_imports"
+    qualified = f"~airflow_provider_moengage.{module}.FileRun"
+    return signature, returns and re.sub(r"\bFileRun\b", qualified, returns)

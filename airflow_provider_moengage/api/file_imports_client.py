@@ -7,6 +7,7 @@ endpoints ("Rate Limits").
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class TriggerReply:
     triggering: Triggering
     status_code: int | None = None
     message: str | None = None
-    """MoEngage's sentence, or what kept an answer away. It holds nothing that was sent but the import's id."""
+    """MoEngage's sentence, or what kept an answer away. The key is never in it."""
     retry_after: float | None = None
     """Seconds, where the server said so."""
 
@@ -87,6 +88,8 @@ class FileImportsClient:
         self._url = workspace.file_imports_url
         self._session = open_session(self._url, workspace.workspace_id, workspace.data_api_key)
         self._session.headers["MOE-APPKEY"] = workspace.workspace_id.encode()
+        credentials = base64.b64encode(f"{workspace.workspace_id}:{workspace.data_api_key}".encode()).decode()
+        self._secrets = (credentials, workspace.data_api_key)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -104,7 +107,7 @@ class FileImportsClient:
         return TriggerReply(
             _triggering(response.status_code, content),
             status_code=response.status_code,
-            message=_sentence(content),
+            message=self._sentence(content),
             retry_after=read_retry_after(response.headers, now=self._now()),
         )
 
@@ -135,9 +138,9 @@ class FileImportsClient:
         except requests.RequestException as error:
             raise ApiError(ErrorKind.SERVER, f"{self._url} could not be reached: {cause(error)}") from None
         content = read_object(response.content)
-        if response.status_code == 200 and "data" in content:
+        if response.status_code == 200 and _is_page(content):
             return read_rows(content)
-        raise self._refusal(response, content)
+        raise self._refusal(response, content, page)
 
     def _post(self, path: str, body: Mapping[str, Any] | None) -> requests.Response:
         return self._session.post(
@@ -147,23 +150,34 @@ class FileImportsClient:
             allow_redirects=False,
         )
 
-    def _refusal(self, response: requests.Response, content: Mapping[str, Any]) -> ApiError:
+    def _refusal(self, response: requests.Response, content: Mapping[str, Any], page: int) -> ApiError:
         status = response.status_code
-        said = _sentence(content)
+        said = self._sentence(content)
         kind, advice = ErrorKind.REQUEST, f"it does not take the request ({said})" if said else _NO_ANSWER
         error: type[ApiError] = ApiError
-        if status in (401, 403):
+        if status in (401, 403, 409):
             kind, advice = ErrorKind.AUTHENTICATION, DATA_KEY
         elif status == 429:
             kind, advice = ErrorKind.RATE_LIMIT, "the limit of 50 requests a minute is used up"
-        elif status >= 500:
+        elif status >= 500 or status in (408, 425):
             kind, advice = ErrorKind.SERVER, "it is not able to answer at present"
-        elif status == 400 and "exist" in (said or "").casefold():
+        elif status in (200, 400) and _is_absence(f"{content.get('error_type')} {said}".casefold(), page):
             error, advice = ImportNotFoundError, "it has no such import"
         elif status == 200:
             kind, advice = ErrorKind.SERVER, _NO_ANSWER
         retry_after = read_retry_after(response.headers, now=self._now())
         return error(kind, f"{self._url} answered {status}: {advice}", status_code=status, retry_after=retry_after)
+
+    def _sentence(self, content: Mapping[str, Any]) -> str | None:
+        """One line of MoEngage's own words, whatever the shape; no key, which a gateway may send back."""
+        error = content.get("error")
+        parts = [error.get("message") if isinstance(error, Mapping) else error]
+        parts += [content.get(name) for name in ("title", "message", "description")]
+        texts = dict.fromkeys(" ".join(str(part).split()) for part in parts if part is not None and part != "")
+        sentence = ": ".join(texts)
+        for secret in self._secrets:
+            sentence = sentence.replace(secret, "***")
+        return sentence[:500] or None
 
 
 _NO_ANSWER = "that is no answer of MoEngage's API; check host and data center"
@@ -193,10 +207,16 @@ def _triggering(status_code: int, content: Mapping[str, Any]) -> Triggering:
     return _BY_STATUS.get(status_code, Triggering.REFUSED)
 
 
-def _sentence(content: Mapping[str, Any]) -> str | None:
-    """One line of MoEngage's own words, whatever the shape."""
-    error = content.get("error")
-    parts = [error.get("message") if isinstance(error, Mapping) else error]
-    parts += [content.get(name) for name in ("title", "message", "description")]
-    texts = dict.fromkeys(" ".join(str(part).split()) for part in parts if part is not None and part != "")
-    return ": ".join(texts)[:500] or None
+def _is_page(content: Mapping[str, Any]) -> bool:
+    """Tell a page from a failure that comes as a 200, or from what somebody else answers."""
+    status = str(content.get("status") or "").casefold()
+    return (
+        "data" in content
+        and isinstance(content["data"], list | None)
+        and status not in ("fail", "failed", "failure", "error")
+    )
+
+
+def _is_absence(words: str, page: int) -> bool:
+    """Read the words of a 400; past the end, the import details speak of an invalid offset."""
+    return ("import" in words and "exist" in words) or (page > 1 and "offset" in words)

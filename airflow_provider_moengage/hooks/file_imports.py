@@ -19,6 +19,7 @@ from airflow_provider_moengage.api.file_imports import (
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
+    MoEngageImportNotFoundError,
     MoEngageRateLimitError,
     MoEngageRequestError,
     MoEngageServerError,
@@ -119,8 +120,11 @@ def imports_query(
     if import_name is not None:
         query.update(import_of(None, import_name))
     for name, value in filters.items():
-        if value is not None:
-            [query[name]] = _words(name, value, known[name])
+        words = _words(name, value, known[name])
+        if len(words) > 1:
+            raise ValueError(f"{name} {value!r}: expected one of {', '.join(known[name])}")
+        if words:
+            query[name] = words[0]
     if statuses := _words("schedule_status", schedule_status, SCHEDULE_STATUSES):
         query["schedule_status"] = list(statuses)
     return query
@@ -272,14 +276,14 @@ def _trigger_errors() -> dict[Any, tuple[type[MoEngageError], str]]:
     }
 
 
-def _no_such_import(name: str, conn_id: str, error: ApiError) -> MoEngageRequestError:
-    return MoEngageRequestError(
+def _no_such_import(name: str, conn_id: str, error: ApiError) -> MoEngageImportNotFoundError:
+    return MoEngageImportNotFoundError(
         f"{name}: the workspace of connection {conn_id!r} has no such import, or it was deleted",
         status_code=error.status_code,
     )
 
 
-def no_such_import(what: Mapping[str, str], conn_id: str, error: ApiError) -> MoEngageRequestError:
+def no_such_import(what: Mapping[str, str], conn_id: str, error: ApiError) -> MoEngageImportNotFoundError:
     """Return the error for an import that MoEngage does not have."""
     [value] = what.values()
     return _no_such_import(f"Import {value!r}", conn_id, error)
@@ -310,11 +314,12 @@ def _attempts() -> Any:
     )
 
 
-def _words(name: str, given: str | Iterable[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+def _words(name: str, given: object, known: tuple[str, ...]) -> tuple[str, ...]:
     if given is None:
         return ()
-    words = tuple(read_status(word) or "" for word in ([given] if isinstance(given, str) else given))
-    for word in words:
-        if word not in known:
+    words = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    spelt = [(word, read_status(word) or "") for word in words]
+    for word, upper in spelt:
+        if upper not in known:
             raise ValueError(f"{name} {word!r}: expected {', '.join(known)}")
-    return words
+    return tuple(upper for _, upper in spelt)

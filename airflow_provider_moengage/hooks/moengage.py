@@ -214,7 +214,9 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         """Trigger a file import now; the schedule it has in the dashboard stays as it is.
 
         MoEngage gives a run no id. To follow the one that this makes, take the ids of :meth:`iter_file_runs`
-        before, as :class:`~airflow_provider_moengage.operators.file_import.TriggerFileImportOperator` does.
+        before, as :class:`~airflow_provider_moengage.operators.file_import.TriggerFileImportOperator` does. The
+        operator can also tell a lost answer's run from one that somebody else has made shortly before; this takes
+        the refusal that follows a lost answer for a success.
 
         :param import_id: id of a periodic import (MoEngage calls it schedule id as well).
         :raises MoEngageRateLimitError: where the import has run in the last five minutes, and was not triggered;

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
 from airflow_provider_moengage.bulk.options import is_deferred
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
     MoEngageImportFailedError,
+    MoEngageImportNotFoundError,
     MoEngageRateLimitError,
-    MoEngageRequestError,
 )
 from airflow_provider_moengage.operators.file_wait import (
     GRACE,
@@ -125,6 +125,9 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         run: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Ask again, now that the import may run again."""
+        limit = execution_timeout_at(self, context)
+        if limit is not None and now().timestamp() >= limit:
+            raise AirflowTaskTimeout("The task has reached its execution_timeout while it waited for the cooldown")
         until = datetime.fromisoformat(give_up_at) if give_up_at else now() + timedelta(seconds=self.timeout)
         with ImportCall(self, context) as call:
             triggered = call.trigger(until, run=None if run is None else ImportRun.from_dict(run))
@@ -158,6 +161,13 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
                 " run that has begun goes on"
             )
 
+    def has_failed(self, run: ImportRun, files: list[FileRun]) -> bool:
+        """Whether a run that this task waits for has ended, and not well."""
+        watch = self._watch(run)
+        chosen = watch.selection.choose(files)
+        is_over = self.wait_for_completion and watch.selection.are_over(chosen)
+        return is_over and watch.policy.complaint(chosen) is not None
+
     def _triggered(self, context: Context, run: ImportRun, give_up_at: datetime) -> dict[str, Any]:
         record = ImportRecord(context)
         if not self.wait_for_completion:
@@ -189,7 +199,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
 
         try:
             return watch.poll(MoEngageHook(self.moengage_conn_id), self.log), 0
-        except (MoEngageAuthError, MoEngageRequestError):
+        except (MoEngageAuthError, MoEngageImportNotFoundError):
             raise
         except MoEngageRateLimitError as error:
             self.log.info("%s", error)
@@ -225,7 +235,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
     def _timed_out(self) -> MoEngageError:
         return MoEngageError(
             f"Import {self.import_id!r} was triggered, and its files have not ended within the timeout of"
-            f" {self.timeout:g} s; a retry goes on waiting for them"
+            f" {self.timeout:g} s; a retry goes on waiting for its run"
         )
 
     def _check_arguments(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,7 +46,7 @@ class FileWait:
     def poll(self, hook: MoEngageHook, log: Any) -> tuple[FileRun, ...] | None:
         """Look once, on all pages. Return the files when they are over, None as long as they are not.
 
-        :raises MoEngageRequestError: where there is no such import.
+        :raises MoEngageImportNotFoundError: where there is no such import.
         :raises MoEngageError: where MoEngage does not say.
         """
         from airflow_provider_moengage.hooks.file_imports import no_such_import, read_history
@@ -65,10 +66,9 @@ class FileWait:
         chosen = self.selection.choose(runs)
         is_over = self.selection.are_over(chosen)
         if not is_over:
-            log.info("Import %s: %s", self.what[1], self.selection.describe(chosen))
-        for run in chosen:
-            if not run.is_known:
-                log.warning("%s: status %r is new to this provider; still waiting", run.file_name, run.file_status)
+            is_strange = not all(run.is_known for run in chosen)
+            level = logging.WARNING if is_strange else logging.INFO
+            log.log(level, "Import %s: %s", self.what[1], self.selection.describe(chosen))
         return chosen if is_over else None
 
     def judged(self, files: Sequence[FileRun], log: Any) -> list[dict[str, Any]]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.bulk.clock import SystemClock
 from airflow_provider_moengage.exceptions import MoEngageRateLimitError
+from airflow_provider_moengage.operators.file_wait import execution_timeout_at
 from airflow_provider_moengage.operators.import_record import ImportRecord, ImportRun, newest
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ COOLDOWN_MARGIN = timedelta(seconds=2)
 
 PAUSE = 5.0
 """Seconds until a call that had no answer, or that was throttled for an unknown time, is made again."""
+
+THROTTLED_ASKS = 30
+"""Times that a run history is asked for while MoEngage throttles: minutes, for a limit of a minute."""
 
 CLOCK = SystemClock()
 """What operator and call go by."""
@@ -50,6 +54,7 @@ class ImportCall:
         self._task = task
         self._import_id = task.import_id
         self._log = task.log
+        self._context = context
         self._record = ImportRecord(context)
         self._hook: MoEngageHook = MoEngageHook(task.moengage_conn_id)
         self._client: FileImportsClient = self._hook.get_file_imports_conn()
@@ -65,8 +70,9 @@ class ImportCall:
         known = self._record.earlier(self._import_id)
         if known is not None or self._record.is_kept:
             return known
-        run = self._record.earlier_in(self._history(), self._import_id)
-        if run is None:
+        files = self._history()
+        run = self._record.earlier_in(files, self._import_id)
+        if run is None or self._task.has_failed(run, files):
             return None
         self._log.warning(
             "Before Airflow 3.3 nothing is kept of an earlier try. The run of %s, the newest since the Dag run"
@@ -147,8 +153,10 @@ class ImportCall:
             )
         self._log.info("%s Asking again at %s", error, may_run_at.isoformat(timespec="seconds"))
         if task.deferrable:
+            limit = execution_timeout_at(task, self._context)
+            wakes_at = may_run_at if limit is None else min(may_run_at, datetime.fromtimestamp(limit, UTC))
             task.defer(
-                trigger=wait_until(may_run_at),
+                trigger=wait_until(wakes_at),
                 method_name="resume_after_cooldown",
                 kwargs={
                     "give_up_at": give_up_at.isoformat(),
@@ -163,14 +171,18 @@ class ImportCall:
     def _history(self) -> list[FileRun]:
         """Return the files; none where MoEngage knows no such import, which the trigger's answer judges."""
         from airflow_provider_moengage.hooks.file_imports import history
+        from airflow_provider_moengage.hooks.translation import translated
 
-        try:
-            return history(self._client, {"import_id": self._import_id})
-        except ApiError as error:
-            from airflow_provider_moengage.hooks.translation import translated
-
-            so_far = "the run history could not be read, and the import was not triggered by this call"
-            raise translated(error, self._task.moengage_conn_id, so_far) from None
+        for asked in range(1, THROTTLED_ASKS + 1):
+            try:
+                return history(self._client, {"import_id": self._import_id})
+            except ApiError as error:
+                if error.kind is ErrorKind.RATE_LIMIT and asked < THROTTLED_ASKS:
+                    self._task.pause(error.retry_after or PAUSE)
+                    continue
+                so_far = "the run history could not be read, and the import was not triggered by this call"
+                raise translated(error, self._task.moengage_conn_id, so_far) from None
+        raise AssertionError("the last time returns or raises")
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -23,8 +23,8 @@ from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
     MoEngageImportFailedError,
+    MoEngageImportNotFoundError,
     MoEngageRateLimitError,
-    MoEngageRequestError,
 )
 from airflow_provider_moengage.operators.file_wait import (
     GRACE,
@@ -127,7 +127,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         wait = self._wait()
         try:
             files = wait.poll(MoEngageHook(self.moengage_conn_id), self.log)
-        except (MoEngageAuthError, MoEngageRequestError):
+        except (MoEngageAuthError, MoEngageImportNotFoundError):
             raise
         except MoEngageRateLimitError as error:
             self.log.info("%s", error)

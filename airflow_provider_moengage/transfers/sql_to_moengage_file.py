@@ -1,4 +1,4 @@
-"""From a warehouse to the files that MoEngage's imports read, for syncs too large for its API."""
+"""From a warehouse to the files that MoEngage's imports read."""
 
 from __future__ import annotations
 

@@ -41,7 +41,8 @@ class FileImportRunEventTrigger(BaseEventTrigger):
     Each file is one event, with the fields of :class:`~airflow_provider_moengage.api.file_imports.FileRun`,
     ``import_id`` and ``import_name``. What had finished before the first look is no event. On Airflow 3.3 and
     later the asset's state store remembers what was told, so that a restarted triggerer tells what it has missed
-    and nothing twice; before, it begins anew with its first look. Errors are logged and never fire.
+    and nothing twice, but for the file that it was telling as it died; before, it begins anew with its first
+    look. Errors are logged and never fire.
 
     :param import_id: the import; this or ``import_name``.
     :param import_name: as the dashboard has it; ignored where there is an ``import_id``.

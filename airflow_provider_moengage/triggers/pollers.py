@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
 from airflow_provider_moengage.waiting.failures import FAILED_POLLS
+from airflow_provider_moengage.waiting.poller import Clock, Poller
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.workspace import Workspace
     from airflow_provider_moengage.waiting.budget import Budget
-    from airflow_provider_moengage.waiting.poller import Poller
 
 log = logging.getLogger(__name__)
+
+CLOCK = Clock()
+"""What pollers and budgets go by."""
 
 CONNECTION_KEPT = 60.0
 """Seconds for which a connection that was read serves the triggers that start with it."""
@@ -37,7 +39,7 @@ class Pollers:
 
     def __init__(self) -> None:
         self._pollers: dict[Workspace, Poller] = {}
-        self._workspaces: dict[str, tuple[float, Workspace]] = {}
+        self._reads: dict[str, tuple[float, Workspace | _UnreadableError]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def workspace(self, conn_id: str, *, other_than: Workspace | None = None) -> Workspace:
@@ -46,18 +48,39 @@ class Pollers:
         :param other_than: what MoEngage has just not accepted: if that is what is kept, read anew.
         :raises MoEngageRequestError: where the connection is not set up.
         """
+        failed = 0
+        while True:
+            try:
+                return await self._known(conn_id, other_than)
+            except _UnreadableError as error:
+                failed += 1
+                if failed == FAILED_POLLS:
+                    raise MoEngageError(f"Connection {conn_id!r} could not be read ({error})") from error
+            await asyncio.sleep(READ_AGAIN)
+
+    async def _known(self, conn_id: str, other_than: Workspace | None) -> Workspace:
+        before = self._reads.get(conn_id)
         async with self._locks.setdefault(conn_id, asyncio.Lock()):
-            read_at, kept = self._workspaces.get(conn_id, (float("-inf"), None))
-            if kept is not None and kept != other_than and time.monotonic() < read_at + CONNECTION_KEPT:
-                return kept
-            workspace = await _read(conn_id)
-            self._workspaces[conn_id] = (time.monotonic(), workspace)
-            return workspace
+            known = self._reads.get(conn_id)
+            if known is not None:
+                read_at, found = known
+                is_news = known is not before  # read while this one waited for its turn
+                is_fresh = found != other_than and CLOCK.time() < read_at + CONNECTION_KEPT
+                if is_news and isinstance(found, _UnreadableError):
+                    raise found
+                if not isinstance(found, _UnreadableError) and (is_news or is_fresh):
+                    return found
+            try:
+                found = await _read(conn_id)
+            except _UnreadableError as error:
+                self._reads[conn_id] = (CLOCK.time(), error)
+                raise
+            self._reads[conn_id] = (CLOCK.time(), found)
+            return found
 
     def of(self, workspace: Workspace) -> Poller:
         """Return the poller of a workspace; it ends when its last waiter leaves."""
         from airflow_provider_moengage.api.file_imports_client import FileImportsClient
-        from airflow_provider_moengage.waiting.poller import Poller
 
         if workspace not in self._pollers:
             history, details = _budgets(workspace)
@@ -66,6 +89,7 @@ class Pollers:
                 history,
                 details,
                 log=log,
+                clock=CLOCK,
                 on_idle=lambda: self._forget(workspace),
             )
         return self._pollers[workspace]
@@ -95,7 +119,7 @@ def _budgets(workspace: Workspace) -> tuple[Budget, Budget]:
         if not per_minute >= 1:
             log.error("[moengage] %s %r of airflow.cfg: expected a number from 1 on; using 1", option, per_minute)
             per_minute = 1.0
-        _BUDGETS[key] = Budget(per_minute, time.monotonic), Budget(per_minute, time.monotonic)
+        _BUDGETS[key] = Budget(per_minute, CLOCK.time), Budget(per_minute, CLOCK.time)
     return _BUDGETS[key]
 
 
@@ -108,16 +132,18 @@ async def _read(conn_id: str) -> Workspace:
 
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
-    failed = 0
-    while True:
-        try:
-            return await sync_to_async(lambda: MoEngageHook(conn_id).settings.workspace)()
-        except (MoEngageRequestError, AirflowNotFoundException) as error:
-            raise MoEngageRequestError(str(error)) from None
-        except Exception as error:  # Airflow's API server is restarted, for example
-            failed += 1
-            if failed == FAILED_POLLS:
-                raise MoEngageError(
-                    f"Connection {conn_id!r} could not be read ({type(error).__name__})"
-                ) from error
-            await asyncio.sleep(READ_AGAIN)
+    def read() -> Workspace:
+        from airflow_provider_moengage.api import file_imports_client  # noqa: F401 - 0.2 s that the loop is spared
+
+        return MoEngageHook(conn_id).settings.workspace
+
+    try:
+        return await sync_to_async(read)()
+    except (MoEngageRequestError, AirflowNotFoundException) as error:
+        raise MoEngageRequestError(str(error)) from None
+    except Exception as error:  # Airflow's API server is restarted, for example
+        raise _UnreadableError(type(error).__name__) from error
+
+
+class _UnreadableError(Exception):
+    """A connection could not be read just now."""

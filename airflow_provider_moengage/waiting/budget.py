@@ -25,13 +25,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
 class Budget:
     """The requests of one endpoint of one workspace, as one process spends them. Not for several threads.
 
-    :param per_minute: requests in any sixty seconds, above 0.
+    :param per_minute: requests in any sixty seconds, 1 or more.
     :param time: seconds; never goes back.
     """
 
     def __init__(self, per_minute: float, time: Callable[[], float]) -> None:
-        self._most = max(1.0, per_minute * BURST)
-        self._per_second = max(per_minute - self._most, per_minute * BURST) / 60.0
+        most = float(int(per_minute))
+        self._most = max(1.0, most * BURST)
+        # So many at once, and one each time it is earned: fewer than one more than the bound in any sixty seconds.
+        self._per_second = (most - self._most + 1.0) / 60.0
         self._time = time
         self._tokens = self._most
         self._filled_at = time()

@@ -316,13 +316,10 @@ class Poller:
         try:
             rows, more = await asyncio.to_thread(self._client.imports, {}, page=self._pass.next_page)
         except ApiError as error:
-            self._pass = None
-            if error.kind is ErrorKind.RATE_LIMIT:
-                self._pause(self._details, error)
+            if not error.is_absence:
+                self._details_failed(error)
                 return
-            self._log.warning("Import details could not be read; run histories are asked instead: %s", error)
-            self._unread_until = self._clock.time() + DETAILS_BREAK
-            return
+            rows, more = [], False  # the page is past the end
         self._details.answered()
         for details in rows:
             self._note_move(details)
@@ -337,6 +334,14 @@ class Poller:
                 watched.seen = None
         interval = min((each.interval for each in self._imports.values()), default=60.0)
         self._details_due = max(self._details_due, self._clock.time() - interval) + interval
+
+    def _details_failed(self, error: ApiError) -> None:
+        self._pass = None
+        if error.kind is ErrorKind.RATE_LIMIT:
+            self._pause(self._details, error)
+            return
+        self._log.warning("Import details could not be read; run histories are asked instead: %s", error)
+        self._unread_until = self._clock.time() + DETAILS_BREAK
 
     def _note_move(self, details: ImportDetails) -> None:
         state = (details.last_run_status, details.last_run_at, details.total_files, details.processed_files)
@@ -360,6 +365,9 @@ class Poller:
                 try:
                     rows, more = await asyncio.to_thread(self._client.file_runs, query, page=pages.next_page)
                 except ApiError as error:
+                    if error.kind is ErrorKind.RATE_LIMIT:
+                        self._pause(self._history, error)
+                        continue  # with this page: from the first again, a long history might never be read
                     if not error.is_absence:
                         raise
                     is_absent = pages.next_page == 1
@@ -370,7 +378,9 @@ class Poller:
         except ApiError as error:
             await self._failed(watched, error)
             return
-        watched.runs, watched.read_at, watched.mark = pages.rows, started_at, seen
+        watched.runs, watched.read_at = pages.rows, started_at
+        is_behind = watched.is_over and not all(run.is_terminal for run in pages.rows)
+        watched.mark = None if is_behind else seen  # the details may know of an end before the history does
         watched.due_at = started_at + watched.interval
         if is_absent:
             strict = [waiter for waiter in watched.waiters.values() if not waiter.may_be_absent]
@@ -383,9 +393,6 @@ class Poller:
     async def _failed(self, watched: _Import, error: ApiError) -> None:
         if error.kind is ErrorKind.AUTHENTICATION:
             await self._tell_all(error)
-        elif error.kind is ErrorKind.RATE_LIMIT:
-            self._pause(self._history, error)
-            return
         else:
             await self._count_failure(watched, error)
         watched.due_at = self._clock.time() + watched.interval

@@ -22,7 +22,8 @@ class Baseline:
     """What the run history held before an import was triggered.
 
     :param ids: of its newest files.
-    :param since: files that were scheduled earlier are old, whatever their id; None: ``ids`` has all.
+    :param since: files that were scheduled then or earlier are old, whatever their id: a run's files may all have
+        one time. None: ``ids`` has all.
     """
 
     ids: frozenset[str]
@@ -38,7 +39,7 @@ class Baseline:
 
     def is_new(self, run: FileRun) -> bool:
         """Whether a file is none of those."""
-        is_old = self.since is not None and run.scheduled_at is not None and run.scheduled_at < self.since
+        is_old = self.since is not None and run.scheduled_at is not None and run.scheduled_at <= self.since
         return run.id not in self.ids and not is_old
 
 
@@ -82,7 +83,7 @@ class Selection:
             return "no such file yet"
         wanted = f"{len(chosen)} of {self.expected_files}" if self.expected_files > 1 else f"{len(chosen)}"
         plural = "file" if wanted == "1" else "files"
-        states = ", ".join(f"{run.file_name} {run.file_status}" for run in chosen[:5])
+        states = ", ".join(f"{run.file_name} {_status(run)}" for run in chosen[:5])
         more = f", and {len(chosen) - 5} more" if len(chosen) > 5 else ""
         return f"{wanted} {plural} there: {states}{more}"
 
@@ -116,6 +117,10 @@ def _age(run: FileRun) -> tuple[datetime, datetime, str]:
     """Sort key from old to new. A file without a time is the newest as long as it has not ended."""
     scheduled = run.scheduled_at or (_EPOCH if run.is_terminal else _NEVER)
     return scheduled, run.completed_at or _NEVER, run.id
+
+
+def _status(run: FileRun) -> str:
+    return run.file_status if run.is_known else f"{run.file_status!r} (which is new to this provider; no end)"
 
 
 def _text(moment: datetime | None) -> str | None:

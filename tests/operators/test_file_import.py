@@ -197,6 +197,22 @@ def test_deferrable_it_frees_the_slot_for_the_cooldown(imports: Setting) -> None
     assert triggers(imports) == 1
 
 
+def test_an_execution_timeout_is_honoured_while_it_waits_for_the_cooldown(imports: Setting) -> None:
+    imports.emulator.workspace.run_file_import(USERS)
+    task = Task()
+    task.start_date = datetime.fromtimestamp(imports.clock.time(), UTC)
+    options = {"deferrable": True, "execution_timeout": timedelta(seconds=100)}
+    with pytest.raises(TaskDeferred) as deferred:
+        execute(task, **options)
+    assert deferred.value.trigger.moment.timestamp() == pytest.approx(imports.clock.time() + 100)
+    pass_time(imports, 100)
+
+    with pytest.raises(AirflowTaskTimeout, match="waited for the cooldown"):
+        resume(task, deferred.value, **options)
+
+    assert triggers(imports) == 0
+
+
 def test_on_cooldown_fail_leaves_it_to_airflows_retries(imports: Setting) -> None:
     imports.emulator.workspace.run_file_import(USERS)
     task = Task()
@@ -273,6 +289,15 @@ def test_a_server_that_stays_ill_is_left_to_airflows_retries_and_never_triggered
 
     assert triggers(imports) == 1
     assert names(result) == [("users_2.csv", "SUCCESSFUL")]
+
+
+def test_a_throttled_baseline_is_asked_for_again(imports: Setting) -> None:
+    imports.emulator.workspace.add_fault(Fault("status", status=429, times=9, path=HISTORY))
+
+    result = execute(Task())
+
+    assert len(result["baseline"]) == 1
+    assert triggers(imports) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -354,6 +379,19 @@ def test_before_a_state_store_a_retry_without_a_run_since_triggers(imports: Sett
     execute(task)
 
     assert triggers(imports) == 1
+
+
+def test_before_a_state_store_a_retry_after_a_failed_run_triggers_anew(imports: Setting) -> None:
+    configure(imports, file(status="FAILED"))
+    task = Task(has_store=False, began=datetime.fromtimestamp(imports.clock.time() - 60, UTC))
+    with pytest.raises(MoEngageImportFailedError):
+        execute(task, wait_for_completion=True)
+    configure(imports, file())
+    pass_time(imports, 3_600)
+    task.retry()
+
+    assert names(execute(task, wait_for_completion=True)) == [("users_3.csv", "SUCCESSFUL")]
+    assert triggers(imports) == 2
 
 
 def test_before_a_state_store_a_first_try_triggers_whatever_the_history_has(imports: Setting) -> None:

@@ -201,7 +201,11 @@ CASES = {
     ),
     "key refused": Case(_faulty(Fault("status", status=401, times=None)), "MoEngageAuthError"),
     "key refused later": Case(_faulty(Fault("status", status=403, times=None, after=1)), "MoEngageAuthError"),
-    "no such import": Case(lambda setting: None, "MoEngageRequestError"),
+    "no such import": Case(lambda setting: None, "MoEngageImportNotFoundError"),
+    "four answers of something else": Case(_faulty(Fault("status", status=404, times=4)), "success"),
+    "five answers of something else": Case(
+        _faulty(Fault("status", status=404, times=5, after=1)), "MoEngageRequestError"
+    ),
     "four failed polls": Case(_faulty(Fault("status", status=503, times=4)), "success"),
     "four failed polls later": Case(_faulty(Fault("cut_before", times=4, after=1)), "success"),
     "five failed polls": Case(_faulty(Fault("status", status=503, times=5)), "MoEngageServerError"),
@@ -216,7 +220,7 @@ def expected(case: Case, flags: dict[str, bool]) -> str:
         return "success"
     if flags.get("soft_fail") or flags.get("never_fail"):
         return "AirflowSkipException"
-    if flags.get("silent_fail") and case.ends == "MoEngageServerError":
+    if flags.get("silent_fail") and case.ends in ("MoEngageServerError", "MoEngageRequestError"):
         return "success"  # the polls fail silently, until one does not
     return case.ends
 
