@@ -26,13 +26,6 @@ NOW = 1_750_000_000.0
 Open = Callable[..., FileImportsClient]
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
 @pytest.fixture
 def open_client() -> Iterator[Open]:
     with ExitStack() as stack:
