@@ -91,6 +91,10 @@ class FileImportsClient:
         credentials = base64.b64encode(f"{workspace.workspace_id}:{workspace.data_api_key}".encode()).decode()
         self._secrets = (credentials, workspace.data_api_key)
 
+    def fork(self) -> FileImportsClient:
+        """Return a client of the same workspace with connections of its own."""
+        return FileImportsClient(self.workspace, now=self._now)
+
     def close(self) -> None:
         """Give the connections back."""
         self._session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """Times that a question is asked, and that an import is triggered whose call had no answer."""
+
+THROTTLED_ASKS = 30
+THROTTLED_PAUSE = 10.0
+"""Times that a later page is asked for while MoEngage throttles, and seconds between where it does not say."""
 
 COOLDOWN = timedelta(minutes=5)
 """Between two runs of an import (MoEngage API reference, "Trigger File Import")."""
@@ -183,10 +188,13 @@ def imports(hook: MoEngageHook, query: Mapping[str, Any]) -> Iterator[ImportDeta
         client.close()
 
 
-def read_history(client: FileImportsClient, what: Mapping[str, str]) -> list[FileRun]:
-    """Return a whole run history, each page asked for once: a poll.
+def read_history(
+    client: FileImportsClient, what: Mapping[str, str], pause: Callable[[float], None]
+) -> list[FileRun]:
+    """Return a whole run history: a poll. Of a long one, a later page that is throttled is asked for again.
 
     :param what: ``import_id`` or ``import_name``.
+    :param pause: lets seconds pass.
     :raises ImportNotFoundError: where MoEngage has no such import.
     :raises ApiError: where MoEngage does not say.
     """
@@ -196,7 +204,7 @@ def read_history(client: FileImportsClient, what: Mapping[str, str]) -> list[Fil
     has_next = True
     while has_next:
         try:
-            rows, more = client.file_runs(what, page=pages.next_page)
+            rows, more = _paced(client.file_runs, what, page=pages.next_page, pause=pause)
         except ImportNotFoundError:
             if pages.next_page == 1:
                 raise
@@ -205,16 +213,17 @@ def read_history(client: FileImportsClient, what: Mapping[str, str]) -> list[Fil
     return pages.rows
 
 
-def history(client: FileImportsClient, what: Mapping[str, str]) -> list[FileRun]:
+def history(client: FileImportsClient, what: Mapping[str, str], pause: Callable[[float], None]) -> list[FileRun]:
     """Return a whole run history, empty where MoEngage has none; asked up to three times.
 
     :param what: ``import_id`` or ``import_name``.
+    :param pause: lets seconds pass.
     :raises ApiError: where MoEngage does not say.
     """
     for attempt in _attempts():
         with attempt:
             try:
-                return read_history(client, what)
+                return read_history(client, what, pause)
             except ApiError as error:
                 if not error.is_absence:
                     raise
@@ -294,8 +303,26 @@ def _asked(
 ) -> tuple[list[Row], bool]:
     for attempt in _attempts():
         with attempt:
-            return ask(query, page=page)
+            return _paced(ask, query, page=page, pause=time.sleep)
     raise AssertionError("tenacity returns or raises")
+
+
+def _paced(
+    ask: Callable[..., tuple[list[Row], bool]],
+    query: Mapping[str, Any],
+    *,
+    page: int,
+    pause: Callable[[float], None],
+) -> tuple[list[Row], bool]:
+    """Ask for a page. Past the first, wait where MoEngage throttles: from the start again, it would never end."""
+    for asked in range(1, THROTTLED_ASKS + 1):
+        try:
+            return ask(query, page=page)
+        except ApiError as error:
+            if error.kind is not ErrorKind.RATE_LIMIT or page == 1 or asked == THROTTLED_ASKS:
+                raise
+            pause(min(error.retry_after or THROTTLED_PAUSE, 60.0))
+    raise AssertionError("the last time returns or raises")
 
 
 def _attempts() -> Any:

@@ -19,6 +19,7 @@ from airflow_provider_moengage.exceptions import (
 )
 from airflow_provider_moengage.operators.file_wait import (
     GRACE,
+    LONGEST_TIMEOUT,
     FileWait,
     WaitTimeoutError,
     check_policy,
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 ON_COOLDOWN = ("wait", "fail", "skip")
 
 
+LEAST_INTERVAL = 1.0
+"""Seconds between two looks on a worker."""
+
+
 class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     """Triggers a file import now, beside the schedule it has in the dashboard.
 
@@ -47,11 +52,12 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
 
     It never triggers twice. A call without an answer is repeated, for MoEngage refuses a second one for five
     minutes. A retry after a crash goes on with the run that the earlier try has triggered: Airflow 3.3 and later
-    remember it; before, the newest run since the Dag run began is taken for it. A retry after the run has failed
-    triggers anew, as does a person's Clear.
+    remember it; before, the newest run since the Dag run began is taken for it (not with ``on_cooldown="fail"``,
+    whose retries trigger). A retry after the run has failed triggers anew, as does a person's Clear.
 
     :param import_id: id of a periodic import (MoEngage calls it schedule id as well). Templated.
-    :param wait_for_completion: wait until every file of the run has ended.
+    :param wait_for_completion: wait until every file of the run that MoEngage lists has ended. Where a run lists
+        its files one after the other, wait by the sensor, which has ``expected_files``.
     :param deferrable: wait in the triggerer, without holding a slot; the default is ``[operators]
         default_deferrable`` of airflow.cfg.
     :param poke_interval: seconds between two looks, or a timedelta.
@@ -87,6 +93,8 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         self.deferrable = deferrable
         self.poke_interval = _seconds("poke_interval", poke_interval)
         self.timeout = _seconds("timeout", timeout)
+        if self.timeout > LONGEST_TIMEOUT:
+            raise ValueError(f"timeout {timeout!r}: expected ten years at most")
         self.on_cooldown = on_cooldown
         self.partial_success = partial_success
         self.max_failed_rows = max_failed_rows
@@ -190,7 +198,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         while files is None:
             if now() >= give_up_at:
                 raise self._timed_out()
-            self.pause(self.poke_interval)
+            self.pause(max(self.poke_interval, LEAST_INTERVAL))
             files, failed_polls = self._look(watch, failed_polls)
         return self._ended(context, run, watch, files)
 
@@ -229,7 +237,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
             ("import_id", run.import_id),
             Selection(baseline=run.baseline),
             check_policy(self.partial_success, self.max_failed_rows),
-            may_be_absent=True,
+            may_be_absent=not run.baseline.ids,
         )
 
     def _timed_out(self) -> MoEngageError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 GRACE = timedelta(minutes=5)
 """The trigger ends a wait itself. Where its triggerer is gone, Airflow does so, this much later."""
+
+
+LONGEST_TIMEOUT = 10 * 366 * 86_400.0
+"""Seconds: longer than anybody waits, and short enough for every date."""
 
 
 class WaitTimeoutError(Exception):
@@ -54,7 +59,7 @@ class FileWait:
 
         client = hook.get_file_imports_conn()
         try:
-            runs = read_history(client, dict([self.what]))
+            runs = read_history(client, dict([self.what]), time.sleep)
         except ApiError as error:
             if error.is_absence and not self.may_be_absent:
                 raise no_such_import(dict([self.what]), self.conn_id, error) from None

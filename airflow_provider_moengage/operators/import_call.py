@@ -70,6 +70,8 @@ class ImportCall:
         known = self._record.earlier(self._import_id)
         if known is not None or self._record.is_kept:
             return known
+        if self._task.on_cooldown == "fail":
+            return None  # an earlier try that was refused would be answered with the very run that refused it
         files = self._history()
         run = self._record.earlier_in(files, self._import_id)
         if run is None or self._task.has_failed(run, files):
@@ -144,7 +146,8 @@ class ImportCall:
         if task.on_cooldown == "skip":
             raise AirflowSkipException(str(error))
         last = newest(self._history())
-        may_run_at = max(now() + LEAST_WAIT, (last or _EPOCH) + COOLDOWN + COOLDOWN_MARGIN)
+        latest = now() + COOLDOWN + COOLDOWN_MARGIN  # whatever MoEngage's clock says
+        may_run_at = min(latest, max(now() + LEAST_WAIT, (last or _EPOCH) + COOLDOWN + COOLDOWN_MARGIN))
         if may_run_at > give_up_at:
             raise MoEngageRateLimitError(
                 f"{error} It could not be triggered within the timeout of {task.timeout:g} s.",
@@ -175,7 +178,7 @@ class ImportCall:
 
         for asked in range(1, THROTTLED_ASKS + 1):
             try:
-                return history(self._client, {"import_id": self._import_id})
+                return history(self._client, {"import_id": self._import_id}, self._task.pause)
             except ApiError as error:
                 if error.kind is ErrorKind.RATE_LIMIT and asked < THROTTLED_ASKS:
                     self._task.pause(error.retry_after or PAUSE)

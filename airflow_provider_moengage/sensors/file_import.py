@@ -28,6 +28,7 @@ from airflow_provider_moengage.exceptions import (
 )
 from airflow_provider_moengage.operators.file_wait import (
     GRACE,
+    LONGEST_TIMEOUT,
     FileWait,
     WaitTimeoutError,
     check_policy,
@@ -164,17 +165,17 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
             raise self._failure
         if seen.is_done:
             return seen.xcom_value
-        timeout_at = datetime.now(UTC) + timedelta(seconds=self.timeout)
+        timeout = timedelta(seconds=min(self.timeout, LONGEST_TIMEOUT))
         self.defer(
             trigger=self._wait().trigger(
                 poke_interval=self.poke_interval,
-                timeout_at=timeout_at,
+                timeout_at=datetime.now(UTC) + timeout,
                 execution_timeout_at=execution_timeout_at(self, context),
                 is_patient=self.silent_fail,
                 failed_polls=self._failed_polls,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout) + GRACE,
+            timeout=timeout + GRACE,
         )
         return None  # not reached: deferring raises
 
@@ -222,10 +223,13 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         else:
             baseline = None
             what = import_of(self.import_id, self.import_name)
+        _check_file_name(self.file_name)
         selection = Selection(self.file_name, since, baseline, whole("expected_files", self.expected_files, 1))
         policy = check_policy(self.partial_success, self.max_failed_rows)
         [pair] = what.items()
-        return FileWait(self.moengage_conn_id, pair, selection, policy, may_be_absent=triggered is not None)
+        return FileWait(
+            self.moengage_conn_id, pair, selection, policy, may_be_absent=baseline is not None and not baseline.ids
+        )
 
     def _check_arguments(self) -> None:
         from airflow_provider_moengage.hooks.file_imports import import_of
@@ -234,15 +238,19 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
             _, triggered = _read_since(self.since)
             if triggered is None:
                 import_of(self.import_id, self.import_name)
-        is_name = isinstance(self.file_name, str) and self.file_name.strip()
-        if self.file_name is not None and not is_name and not is_deferred(self.file_name):
-            raise ValueError(f"file_name {self.file_name!r}: expected a name, a glob, or None")
+        if not is_deferred(self.file_name):
+            _check_file_name(self.file_name)
         if not is_deferred(self.expected_files):
             whole("expected_files", self.expected_files, 1)
         if not isinstance(self.deferrable, bool):
             raise ValueError(f"deferrable {self.deferrable!r}: expected True or False")
         partial = "fail" if is_deferred(self.partial_success) else self.partial_success
         check_policy(partial, None if is_deferred(self.max_failed_rows) else self.max_failed_rows)
+
+
+def _check_file_name(name: object) -> None:
+    if name is not None and (not isinstance(name, str) or name.strip() in ("", "None")):
+        raise ValueError(f"file_name {name!r}: expected a name, a glob, or None")
 
 
 def _read_since(since: object) -> tuple[datetime | None, tuple[str, Baseline] | None]:

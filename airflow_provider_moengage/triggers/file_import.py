@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_moengage.api.errors import ApiError
-from airflow_provider_moengage.exceptions import MoEngageError
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
 from airflow_provider_moengage.triggers.file_import_event import FileImportRunEventTrigger
 from airflow_provider_moengage.triggers.findings import findings
 from airflow_provider_moengage.waiting.failures import FAILED_POLLS
@@ -133,7 +133,8 @@ class FileImportRunTrigger(BaseTrigger):
                     if finding.result is not None:
                         return {"status": "finished", "files": [run.to_dict() for run in finding.result]}
         except MoEngageError as error:
-            return {"status": "error", "kind": "request", "message": str(error), "status_code": None}
+            kind = "request" if isinstance(error, MoEngageRequestError) else "server"
+            return {"status": "error", "kind": kind, "message": str(error), "status_code": None}
         except ApiError as error:
             return _error_event(error)
         raise AssertionError("findings end by an error only")

@@ -133,7 +133,7 @@ class FileImportRunEventTrigger(BaseEventTrigger):
 
     @property
     def _key(self) -> str:
-        facts = "\0".join([*self._what, self.file_name or "", *self.statuses])
+        facts = "\0".join([self.moengage_conn_id, *self._what, self.file_name or "", *self.statuses])
         return f"moengage_file_import_{sha256(facts.encode()).hexdigest()[:16]}"
 
     def _payload(self, run: FileRun) -> dict[str, Any]:

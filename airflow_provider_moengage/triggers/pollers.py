@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
 from airflow_provider_moengage.waiting.failures import FAILED_POLLS
-from airflow_provider_moengage.waiting.poller import Clock, Poller
+from airflow_provider_moengage.waiting.poller import PATIENCE, Clock, Poller
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.workspace import Workspace
@@ -90,6 +90,7 @@ class Pollers:
                 details,
                 log=log,
                 clock=CLOCK,
+                patience=max(PATIENCE, 4 * workspace.timeout),
                 on_idle=lambda: self._forget(workspace),
             )
         return self._pollers[workspace]
@@ -115,17 +116,19 @@ def _budgets(workspace: Workspace) -> tuple[Budget, Budget]:
     key = workspace.file_imports_url, workspace.workspace_id
     if key not in _BUDGETS:
         option = "file_import_requests_per_minute"
-        per_minute = conf.getfloat("moengage", option, fallback=DEFAULT_PER_MINUTE)
-        if not per_minute >= 1:
-            log.error("[moengage] %s %r of airflow.cfg: expected a number from 1 on; using 1", option, per_minute)
+        said = conf.get("moengage", option, fallback=None)
+        try:
+            per_minute = DEFAULT_PER_MINUTE if said is None else float(said)
+        except ValueError:
+            per_minute = 0.0
+        if not 1 <= per_minute < float("inf"):
+            log.error("[moengage] %s %r of airflow.cfg: expected a number from 1 on; using 1", option, said)
             per_minute = 1.0
         _BUDGETS[key] = Budget(per_minute, CLOCK.time), Budget(per_minute, CLOCK.time)
     return _BUDGETS[key]
 
 
 async def _read(conn_id: str) -> Workspace:
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException
-
     # In asgiref's thread: on Airflow 3.1 a connection that is read in any other one does not find its way back to
     # the triggerer's loop. Requests never run there, for it is one thread for all.
     from asgiref.sync import sync_to_async
@@ -139,9 +142,9 @@ async def _read(conn_id: str) -> Workspace:
 
     try:
         return await sync_to_async(read)()
-    except (MoEngageRequestError, AirflowNotFoundException) as error:
-        raise MoEngageRequestError(str(error)) from None
-    except Exception as error:  # Airflow's API server is restarted, for example
+    except MoEngageRequestError:
+        raise
+    except Exception as error:  # Airflow's API server is restarted, which Airflow 3.3 calls "not found"
         raise _UnreadableError(type(error).__name__) from error
 
 

@@ -38,7 +38,7 @@ class News:
                 self._memory = Baseline.of(finished)
                 return []
             if len(self._memory.ids) > 2 * MOST_BASELINE_IDS:
-                self._memory = Baseline.of(run for run in finished if not self._is_news(run))
+                self._trim(runs)
             fresh = [run for run in finished if self._is_news(run) and run.id not in self._pending]
             self._pending.update(run.id for run in fresh)
         return sorted(fresh, key=lambda run: (str(run.completed_at), run.id)) or None
@@ -49,6 +49,13 @@ class News:
             memory = self._memory or Baseline(frozenset())
             self._memory = Baseline(memory.ids | {run.id}, memory.since)
             self._pending.discard(run.id)
+
+    def _trim(self, runs: Sequence[FileRun]) -> None:
+        """Keep the newest ids, as long as no older file is still to be told."""
+        is_open = [not run.is_terminal or self._is_news(run) for run in runs]
+        trimmed = Baseline.of(run for run, still in zip(runs, is_open, strict=True) if not still)
+        if all(trimmed.is_new(run) for run, still in zip(runs, is_open, strict=True) if still):
+            self._memory = trimmed
 
     @property
     def memory(self) -> Baseline | None:

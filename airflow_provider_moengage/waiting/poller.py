@@ -30,6 +30,12 @@ SAFETY_INTERVAL = 300.0
 DETAILS_BREAK = 300.0
 """Seconds without import details after they could not be read; the run histories are asked meanwhile."""
 
+DETAILS_AWAITED = 5.0
+"""Seconds that the first looks wait for import details, which tell what is worth a look."""
+
+PATIENCE = 120.0
+"""Seconds for one question, however it is answered: a server that sends a byte now and then never times out."""
+
 WAKE_AT_ONCE = 20
 """Waiters woken before the event loop sees to everybody else."""
 
@@ -61,6 +67,9 @@ class Client(Protocol):
 
     def imports(self, query: dict[str, Any], *, page: int) -> tuple[list[ImportDetails], bool]:
         """One page of imports."""
+
+    def fork(self) -> Client:
+        """A client of the same workspace with connections of its own."""
 
     def close(self) -> None:
         """Give the connections back."""
@@ -94,6 +103,8 @@ class Waiter:
         self.may_be_absent = may_be_absent
         self.failed_polls = failed_polls
         self.failures = 0
+        self.since = 0.0
+        """When it came."""
         self._note: str | None = None
         self._updates: deque[Finding | BaseException] = deque()
         self._has_update = asyncio.Event()
@@ -153,7 +164,8 @@ class _Import:
         if is_watched and self.seen is not None:
             if self.has_moved:
                 return (0 if self.is_over else 1, self.due_at)
-            return (2, self.due_at) if now >= self.read_at + SAFETY_INTERVAL else None
+            safety = self.read_at + SAFETY_INTERVAL
+            return (1, safety) if now >= safety else None
         return (1, self.due_at)
 
 
@@ -164,6 +176,7 @@ class Poller:
     :param history: the budget of the run history.
     :param details: the budget of the import details.
     :param log: told what concerns the workspace; what concerns a waiter reaches it as a note.
+    :param patience: real seconds for one question.
     :param on_idle: called when the last waiter has left; the poller is not used again after that.
     """
 
@@ -175,6 +188,7 @@ class Poller:
         *,
         log: logging.Logger,
         clock: Clock | None = None,
+        patience: float = PATIENCE,
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
@@ -182,9 +196,9 @@ class Poller:
         self._details = details
         self._log = log
         self._clock = clock or Clock()
+        self._patience = patience
         self._on_idle = on_idle
         self._imports: dict[What, _Import] = {}
-        self._newcomers: list[tuple[_Import, Waiter]] = []
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._pass: Pages[ImportDetails] | None = None
@@ -212,12 +226,11 @@ class Poller:
         now = self._clock.time()
         watched = self._imports.setdefault(what, _Import(what, now))
         watched.waiters[id(waiter)] = waiter
-        if watched.runs is None or now >= watched.read_at + waiter.interval:
-            watched.due_at = min(watched.due_at, now)
-            watched.mark = None  # whatever the details say by now, this waiter has seen no files
-        else:
-            watched.due_at = min(watched.due_at, watched.read_at + waiter.interval)
-            self._newcomers.append((watched, waiter))
+        waiter.since = now
+        # An answer from before it came may be older than what its task has seen: it waits for the next one, which
+        # is due as if it had been there before, whatever the details say.
+        watched.due_at = min(watched.due_at, max(now, watched.read_at + waiter.interval))
+        watched.mark = None
         self._wake()
         try:
             yield waiter
@@ -248,9 +261,7 @@ class Poller:
             while True:
                 self._woken.clear()
                 now = self._clock.time()
-                if self._newcomers:
-                    await self._greet()
-                elif self._details_due_in(now) <= 0 and self._details.ready_in() <= 0:
+                if self._details_due_in(now) <= 0 and self._details.ready_in() <= 0:
                     await self._read_details()
                 elif (target := self._most_urgent(now)) is not None and self._history.ready_in() <= 0:
                     await self._look(target)
@@ -263,12 +274,16 @@ class Poller:
             self._task = None
             await self._tell_all(error)
 
-    async def _greet(self) -> None:
-        """Tell those who have just come what an answer says that is still fresh."""
-        newcomers, self._newcomers = self._newcomers, []
-        for watched in {id(watched): watched for watched, _ in newcomers}.values():
-            if watched.runs is not None:
-                await self._serve([waiter for its, waiter in newcomers if its is watched], watched.runs)
+    async def _asked(self, what: str, query: dict[str, Any], page: int) -> tuple[list[Any], bool]:
+        """Ask for one page in a thread."""
+        ask = getattr(self._client, what)
+        try:
+            async with asyncio.timeout(self._patience):
+                answer: tuple[list[Any], bool] = await asyncio.to_thread(ask, query, page=page)
+                return answer
+        except TimeoutError:
+            self._client = self._client.fork()  # the thread has the other one until it ends
+            raise ApiError(ErrorKind.SERVER, f"no whole answer within {self._patience:.0f} s") from None
 
     async def _serve(self, waiters: Sequence[Waiter], runs: Sequence[FileRun]) -> None:
         findings = await asyncio.to_thread(_decide_all, waiters, runs)
@@ -288,7 +303,7 @@ class Poller:
 
     def _most_urgent(self, now: float) -> _Import | None:
         is_watched = self._is_watched(now)
-        if is_watched and self._details_due == float("-inf"):
+        if is_watched and self._details_due == float("-inf") and self._details.ready_in() < DETAILS_AWAITED:
             return None  # the details come first: a look before them could not be told from one after a move
         urgent = [
             (urgency, number, each)
@@ -314,7 +329,7 @@ class Poller:
             self._details_due = self._clock.time()
         self._details.spend()
         try:
-            rows, more = await asyncio.to_thread(self._client.imports, {}, page=self._pass.next_page)
+            rows, more = await self._asked("imports", {}, self._pass.next_page)
         except ApiError as error:
             if not error.is_absence:
                 self._details_failed(error)
@@ -363,7 +378,7 @@ class Poller:
                     await self._clock.sleep(pause, asyncio.Event())
                 self._history.spend()
                 try:
-                    rows, more = await asyncio.to_thread(self._client.file_runs, query, page=pages.next_page)
+                    rows, more = await self._asked("file_runs", query, pages.next_page)
                 except ApiError as error:
                     if error.kind is ErrorKind.RATE_LIMIT:
                         self._pause(self._history, error)
@@ -379,13 +394,14 @@ class Poller:
             await self._failed(watched, error)
             return
         watched.runs, watched.read_at = pages.rows, started_at
+        waiters = [waiter for waiter in watched.waiters.values() if waiter.since <= started_at]
         is_behind = watched.is_over and not all(run.is_terminal for run in pages.rows)
-        watched.mark = None if is_behind else seen  # the details may know of an end before the history does
+        # The details may know of an end before the history does; and who came meanwhile needs a look of its own.
+        watched.mark = None if is_behind or len(waiters) < len(watched.waiters) else seen
         watched.due_at = started_at + watched.interval
         if is_absent:
-            strict = [waiter for waiter in watched.waiters.values() if not waiter.may_be_absent]
-            await self._tell(strict, absence)
-        waiters = [waiter for waiter in watched.waiters.values() if waiter.may_be_absent or not is_absent]
+            await self._tell([waiter for waiter in waiters if not waiter.may_be_absent], absence)
+            waiters = [waiter for waiter in waiters if waiter.may_be_absent]
         for waiter in waiters:
             waiter.failures = 0
         await self._serve(waiters, watched.runs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,6 +12,9 @@ from airflow_provider_moengage.api.file_imports import FileRun, read_time
 
 MOST_BASELINE_IDS = 1_000
 """Ids that a baseline holds. Older files are told by their time: an XCom and a state store (64 kB) have bounds."""
+
+NEXT_RUN = timedelta(minutes=5)
+"""An import runs once in five minutes, so what was scheduled this much later is of another run."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -33,9 +36,11 @@ class Baseline:
     def of(cls, runs: Iterable[FileRun]) -> Baseline:
         """Return the baseline of a run history."""
         newest_first = sorted(runs, key=_age, reverse=True)
-        kept = newest_first[:MOST_BASELINE_IDS]
-        is_cut = len(newest_first) > len(kept)
-        return cls(frozenset(run.id for run in kept), kept[-1].scheduled_at if is_cut else None)
+        timeless = [run for run in newest_first if run.scheduled_at is None]  # only their ids can tell them
+        dated = [run for run in newest_first if run.scheduled_at is not None]
+        kept = dated[: max(1, MOST_BASELINE_IDS - len(timeless))]
+        is_cut = len(dated) > len(kept)
+        return cls(frozenset(run.id for run in (*timeless, *kept)), kept[-1].scheduled_at if is_cut else None)
 
     def is_new(self, run: FileRun) -> bool:
         """Whether a file is none of those."""
@@ -66,12 +71,22 @@ class Selection:
         if self.file_name is None and self.since is None and self.baseline is None:
             newest = max(found, key=_age, default=None)
             return () if newest is None else (newest,)
+        if self.baseline is not None:
+            found = self._of_first_run(found)
         by_name: dict[str, FileRun] = {}
         for run in found:
             other = by_name.get(run.file_name)
             if other is None or _age(run) > _age(other):
                 by_name[run.file_name] = run
         return tuple(sorted(by_name.values(), key=lambda run: (_age(run)[0], run.file_name)))
+
+    def _of_first_run(self, found: list[FileRun]) -> list[FileRun]:
+        """Leave out what a later run has brought, unless there are too few files without it."""
+        first = min((run.scheduled_at for run in found if run.scheduled_at is not None), default=None)
+        if first is None:
+            return found
+        of_first = [run for run in found if run.scheduled_at is None or run.scheduled_at < first + NEXT_RUN]
+        return of_first if len(of_first) >= self.expected_files else found
 
     def are_over(self, chosen: Sequence[FileRun]) -> bool:
         """Whether enough files are there and each has ended."""

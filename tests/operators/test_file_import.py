@@ -197,6 +197,56 @@ def test_deferrable_it_frees_the_slot_for_the_cooldown(imports: Setting) -> None
     assert triggers(imports) == 1
 
 
+def test_a_clock_of_moengages_that_runs_ahead_prolongs_no_cooldown(
+    imports: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = imports.clock
+
+    class Behind:
+        """A worker whose clock is five and a half hours behind MoEngage's."""
+
+        wait = staticmethod(clock.wait)
+
+        def time(self) -> float:
+            return clock.time() - 5.5 * 3_600
+
+    monkeypatch.setattr(import_call, "CLOCK", Behind())
+    imports.emulator.workspace.run_file_import(USERS)
+
+    with pytest.raises(TaskDeferred) as deferred:
+        execute(Task(), deferrable=True)
+
+    assert deferred.value.trigger.moment.timestamp() <= Behind().time() + 303
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_retry_of_a_try_that_was_refused_triggers(imports: Setting, has_store: bool) -> None:
+    task = Task(has_store=has_store, began=datetime.fromtimestamp(imports.clock.time() - 1, UTC))
+    pass_time(imports, 1)
+    imports.emulator.workspace.run_file_import(USERS)
+    with pytest.raises(MoEngageRateLimitError):
+        execute(task, on_cooldown="fail")
+    pass_time(imports, 301)
+    task.retry()
+
+    assert names(execute(task, on_cooldown="fail", wait_for_completion=True)) == [("users_3.csv", "SUCCESSFUL")]
+    assert triggers(imports) == 1
+
+
+def test_a_later_run_does_not_decide_about_this_one(imports: Setting) -> None:
+    task = Task()
+    options = {"wait_for_completion": True, "deferrable": True}
+    with pytest.raises(TaskDeferred) as deferred:
+        execute(task, **options)
+    pass_time(imports, 600)
+    imports.emulator.workspace.run_file_import(USERS, (file("later.csv", status="FAILED", after=3),))
+    pass_time(imports, 60)
+
+    result = resume(task, deferred.value, event=fired(deferred.value, timeout_at=None), **options)
+
+    assert names(result) == [("users_2.csv", "SUCCESSFUL")]
+
+
 def test_an_execution_timeout_is_honoured_while_it_waits_for_the_cooldown(imports: Setting) -> None:
     imports.emulator.workspace.run_file_import(USERS)
     task = Task()
@@ -553,6 +603,7 @@ def test_deferrable_an_outcome_that_is_not_known_fails_loudly(imports: Setting) 
         ({"poke_interval": -1}, "poke_interval -1"),
         ({"timeout": "soon"}, "timeout 'soon'"),
         ({"timeout": float("inf")}, "timeout inf"),
+        ({"timeout": timedelta(days=999_999_999)}, "timeout .*: expected ten years at most"),
         ({"deferrable": "yes"}, "deferrable 'yes'"),
         ({"wait_for_completion": 1}, "wait_for_completion 1"),
     ],

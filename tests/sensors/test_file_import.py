@@ -366,6 +366,37 @@ def test_an_import_is_found_by_its_name(imports: Setting) -> None:
     assert drive("poke", import_id=None, import_name="Users").files[0][1] == "SUCCESSFUL"
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_an_xcom_of_another_workspaces_import_fails_at_once(imports: Setting, mode: str) -> None:
+    since = {"import_id": "elsewhere", "triggered_at": "2026-01-01T00:00:00Z", "baseline": ["a-file"]}
+
+    assert drive(mode, import_id=None, since=since).name == "MoEngageImportNotFoundError"
+
+
+@pytest.mark.parametrize("name", ["", " ", "None"])
+def test_a_file_name_that_a_template_has_made_nothing_of_is_said(imports: Setting, name: str) -> None:
+    waiting = sensor(file_name="{{ params.name }}")
+    waiting.render_template_fields({**Task().context, "params": {"name": name}})
+
+    with pytest.raises(ValueError, match="file_name"):
+        waiting.execute(Task().context)
+
+
+def test_a_history_longer_than_the_limit_of_a_minute_is_read_to_its_end(imports: Setting) -> None:
+    run_import(imports, *(file(f"users_{number}.csv", after=20) for number in range(120)))
+    imports.emulator.workspace.configure(file_page_size=2)  # 60 pages, and 50 requests a minute
+    pass_time(imports, 600)
+
+    assert len(drive("poke", file_name="users_*.csv", expected_files=120).files) == 120
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_timeout_of_centuries_is_none(imports: Setting, mode: str) -> None:
+    run_import(imports, file())
+
+    assert drive(mode, timeout=10**11).name == "success"
+
+
 def test_an_import_without_a_run_yet_is_waited_for(imports: Setting) -> None:
     imports.emulator.workspace.add_file_import(FileImport(USERS, "Users", (file(),)))
 

@@ -108,3 +108,17 @@ def test_the_memory_stays_small_and_forgets_no_recent_file() -> None:
     assert told == len(runs)
     assert len(news.to_dict()["ids"]) <= 2 * MOST_BASELINE_IDS + 100
     assert news.look(runs) is None
+
+
+def test_a_slow_file_is_told_when_it_ends_however_many_came_after_it() -> None:
+    news = News(None, ALL, None)
+    news.look([])
+    slow = run(0, "PROCESSING")
+    runs = [slow]
+    for number in range(1, 3 * MOST_BASELINE_IDS, 100):
+        runs += [run(each) for each in range(number, number + 100)]
+        for fresh in news.look(runs) or []:
+            news.told(fresh)
+    runs[0] = run(0)
+
+    assert ids(news.look(runs)) == ["id-0"]

@@ -116,29 +116,34 @@ async def test_a_history_that_ends_between_two_pages_is_what_was_read() -> None:
 
 
 @on_a_loop
-async def test_a_newcomer_is_told_of_a_fresh_answer_without_a_request() -> None:
+async def test_a_newcomer_is_not_told_of_an_answer_from_before_it_came() -> None:
     stage = stage_with()
-    stage.wait()
+    stage.script.runs["i1"] = [DONE]
+    stage.wait(selection=Selection(file_name="other.csv"))
     await stage.pass_time(30)
+    stage.script.runs["i1"] = [DONE, file("b.csv", 1, "PROCESSING")]  # which its task has seen before it deferred
     newcomer = stage.wait()
-    await stage.pass_time()
+    await stage.pass_time(29)
+    assert stage.script.asked == ["i1"], "its look comes when the import is due"
 
-    assert stage.script.asked == ["i1"]
-    assert newcomer.notes == ["1 file there: a.csv PROCESSING"]
+    await stage.pass_time(2)
+    assert stage.script.asked == ["i1", "i1"]
+    assert newcomer.notes == ["1 file there: b.csv PROCESSING"]
     await stage.empty()
 
 
 @on_a_loop
-async def test_a_newcomer_whose_files_are_over_in_a_fresh_answer_does_not_wait() -> None:
-    stage = stage_with()
-    stage.script.runs["i1"] = [DONE, file("b.csv", 1, "PROCESSING")]
-    stage.wait()
-    await stage.pass_time(1)
-    newcomer = stage.wait(selection=Selection(file_name="a.csv"))
-    await stage.pass_time()
+async def test_a_newcomer_is_looked_for_although_the_details_do_not_move() -> None:
+    stage = stage_with("i1", "i2")
+    stage.script.runs["i1"] = [DONE]
+    stage.wait("i1", selection=Selection(file_name="other.csv"))
+    stage.wait("i2")
+    await stage.pass_time(90)
+    newcomer = stage.wait("i1")
 
-    assert newcomer.result == (DONE,)
-    assert stage.script.asked == ["i1"]
+    await stage.until_over(newcomer)
+
+    assert stage.clock.time() <= 150
     await stage.empty()
 
 

@@ -114,3 +114,16 @@ async def test_an_import_that_is_not_there_ends_the_wait_of_who_does_not_expect_
     moengage.add("i1")
     await stage.until_over(lenient)
     assert lenient.result[0].file_name == "i1.csv"
+
+
+@on_a_loop
+async def test_an_answer_that_trickles_is_a_failed_poll_and_holds_up_nobody_for_long(moengage: Emulated) -> None:
+    stage = moengage.stage()
+    stage.poller._patience = 0.2
+    moengage.add("i1", seconds=1)
+    moengage.workspace.add_fault(Fault("slow", seconds=1, times=1))
+    waiting = stage.wait("i1")
+
+    await stage.until_over(waiting)
+
+    assert any("no whole answer within" in note for note in waiting.notes)

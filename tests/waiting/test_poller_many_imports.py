@@ -27,6 +27,35 @@ async def test_of_many_imports_the_details_are_asked_and_only_those_that_moved_a
 
 
 @on_a_loop
+async def test_an_import_that_does_not_move_is_read_at_times_however_busy_the_others_are() -> None:
+    stage = stage_with(*(f"i{n}" for n in range(60)))
+    frozen = stage.wait("i0")
+    stage.script.frozen["i0"] = details("i0", [RUNNING])
+    for n in range(1, 60):
+        stage.wait(f"i{n}", interval=30)
+    for minute in range(1, 30):
+        for n in range(1, 60):  # something of each moves all the time
+            stage.script.runs[f"i{n}"] = [file("a.csv", minute, "PROCESSING")]
+        await stage.pass_time(60)
+        if minute == 1:
+            stage.script.runs["i0"] = [DONE]
+
+    assert frozen.is_over
+    await stage.empty()
+
+
+@on_a_loop
+async def test_the_first_looks_do_not_wait_long_for_details_that_are_closed() -> None:
+    stage = stage_with("i1", "i2")
+    stage.details.refused(3_600.0)
+    waiting = [stage.wait(name) for name in ("i1", "i2")]
+    stage.script.runs = {"i1": [DONE], "i2": [DONE]}
+    await stage.pass_time(60)
+
+    assert all(each.is_over for each in waiting)
+
+
+@on_a_loop
 async def test_one_import_is_read_without_asking_for_details() -> None:
     stage = stage_with("i1", "i2", "i3")
     stage.wait("i1")

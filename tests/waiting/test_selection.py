@@ -243,3 +243,19 @@ def test_the_log_names_five_files_at_most() -> None:
 @pytest.mark.parametrize("expected_files", [1, 2])
 def test_that_there_is_no_file_is_said(expected_files: int) -> None:
     assert Selection(expected_files=expected_files).describe([]) == "no such file yet"
+
+
+def test_of_files_since_a_baseline_those_of_the_first_run_count_and_not_those_of_a_later_one() -> None:
+    baseline = Baseline.of([file("old.csv", 0, id="old")])
+    ours = [file("a.csv", 10, id="1"), file("b.csv", 12, id="2")]
+    later = file("a.csv", 16, "FAILED", id="3")
+
+    assert Selection(baseline=baseline).choose([later, *ours]) == tuple(ours)
+    assert [run.id for run in Selection(baseline=baseline, expected_files=3).choose([later, *ours])] == ["2", "3"]
+
+
+def test_an_old_file_without_a_time_is_never_new_however_long_the_history() -> None:
+    history = [file(f"{number}.csv", number) for number in range(MOST_BASELINE_IDS + 10)]
+    odd = file("odd.csv", None, "FAILED", id="odd")
+
+    assert Selection(baseline=Baseline.of([odd, *history])).choose([odd, *history]) == ()
