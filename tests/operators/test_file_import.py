@@ -422,6 +422,20 @@ def test_before_a_state_store_the_history_since_the_dag_run_began_decides(
     assert len(result["baseline"]) == 1
 
 
+def test_before_a_state_store_only_the_newest_run_since_the_dag_run_began_counts(
+    imports: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task(has_store=False, began=datetime.fromtimestamp(imports.clock.time() - 60, UTC))
+    imports.emulator.workspace.run_file_import(USERS, (file("scheduled.csv", status="FAILED"),))
+    pass_time(imports, 600)
+    crash_after_trigger(task, monkeypatch)
+    pass_time(imports, 3_600)
+    task.retry()
+
+    assert names(execute(task, wait_for_completion=True)) == [("users_3.csv", "SUCCESSFUL")]
+    assert triggers(imports) == 1
+
+
 def test_before_a_state_store_a_retry_without_a_run_since_triggers(imports: Setting) -> None:
     task = Task(has_store=False, began=datetime.fromtimestamp(imports.clock.time() - 60, UTC))
     task.retry()
@@ -499,6 +513,18 @@ def test_a_retry_after_a_timeout_goes_on_waiting(imports: Setting) -> None:
 
     assert names(execute(task, wait_for_completion=True, timeout=600)) == [("users_2.csv", "SUCCESSFUL")]
     assert triggers(imports) == 1
+
+
+@pytest.mark.parametrize(("failed", "is_success"), [(4, True), (5, False)])
+def test_five_failed_polls_in_a_row_fail_the_task(imports: Setting, failed: int, is_success: bool) -> None:
+    configure(imports, file(after=30))
+    imports.emulator.workspace.add_fault(Fault("html", path=HISTORY, after=2, times=failed))
+
+    if is_success:
+        assert names(execute(Task(), wait_for_completion=True)) == [("users_2.csv", "SUCCESSFUL")]
+        return
+    with pytest.raises(MoEngageServerError):
+        execute(Task(), wait_for_completion=True)
 
 
 def test_a_task_that_is_ended_stops_waiting_and_says_that_the_import_goes_on(imports: Setting) -> None:
