@@ -14,17 +14,17 @@ START = datetime(2026, 1, 1)
 
 with DAG("times_out", schedule=None, start_date=START):
     FileImportRunSensor(
-        task_id="sensor", import_id="never", deferrable=True, poke_interval=2, timeout=5, retries=3
+        task_id="sensor", import_id="never", deferrable=True, poke_interval=2, timeout=20, retries=3
     )
     FileImportRunSensor(
-        task_id="soft", import_id="never", deferrable=True, poke_interval=2, timeout=5, soft_fail=True
+        task_id="soft", import_id="never", deferrable=True, poke_interval=2, timeout=20, soft_fail=True
     )
     FileImportRunSensor(
         task_id="execution",
         import_id="never",
         deferrable=True,
         poke_interval=2,
-        execution_timeout=timedelta(seconds=6),
+        execution_timeout=timedelta(seconds=20),
     )
 
 with DAG("one_task", schedule=None, start_date=START):
