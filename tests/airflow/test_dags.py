@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,8 @@ def test_rows_of_a_sync_stay_out_of_log_and_database(sync: Run) -> None:
     "file", sorted((HERE.parent.parent / "example_dags").glob("*.py")), ids=lambda file: file.name
 )
 def test_the_example_dags_parse(airflow: Airflow, file: Path) -> None:
+    if "Needs Airflow 3," in file.read_text() and find_spec("airflow.sdk") is None:
+        pytest.skip("it needs Airflow 3, and says so")
     airflow.run(str(file))
 
 
