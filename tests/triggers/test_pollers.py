@@ -132,9 +132,17 @@ def test_two_connections_with_the_same_key_share_a_poller(
     imports: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, imports, "twin")
+    made: list[Any] = []
+    kind = pollers.Poller
 
-    assert len(finished(run(event(), event(conn_id="twin")))) == 2
-    assert len(looks(imports)) == 1
+    def making(*arguments: Any, **options: Any) -> Any:
+        made.append(kind(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(pollers, "Poller", making)
+
+    assert len(finished(run(event("slow"), event("slow", conn_id="twin")))) == 2
+    assert len(made) == 1
 
 
 def test_two_keys_of_one_workspace_share_a_budget(imports: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
