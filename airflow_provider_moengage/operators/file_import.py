@@ -153,8 +153,9 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
 
     def on_kill(self) -> None:
         """Stop waiting, and trigger nothing any more. MoEngage has no call that cancels an import."""
-        if self._killed is not None:
-            self._killed.set()
+        if self._killed is None:  # not made before: a Dag's operators are copied, and an Event cannot be
+            self._killed = threading.Event()
+        self._killed.set()
 
     def pause(self, seconds: float) -> None:
         """Let time pass, unless the task is ended.

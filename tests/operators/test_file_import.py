@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, TaskDeferred
 
+from airflow_provider_moengage.api.file_imports_client import FileImportsClient
 from airflow_provider_moengage.emulator import Fault, FileImport, ImportFile
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
@@ -513,6 +514,24 @@ def test_a_retry_after_a_timeout_goes_on_waiting(imports: Setting) -> None:
 
     assert names(execute(task, wait_for_completion=True, timeout=600)) == [("users_2.csv", "SUCCESSFUL")]
     assert triggers(imports) == 1
+
+
+def test_a_task_that_is_ended_while_it_reads_the_history_triggers_nothing(
+    imports: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = operator()
+    read = FileImportsClient.file_runs
+
+    def ending(*arguments: Any, **options: Any) -> Any:
+        ended.on_kill()
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(FileImportsClient, "file_runs", ending)
+
+    with pytest.raises(MoEngageError, match="the task was ended"):
+        ended.execute(Task().context)
+
+    assert triggers(imports) == 0
 
 
 @pytest.mark.parametrize(("failed", "is_success"), [(4, True), (5, False)])
