@@ -60,12 +60,6 @@ class RunsQuery:
     start: datetime | None = None
     end: datetime | None = None
 
-    @property
-    def name(self) -> str:
-        """The import, as an error names it."""
-        [value] = self.what.values()
-        return f"Import {value!r}"
-
     def requests(self, now: datetime) -> list[dict[str, Any]]:
         """Return the bodies, without page numbers, that together ask it."""
         filters: dict[str, Any] = {"file_status": list(self.statuses)} if self.statuses else {}
@@ -151,7 +145,7 @@ def file_runs(hook: MoEngageHook, query: RunsQuery) -> Iterator[FileRun]:
                     rows, more = _asked(client.file_runs, body, page=pages.next_page)
                 except ImportNotFoundError as error:
                     if pages.next_page == 1 and not is_filtered:
-                        raise _no_such_import(query.name, hook.moengage_conn_id, error) from None
+                        raise no_such_import(query.what, hook.moengage_conn_id, error) from None
                     break
                 except ApiError as error:
                     so_far = "the run history could not be read"
@@ -285,17 +279,13 @@ def _trigger_errors() -> dict[Any, tuple[type[MoEngageError], str]]:
     }
 
 
-def _no_such_import(name: str, conn_id: str, error: ApiError) -> MoEngageImportNotFoundError:
-    return MoEngageImportNotFoundError(
-        f"{name}: the workspace of connection {conn_id!r} has no such import, or it was deleted",
-        status_code=error.status_code,
-    )
-
-
 def no_such_import(what: Mapping[str, str], conn_id: str, error: ApiError) -> MoEngageImportNotFoundError:
     """Return the error for an import that MoEngage does not have."""
     [value] = what.values()
-    return _no_such_import(f"Import {value!r}", conn_id, error)
+    return MoEngageImportNotFoundError(
+        f"Import {value!r}: the workspace of connection {conn_id!r} has no such import, or it was deleted",
+        status_code=error.status_code,
+    )
 
 
 def _asked(

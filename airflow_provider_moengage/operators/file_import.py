@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
-from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.bulk.options import is_deferred, one_of
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun
 
 ON_COOLDOWN = ("wait", "fail", "skip")
-
 
 LEAST_INTERVAL = 1.0
 """Seconds between two looks on a worker."""
@@ -252,8 +251,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
 
         if not is_deferred(self.import_id):
             import_of(self.import_id if self.import_id is not None else "", None)
-        if self.on_cooldown not in ON_COOLDOWN:
-            raise ValueError(f"on_cooldown {self.on_cooldown!r}: expected {' or '.join(map(repr, ON_COOLDOWN))}")
+        one_of("on_cooldown", self.on_cooldown, ON_COOLDOWN)
         for name in ("wait_for_completion", "deferrable"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} {getattr(self, name)!r}: expected True or False")

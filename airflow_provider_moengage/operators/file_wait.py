@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import FileRun
+from airflow_provider_moengage.bulk.options import one_of, whole
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageImportFailedError
 from airflow_provider_moengage.waiting.selection import Selection
 from airflow_provider_moengage.waiting.verdict import PARTIAL_POLICIES, Policy, summary
@@ -27,6 +28,10 @@ GRACE = timedelta(minutes=5)
 
 LONGEST_TIMEOUT = 10 * 366 * 86_400.0
 """Seconds: longer than anybody waits, and short enough for every date."""
+
+
+MOST_ROWS = 1_000_000_000
+"""More than any file has: a way to say that there is no bound."""
 
 
 class WaitTimeoutError(Exception):
@@ -147,24 +152,5 @@ def check_policy(partial_success: object, max_failed_rows: object) -> Policy:
 
     :raises ValueError: naming the argument that is wrong.
     """
-    if partial_success not in PARTIAL_POLICIES:
-        expected = " or ".join(map(repr, PARTIAL_POLICIES))
-        raise ValueError(f"partial_success {partial_success!r}: expected {expected}")
-    rows = None if max_failed_rows is None else whole("max_failed_rows", max_failed_rows, 0)
-    return Policy(str(partial_success), rows)
-
-
-def whole(name: str, value: object, least: int) -> int:
-    """Return a whole number, which may be the text that a template has rendered to.
-
-    :raises ValueError: naming the argument.
-    """
-    try:
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise ValueError
-        number = int(value)
-        if number < least:
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"{name} {value!r}: expected a whole number from {least} on") from None
-    return number
+    rows = None if max_failed_rows is None else whole("max_failed_rows", max_failed_rows, 0, MOST_ROWS)
+    return Policy(one_of("partial_success", partial_success, PARTIAL_POLICIES), rows)

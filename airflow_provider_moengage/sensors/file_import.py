@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_moengage.api.file_imports import as_moment, read_time
-from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.bulk.options import is_deferred, whole
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -34,7 +34,6 @@ from airflow_provider_moengage.operators.file_wait import (
     check_policy,
     execution_timeout_at,
     files_of,
-    whole,
 )
 from airflow_provider_moengage.operators.task_state import TaskState
 from airflow_provider_moengage.waiting.failures import FAILED_POLLS
@@ -44,6 +43,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 _KEY = "moengage_file_import_polls"
+
+MOST_FILES = 1_000_000
+"""More than an import has: a bound against mistakes."""
 
 
 class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-ignore]
@@ -224,7 +226,9 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
             baseline = None
             what = import_of(self.import_id, self.import_name)
         _check_file_name(self.file_name)
-        selection = Selection(self.file_name, since, baseline, whole("expected_files", self.expected_files, 1))
+        selection = Selection(
+            self.file_name, since, baseline, whole("expected_files", self.expected_files, 1, MOST_FILES)
+        )
         policy = check_policy(self.partial_success, self.max_failed_rows)
         [pair] = what.items()
         return FileWait(
@@ -241,7 +245,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         if not is_deferred(self.file_name):
             _check_file_name(self.file_name)
         if not is_deferred(self.expected_files):
-            whole("expected_files", self.expected_files, 1)
+            whole("expected_files", self.expected_files, 1, MOST_FILES)
         if not isinstance(self.deferrable, bool):
             raise ValueError(f"deferrable {self.deferrable!r}: expected True or False")
         partial = "fail" if is_deferred(self.partial_success) else self.partial_success

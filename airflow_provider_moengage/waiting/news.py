@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any
 
 from airflow_provider_moengage.api.file_imports import FileRun, read_time
-from airflow_provider_moengage.waiting.selection import MOST_BASELINE_IDS, Baseline
+from airflow_provider_moengage.waiting.selection import MOST_BASELINE_IDS, Baseline, is_named
 
 
 class News:
@@ -68,10 +67,8 @@ class News:
         return {"ids": sorted(memory.ids), "since": memory.since.isoformat() if memory.since else None}
 
     def _is_news(self, run: FileRun) -> bool:
-        name = self._file_name
-        is_named = name is None or run.file_name == name or fnmatchcase(run.file_name, name)
         is_new = self._memory is None or self._memory.is_new(run)
-        return is_named and is_new and run.file_status in self._statuses
+        return is_named(run, self._file_name) and is_new and run.file_status in self._statuses
 
 
 def memory_of(kept: object) -> Baseline | None:

@@ -95,16 +95,21 @@ class Waiter:
     """One who waits for files of an import."""
 
     def __init__(
-        self, what: What, decide: Decide, *, interval: float, may_be_absent: bool, failed_polls: int | None
+        self,
+        decide: Decide,
+        *,
+        since: float,
+        interval: float,
+        may_be_absent: bool,
+        failed_polls: int | None,
     ) -> None:
-        self.what = what
         self.decide = decide
+        self.since = since
+        """When it came."""
         self.interval = interval
         self.may_be_absent = may_be_absent
         self.failed_polls = failed_polls
         self.failures = 0
-        self.since = 0.0
-        """When it came."""
         self._note: str | None = None
         self._updates: deque[Finding | BaseException] = deque()
         self._has_update = asyncio.Event()
@@ -140,10 +145,9 @@ class _Import:
     what: What
     due_at: float
     waiters: dict[int, Waiter] = field(default_factory=dict)
-    runs: list[FileRun] | None = None
     read_at: float = float("-inf")
     mark: tuple[Any, ...] | None = None
-    """What the import details said when, or before, ``runs`` was read."""
+    """What the import details said when, or before, its run history was read last."""
     seen: tuple[Any, ...] | None = None
     """What they say now."""
     is_over: bool = False
@@ -222,11 +226,12 @@ class Poller:
         :param may_be_absent: an import that MoEngage does not know has no files yet.
         :param failed_polls: polls in a row that may fail; None for any number.
         """
-        waiter = Waiter(what, decide, interval=interval, may_be_absent=may_be_absent, failed_polls=failed_polls)
         now = self._clock.time()
+        waiter = Waiter(
+            decide, since=now, interval=interval, may_be_absent=may_be_absent, failed_polls=failed_polls
+        )
         watched = self._imports.setdefault(what, _Import(what, now))
         watched.waiters[id(waiter)] = waiter
-        waiter.since = now
         # An answer from before it came may be older than what its task has seen: it waits for the next one, which
         # is due as if it had been there before, whatever the details say.
         watched.due_at = min(watched.due_at, max(now, watched.read_at + waiter.interval))
@@ -282,7 +287,8 @@ class Poller:
                 answer: tuple[list[Any], bool] = await asyncio.to_thread(ask, query, page=page)
                 return answer
         except TimeoutError:
-            self._client = self._client.fork()  # the thread has the other one until it ends
+            stuck, self._client = self._client, self._client.fork()
+            stuck.close()  # but for the connection that the thread has until it ends
             raise ApiError(ErrorKind.SERVER, f"no whole answer within {self._patience:.0f} s") from None
 
     async def _serve(self, waiters: Sequence[Waiter], runs: Sequence[FileRun]) -> None:
@@ -373,7 +379,7 @@ class Poller:
         is_absent = False
         query = dict([watched.what])
         try:
-            while has_next:
+            while has_next and watched.waiters:  # nobody may be left by now
                 while (pause := self._history.ready_in()) > 0:
                     await self._clock.sleep(pause, asyncio.Event())
                 self._history.spend()
@@ -393,7 +399,7 @@ class Poller:
         except ApiError as error:
             await self._failed(watched, error)
             return
-        watched.runs, watched.read_at = pages.rows, started_at
+        watched.read_at = started_at
         waiters = [waiter for waiter in watched.waiters.values() if waiter.since <= started_at]
         is_behind = watched.is_over and not all(run.is_terminal for run in pages.rows)
         # The details may know of an end before the history does; and who came meanwhile needs a look of its own.
@@ -404,7 +410,7 @@ class Poller:
             waiters = [waiter for waiter in waiters if waiter.may_be_absent]
         for waiter in waiters:
             waiter.failures = 0
-        await self._serve(waiters, watched.runs)
+        await self._serve(waiters, pages.rows)
 
     async def _failed(self, watched: _Import, error: ApiError) -> None:
         if error.kind is ErrorKind.AUTHENTICATION:

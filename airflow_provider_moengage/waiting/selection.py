@@ -103,8 +103,7 @@ class Selection:
         return f"{wanted} {plural} there: {states}{more}"
 
     def _is_meant(self, run: FileRun) -> bool:
-        name = self.file_name
-        if name is not None and run.file_name != name and not fnmatchcase(run.file_name, name):
+        if not is_named(run, self.file_name):
             return False
         if self.since is not None and (run.scheduled_at is None or run.scheduled_at <= self.since):
             return False
@@ -126,6 +125,11 @@ class Selection:
         ids = plain.get("baseline")
         baseline = None if ids is None else Baseline(frozenset(ids), read_time(plain.get("baseline_since")))
         return cls(plain.get("file_name"), read_time(plain.get("since")), baseline, plain.get("expected_files", 1))
+
+
+def is_named(run: FileRun, file_name: str | None) -> bool:
+    """Whether a file has an exact name or one that a glob fits; None fits all."""
+    return file_name is None or run.file_name == file_name or fnmatchcase(run.file_name, file_name)
 
 
 def _age(run: FileRun) -> tuple[datetime, datetime, str]:
