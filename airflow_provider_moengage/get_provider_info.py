@@ -77,6 +77,18 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@my-bucket/moengage/rejects",
                         "default": "",
                     },
+                    "checkpoint_path": {
+                        "description": (
+                            "Where bulk tasks keep what they have done, for a retry to go on from there, unless"
+                            " the task says so itself: a folder that all workers reach, as an ObjectStoragePath"
+                            " URI. Empty: Airflow's state store (3.3 and later), and nothing before that. The"
+                            " files hold keys of the source's rows where a task has key_columns."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@my-bucket/moengage/checkpoints",
+                        "default": "",
+                    },
                     "file_import_requests_per_minute": {
                         "description": (
                             "Requests a minute that a triggerer sends, for all tasks that wait for file imports"

@@ -10,11 +10,13 @@ from typing import Any
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.workspace import Workspace
+from airflow_provider_moengage.bulk.checkpoint import Memory
 from airflow_provider_moengage.bulk.delivery import Delivery
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.pacing import Limits
 from airflow_provider_moengage.bulk.rejects import Rejects
 from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.sources import Stream
 from airflow_provider_moengage.emulator import Emulator, Settings
 from tests.fake_clock import FakeClock
 
@@ -41,15 +43,28 @@ class Setting:
         self.emulator.workspace.configure(**{**_DEFAULTS, **lifted, **settings})
 
     def deliver(
-        self, elements: Iterable[object], *, limits: Limits = UNLIMITED, rejects: Any = None, **options: Any
+        self,
+        elements: Iterable[object] | Stream,
+        *,
+        limits: Limits = UNLIMITED,
+        rejects: Any = None,
+        memory: Memory | None = None,
+        **options: Any,
     ) -> DeliveryReport:
         workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.emulator.url, timeout=10.0)
         client = MoEngageClient(workspace, now=self.clock.time)
         delivery = Delivery(
-            client, DeliveryOptions(**options), limits, Rejects(rejects), self.log, clock=self.clock
+            elements if isinstance(elements, Stream) else Stream(elements),
+            client,
+            DeliveryOptions(**options),
+            limits,
+            Rejects(rejects),
+            self.log,
+            memory=memory,
+            clock=self.clock,
         )
         try:
-            return delivery.run(elements)
+            return delivery.run()
         finally:
             client.close()
 

@@ -8,10 +8,12 @@ bounded: memory does not grow with the source.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from zlib import crc32
 
+from airflow_provider_moengage.bulk.checkpoint import Checkpoint, Memory
 from airflow_provider_moengage.bulk.clock import Clock, SystemClock
 from airflow_provider_moengage.bulk.lanes import Client, Lane
 from airflow_provider_moengage.bulk.options import DeliveryOptions
@@ -22,6 +24,8 @@ from airflow_provider_moengage.bulk.reading import Reader
 from airflow_provider_moengage.bulk.rejects import Rejects
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.sending import Sender
+from airflow_provider_moengage.bulk.sources import Source
+from airflow_provider_moengage.bulk.tally import Tally
 
 _LAST_WAIT = 1.0
 """Seconds that lanes have to end once the run is over. One that still waits for an answer is left behind."""
@@ -33,23 +37,30 @@ _TICK = 0.5
 class Delivery:
     """One run.
 
+    :param source: what to deliver.
     :param client: the workspace to send to.
     :param options: how.
     :param limits: the workspace's limits.
     :param rejects: where what cannot go is put.
     :param log: gets progress lines; counts, codes and positions only.
+    :param memory: what earlier tries have left, and where this one leaves what it has done; None keeps nothing.
     :param clock: time; another one for tests.
+    :raises InDoubtError: where an earlier try may have sent what must not go twice.
     """
 
     def __init__(
         self,
+        source: Source,
         client: Client,
         options: DeliveryOptions,
         limits: Limits,
         rejects: Rejects,
         log: Log,
+        *,
+        memory: Memory | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self._source = source
         self._client = client
         self._options = options
         self._limits = limits
@@ -58,61 +69,76 @@ class Delivery:
         self._clock = clock or SystemClock()
         self._stopped = threading.Event()
         self._pacer = Pacer(limits, self._clock, self._stopped)
-        self._reader = Reader(options.validation, rejects)
+        started = self._clock.monotonic()
+        self._tally = Tally(lambda: self._clock.monotonic() - started, lambda: self._pacer.waited)
+        at_most_once = options.delivery == "at_most_once"
+        self._checkpoint = Checkpoint(source, self._tally, rejects, log, memory, at_most_once=at_most_once)
+        self._reader = Reader(options.validation, rejects, self._checkpoint)
         self._sender = Sender(
             self._pacer,
             rejects,
+            self._checkpoint,
+            self._tally,
             log,
             self._clock,
             self._stopped,
             max_rejects=options.max_rejects,
+            at_most_once=at_most_once,
             dry_run=options.dry_run,
         )
         self._failure: BaseException | None = None
         self._is_told_to_stop = False
 
-    def run(self, elements: Iterable[object]) -> DeliveryReport:
+    def run(self) -> DeliveryReport:
         """Deliver every element, in order for each user.
 
-        :param elements: elements in the API's form; read once, in the caller's thread.
         :return: the figures. ``accepted + rejected`` is the number of elements.
         :raises OSError: where rejects could not be written, before anything is sent.
         :raises RejectsNotWrittenError: where they could not be written after all was sent.
         :raises ApiError: where MoEngage cannot be reached any more, or refuses the caller. Nothing is lost by
-            that: the whole source is to be sent again.
+            that: what the checkpoint does not hold is to be sent again.
         """
-        started = self._clock.monotonic()
-        self._rejects.begin()
+        if not self._rejects.begin():
+            self._log.warning("The rejects of the earlier try are not there any more: the file will not have them")
         try:
-            self._deliver_all(elements)
+            self._deliver_all()
         except BaseException as error:
-            try:
-                self._rejects.close(is_complete=False)
-            except Exception as trouble:
-                self._log.warning("The rejects could not be written (%s)", type(trouble).__name__)
-            name = type(error).__name__
-            self._describe(self._report(started), f"The run ended early ({name}); what was done until then: ")
+            self._end_early(error)
             raise
-        report = self._report(started)
+        report = self._report()
         self._describe(report, "")
         try:
             self._rejects.close(is_complete=not self._options.dry_run)
         except Exception as trouble:
+            self._checkpoint.close()
             raise RejectsNotWrittenError(report, type(trouble).__name__) from trouble
+        self._checkpoint.finish(report)
         return report
 
-    def _deliver_all(self, elements: Iterable[object]) -> None:
-        total = len(elements) if isinstance(elements, Sized) else None
-        progress = Progress(self._log, self._clock, self, total)
+    def _end_early(self, error: BaseException) -> None:
+        for what, act in (
+            ("checkpoint", self._checkpoint.close),
+            ("rejects", partial(self._rejects.close, is_complete=False)),
+        ):
+            try:
+                act()
+            except Exception as trouble:
+                self._log.warning("The %s could not be written (%s)", what, type(trouble).__name__)
+        name = type(error).__name__
+        self._describe(self._report(), f"The run ended early ({name}); what was done until then: ")
+
+    def _deliver_all(self) -> None:
+        progress = Progress(self._log, self._clock, self, self._source.total)
         lanes = [
             Lane(self._sender.deliver, self._client.fork(), self._fail) for _ in range(self._options.concurrency)
         ]
         packers = [Packer(self._limits.most_users_a_request, self._limits.most_events_a_request) for _ in lanes]
         try:
-            for line, user in self._reader.lines(elements, self._check):
-                number = crc32(user.encode(errors="surrogatepass")) % len(lanes)
-                if (full := packers[number].add(line)) is not None:
-                    self._hand_over(lanes[number], full, progress)
+            with closing(self._reader.lines(self._check)) as lines:  # an early end closes the source's cursor
+                for line, user in lines:
+                    number = crc32(user.encode(errors="surrogatepass")) % len(lanes)
+                    if (full := packers[number].add(line)) is not None:
+                        self._hand_over(lanes[number], full, progress)
             self._drain(lanes, progress)
             self._send_leftovers(lanes, packers, progress)
         finally:
@@ -132,7 +158,7 @@ class Delivery:
     @property
     def accepted(self) -> int:
         """Elements taken by MoEngage so far."""
-        return self._sender.tally.accepted
+        return self._tally.accepted
 
     @property
     def rejected(self) -> int:
@@ -153,7 +179,7 @@ class Delivery:
         """Seconds that the limits make a run of so many elements take, if they are like those so far: the first
         minute's worth goes at once, and every further one a minute later.
         """
-        tally = self._sender.tally
+        tally = self._tally
         share = total / max(tally.accepted, 1)
         users = int((tally.accepted - tally.kinds["event"]) * share)
         events = int(tally.actions * share)
@@ -195,8 +221,8 @@ class Delivery:
         if self._is_told_to_stop or self._stopped.is_set():
             raise StoppedError
 
-    def _report(self, started: float) -> DeliveryReport:
-        tally = self._sender.tally
+    def _report(self) -> DeliveryReport:
+        tally = self._tally
         return DeliveryReport(
             dry_run=self._options.dry_run,
             accepted=tally.accepted,
@@ -208,11 +234,12 @@ class Delivery:
             requests=tally.requests,
             bytes=tally.bytes,
             retries=tally.retries,
-            throttled_seconds=round(self._pacer.waited, 3),
-            elapsed_seconds=round(self._clock.monotonic() - started, 3),
-            warnings=dict(sorted(self._reader.warnings.items())),
+            throttled_seconds=round(tally.throttled_seconds, 3),
+            elapsed_seconds=round(tally.elapsed_seconds, 3),
+            warnings=dict(sorted(tally.warnings.items())),
             rejects=dict(sorted(self._rejects.by_code.items())),
             rejects_path=self._rejects.path if self._rejects.count else None,
+            resumed=self._checkpoint.is_resumed,
         )
 
     def _describe(self, report: DeliveryReport, introduction: str) -> None:

@@ -10,7 +10,7 @@ MOST_LANES = 64
 """Connections that one run may hold at once. Past a few dozen the workspace's limit is reached long before."""
 
 VALIDATIONS = ("strict", "warn", "off")
-DELIVERIES = ("at_least_once",)
+DELIVERIES = ("at_least_once", "at_most_once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class DeliveryOptions:
     """The options that every bulk operator and :meth:`MoEngageHook.bulk_import` share.
 
     :param concurrency: lanes, that is requests on their way at once, 1 to 64.
-    :param delivery: ``at_least_once``: what may not have arrived is sent again.
+    :param delivery: ``at_least_once``: what may not have arrived is sent again. ``at_most_once``: what may have
+        arrived is not, and becomes a reject with the code ``outcome_unknown``.
     :param validation: ``warn`` counts what MoEngage would cut or ignore; ``strict`` makes rejects of it;
         ``off`` checks only what cannot be sent at all.
     :param max_rejects: rejects that are still a success: a count, or a fraction of the elements below 1.

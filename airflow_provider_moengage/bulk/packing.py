@@ -27,6 +27,8 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     data: bytes
     kind: str
     actions: int
+    warnings: tuple[str, ...] = ()
+    """Codes of what MoEngage will cut, ignore or alter."""
 
     @property
     def users(self) -> int:

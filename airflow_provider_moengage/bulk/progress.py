@@ -55,7 +55,7 @@ class Progress:
         self._figures = figures
         self._total = total
         self._started = self._last = clock.monotonic()
-        self._done_then = 0
+        self._done_at_start = self._done_then = figures.accepted + figures.rejected  # by earlier tries
 
     def tell(self) -> None:
         """Write a line if one is due."""
@@ -71,7 +71,7 @@ class Progress:
             f"{done:,}{of_total} elements done, {rate:,.0f} a second, {figures.share_of_limit:.0%} of the limit"
             f" used, {figures.throttled_seconds:.0f} s held back by it, {figures.rejected:,} rejected"
         )
-        overall = done / (now - self._started)
+        overall = (done - self._done_at_start) / (now - self._started)
         if self._total is not None and overall > 0:
             by_rate = max(self._total - done, 0) / overall
             by_limit = figures.least_seconds(self._total) - (now - self._started)

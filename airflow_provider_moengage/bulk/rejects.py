@@ -6,6 +6,8 @@ The file holds whole elements, which are personal data; a log gets codes and pos
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,8 @@ from airflow_provider_moengage.bulk.encoding import NotEncodableError, to_plain
 _POSITIONS_KEPT = 20
 """Positions a code's line in the log names; the file, where there is one, has them all."""
 
+_WORTH_AN_UPLOAD = 1_000
+"""Rejects that are uploaded together at the least. Until then they are open, and judged again after a crash."""
 
 _DEEPEST = 50
 _LONGEST_INTEGER = 4_096
@@ -28,6 +32,14 @@ _LONGEST_INTEGER = 4_096
 
 class RejectsFile(Protocol):
     """Where rejects go: a file on an object store, which appears when it is closed, or pathlib's Path."""
+
+    @property
+    def name(self) -> str:
+        """Its name in its folder."""
+
+    @property
+    def parent(self) -> Any:
+        """Its folder."""
 
     def open(self, mode: str = "r", **kwargs: Any) -> IO[Any]:
         """Open it."""
@@ -42,6 +54,9 @@ class RejectsFile(Protocol):
 class Rejects:
     """The rejects of a run. Lanes and reader add to it at the same time.
 
+    They are collected beside the file, as ``<name>.part``, and take its place when the run ends. What is safe in
+    there, a checkpoint may count as done: on a disk what was flushed, on an object store what was uploaded.
+
     :param file: where to write them; None counts them only. A file of an earlier run stays until this one has
         rejects of its own, or has ended well without any.
     """
@@ -50,21 +65,44 @@ class Rejects:
         self.path = None if file is None else str(file)
         self.count = 0
         self.by_code: Counter[str] = Counter()
+        self.settled_bytes = 0
+        """Bytes of those that :meth:`settle` has given out, and of those of earlier tries."""
         self._positions: dict[str, list[int]] = defaultdict(list)
         self._file = file
-        # Beside the file on a disk, so that what is there is complete at any time.
-        self._part = file.with_name(f"{file.name}.part") if isinstance(file, Path) else None
-        self._stream: IO[Any] | None = None
+        self._is_on_disk = isinstance(file, Path)
+        self._part = None if file is None else file.parent / f"{file.name}.part"
+        self._stream: IO[bytes] | None = None
         self._lock = threading.Lock()
+        self._is_tracked = False
+        self._waiting: list[tuple[int, list[str]]] = []
+        self._safe = 0
+        self._safe_bytes = 0
+        self._bytes = 0
 
-    def begin(self) -> None:
+    def track(self) -> None:
+        """From now on remember what :meth:`settle` has not given out yet."""
+        self._is_tracked = True
+
+    def restore(self, count: int, by_code: Mapping[str, int], size: int) -> None:
+        """Go on with the rejects of an earlier try.
+
+        :param size: bytes of them that were safe.
+        """
+        self.count = count
+        self.by_code.update(by_code)
+        self._bytes = self._safe_bytes = self.settled_bytes = size
+
+    def begin(self) -> bool:
         """Make sure, before anything is sent, that rejects can be written. On a disk only: an object store would
         have to be given a file to tell.
 
-        :raises OSError: where they can not.
+        :return: False where the rejects of an earlier try are not there any more.
+        :raises OSError: where they can not be written.
         """
-        if self._part is not None:
-            self._stream = self._part.open("wb")
+        kept = self._bytes
+        if self._file is not None and (kept or self._is_on_disk):
+            self._open()
+        return self._bytes == kept
 
     def add(self, position: int, element: object, findings: Sequence[Finding]) -> None:
         """Take an element out of the run.
@@ -80,12 +118,46 @@ class Rejects:
                 self.by_code[code] += 1
                 if len(self._positions[code]) < _POSITIONS_KEPT:
                     self._positions[code].append(position)
+            if self._is_tracked:
+                self._waiting.append((position, codes))
             if self._file is not None:
-                if self._stream is None:
-                    self._stream = (self._part or self._file).open("wb")
                 messages = [finding.message for finding in findings]
-                line = {"position": position, "codes": codes, "messages": messages, "element": _written(element)}
-                self._stream.write(json.dumps(line).encode() + b"\n")
+                line = {"position": position, "codes": codes, "messages": messages, "element": written(element)}
+                data = json.dumps(line).encode() + b"\n"
+                self._open().write(data)
+                self._bytes += len(data)
+
+    @property
+    def unsettled(self) -> int:
+        """How many :meth:`settle` has not given out yet."""
+        return len(self._waiting)
+
+    def flush(self, *, is_last: bool = False) -> None:
+        """Make safe what is there. On an object store only once it is worth an upload of all of them.
+
+        :param is_last: make all of them safe.
+        :raises OSError: where that fails.
+        """
+        with self._lock:
+            if self._stream is None:
+                is_safe = self._file is None
+            elif self._is_on_disk:
+                self._stream.flush()
+                is_safe = True
+            elif is_safe := bool(self._waiting) and (
+                is_last or len(self._waiting) >= max(_WORTH_AN_UPLOAD, self.count // 10)
+            ):
+                _copy(self._stream, self._part)
+            if is_safe:
+                self._safe, self._safe_bytes = len(self._waiting), self._bytes
+
+    def settle(self) -> list[tuple[int, list[str]]]:
+        """Give out those that are safe, once: position and codes."""
+        with self._lock:
+            settled = self._waiting[: self._safe]
+            del self._waiting[: self._safe]
+            self._safe, self.settled_bytes = 0, self._safe_bytes
+            return settled
 
     def close(self, *, is_complete: bool = True) -> None:
         """Finish the file; on an object store it appears now.
@@ -94,18 +166,44 @@ class Rejects:
         :raises OSError: where the rejects could not be written. The run is not touched by that.
         """
         with self._lock:
-            file, stream = self._file, self._stream
+            file, part, stream = self._file, self._part, self._stream
             self._file = self._stream = None
-            if stream is not None:
+            if file is None or part is None:
+                return
+            if stream is not None and self._bytes:
+                if not self._is_on_disk:
+                    _copy(stream, file)
                 stream.close()
-            if self.count:
-                if self._part is not None and isinstance(file, Path):
-                    self._part.replace(file)
+                if self._is_on_disk:
+                    part.replace(file)
+            elif stream is not None:
+                stream.close()
+            if part.exists():
+                part.unlink()
+            if not self.count and is_complete and file.exists():
+                file.unlink()
+
+    def _open(self) -> IO[bytes]:
+        """The collected rejects, open at their end."""
+        if self._stream is None:
+            assert self._file is not None
+            assert self._part is not None
+            places = (self._part, self._file) if self._bytes else ()
+            earlier = next((file for file in places if _size(file) >= self._bytes), None)
+            if earlier is None:
+                self._bytes = self._safe_bytes = self.settled_bytes = 0
+            if not self._is_on_disk:
+                self._stream = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the run)
+            elif earlier == self._part:
+                self._stream = self._part.open("r+b")
             else:
-                if self._part is not None:
-                    self._part.unlink(missing_ok=True)
-                if is_complete and file is not None and file.exists():
-                    file.unlink()
+                self._stream = self._part.open("w+b")
+            if earlier is not None and not (self._is_on_disk and earlier == self._part):
+                with earlier.open("rb") as source:
+                    shutil.copyfileobj(source, self._stream)
+            self._stream.seek(self._bytes)
+            self._stream.truncate()
+        return self._stream
 
     def describe(self) -> list[str]:
         """Return one sentence a code, for the log."""
@@ -117,7 +215,20 @@ class Rejects:
         return sentences
 
 
-def _written(value: object, within: tuple[int, ...] = ()) -> object:
+def _size(file: Any) -> int:
+    try:
+        return int(file.stat().st_size)
+    except FileNotFoundError:
+        return -1
+
+
+def _copy(stream: IO[bytes], target: Any) -> None:
+    stream.seek(0)
+    with target.open("wb") as file:
+        shutil.copyfileobj(stream, file)
+
+
+def written(value: object, within: tuple[int, ...] = ()) -> object:
     """Put anything into a form that JSON has: the one it is sent in, where it can be sent.
 
     :param within: the objects around it, by identity: one that contains itself has no end.
@@ -133,8 +244,8 @@ def _written(value: object, within: tuple[int, ...] = ()) -> object:
             return "..."
         within = (*within, id(value))
         if isinstance(value, Mapping):
-            return {str(name): _written(item, within) for name, item in value.items()}
-        return [_written(item, within) for item in value]
+            return {str(name): written(item, within) for name, item in value.items()}
+        return [written(item, within) for item in value]
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode(errors="backslashreplace")
     try:

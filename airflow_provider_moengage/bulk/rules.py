@@ -27,6 +27,7 @@ class Code(StrEnum):
     VALUE_NOT_ENCODABLE = "value_not_encodable"
     ELEMENT_TOO_LARGE = "element_too_large"
     REFUSED_BY_SERVER = "refused_by_server"
+    OUTCOME_UNKNOWN = "outcome_unknown"
 
     ATTRIBUTE_NAME_RESERVED = "attribute_name_reserved"
     ATTRIBUTE_NAME_MOE_PREFIX = "attribute_name_moe_prefix"

@@ -6,15 +6,17 @@ refuses is alone; of ten thousand elements with one bad, that costs some twenty 
 
 from __future__ import annotations
 
+import random
 import re
 import threading
-from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 import tenacity
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
+from airflow_provider_moengage.bulk.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.clock import Clock
 from airflow_provider_moengage.bulk.elements import Finding
 from airflow_provider_moengage.bulk.lanes import Client
@@ -22,7 +24,9 @@ from airflow_provider_moengage.bulk.pacing import Pacer, StoppedError
 from airflow_provider_moengage.bulk.packing import Batch, Line
 from airflow_provider_moengage.bulk.progress import Log
 from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.report import counted
 from airflow_provider_moengage.bulk.rules import Code
+from airflow_provider_moengage.bulk.tally import Tally
 
 ATTEMPTS = 12
 """Times a request is sent before the run is given up, 429 not counted. With the waits between them that is
@@ -43,6 +47,12 @@ _PASSING = {
     Outcome.SERVER_ERROR: "a server error",
     Outcome.UNKNOWN: "no answer that says what became of it",
 }
+"""Passes by itself, so the request is sent again."""
+
+_SURELY_NOT_PROCESSED = {Outcome.NOT_SENT: _PASSING[Outcome.NOT_SENT]}
+"""What of it may be sent again where nothing may arrive twice."""
+
+_MAYBE_PROCESSED = (Outcome.ACCEPTED, Outcome.SERVER_ERROR, Outcome.UNKNOWN)
 
 
 class Sender:
@@ -50,10 +60,13 @@ class Sender:
 
     :param pacer: says when a request may go.
     :param rejects: gets what MoEngage refuses.
+    :param checkpoint: told of each request before it goes, and of what was accepted.
+    :param tally: counts.
     :param log: gets a line for each repeat.
     :param clock: time.
     :param stopped: set when the run is to end.
     :param max_rejects: rejects that the caller allows.
+    :param at_most_once: reject what may have arrived; else it is sent again.
     :param dry_run: count, and send nothing.
     """
 
@@ -61,21 +74,26 @@ class Sender:
         self,
         pacer: Pacer,
         rejects: Rejects,
+        checkpoint: Checkpoint,
+        tally: Tally,
         log: Log,
         clock: Clock,
         stopped: threading.Event,
         *,
         max_rejects: float,
+        at_most_once: bool,
         dry_run: bool,
     ) -> None:
         self._pacer = pacer
         self._rejects = rejects
+        self._checkpoint = checkpoint
+        self._tally = tally
         self._log = log
         self._clock = clock
         self._stopped = stopped
         self._max_rejects = max_rejects
         self._dry_run = dry_run
-        self.tally = Tally()
+        self._passing = _SURELY_NOT_PROCESSED if at_most_once else _PASSING
 
     def deliver(self, client: Client, batch: Batch) -> None:
         """Send a batch until every line of it is accepted or rejected.
@@ -84,21 +102,23 @@ class Sender:
         :raises StoppedError: where the run is stopped.
         """
         if self._dry_run:
-            self.tally.sent(len(batch.body))
-            self.tally.take(batch)
+            self._tally.sent(len(batch.body))
+            self._checkpoint.accept(batch.lines)
             return
         self._settle(client, batch)
-        if self.tally.refused_in_a_row >= max(HOPELESS_AFTER, self._max_rejects):
+        if self._tally.refused_in_a_row >= max(HOPELESS_AFTER, self._max_rejects):
             raise ApiError(
                 ErrorKind.REQUEST,
-                f"MoEngage refused {self.tally.refused_in_a_row:,} elements one by one and accepted none meanwhile"
-                f" ({self.tally.last_refusal}): the fault is hardly in the elements",
+                f"MoEngage refused {self._tally.refused_in_a_row:,} elements one by one and accepted none"
+                f" meanwhile ({self._tally.last_refusal}): the fault is hardly in the elements",
             )
 
     def _settle(self, client: Client, batch: Batch) -> None:
         reply = self._settled_reply(client, batch)
         if reply.outcome is Outcome.ACCEPTED:
-            self.tally.take(batch)
+            self._checkpoint.accept(batch.lines)
+        elif reply.outcome in _PASSING:
+            self._give_up_on(batch.lines, reply)
         elif len(batch.lines) > 1:
             for half in batch.halves():
                 self._settle(client, half)
@@ -106,23 +126,26 @@ class Sender:
             self._reject(batch.lines[0], reply)
 
     def _settled_reply(self, client: Client, batch: Batch) -> Reply:
-        """Send a batch until MoEngage has either taken or refused it."""
+        """Send a batch until MoEngage has either taken or refused it, or may have."""
         body, users, events = batch.body, batch.users, batch.events
 
         def send() -> Reply:
             while True:
                 sent_at = self._pacer.spend(users, events)
-                self.tally.sent(len(body))
+                self._checkpoint.announce(batch.lines)
+                self._tally.sent(len(body))
                 reply = client.bulk_import(body)
                 self._pacer.settle(users, events, reply, sent_at)
+                if reply.outcome not in _MAYBE_PROCESSED:
+                    self._checkpoint.withdraw(batch.lines)
                 if reply.outcome is not Outcome.THROTTLED:
                     return reply
-                self.tally.repeat()
+                self._tally.repeat()
                 if (wait := self._pacer.new_hold()) is not None:
                     self._log.info("MoEngage answered 429: nothing is sent for %.0f s", wait)
 
         attempts = tenacity.Retrying(
-            retry=tenacity.retry_if_result(lambda reply: reply.outcome in _PASSING),
+            retry=tenacity.retry_if_result(lambda reply: reply.outcome in self._passing),
             wait=_wait,
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             sleep=self._sleep,
@@ -137,7 +160,7 @@ class Sender:
     def _sleep(self, seconds: float) -> None:
         if self._clock.wait(self._stopped, seconds):
             raise StoppedError
-        self.tally.repeat()
+        self._tally.repeat()
 
     def _tell_retry(self, state: tenacity.RetryCallState) -> None:
         if state.outcome is None or state.next_action is None:
@@ -152,6 +175,27 @@ class Sender:
             state.next_action.sleep,
         )
 
+    def _give_up_on(self, lines: Sequence[Line], reply: Reply) -> None:
+        """Reject what may have arrived, and slow down: while MoEngage fails, the next would go the same way."""
+        words = f"MoEngage may have taken it: {_PASSING[reply.outcome]}{_details(reply)}"
+        finding = Finding(Code.OUTCOME_UNKNOWN, f"{words}; with delivery='at_most_once' it is not sent again")
+        for line in lines:
+            self._rejects.add(line.position, msgspec.json.decode(line.data), [finding])
+        in_a_row = self._tally.doubt()
+        if in_a_row >= ATTEMPTS:
+            raise _server_error(f"It is not known what became of the last {in_a_row} requests", reply)
+        wait = random.uniform(0.5, 1.0) * min(2.0**in_a_row, LONGEST_WAIT)  # noqa: S311 (spreads lanes)
+        self._log.warning(
+            "%s rejected as %s (%s%s). The next request follows in %.1f s",
+            counted(len(lines), "element"),
+            Code.OUTCOME_UNKNOWN,
+            _PASSING[reply.outcome],
+            _details(reply),
+            wait,
+        )
+        if self._clock.wait(self._stopped, wait):
+            raise StoppedError
+
     def _reject(self, line: Line, reply: Reply) -> None:
         if reply.outcome is Outcome.TOO_LARGE:
             finding = Finding(Code.ELEMENT_TOO_LARGE, f"MoEngage answered {reply.status_code}: too large")
@@ -160,47 +204,7 @@ class Sender:
             request = f" (request id {reply.request_id})" if reply.request_id else ""
             finding = Finding(Code.REFUSED_BY_SERVER, f"MoEngage refused it: {words}{request}")
         self._rejects.add(line.position, msgspec.json.decode(line.data), [finding])
-        self.tally.refuse(_name_of(reply))
-
-
-class Tally:
-    """What the lanes have done so far."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.accepted = 0
-        self.kinds: Counter[str] = Counter()
-        self.actions = 0
-        self.requests = 0
-        self.bytes = 0
-        self.retries = 0
-        self.refused_in_a_row = 0
-        self.last_refusal = ""
-
-    def sent(self, size: int) -> None:
-        """Count a request of so many bytes."""
-        with self._lock:
-            self.requests += 1
-            self.bytes += size
-
-    def repeat(self) -> None:
-        """Count a request that is going to be sent again."""
-        with self._lock:
-            self.retries += 1
-
-    def take(self, batch: Batch) -> None:
-        """Count what MoEngage has accepted."""
-        with self._lock:
-            self.refused_in_a_row = 0
-            self.accepted += len(batch.lines)
-            self.kinds.update([line.kind for line in batch.lines])
-            self.actions += batch.events
-
-    def refuse(self, reason: str) -> None:
-        """Count an element that MoEngage has refused alone."""
-        with self._lock:
-            self.refused_in_a_row += 1
-            self.last_refusal = reason
+        self._tally.refuse(_name_of(reply))
 
 
 def _name_of(reply: Reply) -> str:
@@ -231,10 +235,13 @@ def _details(reply: Reply) -> str:
 def _give_up(state: tenacity.RetryCallState) -> Reply:
     assert state.outcome is not None
     reply: Reply = state.outcome.result()
-    raise ApiError(
+    raise _server_error(f"MoEngage could not take a request in {ATTEMPTS} attempts", reply)
+
+
+def _server_error(what: str, reply: Reply) -> ApiError:
+    return ApiError(
         ErrorKind.SERVER,
-        f"MoEngage could not take a request in {ATTEMPTS} attempts; the last one ended in"
-        f" {_PASSING[reply.outcome]}{_details(reply)}",
+        f"{what}; the last one ended in {_PASSING[reply.outcome]}{_details(reply)}",
         status_code=reply.status_code,
         request_id=reply.request_id,
         retry_after=reply.retry_after,

@@ -12,7 +12,12 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_moengage import connection_form
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.bulk.options import DeliveryOptions
-from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError, MoEngageRequestError
+from airflow_provider_moengage.exceptions import (
+    MoEngageError,
+    MoEngageOutcomeUnknownError,
+    MoEngageRejectsError,
+    MoEngageRequestError,
+)
 from airflow_provider_moengage.hooks.connection import ConnectionSettings, read_connection
 from airflow_provider_moengage.hooks.translation import translated
 
@@ -20,8 +25,10 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
     from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
+    from airflow_provider_moengage.bulk.checkpoint import Memory
     from airflow_provider_moengage.bulk.delivery import Delivery
     from airflow_provider_moengage.bulk.report import DeliveryReport
+    from airflow_provider_moengage.bulk.sources import Source
 
 
 class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
@@ -89,37 +96,58 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             url = client.workspace.data_url
             return False, f"{url} could not be reached: no answer within the time allowed"
 
-    def bulk_import(self, elements: Iterable[object], **delivery_options: Any) -> DeliveryReport:
+    def bulk_import(
+        self, elements: Iterable[object] | Source, *, memory: Memory | None = None, **delivery_options: Any
+    ) -> DeliveryReport:
         """Deliver users, events and devices; nothing is lost, and each user's elements arrive in order.
 
         :param elements: objects of MoEngage's bulk import API, ``{"type": "customer", ...}``; a list or a
             stream, read once.
+        :param memory: what earlier tries of the same work have left, and where this one leaves what it has done;
+            None keeps nothing. The operators give it.
         :param delivery_options: see :class:`~airflow_provider_moengage.bulk.options.DeliveryOptions`; here a
             ``rejects_path`` names a file and ends in ``.ndjson``.
         :return: the figures of the run.
         :raises ValueError: where an option is wrong.
         :raises MoEngageRejectsError: where more was rejected than ``max_rejects`` allows.
+        :raises MoEngageOutcomeUnknownError: with ``at_most_once``, where an earlier try may have sent what this
+            one would send, and has not left what.
         :raises MoEngageAuthError: where MoEngage does not accept the key, the workspace or the caller.
         :raises MoEngageRequestError: where MoEngage will never take what is sent.
         :raises MoEngageServerError: where MoEngage could not be reached, or answered 5xx, until the attempts
             ran out.
         :raises MoEngageRateLimitError: where MoEngage did nothing but throttle for an hour.
         """
+        from airflow_provider_moengage.bulk.checkpoint import InDoubtError
         from airflow_provider_moengage.bulk.delivery import Delivery, RejectsNotWrittenError
         from airflow_provider_moengage.bulk.pacing import StoppedError
         from airflow_provider_moengage.bulk.rejects import Rejects
-        from airflow_provider_moengage.hooks.rejects_path import rejects_file
+        from airflow_provider_moengage.bulk.sources import Stream
+        from airflow_provider_moengage.hooks.task_files import rejects_file
 
         if isinstance(elements, Mapping | str | bytes) or hasattr(elements, "iterrows"):
             name = type(elements).__name__
             raise ValueError(f"elements: expected a list or a stream of elements, not {name}")
+        source: Any = elements if hasattr(elements, "is_resumable") else Stream(elements)
         options = DeliveryOptions(**delivery_options)
+        if memory is not None and (report := memory.report) is not None:
+            self.log.info("An earlier try of this task has delivered everything; nothing is sent again")
+            return _judged(report, options)
         path = options.rejects_path
+        if memory is not None and source.is_resumable:
+            path = memory.rejects_path or path  # what the earlier try has rejected is there
         file = None if path is None else rejects_file(path, dry_run=options.dry_run)
         client = self.get_conn()
-        self._delivery = delivery = Delivery(client, options, self.settings.limits, Rejects(file), self.log)
         try:
-            report = delivery.run(elements)
+            self._delivery = delivery = Delivery(
+                source, client, options, self.settings.limits, Rejects(file), self.log, memory=memory
+            )
+            report = delivery.run()
+        except InDoubtError as error:
+            raise MoEngageOutcomeUnknownError(
+                f"Nothing was sent, for delivery='at_most_once' never sends twice: {error}. See in MoEngage what"
+                " has arrived; clear the task to send everything, or send the rest yourself"
+            ) from None
         except ApiError as error:
             so_far = f"{delivery.accepted:,} elements were accepted before"
             raise translated(error, self.moengage_conn_id, so_far) from None
@@ -136,9 +164,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         finally:
             self._delivery = None
             client.close()
-        if not options.allows(report.rejected, report.accepted + report.rejected):
-            raise MoEngageRejectsError(_too_many(report, options), report=report)
-        return report
+        return _judged(report, options)
 
     def stop_bulk_import(self) -> None:
         """Make a :meth:`bulk_import` that runs in another thread, or was interrupted by a signal, end at once."""
@@ -349,6 +375,13 @@ def _tested(client: MoEngageClient) -> tuple[bool, str]:
     finally:
         client.close()
     return True, f"MoEngage knows the workspace {name!r} and accepts the Data API key"
+
+
+def _judged(report: DeliveryReport, options: DeliveryOptions) -> DeliveryReport:
+    """Return the report, or raise where it has too many rejects."""
+    if not options.allows(report.rejected, report.accepted + report.rejected):
+        raise MoEngageRejectsError(_too_many(report, options), report=report)
+    return report
 
 
 def _too_many(report: DeliveryReport, options: DeliveryOptions) -> str:

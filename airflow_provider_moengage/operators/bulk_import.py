@@ -7,7 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.bulk.options import is_deferred
-from airflow_provider_moengage.operators.delivery import OPTION_FIELDS, DeliveryOperator
+from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.operators.elements_argument import ElementsArgument
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class BulkImportOperator(DeliveryOperator):
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
     """
 
-    template_fields: Sequence[str] = ("elements", "path", "moengage_conn_id", *OPTION_FIELDS)
+    template_fields: Sequence[str] = ("elements", "path", *DELIVERY_FIELDS)
 
     def __init__(
         self,
@@ -73,16 +73,23 @@ class BulkImportOperator(DeliveryOperator):
         :raises ValueError: where ``elements`` or ``path`` came out as something else than elements.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
-        if self.elements is not None:
-            return self.deliver(self.elements.read(context), context)
+        from airflow_provider_moengage.bulk.fingerprint import fingerprint_of_elements
+        from airflow_provider_moengage.bulk.sources import Numbered, Stream
         from airflow_provider_moengage.operators.ndjson import NdjsonFiles
 
+        if self.elements is not None:
+            elements = self.elements.read(context)
+            if self.elements.is_function or not isinstance(elements, Sequence):
+                stream = Stream(elements, "a function may give other elements the next time")
+                return self.deliver(stream, lambda: [str(self.elements)], context)
+            several = list(elements)
+            return self.deliver(Numbered(several), lambda: [fingerprint_of_elements(several)], context)
         files = NdjsonFiles.matching(_paths(self.path))
         rejects_path = self.delivery_options(context).rejects_path
         if rejects_path is not None and files.has(rejects_path):
             raise ValueError(f"rejects_path {rejects_path!r}: is one of the files to read; name another file")
         self.log.info("%d file(s) to read", len(files.paths))
-        return self.deliver(files, context)
+        return self.deliver(Numbered(files), files.versions, context)
 
 
 def _paths(given: Any) -> list[Any]:

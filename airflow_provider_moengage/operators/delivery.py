@@ -6,29 +6,39 @@ import (requests, SQL, storage) is imported where a task runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions, check_parsed_options
+from airflow_provider_moengage.bulk.options import (
+    OPTION_NAMES,
+    DeliveryOptions,
+    check_parsed_options,
+    is_deferred,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_moengage.bulk.checkpoint import Memory
+    from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
 
-OPTION_FIELDS = tuple("is_dry_run" if name == "dry_run" else name for name in OPTION_NAMES)
-"""The operators' template fields that hold the delivery options."""
+_OPTION_FIELDS = tuple("is_dry_run" if name == "dry_run" else name for name in OPTION_NAMES)
+
+DELIVERY_FIELDS = ("moengage_conn_id", *_OPTION_FIELDS, "checkpoint_path")
+"""The template fields that all these operators have."""
 
 
 class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     """Delivers elements to MoEngage. Subclasses say where the elements come from.
 
     :param concurrency: requests on their way at once, 1 to 64. A user's elements stay in order all the same.
-    :param delivery: ``at_least_once``: what may not have arrived is sent again.
+    :param delivery: ``at_least_once``: what may not have arrived is sent again. ``at_most_once``: what may have
+        arrived is not, also not by a retry, and becomes a reject with the code ``outcome_unknown``.
     :param validation: ``warn`` counts what MoEngage would cut or ignore; ``strict`` makes rejects of it;
         ``off`` checks only what cannot be sent at all.
     :param max_rejects: rejects that are still a success: a count, or a fraction of the elements below 1. Past
@@ -36,6 +46,9 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     :param rejects_path: where rejects are written (ObjectStoragePath URI): a path that ends in ``.ndjson`` is
         the file, any other a folder in which the run gets a file of its own. None: what ``[moengage]
         rejects_path`` of airflow.cfg says, else they are counted in the log and not written.
+    :param checkpoint_path: folder for what a retry needs to go on where this try ends (ObjectStoragePath URI);
+        None: what ``[moengage] checkpoint_path`` of airflow.cfg says, else Airflow's state store (3.3 and later).
+        Before that a retry begins anew.
     :param dry_run: check, encode and pack, report, and send nothing.
     :param moengage_conn_id: the workspace's connection.
     """
@@ -50,6 +63,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         validation: str = "warn",
         max_rejects: float = 0,
         rejects_path: str | PathLike[str] | None = None,
+        checkpoint_path: str | PathLike[str] | None = None,
         dry_run: bool = False,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
@@ -59,23 +73,29 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.delivery = delivery
         self.validation = validation
         self.max_rejects = max_rejects
-        is_path = isinstance(rejects_path, PathLike) or hasattr(rejects_path, "protocol")
-        self.rejects_path = str(rejects_path) if is_path else rejects_path
+        self.rejects_path = _path_text(rejects_path)
+        self.checkpoint_path = _path_text(checkpoint_path)
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.moengage_conn_id = moengage_conn_id
         self._hook: MoEngageHook | None = None
         check_parsed_options(self._options())
+        if not (checkpoint_path is None or is_deferred(checkpoint_path)):
+            self._folder("checkpoint_path", self.checkpoint_path)
 
-    def deliver(self, elements: Iterable[object], context: Context) -> dict[str, Any]:
+    def deliver(
+        self, source: Iterable[object] | Source, inputs: Callable[[], Sequence[object]], context: Context
+    ) -> dict[str, Any]:
         """Deliver the elements and return the report, which becomes the task's XCom.
 
+        :param inputs: returns what the elements are made of: with the same a retry goes on where this try ends.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         options = self.delivery_options(context)
         self._hook = hook = MoEngageHook(self.moengage_conn_id)
-        report = hook.bulk_import(elements, **{name: getattr(options, name) for name in OPTION_NAMES})
+        memory = None if options.dry_run else self._memory(hook, inputs, options, context)
+        report = hook.bulk_import(source, memory=memory, **{name: getattr(options, name) for name in OPTION_NAMES})
         return report.to_dict()
 
     def on_kill(self) -> None:
@@ -88,18 +108,58 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
 
         :raises ValueError: naming the option that is wrong.
         """
-        from airflow.providers.common.compat.sdk import conf
-
-        from airflow_provider_moengage.hooks.rejects_path import rejects_path_of_task
+        from airflow_provider_moengage.hooks.task_files import rejects_path_of_task
 
         given = self._options()
-        path = given["rejects_path"]
-        if not path:
-            path = conf.get("moengage", "rejects_path", fallback="") or None
-            if path is not None and path.endswith(".ndjson"):
-                raise ValueError(f"[moengage] rejects_path {path!r} of airflow.cfg: expected a folder, not a file")
+        path = given["rejects_path"] or self._folder_of_deployment("rejects_path")
         given["rejects_path"] = None if path is None else rejects_path_of_task(str(path), context)
         return DeliveryOptions(**given)
 
+    def _memory(
+        self,
+        hook: MoEngageHook,
+        inputs: Callable[[], Sequence[object]],
+        options: DeliveryOptions,
+        context: Context,
+    ) -> Memory | None:
+        from airflow_provider_moengage.bulk.fingerprint import fingerprint
+        from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
+        from airflow_provider_moengage.operators.checkpoints import memory_of_task
+        from airflow_provider_moengage.operators.task_state import TaskLife
+
+        given = self.checkpoint_path
+        folder = self._folder("checkpoint_path", given) if given else self._folder_of_deployment("checkpoint_path")
+
+        def name() -> str:
+            workspace = hook.settings.workspace
+            return fingerprint(type(self).__name__, workspace.data_url, workspace.workspace_id, *inputs())
+
+        memory = memory_of_task(cast("Mapping[str, Any]", context), folder, name)
+        if memory is None and options.delivery == "at_most_once" and TaskLife(context).is_retry:
+            raise MoEngageOutcomeUnknownError(
+                "Nothing was sent, for delivery='at_most_once' never sends twice: an earlier try may have sent"
+                " some of it, and this Airflow keeps nothing of a try. Set checkpoint_path; clear the task to send"
+                " everything"
+            )
+        return memory
+
+    def _folder_of_deployment(self, option: str) -> str | None:
+        from airflow.providers.common.compat.sdk import conf
+
+        path = conf.get("moengage", option, fallback="") or None
+        return None if path is None else self._folder(f"[moengage] {option} of airflow.cfg:", path)
+
+    @staticmethod
+    def _folder(name: str, path: Any) -> str:
+        if not (isinstance(path, str) and path.strip()):
+            raise ValueError(f"{name} {path!r}: expected a folder, or None")
+        if path.endswith((".ndjson", ".json")):
+            raise ValueError(f"{name} {path!r}: expected a folder, not a file")
+        return path
+
     def _options(self) -> dict[str, Any]:
-        return {option: getattr(self, field) for option, field in zip(OPTION_NAMES, OPTION_FIELDS, strict=True)}
+        return {option: getattr(self, field) for option, field in zip(OPTION_NAMES, _OPTION_FIELDS, strict=True)}
+
+
+def _path_text(path: Any) -> Any:
+    return str(path) if isinstance(path, PathLike) or hasattr(path, "protocol") else path

@@ -53,6 +53,11 @@ class ElementsArgument:
         """Return what Airflow stores and shows."""
         return str(self)
 
+    @property
+    def is_function(self) -> bool:
+        """Whether they are made by a function."""
+        return _is_callable(self._value)
+
     def depend_on_tasks(self, operator: Any) -> None:
         """Put the tasks whose output is used here before the operator."""
         if isinstance(self._value, str) or _is_callable(self._value):

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_moengage.api.business_events import UNKNOWN_ADVICE
 from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
-from airflow_provider_moengage.operators.task_state import TaskState
+from airflow_provider_moengage.operators.task_state import TaskLife, TaskState
 
 _KEY = "moengage_business_event"
 _SENDING, _FIRED, _UNKNOWN = "sending", "fired", "unknown"
@@ -29,8 +29,7 @@ class FiringRecord:
     def __init__(self, context: Mapping[str, Any], log: Any) -> None:
         self._state = TaskState(context, _KEY)
         self._log = log
-        self._life = getattr(context["ti"], "max_tries", None)
-        self._retries = getattr(context.get("task"), "retries", None)
+        self._life = TaskLife(context)
 
     @property
     def is_kept(self) -> bool:
@@ -47,10 +46,10 @@ class FiringRecord:
         if kept is None:
             return None
         is_reported = kept.get("is_reported", False)
-        if is_reported and kept.get("life") != self._life:
+        if is_reported and kept.get("life") != self._life.max_tries:
             return None  # a Clear
         if kept.get("status") == _FIRED:
-            if is_reported and kept.get("retries") != self._retries:
+            if is_reported and kept.get("retries") != self._life.retries:
                 self._keep(_FIRED, answer=kept["answer"], is_reported=True)
                 raise MoEngageOutcomeUnknownError(
                     f"Business event {event_name!r} was triggered by an earlier try. As the task's `retries` were"
@@ -91,7 +90,8 @@ class FiringRecord:
             self._keep(_FIRED, answer=answer, is_reported=True)
 
     def _keep(self, status: str, *, answer: dict[str, Any] | None = None, is_reported: bool = False) -> None:
-        kept = {"status": status, "is_reported": is_reported, "life": self._life, "retries": self._retries}
+        life = self._life
+        kept = {"status": status, "is_reported": is_reported, "life": life.max_tries, "retries": life.retries}
         self._state.set(kept if answer is None else {**kept, "answer": answer})
 
     @contextmanager

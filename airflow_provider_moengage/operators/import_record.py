@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_moengage.api.file_imports import FileRun, read_time
-from airflow_provider_moengage.operators.task_state import TaskState
+from airflow_provider_moengage.operators.task_state import TaskLife, TaskState
 from airflow_provider_moengage.waiting.selection import Baseline
 
 _KEY = "moengage_file_import"
@@ -83,8 +83,7 @@ class ImportRecord:
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         self._state = TaskState(context, _KEY)
-        self._ti = context.get("ti")
-        self._retries = getattr(context.get("task"), "retries", None)
+        self._life = TaskLife(context)
         self._dag_run = context.get("dag_run")
 
     @property
@@ -97,9 +96,9 @@ class ImportRecord:
         try is to trigger.
         """
         kept = self._state.get()
-        if not kept or kept.get("life") != self._life or kept["run"].get("import_id") != import_id:
+        if not kept or kept.get("life") != self._life.max_tries or kept["run"].get("import_id") != import_id:
             return None
-        if kept["status"] == _DONE and kept.get("retries") != self._retries:
+        if kept["status"] == _DONE and kept.get("retries") != self._life.retries:
             return None  # with other `retries` a Clear may look like a retry, and whatever was triggered has ended
         return ImportRun.from_dict(kept["run"]), kept["status"] != _CALLING
 
@@ -108,7 +107,7 @@ class ImportRecord:
         the Dag run began. None for a first try.
         """
         began = getattr(self._dag_run, "start_date", None)
-        if self.is_kept or not self._is_retry or began is None:
+        if self.is_kept or not self._life.is_retry or began is None:
             return None
         last = newest(runs)
         if last is None or last < began:
@@ -133,20 +132,15 @@ class ImportRecord:
         """Forget it: the next try triggers."""
         self._state.forget()
 
-    @property
-    def _life(self) -> Any:
-        return getattr(self._ti, "max_tries", None)
-
-    @property
-    def _is_retry(self) -> bool:
-        """Whether this is not the first try, nor the first after a Clear: fewer than all retries are left."""
-        most, number = self._life, getattr(self._ti, "try_number", None)
-        if most is None or number is None or self._retries is None:
-            return False
-        return bool(most - (number - 1) < self._retries)
-
     def _keep(self, status: str, run: ImportRun) -> None:
-        self._state.set({"status": status, "life": self._life, "retries": self._retries, "run": run.to_dict()})
+        self._state.set(
+            {
+                "status": status,
+                "life": self._life.max_tries,
+                "retries": self._life.retries,
+                "run": run.to_dict(),
+            }
+        )
 
 
 def newest(runs: list[FileRun]) -> datetime | None:

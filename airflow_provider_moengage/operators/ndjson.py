@@ -46,6 +46,10 @@ class NdjsonFiles:
 
         return _plain(ObjectStoragePath(path)) in {_plain(file) for file in self.paths}
 
+    def versions(self) -> list[list[str]]:
+        """Return what tells that the files are the same as before: path, size and what their storage has."""
+        return [[str(path), *_version(path)] for path in self.paths]
+
     def __iter__(self) -> Iterator[Any]:
         """Yield one element a line. A line that is no JSON comes as the text it is, to become a reject."""
         import msgspec
@@ -69,6 +73,15 @@ def _unwrapped(line: Any) -> Any:
     if isinstance(line, dict) and "element" in line and "codes" in line and "type" not in line:
         return line["element"]
     return line
+
+
+_VERSION = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "updated", "created")
+
+
+def _version(path: ObjectStoragePath) -> list[str]:
+    facts = path.fs.info(path.path)
+    changes = next((name for name in _VERSION if facts.get(name) is not None), None)
+    return [str(facts.get("size")), "" if changes is None else str(facts[changes])]
 
 
 def _cut(pattern: str) -> tuple[str, str]:

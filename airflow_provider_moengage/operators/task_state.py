@@ -42,3 +42,24 @@ class TaskState:
         """Leave nothing."""
         if self._store is not None:
             self._store.delete(self._key)
+
+
+class TaskLife:
+    """From the first try of a task instance, or its first after a Clear, to the next Clear. Airflow raises
+    ``max_tries`` at a Clear, and for no retry.
+
+    :param context: the task's context.
+    """
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        ti = context.get("ti")
+        self.max_tries = getattr(ti, "max_tries", None)
+        self.retries = getattr(context.get("task"), "retries", None)
+        self._try_number = getattr(ti, "try_number", None)
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether this is not the first try, nor the first after a Clear: fewer than all retries are left."""
+        if self.max_tries is None or self._try_number is None or self.retries is None:
+            return False
+        return bool(self.max_tries - (self._try_number - 1) < self.retries)

@@ -9,12 +9,15 @@ Snowflake, BigQuery, ...) sends rows as they are fetched.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 Parameters = Any
 """What the driver takes: a sequence or a mapping, in the driver's own style of placeholders."""
+
+MakeQuery = Callable[[Any], tuple[str, Parameters]]
+"""Returns a text and its parameters for a driver: for its connection or, through SQLAlchemy, its module."""
 
 
 MOST_ROWS_FETCHED = 100_000
@@ -60,8 +63,9 @@ def rows_at_once(fetch_size: Any) -> int:
     return rows
 
 
-@contextmanager
-def stream_query(hook: Any, sql: str, parameters: Parameters = None, *, fetch_size: int) -> Iterator[RowStream]:
+def stream_query(
+    hook: Any, sql: str, parameters: Parameters = None, *, fetch_size: int
+) -> AbstractContextManager[RowStream]:
     """Run a query and stream its rows.
 
     :param hook: any DbApiHook.
@@ -70,23 +74,33 @@ def stream_query(hook: Any, sql: str, parameters: Parameters = None, *, fetch_si
     :param fetch_size: rows that are held at once.
     :raises ValueError: where the statement returns no rows (no SELECT).
     """
-    sql = sql.strip().rstrip(";")
+    return stream_made_query(hook, lambda _: (statement(sql), parameters), fetch_size=fetch_size)
+
+
+def statement(sql: str) -> str:
+    """Return a statement without what may end it in a file."""
+    return sql.strip().rstrip("; \t\r\n")
+
+
+@contextmanager
+def stream_made_query(hook: Any, make_query: MakeQuery, *, fetch_size: int) -> Iterator[RowStream]:
+    """Run a query that depends on the driver, and stream its rows; otherwise as :func:`stream_query`."""
     with closing(hook.get_conn()) as connection:
         driver = type(connection).__module__.partition(".")[0]
         if driver in _NAMED_CURSORS:
             with closing(_NAMED_CURSORS[driver](connection)) as cursor:
                 cursor.itersize = fetch_size
-                _execute(cursor, sql, parameters)
+                _execute(cursor, *make_query(connection))
                 first = cursor.fetchmany(fetch_size)  # before it, psycopg2 knows no columns
                 yield RowStream(_columns(cursor.description), _fetched(cursor, fetch_size, first))
             return
         if not _has_server_side_cursors(hook):
             with closing(connection.cursor()) as cursor:
                 cursor.arraysize = fetch_size
-                _execute(cursor, sql, parameters)
+                _execute(cursor, *make_query(connection))
                 yield RowStream(_columns(cursor.description), _fetched(cursor, fetch_size))
             return
-    with _through_sqlalchemy(hook, sql, parameters, fetch_size) as stream:
+    with _through_sqlalchemy(hook, make_query, fetch_size) as stream:
         yield stream
 
 
@@ -106,9 +120,10 @@ _NAMED_CURSORS: dict[str, Callable[[Any], Any]] = {"psycopg2": _psycopg2_cursor,
 
 
 @contextmanager
-def _through_sqlalchemy(hook: Any, sql: str, parameters: Parameters, fetch_size: int) -> Iterator[RowStream]:
+def _through_sqlalchemy(hook: Any, make_query: MakeQuery, fetch_size: int) -> Iterator[RowStream]:
     engine = hook.get_sqlalchemy_engine()
     try:
+        sql, parameters = make_query(engine.dialect.dbapi)
         with engine.connect() as connection:
             connection = connection.execution_options(
                 stream_results=True,

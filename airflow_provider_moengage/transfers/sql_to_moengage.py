@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping, compile_mappings
+from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
 from airflow_provider_moengage.bulk.options import is_deferred
-from airflow_provider_moengage.operators.delivery import OPTION_FIELDS, DeliveryOperator
-from airflow_provider_moengage.transfers.sql_stream import database_hook, rows_at_once, stream_query
+from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
+from airflow_provider_moengage.transfers.keyset import KeyColumns, KeyRange
+from airflow_provider_moengage.transfers.sql_stream import database_hook, rows_at_once
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -34,13 +35,16 @@ class SqlToMoEngageOperator(DeliveryOperator):
         :class:`~airflow_provider_moengage.bulk.mapping.DeviceMapping`, or a list of them: each makes one
         element of every row.
     :param parameters: values for the query's placeholders, in the driver's own style. Templated.
+    :param key_columns: columns of the query that are unique together and never NULL. With them the operator reads
+        in their order, and a retry goes on where the try before it has ended, or was killed. The checkpoint holds
+        values of theirs. Without them a retry runs the query again and sends everything again: users are the same
+        afterwards; events that had arrived are there twice, for MoEngage never takes an event back.
+    :param key_range: read only the rows of this range of keys, see
+        :func:`~airflow_provider_moengage.transfers.shards.plan_shards`. Templated.
     :param fetch_size: rows to read from the database at a time, 1 to 100,000.
 
     The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
     Returns (XCom) the figures of the run, see :class:`~airflow_provider_moengage.bulk.report.DeliveryReport`.
-
-    A retry of the task runs the query again and sends everything again. Users are the same afterwards; events
-    that the failed try had delivered are there twice, for MoEngage never takes an event back.
 
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
     """
@@ -49,9 +53,9 @@ class SqlToMoEngageOperator(DeliveryOperator):
         "sql",
         "conn_id",
         "parameters",
+        "key_range",
         "fetch_size",
-        "moengage_conn_id",
-        *OPTION_FIELDS,
+        *DELIVERY_FIELDS,
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers = {"sql": "sql", "parameters": "json"}  # noqa: RUF012 (Airflow's own form)
@@ -63,6 +67,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
         conn_id: str,
         mapping: ElementMapping | Sequence[ElementMapping],
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        key_columns: Sequence[str] | None = None,
+        key_range: Mapping[str, Any] | None = None,
         fetch_size: int = 5_000,
         **kwargs: Any,
     ) -> None:
@@ -71,12 +77,18 @@ class SqlToMoEngageOperator(DeliveryOperator):
         self.conn_id = conn_id
         self.mapping = mapping
         self.parameters = parameters
+        self.key_columns = key_columns
+        self.key_range = key_range
         self.fetch_size = fetch_size
         for name in ("sql", "conn_id"):
             value = getattr(self, name)
             if not is_deferred(value) and not (isinstance(value, str) and value.strip()):
                 raise ValueError(f"{name}: expected a text that is not empty")
         self._mappings()
+        if key_columns is not None:
+            KeyColumns(key_columns)
+        elif key_range is not None:
+            raise ValueError("key_range: expected together with key_columns")
         if not is_deferred(fetch_size):
             rows_at_once(fetch_size)
 
@@ -87,15 +99,19 @@ class SqlToMoEngageOperator(DeliveryOperator):
             all because it is no SELECT.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
+        from airflow_provider_moengage.bulk.sources import Stream
+        from airflow_provider_moengage.transfers.rows import KeyedRows, Query, elements_of
+
+        mappings = self._mappings()
         hook = database_hook(self.conn_id)
-        with stream_query(hook, self.sql, self.parameters, fetch_size=rows_at_once(self.fetch_size)) as result:
-            to_elements = compile_mappings(self._mappings(), result.columns)
-
-            def elements() -> Iterator[dict[str, Any]]:
-                for row in result.rows:
-                    yield from to_elements(row)
-
-            return self.deliver(elements(), context)
+        query = Query(hook, self.sql, self.parameters, mappings, rows_at_once(self.fetch_size))
+        if self.key_columns is None:
+            source: Any = Stream(elements_of(query), "without key_columns it is not known which rows they were")
+        else:
+            key_range = KeyRange() if self.key_range is None else KeyRange.from_dict(self.key_range)
+            source = KeyedRows(query, KeyColumns(self.key_columns), key_range)
+        given = (self.conn_id, self.sql, self.parameters, self.key_columns, self.key_range, mappings)
+        return self.deliver(source, lambda: given, context)
 
     def _mappings(self) -> list[ElementMapping]:
         given: Any = self.mapping

@@ -232,13 +232,25 @@ def test_rejects_that_cannot_be_written_are_told_before_anything_is_sent(setting
 class BrokenStore:
     """An object store that takes a file's bytes and fails when it is closed, as a wrong bucket does."""
 
+    name = "rejects.ndjson"
+
+    @property
+    def parent(self) -> BrokenStore:
+        return self
+
+    def __truediv__(self, name: str) -> BrokenStore:
+        return self
+
     def open(self, mode: str = "r", **kwargs: object) -> BrokenStore:
         return self
 
     def write(self, data: bytes) -> int:
         return len(data)
 
-    def close(self) -> None:
+    def __enter__(self) -> BrokenStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         raise PermissionError("no such bucket")
 
     def exists(self) -> bool:

@@ -16,6 +16,7 @@ from airflow_provider_moengage.bulk.delivery import Delivery
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.pacing import Limits
 from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.sources import Stream
 
 
 @pytest.fixture
@@ -45,10 +46,15 @@ def test_an_element_that_cannot_be_encoded_is_rejected_alone(
 ) -> None:
     path = tmp_path / "rejects.ndjson"
     delivery = Delivery(
-        client, DeliveryOptions(dry_run=True), Limits(), Rejects(path), logging.getLogger("tests.unencodable")
+        Stream([customer(0), bad, customer(2)]),
+        client,
+        DeliveryOptions(dry_run=True),
+        Limits(),
+        Rejects(path),
+        logging.getLogger("tests.unencodable"),
     )
 
-    report = delivery.run([customer(0), bad, customer(2)])
+    report = delivery.run()
 
     [line] = [json.loads(line) for line in path.read_text().splitlines()]
     assert (report.accepted, report.rejected, line["position"]) == (2, 1, 1)

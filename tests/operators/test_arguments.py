@@ -20,7 +20,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"concurrency": 65}, "concurrency 65"),
     ({"concurrency": 2.5}, "concurrency 2.5"),
     ({"concurrency": True}, "concurrency True"),
-    ({"delivery": "at_most_once"}, "delivery 'at_most_once': expected 'at_least_once'"),
+    ({"delivery": "exactly_once"}, "delivery 'exactly_once': expected 'at_least_once' or 'at_most_once'"),
     ({"validation": "loud"}, "validation 'loud': expected 'strict' or 'warn' or 'off'"),
     ({"max_rejects": -1}, "max_rejects -1"),
     ({"max_rejects": 1.5}, "max_rejects 1.5"),
@@ -29,6 +29,9 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"dry_run": "perhaps"}, "dry_run 'perhaps'"),
     ({"rejects_path": ""}, "rejects_path ''"),
     ({"rejects_path": 7}, "rejects_path 7"),
+    ({"checkpoint_path": " "}, "checkpoint_path ' ': expected a folder"),
+    ({"checkpoint_path": 7}, "checkpoint_path 7: expected a folder"),
+    ({"checkpoint_path": "state.json"}, "checkpoint_path 'state.json': expected a folder, not a file"),
 ]
 
 
@@ -41,7 +44,7 @@ def test_a_wrong_option_is_named(operator: Any, wrong: dict[str, Any], message: 
 
 @pytest.mark.parametrize("operator", GOOD)
 @pytest.mark.parametrize(
-    "name", ["concurrency", "delivery", "validation", "max_rejects", "dry_run", "rejects_path"]
+    "name", ["concurrency", "delivery", "validation", "max_rejects", "dry_run", "rejects_path", "checkpoint_path"]
 )
 def test_a_template_is_left_for_later(operator: Any, name: str) -> None:
     operator(**GOOD[operator], **{name: "{{ params.value }}"})

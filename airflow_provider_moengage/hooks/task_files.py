@@ -1,4 +1,4 @@
-"""Where a task's rejects go: the file a path names, or one of the run's own in the folder it names."""
+"""Files of a task's own: its rejects and its checkpoint, each named after dag, run, task and map index."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ def rejects_file(path: str, *, dry_run: bool = False) -> Any:
     :param dry_run: a dry run cannot know what MoEngage would refuse, so it has a file of its own beside it.
     :raises ValueError: where it names no such file.
     """
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
     if not path.endswith(_SUFFIX):
         raise ValueError(f"rejects_path {path!r}: outside a task, expected a file that ends in {_SUFFIX}")
-    file = ObjectStoragePath(f"{path.removesuffix(_SUFFIX)}.dry_run{_SUFFIX}" if dry_run else path)
+    return file_to_write(f"{path.removesuffix(_SUFFIX)}.dry_run{_SUFFIX}" if dry_run else path)
+
+
+def file_to_write(path: str) -> Any:
+    """Return a file in a folder that exists: a Path on a disk, else an ObjectStoragePath."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    file = ObjectStoragePath(path)
     if file.protocol in ("", "file"):  # object stores have no folders to make, and write a file whole
         on_disk = Path(file.path)
         on_disk.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +42,15 @@ def rejects_path_of_task(path: str, context: Mapping[str, Any]) -> str:
         file named after dag, run, task and map index.
     :param context: the task's context.
     """
-    return path if path.endswith(_SUFFIX) else f"{path.rstrip('/')}/{_file_name(context)}"
+    return path if path.endswith(_SUFFIX) else f"{path.rstrip('/')}/{_file_name(context)}{_SUFFIX}"
+
+
+def checkpoint_path_of_task(path: str, context: Mapping[str, Any]) -> str:
+    """Return the file that a task keeps its checkpoint in.
+
+    :param path: URI of a folder.
+    """
+    return f"{path.rstrip('/')}/{_file_name(context)}.checkpoint.json"
 
 
 def _file_name(context: Mapping[str, Any]) -> str:
@@ -50,4 +63,4 @@ def _file_name(context: Mapping[str, Any]) -> str:
         identity.append(str(ti.map_index))
     readable = "__".join(re.sub(r"[^\w.-]+", "-", part) for part in identity)
     digest = sha256("\0".join(identity).encode()).hexdigest()[:8]
-    return f"{readable}__{digest}{_SUFFIX}"
+    return f"{readable}__{digest}"
