@@ -206,15 +206,19 @@ class Checkpoint:
         self._is_closed = True
 
     def finish(self, report: DeliveryReport) -> None:
-        """Store that nothing is left. Nothing is stored after that.
-
-        :raises Exception: the store's own, where it fails.
-        """
+        """Store that nothing is left. Nothing is stored after that."""
         with self._changed:
             self._is_closed = True
             self._changed.wait_for(lambda: not self._is_storing)
-        if self._memory is not None:
+        if self._memory is None:
+            return
+        try:
             self._memory.save({"report": report.to_dict()}, is_complete=True)
+        except Exception as error:  # to fail now would send everything again
+            self._log.warning(
+                "That all is delivered could not be stored (%s): a Clear of this task may send nothing",
+                type(error).__name__,
+            )
 
     def _go_on(self, memory: Memory) -> None:
         state = memory.unfinished
@@ -232,10 +236,9 @@ class Checkpoint:
             if self._at_most_once and memory.is_same_life:
                 raise InDoubtError(f"an earlier try has sent some of it, and {self._source.why_not}")
             self._log.warning(
-                "An earlier try has ended early; when it last told, %s. This one cannot go on from there, for %s:"
-                " everything is sent anew. Users are the same afterwards; events that had arrived will be there"
-                " twice",
-                done,
+                "An earlier try has ended early%s. This one cannot go on from there, for %s: everything is sent"
+                " anew. Users are the same afterwards; events that had arrived will be there twice",
+                f", when {done}" if figures["accepted"] else "",
                 self._source.why_not,
             )
             return

@@ -209,9 +209,10 @@ class Rejects:
         """Return one sentence a code, for the log."""
         sentences = []
         for code, count in sorted(self.by_code.items()):
-            positions = ", ".join(str(position) for position in sorted(self._positions[code]))
-            more = ", ..." if count > len(self._positions[code]) else ""
-            sentences.append(f"{count:,} rejected as {code}, at position {positions}{more}")
+            positions = [str(position) for position in sorted(self._positions[code])]
+            more = [] if count == len(positions) else ["..."]
+            where = f"at position {', '.join(positions + more)}" if positions else "by an earlier try"
+            sentences.append(f"{count:,} rejected as {code}, {where}")
         return sentences
 
 

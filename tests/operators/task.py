@@ -32,6 +32,7 @@ class Task:
         self.began = began or self.start_date - timedelta(seconds=1)
         self.first_reschedule: datetime | None = None
         self.xcom: dict[str, Any] = {}
+        self.map_index = -1
 
     def retry(self) -> None:
         self.try_number += 1
@@ -49,7 +50,7 @@ class Task:
             dag_id="a_dag",
             task_id="a_task",
             run_id="a_run",
-            map_index=-1,
+            map_index=self.map_index,
             xcom_push=lambda key, value: self.xcom.update({key: value}),
             get_first_reschedule_date=lambda context: self.first_reschedule,
         )

@@ -1,0 +1,332 @@
+"""A run that is killed and tried again: nothing is lost, and only what was on its way is doubled or in doubt."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.api.client import MoEngageClient
+from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.api.workspace import Workspace
+from airflow_provider_moengage.bulk import delivery
+from airflow_provider_moengage.bulk.checkpoint import InDoubtError, Memory
+from airflow_provider_moengage.bulk.delivery import Delivery
+from airflow_provider_moengage.bulk.options import DeliveryOptions
+from airflow_provider_moengage.bulk.pacing import Limits
+from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.sources import Numbered, Stream
+from airflow_provider_moengage.emulator import Fault
+from tests.delivering import Setting, customer, event
+from tests.doom import Doom, DoomedClient, DoomedRejects, DoomedStore, KilledError
+
+SMALL_BATCHES = Limits(2_500, 2_500)
+A_BATCH = 100
+"""Elements that fit into a request with these limits."""
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dead are not waited for."""
+    monkeypatch.setattr(delivery, "_TICK", 0.01)
+    monkeypatch.setattr(delivery, "_LAST_WAIT", 0.1)
+
+
+class Run:
+    """The tries of one task."""
+
+    def __init__(self, setting: Setting, elements: list[Any], tmp_path: Path, **options: Any) -> None:
+        self.setting = setting
+        self.elements = elements
+        self.path = tmp_path / "rejects.ndjson"
+        self.options = DeliveryOptions(**options)
+        self.store = DoomedStore()
+        self.life = 1
+        self.fingerprint = "same"
+
+    def attempt(self, doom: Doom | None = None, source: Stream | None = None) -> DeliveryReport:
+        """One try.
+
+        :raises KilledError: where the doom strikes.
+        """
+        doom = doom or Doom()
+        self.store.doom = doom
+        rejects = DoomedRejects(self.path)
+        rejects.doom = doom
+        workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.setting.emulator.url, timeout=10.0)
+        client = DoomedClient(MoEngageClient(workspace, now=self.setting.clock.time), doom)
+        try:
+            return Delivery(
+                source or Numbered(self.elements),
+                client,
+                self.options,
+                SMALL_BATCHES,
+                rejects,
+                self.setting.log,
+                memory=Memory(self.store, self.fingerprint, self.life),
+                clock=self.setting.clock,
+            ).run()
+        finally:
+            client.close()
+            if doom.is_dead:
+                rejects.bury()
+
+    def until_done(self, dice: random.Random, kills: int) -> DeliveryReport:
+        for _ in range(kills):
+            try:
+                return self.attempt(Doom(dice.randrange(60)))
+            except KilledError:
+                continue
+        return self.attempt()
+
+    @property
+    def rejected(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+
+def some_elements(dice: random.Random, count: int) -> list[dict[str, Any]]:
+    """Elements of few users, so that lanes are busy unevenly; one in a hundred is a reject."""
+    return [
+        customer(f"user {int(dice.expovariate(0.2))}", number=number)
+        if dice.random() > 0.01
+        else customer("null", number=number)
+        for number in range(count)
+    ]
+
+
+def number_of(element: dict[str, Any]) -> int:
+    return int(element["attributes"]["number"])
+
+
+def assert_order(arrived: list[dict[str, Any]]) -> None:
+    """Each user's elements have arrived for the first time in the order of the source."""
+    seen: set[int] = set()
+    last: dict[str, int] = {}
+    for element in arrived:
+        number = number_of(element)
+        if number not in seen:
+            seen.add(number)
+            assert number > last.get(element["customer_id"], -1)
+            last[element["customer_id"]] = number
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_killed_at_any_moment_a_run_loses_nothing(setting: Setting, tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    elements = some_elements(dice, 3_000)
+    bad = [number_of(element) for element in elements if element["customer_id"] == "null"]
+    run = Run(setting, elements, tmp_path, concurrency=4)
+
+    kills = dice.randrange(1, 6)
+    report = run.until_done(dice, kills)
+
+    arrived = Counter(map(number_of, setting.arrived))
+    assert set(arrived) == set(range(3_000)) - set(bad)
+    assert arrived.total() - len(arrived) <= kills * 4 * A_BATCH
+    assert (report.accepted, report.rejected, report.customers) == (len(arrived), len(bad), len(arrived))
+    assert sorted(line["position"] for line in run.rejected) == bad
+    assert_order(setting.arrived)
+    assert report.rejects == {"customer_id_refused": len(bad)}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_at_most_once_sends_nothing_twice_and_rejects_what_is_in_doubt(
+    setting: Setting, tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+    elements = some_elements(dice, 3_000)
+    run = Run(setting, elements, tmp_path, concurrency=4, delivery="at_most_once")
+
+    kills = dice.randrange(1, 6)
+    report = run.until_done(dice, kills)
+
+    arrived = Counter(map(number_of, setting.arrived))
+    rejected = Counter(line["position"] for line in run.rejected)
+    in_doubt = [line for line in run.rejected if line["codes"] == ["outcome_unknown"]]
+    assert max(arrived.values()) == max(rejected.values()) == 1
+    assert set(arrived) | set(rejected) == set(range(3_000))
+    assert {line["position"] for line in in_doubt} >= set(arrived) & set(rejected)
+    assert len(in_doubt) <= kills * 4 * A_BATCH
+    assert report.accepted + report.rejected == 3_000
+    assert report.rejected == len(rejected)
+    assert_order(setting.arrived)
+
+
+def killed(run: Run, moments: int) -> None:
+    with pytest.raises(KilledError):
+        run.attempt(Doom(moments))
+
+
+def customers(count: int) -> list[dict[str, Any]]:
+    return [customer(f"user {number}", number=number) for number in range(count)]
+
+
+def test_a_retry_goes_on_and_its_report_counts_the_whole_source(setting: Setting, tmp_path: Path) -> None:
+    run = Run(setting, customers(2_000), tmp_path, concurrency=1)
+    killed(run, 24)
+    before = len(setting.arrived)
+
+    report = run.attempt()
+
+    assert 400 <= before < 2_000
+    assert 2_000 <= len(setting.arrived) <= 2_000 + A_BATCH
+    assert report.resumed
+    assert (report.accepted, report.rejected) == (2_000, 0)
+
+
+def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(setting: Setting, tmp_path: Path) -> None:
+    run = Run(setting, customers(10), tmp_path)
+    run.attempt()
+    state = run.store.state
+
+    assert Memory(run.store, "same", 1).report == DeliveryReport(**state["report"])  # type: ignore[index]
+    assert Memory(run.store, "same", 2).report is None
+    run.life = 2
+    report = run.attempt()
+
+    assert (report.accepted, report.resumed, len(setting.arrived)) == (10, False, 20)
+
+
+def test_a_clear_of_an_unfinished_run_goes_on(setting: Setting, tmp_path: Path) -> None:
+    run = Run(setting, customers(1_000), tmp_path, concurrency=1)
+    killed(run, 20)
+    run.life = 2
+
+    assert run.attempt().resumed
+    assert len(setting.arrived) <= 1_000 + A_BATCH
+
+
+def test_other_inputs_start_afresh(setting: Setting, tmp_path: Path) -> None:
+    run = Run(setting, customers(1_000), tmp_path, concurrency=1)
+    killed(run, 20)
+    run.fingerprint = "other"
+
+    assert not run.attempt().resumed
+    assert set(map(number_of, setting.arrived)) == set(range(1_000))
+
+
+def test_what_is_kept_is_small_however_long_the_run(setting: Setting, tmp_path: Path) -> None:
+    sizes = []
+    for count in (5_000, 40_000):
+        run = Run(setting, customers(count), tmp_path, concurrency=4)
+        run.attempt()
+        sizes.append(run.store.largest)
+        assert run.store.writes <= count / A_BATCH + 10
+
+    assert sizes[1] < 1.5 * sizes[0]
+    assert sizes[1] < 10_000
+
+
+def test_a_run_that_fails_keeps_what_was_accepted(setting: Setting, tmp_path: Path) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", status=403, after=5, times=4))
+    run = Run(setting, customers(2_000), tmp_path, concurrency=4)
+    with pytest.raises(ApiError):
+        run.attempt()
+    setting.emulator.workspace.clear_faults()
+
+    report = run.attempt()
+
+    assert (report.accepted, report.resumed, len(setting.arrived)) == (2_000, True, 2_000)
+
+
+@pytest.mark.parametrize("kind", ["status", "status_after", "cut_before", "cut_after", "html"])
+def test_at_most_once_rejects_what_may_have_arrived(setting: Setting, tmp_path: Path, kind: Any) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind=kind))
+    run = Run(setting, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
+
+    report = run.attempt()
+
+    assert (report.accepted, report.rejected, report.retries) == (400, 100, 0)
+    assert {code for line in run.rejected for code in line["codes"]} == {"outcome_unknown"}
+    assert "may have taken it" in run.rejected[0]["messages"][0]
+
+
+def test_at_most_once_gives_up_where_no_answer_is_to_be_had(setting: Setting, tmp_path: Path) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
+    run = Run(setting, customers(5_000), tmp_path, concurrency=1, delivery="at_most_once")
+
+    with pytest.raises(ApiError, match="It is not known what became of the last 12 requests"):
+        run.attempt()
+    setting.emulator.workspace.clear_faults()
+    report = run.attempt()
+
+    assert (report.accepted, report.rejected) == (3_800, 1_200)
+    assert len(run.rejected) == 1_200
+
+
+def test_at_most_once_repeats_what_surely_was_not_processed(setting: Setting, tmp_path: Path) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", status=429, times=3))
+    run = Run(setting, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
+
+    report = run.attempt()
+
+    assert (report.accepted, report.rejected, report.retries) == (500, 0, 3)
+
+
+def test_a_stream_starts_over_and_says_what_that_means(
+    setting: Setting, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elements = [event(f"user {number}", number=number) for number in range(1_000)]
+    run = Run(setting, elements, tmp_path, concurrency=1)
+    with pytest.raises(KilledError):
+        run.attempt(Doom(12), Stream(elements, "nobody knows them"))
+
+    with caplog.at_level(logging.WARNING):
+        report = run.attempt(source=Stream(elements, "nobody knows them"))
+
+    assert (report.accepted, report.resumed) == (1_000, False)
+    assert len(setting.arrived) > 1_000
+    assert "for nobody knows them: everything is sent anew" in caplog.text
+    assert "events that had arrived will be there twice" in caplog.text
+
+
+def test_at_most_once_does_not_start_a_stream_over_until_it_is_told_to(setting: Setting, tmp_path: Path) -> None:
+    run = Run(setting, customers(1_000), tmp_path, concurrency=1, delivery="at_most_once")
+    with pytest.raises(KilledError):
+        run.attempt(Doom(12), Stream(run.elements))
+    before = len(setting.arrived)
+
+    with pytest.raises(InDoubtError, match="an earlier try has sent some of it"):
+        run.attempt(source=Stream(run.elements))
+    assert len(setting.arrived) == before
+    run.life = 2
+    assert run.attempt(source=Stream(run.elements)).accepted == 1_000
+
+
+def test_what_cannot_be_read_is_sent_anew_but_not_at_most_once(setting: Setting, tmp_path: Path) -> None:
+    run = Run(setting, customers(100), tmp_path)
+    run.store.state = {}
+    assert run.attempt().accepted == 100
+
+    strict = Run(setting, customers(100), tmp_path, delivery="at_most_once")
+    strict.store.state = {}
+    with pytest.raises(InDoubtError, match="cannot be read"):
+        strict.attempt()
+
+
+class FailingStore(DoomedStore):
+    def save(self, state: dict[str, Any]) -> None:
+        raise ConnectionError("no database")
+
+
+@pytest.mark.parametrize("how", ["at_least_once", "at_most_once"])
+def test_a_store_that_fails_ends_only_what_depends_on_it(
+    setting: Setting, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(setting, customers(1_000), tmp_path, concurrency=2, delivery=how)
+    run.store = FailingStore()
+
+    if how == "at_most_once":
+        with pytest.raises(ConnectionError):
+            run.attempt()
+        assert setting.arrived == []
+    else:
+        with caplog.at_level(logging.WARNING):
+            run.attempt()
+        assert len(setting.arrived) == 1_000
+        assert caplog.text.count("The checkpoint could not be stored (ConnectionError)") == 1

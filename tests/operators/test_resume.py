@@ -1,0 +1,270 @@
+"""BulkImportOperator over several tries, and where what they have done is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.bulk import delivery, rejects
+from airflow_provider_moengage.exceptions import MoEngageError
+from airflow_provider_moengage.operators import checkpoints
+from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
+from tests.delivering import Setting, connection_to, customer
+from tests.operators.dying import Worker
+from tests.operators.task import Task
+from tests.transfers.test_import_folder import attach
+
+COUNT = 1_000
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    return Worker(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def object_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    attach("memory", monkeypatch)
+
+
+@pytest.fixture
+def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """Limits so low that a request holds a hundred elements."""
+    low = {"users_per_minute": 2_500, "events_per_minute": 2_500}
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, extra=low))
+    monkeypatch.setattr(delivery, "SystemClock", lambda: setting.clock)
+    return setting
+
+
+def people(count: int = COUNT, *, every: int | None = None) -> list[dict[str, Any]]:
+    """Customers; each ``every``-th is a reject."""
+    return [
+        customer("null" if every and number % every == 0 else f"user {number}", number=number)
+        for number in range(count)
+    ]
+
+
+def send(task: Task, **arguments: Any) -> dict[str, Any]:
+    operator = BulkImportOperator(task_id="send", concurrency=1, **arguments)
+    context = task.context
+    operator.render_template_fields(context)
+    return operator.execute(context)
+
+
+def dies(worker: Worker, task: Task, moments: int, **arguments: Any) -> None:
+    assert worker.tries(lambda: send(task, **arguments), moments=moments)
+    task.retry()
+
+
+def numbers(setting: Setting) -> list[int]:
+    return [element["attributes"]["number"] for element in setting.arrived]
+
+
+def assert_each_arrived_once_but_for(setting: Setting, in_flight: int) -> None:
+    assert sorted(set(numbers(setting))) == list(range(COUNT))
+    assert len(numbers(setting)) <= COUNT + in_flight
+
+
+def test_a_list_is_resumed(connected: Setting, worker: Worker) -> None:
+    task = Task()
+    dies(worker, task, 30, elements=people())
+
+    assert send(task, elements=people())["resumed"]
+    assert_each_arrived_once_but_for(connected, 100)
+
+
+def test_another_list_is_sent_from_its_start(connected: Setting, worker: Worker) -> None:
+    task = Task()
+    dies(worker, task, 30, elements=people())
+    changed = [*people(COUNT - 1), customer("somebody else", number=COUNT - 1)]
+
+    assert not send(task, elements=changed)["resumed"]
+
+
+def test_files_are_resumed_while_they_are_the_same(connected: Setting, worker: Worker, tmp_path: Path) -> None:
+    lines = [json.dumps(element) for element in people()]
+    for name, part in (("a", lines[:300]), ("b", lines[300:])):
+        (tmp_path / f"{name}.ndjson").write_text("\n".join(part))
+    path = f"{tmp_path}/*.ndjson"
+    task = Task()
+    dies(worker, task, 30, path=path)
+
+    assert send(task, path=path)["resumed"]
+    assert_each_arrived_once_but_for(connected, 100)
+
+    task = Task()
+    dies(worker, task, 30, path=path)
+    changed = tmp_path / "b.ndjson"
+    os.utime(changed, (1, 1))
+    assert not send(task, path=path)["resumed"]
+
+
+def test_a_function_is_called_again_and_all_of_it_is_sent(connected: Setting, worker: Worker) -> None:
+    def made() -> Iterator[Any]:
+        yield from people()
+
+    task = Task()
+    dies(worker, task, 12, elements=made)
+
+    assert not send(task, elements=made)["resumed"]
+    assert len(numbers(connected)) > COUNT + 100
+
+
+@pytest.mark.parametrize("where", ["disk", "memory://checkpoints"])
+def test_before_airflow_3_3_a_folder_keeps_it(
+    connected: Setting, worker: Worker, tmp_path: Path, where: str
+) -> None:
+    folder = str(tmp_path / "made" / "here") if where == "disk" else f"{where}/{tmp_path.name}"
+    task = Task(has_store=False)
+    dies(worker, task, 30, elements=people(), checkpoint_path=folder)
+
+    assert send(task, elements=people(), checkpoint_path=folder)["resumed"]
+    assert_each_arrived_once_but_for(connected, 100)
+
+
+def test_the_deployment_says_where_it_is_kept(
+    connected: Setting, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MOENGAGE__CHECKPOINT_PATH", str(tmp_path))
+    task = Task()
+    dies(worker, task, 30, elements=people())
+
+    assert not task.store
+    [file] = tmp_path.iterdir()
+    assert file.name.startswith("a_dag__a_run__a_task__")
+    assert file.name.endswith(".checkpoint.json")
+    assert send(task, elements=people())["resumed"]
+
+
+def test_a_mapped_task_has_a_checkpoint_of_its_own(connected: Setting, tmp_path: Path) -> None:
+    for index in (0, 1):
+        task = Task()
+        task.map_index = index
+        send(task, elements=people(10), checkpoint_path=str(tmp_path))
+
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_large_state_takes_several_values(
+    connected: Setting, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "LARGEST_VALUE", 100)
+    task = Task()
+    dies(worker, task, 30, elements=people())
+
+    assert task.store is not None
+    assert max(len(json.dumps(value)) for value in task.store.values()) < 200
+    assert send(task, elements=people())["resumed"]
+    assert_each_arrived_once_but_for(connected, 100)
+
+
+def test_a_write_of_several_values_that_is_cut_leaves_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "LARGEST_VALUE", 100)
+    task = Task()
+    store = checkpoints.InStateStore(task.context)
+    states = [{"a": "x" * 450, "number": number} for number in range(6)]
+    for state in states[:5]:
+        store.save(state)
+    assert task.store is not None
+    whole = dict(task.store)
+    store.save(states[5])
+    written = [key for key in task.store if task.store[key] != whole.get(key)]
+    for key in written[1:]:
+        task.store[key] = whole.get(key, task.store[key])
+    head = "moengage_checkpoint"
+    task.store[head] = whole[head]
+
+    assert checkpoints.InStateStore(task.context).load() == states[4]
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"\xff"])
+def test_a_file_that_is_no_state_is_told(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "state.json").write_bytes(text)
+
+    assert checkpoints.InFile(str(tmp_path / "state.json")).load() == {}
+
+
+@pytest.mark.parametrize("where", ["disk", "memory://rejects"])
+@pytest.mark.parametrize("moments", [22, 37, 52])
+def test_rejects_are_appended_over_the_tries_each_once(
+    connected: Setting,
+    worker: Worker,
+    tmp_path: Path,
+    where: str,
+    moments: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    monkeypatch.setattr(rejects, "_WORTH_AN_UPLOAD", 5)
+    folder = str(tmp_path) if where == "disk" else f"{where}/{tmp_path.name}"
+    path = f"{folder}/rejects.ndjson"
+    arguments = {"elements": people(every=20), "rejects_path": path, "max_rejects": COUNT}
+    task = Task()
+    dies(worker, task, moments, **arguments)
+
+    report = send(task, **arguments)
+
+    with ObjectStoragePath(path).open("rb") as file:
+        lines = [json.loads(line) for line in file.read().splitlines()]
+    assert sorted(line["position"] for line in lines) == list(range(0, COUNT, 20))
+    assert (report["rejected"], report["accepted"]) == (50, 950)
+    assert not ObjectStoragePath(f"{path}.part").exists()
+
+
+def test_rejects_of_a_try_that_failed_are_there_and_the_next_one_adds_to_them(
+    connected: Setting, tmp_path: Path
+) -> None:
+    from airflow_provider_moengage.emulator import Fault
+
+    path = tmp_path / "rejects.ndjson"
+    arguments = {"elements": people(every=20), "rejects_path": str(path), "max_rejects": COUNT}
+    task = Task()
+    connected.emulator.workspace.add_fault(Fault(kind="status", status=403, after=4))
+    with pytest.raises(MoEngageError):
+        send(task, **arguments)
+    after_the_first = path.read_text()
+    task.retry()
+
+    send(task, **arguments)
+
+    assert after_the_first
+    assert path.read_text().startswith(after_the_first)
+    positions = [json.loads(line)["position"] for line in path.read_text().splitlines()]
+    assert sorted(positions) == list(range(0, COUNT, 20))
+
+
+def test_rejects_go_where_the_earlier_try_has_put_them(connected: Setting, worker: Worker, tmp_path: Path) -> None:
+    task = Task()
+    arguments = {"elements": people(every=20), "max_rejects": COUNT}
+    dies(worker, task, 37, rejects_path=str(tmp_path / "old.ndjson"), **arguments)
+
+    report = send(task, rejects_path=str(tmp_path / "new.ndjson"), **arguments)
+
+    assert report["rejects_path"] == str(tmp_path / "old.ndjson")
+    assert len((tmp_path / "old.ndjson").read_text().splitlines()) == 50
+
+
+def test_rejects_that_another_machine_has_are_told(
+    connected: Setting,
+    worker: Worker,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task = Task()
+    path = tmp_path / "rejects.ndjson"
+    arguments = {"elements": people(every=20), "max_rejects": COUNT, "rejects_path": str(path)}
+    dies(worker, task, 37, **arguments)
+    (tmp_path / "rejects.ndjson.part").unlink()
+
+    report = send(task, **arguments)
+
+    assert report["rejected"] == 50
+    assert not path.exists() or len(path.read_text().splitlines()) < 50
+    assert "rejects of the earlier try are not there any more" in capsys.readouterr().out + caplog.text

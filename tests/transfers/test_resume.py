@@ -1,0 +1,293 @@
+"""SqlToMoEngageOperator over several tries: by key it goes on among the rows, whatever has happened to them."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
+from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError, MoEngageRejectsError
+from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+from tests.delivering import Setting, connection_to
+from tests.operators.dying import Worker
+from tests.operators.task import Task
+
+ROWS = 3_000
+CUSTOMER = CustomerMapping(customer_id="user_id", attributes=["number"])
+PURCHASE = EventMapping(action="Purchase", customer_id="user_id", time="at", attributes=["number"])
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    return Worker(monkeypatch)
+
+
+@pytest.fixture
+def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """Limits so low that a request holds a hundred elements."""
+    low = {"users_per_minute": 2_500, "events_per_minute": 2_500}
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, extra=low))
+    from airflow_provider_moengage.bulk import delivery
+
+    monkeypatch.setattr(delivery, "SystemClock", lambda: setting.clock)
+    return setting
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """Purchases, of which every tenth shop has the same number as another one's."""
+    path = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    dice = random.Random(1)
+    rows = [
+        (f"shop {number % 3}", number, f"user {dice.randrange(40)}", "2026-01-01", number)
+        for number in range(ROWS)
+    ]
+    dice.shuffle(rows)
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE purchases (shop TEXT, id INTEGER, user_id TEXT, at TEXT, number INTEGER)")
+        database.executemany("INSERT INTO purchases VALUES (?, ?, ?, ?, ?)", rows)
+    yield database
+    database.close()
+
+
+class Sync:
+    """A task that syncs the purchases."""
+
+    def __init__(self, mapping: Any = (CUSTOMER, PURCHASE), *, has_store: bool = True, **options: Any) -> None:
+        self.task = Task(has_store=has_store)
+        self.options = {
+            "sql": "SELECT * FROM purchases -- all of them",
+            "key_columns": ["shop", "id"],
+            "concurrency": 4,
+            "mapping": list(mapping) if isinstance(mapping, tuple) else mapping,
+            **options,
+        }
+
+    def attempt(self, **changes: Any) -> dict[str, Any]:
+        operator = SqlToMoEngageOperator(task_id="sync", conn_id="warehouse", **{**self.options, **changes})
+        context = self.task.context
+        operator.render_template_fields(context)
+        return operator.execute(context)
+
+    def dies(self, worker: Worker, moments: int, *, surely: bool = True) -> None:
+        died = worker.tries(self.attempt, moments=moments)
+        assert died or not surely
+        self.task.retry()
+
+
+def number_of(element: dict[str, Any]) -> tuple[str, int]:
+    kind = element["type"]
+    attributes = element["actions"][0]["attributes"] if kind == "event" else element["attributes"]
+    return kind, attributes["number"]
+
+
+def arrivals(setting: Setting) -> Counter[tuple[str, int]]:
+    return Counter(map(number_of, setting.arrived))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("store", ["state store", "file"])
+def test_killed_at_any_moment_a_sync_loses_nothing(
+    connected: Setting, warehouse: sqlite3.Connection, worker: Worker, tmp_path: Path, seed: int, store: str
+) -> None:
+    dice = random.Random(seed)
+    in_file = {"checkpoint_path": str(tmp_path / "state")} if store == "file" else {}
+    sync = Sync(has_store=store != "file", **in_file)
+    kills = dice.randrange(1, 4)
+    for _ in range(kills):
+        sync.dies(worker, dice.randrange(100), surely=False)
+
+    report = sync.attempt()
+
+    arrived = arrivals(connected)
+    assert set(arrived) == {(kind, number) for kind in ("customer", "event") for number in range(ROWS)}
+    assert arrived.total() - 2 * ROWS <= kills * 4 * 200
+    assert (report["accepted"], report["customers"], report["events"]) == (2 * ROWS, ROWS, ROWS)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_at_most_once_a_sync_sends_nothing_twice(
+    connected: Setting, warehouse: sqlite3.Connection, worker: Worker, tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+    rejects = tmp_path / "rejects.ndjson"
+    sync = Sync(delivery="at_most_once", rejects_path=str(rejects), max_rejects=10_000)
+    for _ in range(dice.randrange(1, 4)):
+        sync.dies(worker, dice.randrange(200), surely=False)
+
+    report = sync.attempt()
+
+    arrived = arrivals(connected)
+    lines = [json.loads(line) for line in rejects.read_text().splitlines()] if rejects.exists() else []
+    rejected = Counter(number_of(line["element"]) for line in lines)
+    assert set(arrived.values()) == {1}
+    assert set(rejected.values()) <= {1}
+    assert len(set(arrived) | set(rejected)) == 2 * ROWS
+    assert (report["rejected"], report["accepted"] + report["rejected"]) == (len(lines), 2 * ROWS)
+
+
+def test_rows_that_come_and_go_between_two_tries_shift_no_others(
+    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+) -> None:
+    sync = Sync(CUSTOMER)
+    sync.dies(worker, 60)
+    before = arrivals(connected)
+    with warehouse:
+        warehouse.execute("DELETE FROM purchases WHERE id % 7 = 0")
+        new = [("shop 0", 10_000 + n, f"user {n % 40}", "2026-01-01", 10_000 + n) for n in range(50)]
+        warehouse.executemany("INSERT INTO purchases VALUES (?, ?, ?, ?, ?)", new)
+        new = [("shop 2", 10_050 + n, f"user {n % 40}", "2026-01-01", 10_050 + n) for n in range(50)]
+        warehouse.executemany("INSERT INTO purchases VALUES (?, ?, ?, ?, ?)", new)
+
+    sync.attempt()
+
+    still = {number for number in range(ROWS) if number % 7}
+    arrived = {number for _, number in arrivals(connected)}
+    assert 0 < before.total() < ROWS
+    assert still | set(range(10_050, 10_100)) <= arrived, "the last shop is read after the first try has ended"
+    assert arrivals(connected).total() - len(arrived) <= 400
+
+
+def test_the_checkpoint_is_small_and_holds_two_keys(
+    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+) -> None:
+    sync = Sync(CUSTOMER)
+    sync.dies(worker, 60)
+
+    assert sync.task.store is not None
+    [state] = sync.task.store.values()
+    text = json.dumps(state)
+    assert len(text) < 8_000
+    assert text.count("shop ") == 2
+    assert "user" not in text
+
+
+def test_without_key_columns_a_retry_starts_over_and_says_so(
+    connected: Setting,
+    warehouse: sqlite3.Connection,
+    worker: Worker,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sync = Sync(PURCHASE, key_columns=None)
+    sync.dies(worker, 40)
+
+    report = sync.attempt()
+
+    assert not report["resumed"]
+    assert arrivals(connected).total() > ROWS
+    said = capsys.readouterr().out + caplog.text
+    assert "without key_columns it is not known which rows they were: everything is sent anew" in said
+
+
+def test_at_most_once_without_key_columns_a_retry_sends_nothing(
+    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+) -> None:
+    sync = Sync(PURCHASE, key_columns=None, delivery="at_most_once")
+    sync.dies(worker, 40)
+    before = arrivals(connected)
+
+    with pytest.raises(MoEngageOutcomeUnknownError, match="without key_columns"):
+        sync.attempt()
+
+    assert arrivals(connected) == before
+    sync.task.clear()
+    assert sync.attempt()["accepted"] == ROWS
+
+
+def test_at_most_once_a_retry_sends_nothing_where_nothing_is_kept(
+    connected: Setting, warehouse: sqlite3.Connection
+) -> None:
+    sync = Sync(PURCHASE, has_store=False, delivery="at_most_once")
+    sync.task.retry()
+
+    with pytest.raises(MoEngageOutcomeUnknownError, match="Set checkpoint_path"):
+        sync.attempt()
+
+    sync.task.clear()
+    assert sync.attempt()["accepted"] == ROWS
+
+
+def test_other_inputs_start_afresh_and_other_options_do_not(
+    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+) -> None:
+    sync = Sync(CUSTOMER)
+    sync.dies(worker, 40)
+    assert not sync.attempt(sql="SELECT * FROM purchases WHERE id < 100")["resumed"]
+
+    sync = Sync(CUSTOMER)
+    sync.dies(worker, 40)
+    assert sync.attempt(concurrency=2, fetch_size=7, max_rejects=5)["resumed"]
+
+
+def test_a_try_that_died_after_the_last_row_is_not_repeated(
+    connected: Setting, warehouse: sqlite3.Connection
+) -> None:
+    sync = Sync(CUSTOMER)
+    first = sync.attempt()
+    sync.task.retry()
+
+    assert sync.attempt() == first
+    assert arrivals(connected).total() == ROWS
+    sync.task.clear()
+    assert sync.attempt()["accepted"] == ROWS
+    assert arrivals(connected).total() == 2 * ROWS
+
+
+def test_too_many_rejects_are_told_again_where_the_first_try_could_not(
+    connected: Setting, warehouse: sqlite3.Connection
+) -> None:
+    with warehouse:
+        warehouse.execute("UPDATE purchases SET user_id = 'null' WHERE id = 5")
+    sync = Sync(CUSTOMER)
+    for _ in range(2):
+        with pytest.raises(MoEngageRejectsError, match="1 element rejected"):
+            sync.attempt()
+        sync.task.retry()
+
+    assert arrivals(connected).total() == ROWS - 1
+
+
+def test_a_null_in_a_key_is_refused(connected: Setting, warehouse: sqlite3.Connection, worker: Worker) -> None:
+    sync = Sync(CUSTOMER)
+    sync.dies(worker, 60)
+    with warehouse:
+        warehouse.execute("UPDATE purchases SET shop = NULL WHERE id = 5")
+
+    with pytest.raises(ValueError, match=r"key_columns.*NULL"):
+        sync.attempt()
+    with pytest.raises(ValueError, match="column 'shop' is NULL in row 0"):
+        Sync(CUSTOMER).attempt()
+
+
+def test_keys_that_are_not_unique_are_found(connected: Setting, warehouse: sqlite3.Connection) -> None:
+    with pytest.raises(ValueError, match=r"rows \d+ and \d+ have the same key; add columns"):
+        Sync(CUSTOMER, key_columns=["shop"]).attempt()
+
+
+def test_a_range_of_keys_is_read_and_resumed_within(
+    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+) -> None:
+    sync = Sync(CUSTOMER, key_range={"after": ["shop 0", 300], "up_to": ["shop 1", 2_000]})
+    expected = {n for n in range(ROWS) if (n % 3 == 0 and n > 300) or (n % 3 == 1 and n <= 2_000)}
+    sync.dies(worker, 40)
+
+    report = sync.attempt()
+
+    assert {number for _, number in arrivals(connected)} == expected
+    assert (report["accepted"], report["resumed"]) == (len(expected), True)
+
+
+def test_a_dry_run_keeps_nothing(connected: Setting, warehouse: sqlite3.Connection) -> None:
+    sync = Sync(CUSTOMER, dry_run=True)
+    sync.attempt()
+
+    assert not sync.task.store
