@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from airflow_provider_moengage.bulk.checkpoint import Memory, Store
+from airflow_provider_moengage.bulk.rejects import is_on_disk
 from airflow_provider_moengage.hooks.task_files import checkpoint_path_of_task, file_to_write
 from airflow_provider_moengage.operators.task_state import TaskLife, TaskState
 
@@ -57,7 +57,7 @@ class InFile:
     def save(self, state: dict[str, Any]) -> None:
         """Replace it."""
         data = json.dumps(state).encode()
-        if not isinstance(self._file, Path):
+        if not is_on_disk(self._file):
             with self._file.open("wb") as file:  # an object appears when it is complete
                 file.write(data)
             return

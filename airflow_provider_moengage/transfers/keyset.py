@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -43,7 +43,8 @@ class KeyColumns:
     """The columns of a query that make a row's key.
 
     :param names: as the query's result has them, the most significant first: a list, or one name. A name that is
-        no plain identifier is given in the database's own quotes: ``'"Order Id"'``.
+        no plain identifier is given in the database's own quotes: ``'"Order Id"'``. The driver has to return
+        exactly what they hold, which it does not of a REAL, nor of what is finer than a microsecond: CAST those.
     :raises ValueError: naming ``key_columns``.
     """
 
@@ -332,8 +333,9 @@ def _to_json(value: Any, column: str) -> Any:
         for tag, (kind, write, read) in _KINDS.items():
             if isinstance(value, kind):
                 text = write(value)
-                if write(read(text)) == text:  # not so for what is finer than its kind, like pandas' Timestamp
-                    return {tag: text}
+                with suppress(ValueError):  # pandas' NaT
+                    if write(read(text)) == text:  # not so for what is finer than its kind, like its Timestamp
+                        return {tag: text}
                 break
     raise ValueError(
         f"key_columns: column {column} has a value of type {type(value).__name__} that cannot be kept exactly;"

@@ -9,7 +9,7 @@ Snowflake, BigQuery, ...) sends rows as they are fetched.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,8 @@ def stream_made_query(hook: Any, make_query: MakeQuery, *, fetch_size: int) -> I
             return
         if not _has_server_side_cursors(hook):
             with closing(connection.cursor()) as cursor:
-                cursor.arraysize = fetch_size
+                with suppress(AttributeError):  # DuckDB's cursors have none
+                    cursor.arraysize = fetch_size
                 _execute(cursor, *make_query(connection))
                 yield RowStream(_columns(cursor.description), _fetched(cursor, fetch_size))
             return
@@ -122,6 +123,7 @@ _NAMED_CURSORS: dict[str, Callable[[Any], Any]] = {"psycopg2": _psycopg2_cursor,
 @contextmanager
 def _through_sqlalchemy(hook: Any, make_query: MakeQuery, fetch_size: int) -> Iterator[RowStream]:
     engine = hook.get_sqlalchemy_engine()
+    engine.hide_parameters = True  # in its errors
     try:
         sql, parameters = make_query(engine.dialect.dbapi)
         with engine.connect() as connection:
