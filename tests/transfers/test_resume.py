@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
-from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError, MoEngageRejectsError
+from airflow_provider_moengage.exceptions import (
+    MoEngageError,
+    MoEngageOutcomeUnknownError,
+    MoEngageRejectsError,
+)
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import Setting, connection_to
 from tests.operators.dying import Worker
-from tests.operators.task import Task
+from tests.operators.task import Store, Task
 
 ROWS = 3_000
 CUSTOMER = CustomerMapping(customer_id="user_id", attributes=["number"])
@@ -72,7 +76,8 @@ class Sync:
         }
 
     def attempt(self, **changes: Any) -> dict[str, Any]:
-        operator = SqlToMoEngageOperator(task_id="sync", conn_id="warehouse", **{**self.options, **changes})
+        arguments = {**self.options, **changes}
+        self.operator = operator = SqlToMoEngageOperator(task_id="sync", conn_id="warehouse", **arguments)
         context = self.task.context
         operator.render_template_fields(context)
         return operator.execute(context)
@@ -291,3 +296,27 @@ def test_a_dry_run_keeps_nothing(connected: Setting, warehouse: sqlite3.Connecti
     sync.attempt()
 
     assert not sync.task.store
+
+
+def test_a_task_that_is_ended_keeps_what_it_has_done_and_closes_its_cursor(
+    connected: Setting, warehouse: sqlite3.Connection
+) -> None:
+    sync = Sync(CUSTOMER)
+
+    class Ending(Store):
+        def set(self, key: str, value: Any) -> None:
+            super().set(key, value)
+            if sync.task.try_number == 1 and value["figures"]["accepted"] >= 500:
+                sync.operator.on_kill()  # as Airflow does in the signal's handler
+
+    sync.task.store = Ending()
+    with pytest.raises(MoEngageError, match="The run was stopped"):
+        sync.attempt()
+
+    at_its_end = arrivals(connected).total()
+    assert 500 <= at_its_end < ROWS
+    with sqlite3.connect(warehouse.execute("PRAGMA database_list").fetchone()[2], timeout=0) as other:
+        other.execute("ALTER TABLE purchases ADD more")  # a cursor that is open would lock it
+    sync.task.retry()
+    assert sync.attempt()["resumed"]
+    assert arrivals(connected).total() <= ROWS + 400
