@@ -41,6 +41,10 @@ class InDoubtError(Exception):
     """An earlier try may have sent what this one would send, and that must not be sent twice."""
 
 
+class NotStoredError(Exception):
+    """The state could not be stored, and without it nothing may be sent. Its text is the name of the cause."""
+
+
 class Memory:
     """What earlier tries of the same task have left in a store.
 
@@ -165,9 +169,10 @@ class Checkpoint:
         """Say that a request is about to go; returns when it may.
 
         :raises StoppedError: where the run has ended meanwhile.
-        :raises Exception: the store's own, where the announcement is needed and could not be stored.
+        :raises NotStoredError: where that could not be stored: for the first request, and at most once for each.
         """
-        if self._memory is None or not (self._at_most_once or self._is_new):
+        is_noted = self._at_most_once and self._source.is_resumable
+        if self._memory is None or not (is_noted or self._is_new):
             return
         with self._changed:
             if self._at_most_once:
@@ -349,8 +354,8 @@ class Checkpoint:
         try:
             memory.save(state)
         except Exception as error:
-            if self._at_most_once:
-                raise
+            if self._at_most_once or self._is_new:
+                raise NotStoredError(type(error).__name__) from error
             if not self._is_failing:
                 self._log.warning(
                     "The checkpoint could not be stored (%s): should this try end early, the next one will send"

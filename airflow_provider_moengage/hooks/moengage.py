@@ -117,8 +117,9 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageServerError: where MoEngage could not be reached, or answered 5xx, until the attempts
             ran out.
         :raises MoEngageRateLimitError: where MoEngage did nothing but throttle for an hour.
+        :raises MoEngageError: where the run was stopped, or what it has done could not be kept.
         """
-        from airflow_provider_moengage.bulk.checkpoint import InDoubtError
+        from airflow_provider_moengage.bulk.checkpoint import InDoubtError, NotStoredError
         from airflow_provider_moengage.bulk.delivery import Delivery, RejectsNotWrittenError
         from airflow_provider_moengage.bulk.pacing import StoppedError
         from airflow_provider_moengage.bulk.rejects import Rejects
@@ -156,6 +157,11 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
                 f"Everything else was delivered, but the {error.report.rejected:,} rejects could not be written to"
                 f" {options.rejects_path} ({error.cause}); the log has their codes and positions",
                 report=error.report,
+            ) from error
+        except NotStoredError as error:
+            raise MoEngageError(
+                f"The checkpoint could not be stored ({error}); {delivery.accepted:,} elements were accepted"
+                " before"
             ) from error
         except StoppedError:
             raise MoEngageError(

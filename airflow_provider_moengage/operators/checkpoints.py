@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_moengage.bulk.checkpoint import Memory, Store
 from airflow_provider_moengage.bulk.rejects import is_on_disk
+from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.hooks.task_files import checkpoint_path_of_task, file_to_write
 from airflow_provider_moengage.operators.task_state import TaskLife, TaskState
 
@@ -47,12 +48,20 @@ class InFile:
         self._file: Any = file_to_write(path)
 
     def load(self) -> dict[str, Any] | None:
-        """Return what is there."""
+        """Return what is there.
+
+        :raises MoEngageError: where it is not known what is there.
+        """
         try:
             with self._file.open("rb") as file:
                 return _read(file.read())
         except FileNotFoundError:
             return None
+        except Exception as error:
+            name = type(error).__name__
+            raise MoEngageError(
+                f"The checkpoint {self._file} could not be read ({name}); nothing was sent"
+            ) from error
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace it."""
