@@ -1,0 +1,41 @@
+"""A bulk task in a whole Airflow: ended from the outside, and gone on with."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from airflow_provider_moengage.emulator import Emulator, Fault
+from tests.standalone.airflow import Standalone, until
+
+A_BATCH = 25
+"""Elements of 4,000 bytes that a body holds, at the most."""
+
+
+def test_marked_failed_a_sync_stops_and_a_clear_goes_on(
+    airflow: Standalone, emulator: Emulator, tmp_path: Path
+) -> None:
+    workspace = emulator.workspace
+    workspace.reset()
+    workspace.add_fault(Fault(kind="slow", seconds=2, times=None))
+    connection = {"connection_id": "generated", "conn_type": "sqlite", "host": str(tmp_path / "generated.db")}
+    airflow.call("POST", "/connections", json=connection)
+    run_id = airflow.trigger("long_sync")
+    log = partial(airflow.log, "long_sync")
+    until(lambda: len(workspace.elements) >= 2 * A_BATCH, "the first customers to arrive", log)
+
+    airflow.mark_failed("long_sync", run_id, "sync")
+    until(lambda: "The run ended early" in airflow.log("long_sync"), "the sync to stop", log)
+    at_its_end = workspace.counts.requests
+    workspace.clear_faults()
+    airflow.clear("long_sync", run_id, "sync")
+    airflow.until_task("long_sync", run_id, "sync", "success")
+
+    report = airflow.xcom("long_sync", run_id, "sync")
+    arrived = [received.element["attributes"]["number"] for received in workspace.elements]
+    assert at_its_end < 400 / A_BATCH
+    assert (report["accepted"], report["rejected"], report["resumed"]) == (400, 0, True)
+    assert sorted(set(arrived)) == list(range(1, 401))
+    assert len(arrived) <= 400 + 2 * A_BATCH
+    assert "Going on where an earlier try has ended" in log()
+    assert "user 1" not in log()
