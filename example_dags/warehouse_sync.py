@@ -19,14 +19,12 @@ USER_ID = "'household-' || household_id"
 HOUSEHOLDS = f"""
 SELECT {USER_ID} AS user_id, age, income, home_ownership, marital_status, household_size, kids_count
 FROM households
-ORDER BY household_id
 """
 
 PURCHASES = f"""
-SELECT {USER_ID} AS user_id, purchased_at, basket_id, store_id, department, product_type, brand, quantity,
-       sales_value, retail_disc AS retail_discount
+SELECT {USER_ID} AS user_id, purchased_at, basket_id, product_id, store_id, department, product_type, brand,
+       quantity, sales_value, retail_disc AS retail_discount
 FROM purchases LEFT JOIN products USING (product_id)
-ORDER BY purchased_at
 """
 
 
@@ -37,12 +35,14 @@ def warehouse_sync() -> None:
         task_id="households",
         conn_id="warehouse",
         sql=HOUSEHOLDS,
+        key_columns=["user_id"],  # a retry goes on where the try before it has ended
         mapping=CustomerMapping(customer_id="user_id"),
     )
     purchases = SqlToMoEngageOperator(
         task_id="purchases",
         conn_id="warehouse",
         sql=PURCHASES,
+        key_columns=["purchased_at", "basket_id", "product_id"],
         mapping=EventMapping(action="Purchase", customer_id="user_id", time="purchased_at"),
     )
     households >> purchases
