@@ -308,10 +308,10 @@ def digest(key: Key, number: int) -> bytes:
 
 
 # The first kind that fits, so a bool is no int, and a datetime no date. All texts, which every JSON keeps exactly.
+# No floats: bound again, one may be beside the column's own value (PostgreSQL's real), and its row would be lost.
 _KINDS: dict[str, tuple[type | tuple[type, ...], Callable[[Any], str], Callable[[str], Any]]] = {
     "bool": (bool, str, {"True": True, "False": False}.__getitem__),
     "int": (int, int.__repr__, int),
-    "float": (float, float.__repr__, float),
     "decimal": (Decimal, str, Decimal),
     "datetime": (datetime, methodcaller("isoformat"), datetime.fromisoformat),
     "date": (date, methodcaller("isoformat"), date.fromisoformat),
@@ -329,7 +329,7 @@ def _to_json(value: Any, column: str) -> Any:
         return str.__str__(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST_PLAIN:
         return int(value)
-    if not isinstance(value, float | Decimal) or Decimal(value).is_finite():
+    if not isinstance(value, Decimal) or value.is_finite():
         for tag, (kind, write, read) in _KINDS.items():
             if isinstance(value, kind):
                 text = write(value)

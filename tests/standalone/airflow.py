@@ -1,4 +1,4 @@
-"""A whole Airflow on loopback: `airflow standalone` with a home of its own, driven over its REST API."""
+"""A whole Airflow on loopback, driven over its REST API: `airflow standalone`, or its parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ STEP_WITHIN = 150.0
 class Standalone:
     """A running Airflow."""
 
-    def __init__(self, home: Path, url: str, process: subprocess.Popen[bytes], settings: dict[str, str]) -> None:
+    def __init__(self, home: Path, url: str, settings: dict[str, str]) -> None:
         self.home = home
-        self.process = process
+        self.processes: list[subprocess.Popen[bytes]] = []
         self.triggerers: list[subprocess.Popen[bytes]] = []
         """Those that a test has started."""
         self._settings = settings
+        self._watched = ["metadatabase", "scheduler", "dag_processor"]
         self._url = url
         self._session = requests.Session()
         self._session.trust_env = False
@@ -49,9 +50,12 @@ class Standalone:
     def is_healthy(self) -> bool:
         with contextlib.suppress(requests.RequestException, ValueError):
             health = self._session.get(f"{self._url}/api/v2/monitor/health", timeout=5).json()
-            parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-            return all(health[part]["status"] == "healthy" for part in parts)
+            return all(health[part]["status"] == "healthy" for part in self._watched)
         return False
+
+    def watch(self, part: str) -> None:
+        """Count a part among those that have to be healthy."""
+        self._watched.append(part)
 
     def has_dag(self, dag_id: str) -> bool:
         response = self._session.get(f"{self._url}/api/v2/dags/{dag_id}", timeout=30)
@@ -76,22 +80,25 @@ class Standalone:
 
     def restart_triggerer(self) -> None:
         """Kill the triggerer, without a chance to tidy up, and start another one."""
-        for process in psutil.Process(self.process.pid).children(recursive=True):
+        for process in psutil.Process(self.processes[0].pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if "triggerer" in " ".join(process.cmdline()):
                     process.kill()
         for process in self.triggerers:
             _end(process)
-        with (self.home / "triggerer.log").open("wb") as output:
-            started = subprocess.Popen(
-                [sys.executable, "-m", "airflow", "triggerer"],
-                env=self._settings,
+        self.triggerers = [self.start("triggerer")]
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a part of Airflow, in a process group of its own."""
+        with (self.home / f"{command[0]}.log").open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "airflow", *command],
+                env={**self._settings, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.triggerers = [started]
 
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         task: dict[str, Any] = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
@@ -130,8 +137,13 @@ def until(condition: Callable[[], bool], what: str, details: Callable[[], str] =
 
 
 @contextlib.contextmanager
-def standalone(dags: Path, environment: dict[str, str]) -> Iterator[Standalone]:
-    """Run an Airflow with these Dags. It ends with its whole process group."""
+def standalone(
+    dags: Path, environment: dict[str, str], parts: Sequence[tuple[str, ...]] = (("standalone",),)
+) -> Iterator[Standalone]:
+    """Run an Airflow with these Dags. It ends with all its process groups.
+
+    :param parts: its commands. The environment has to say where the database is, where there are several.
+    """
     home = Path(tempfile.mkdtemp(prefix="airflow-standalone-"))
     port, worker_port, trigger_port = _free_port(), _free_port(), _free_port()
     url = f"http://127.0.0.1:{port}"
@@ -154,29 +166,25 @@ def standalone(dags: Path, environment: dict[str, str]) -> Iterator[Standalone]:
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         **environment,
     }
-    output = (home / "standalone.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "airflow", "standalone"],
-        env=settings,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    airflow = Standalone(home, url, process, settings)
+    airflow = Standalone(home, url, settings)
     try:
+        for part in parts:
+            airflow.processes.append(airflow.start(*part))
+            if part[0] in ("standalone", "triggerer"):
+                airflow.watch("triggerer")
         deadline = time.monotonic() + START_WITHIN
         while not airflow.is_healthy():
-            text = (home / "standalone.log").read_text(errors="replace")[-4_000:]
-            assert process.poll() is None, f"airflow standalone ended with {process.returncode}\n{text}"
-            assert time.monotonic() < deadline, f"airflow standalone did not get healthy\n{text}"
+            alive = [process.poll() is None for process in airflow.processes]
+            part = parts[0 if all(alive) else alive.index(False)][0]
+            text = (home / f"{part}.log").read_text(errors="replace")[-4_000:]
+            assert all(alive), f"{part} has ended\n{text}"
+            assert time.monotonic() < deadline, f"Airflow did not get healthy\n{text}"
             time.sleep(1)
         airflow.login()
         yield airflow
     finally:
-        for each in [*airflow.triggerers, process]:
+        for each in [*airflow.triggerers, *reversed(airflow.processes)]:
             _end(each)
-        output.close()
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -86,7 +86,7 @@ def test_a_worker_killed_between_send_and_answer_fires_once_and_the_retry_says_s
 
 
 def descendants(airflow: Standalone) -> list[psutil.Process]:
-    return psutil.Process(airflow.process.pid).children(recursive=True)
+    return psutil.Process(airflow.processes[0].pid).children(recursive=True)
 
 
 def is_connected(process: psutil.Process, port: int) -> bool:

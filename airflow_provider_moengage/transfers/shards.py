@@ -1,0 +1,86 @@
+"""Cutting a query into shards of equally many rows, for mapped tasks that send them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from airflow_provider_moengage.bulk.options import whole
+from airflow_provider_moengage.transfers.keyset import Key, KeyColumns, as_table, key_to_json, null_key_error
+from airflow_provider_moengage.transfers.sql_stream import database_hook, stream_query
+
+MOST_SHARDS = 1_000
+"""Airflow maps a task over 1,024 values, and Oracle takes a list of 1,000, before they are told otherwise."""
+
+
+def plan_shards(
+    *,
+    conn_id: str,
+    sql: str,
+    key_columns: str | Sequence[str],
+    shards: int,
+    parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Cut the rows of a query into ranges of equally many: together all of them, each row in one.
+
+    .. code-block:: python
+
+        query = {"conn_id": "warehouse", "sql": "SELECT order_id, user_id, total FROM orders"}
+        ranges = task(plan_shards)(**query, key_columns=["order_id"], shards=4)
+        SqlToMoEngageOperator.partial(
+            task_id="orders", **query, key_columns=["order_id"], mapping=...
+        ).expand(key_range=ranges)
+
+    The first range is open below and the last one above, so rows that come later are in one too. There are fewer
+    ranges than ``shards`` where there are fewer rows, and one where there are none. The database numbers the rows
+    by their keys; only the keys at the cuts are read.
+
+    These keys are in the XCom, in Airflow's UI and in the task's log: choose a key that tells of no person, as an
+    order's number. Shards are sent side by side: a user's events are in order within a shard, not between two.
+
+    :param conn_id: a connection of any DbApiHook.
+    :param sql: one SELECT, the same that is sent.
+    :param key_columns: columns of its result that are together unique and never NULL, the same that it is sent by.
+    :param shards: how many ranges, 1 to 1,000.
+    :param parameters: values for the query's placeholders, in the driver's own style.
+    :raises ValueError: naming the argument that is wrong, or the column that is NULL in some row.
+    """
+    for name, value in (("conn_id", conn_id), ("sql", sql)):
+        if not (isinstance(value, str) and value.strip()):
+            raise ValueError(f"{name}: expected a text that is not empty")
+    columns, most = KeyColumns(key_columns), whole("shards", shards, 1, MOST_SHARDS)
+    hook = database_hook(conn_id)
+
+    def rows_of(query: str) -> list[Key]:
+        with stream_query(hook, query, parameters, fetch_size=most) as result:
+            return [tuple(row) for row in result.rows]
+
+    [(rows, *keyed)] = rows_of(counting_query(sql, columns))
+    for name, count in zip(columns.names, keyed, strict=True):
+        if count < rows:
+            raise null_key_error(name, f"{rows - count} of {rows} rows")
+    cuts = sorted({rows * number // most for number in range(1, most)} - {0})
+    keys = rows_of(numbered_keys_query(sql, columns, cuts)) if cuts else []
+    if any(key == following for key, following in pairwise(keys)):
+        raise ValueError(
+            f"key_columns: rows of the query have the same {columns}; add a column that tells them apart"
+        )
+    bounds = [key_to_json(key, columns.names) for key in keys]
+    return [{"after": after, "up_to": up_to} for after, up_to in pairwise([None, *bounds, None])]
+
+
+def counting_query(sql: str, key_columns: KeyColumns) -> str:
+    """Return a query of one row: how many rows a query has, and in how many each column of the key is not NULL."""
+    counts = "".join(f", COUNT({name})" for name in key_columns.names)
+    return f"SELECT COUNT(*){counts} FROM {as_table(sql)}"  # noqa: S608 (checked names)
+
+
+def numbered_keys_query(sql: str, key_columns: KeyColumns, numbers: Sequence[int]) -> str:
+    """Return a query of the keys that have these numbers, counted from 1 in the order of the keys."""
+    numbered = f"SELECT {key_columns}, ROW_NUMBER() OVER (ORDER BY {key_columns}) AS moengage_number"
+    listed = ", ".join(map(str, numbers))
+    return (
+        f"SELECT {key_columns} FROM ({numbered} FROM {as_table(sql)}) moengage_numbered"  # noqa: S608
+        f" WHERE moengage_number IN ({listed}) ORDER BY moengage_number"
+    )
