@@ -93,9 +93,9 @@ class DoomedRejects(Rejects):
         if self._stream is not None:
             self._stream.close()
 
-    def flush(self, *, is_last: bool = False) -> None:
+    def settle(self, *, is_last: bool = False) -> list[tuple[int, list[str]]]:
         self.doom.moment()
-        super().flush(is_last=is_last)
+        return super().settle(is_last=is_last)
 
     def close(self, *, is_complete: bool = True) -> None:
         self.doom.moment()

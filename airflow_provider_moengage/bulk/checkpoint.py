@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from airflow_provider_moengage.bulk.memory import InDoubtError, Memory
 from airflow_provider_moengage.bulk.pacing import StoppedError
 from airflow_provider_moengage.bulk.packing import Line
 from airflow_provider_moengage.bulk.progress import Log
@@ -20,82 +21,12 @@ from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.sources import Item, Left, Source
 from airflow_provider_moengage.bulk.tally import Tally
 
-_VERSION = 1
-_RUNNING, _COMPLETE = "running", "complete"
-
 _MANY_REJECTS = 1_000
 """Rejects after which the reader sees to it that they are booked."""
 
 
-class Store(Protocol):
-    """Where a state outlives the process."""
-
-    def load(self) -> dict[str, Any] | None:
-        """Return what an earlier try has left: None for nothing, empty where it cannot be read."""
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Replace it. Returns when it is stored: a process that is killed meanwhile leaves the old or the new."""
-
-
-class InDoubtError(Exception):
-    """An earlier try may have sent what this one would send, and that must not be sent twice."""
-
-
 class NotStoredError(Exception):
     """The state could not be stored, and without it nothing may be sent. Its text is the name of the cause."""
-
-
-class Memory:
-    """What earlier tries of the same task have left in a store.
-
-    :param store: where it is.
-    :param fingerprint: of the inputs; with others the run starts afresh.
-    :param life: what is the same for all tries until somebody clears the task, JSON-ready.
-    """
-
-    def __init__(self, store: Store, fingerprint: str, life: Any = None) -> None:
-        self._store = store
-        self._stamp = {"version": _VERSION, "fingerprint": fingerprint, "life": life}
-        self._state = store.load()
-
-    @property
-    def report(self) -> DeliveryReport | None:
-        """What an earlier try in this life of the task has ended with: there is nothing left to do."""
-        state = self._state
-        if not state or state.get("status") != _COMPLETE:
-            return None
-        return DeliveryReport(**state["report"]) if self.is_same_life and self._is_same_input(state) else None
-
-    @property
-    def unfinished(self) -> dict[str, Any] | None:
-        """The state of a run of the same inputs that has not ended."""
-        state = self._state
-        if not state or state.get("status") != _RUNNING:
-            return None
-        return state if self._is_same_input(state) else None
-
-    @property
-    def is_same_life(self) -> bool:
-        """Whether nobody has cleared the task since."""
-        return bool(self._state) and self._state is not None and self._state.get("life") == self._stamp["life"]
-
-    @property
-    def is_unreadable(self) -> bool:
-        """Whether something is there that cannot be read."""
-        return self._state == {}
-
-    @property
-    def rejects_path(self) -> str | None:
-        """Where the unfinished run has put its rejects."""
-        path = (self.unfinished or {}).get("rejects_path")
-        return None if path is None else str(path)
-
-    def save(self, state: Mapping[str, Any], *, is_complete: bool = False) -> None:
-        """Replace what is there."""
-        self._store.save({**self._stamp, "status": _COMPLETE if is_complete else _RUNNING, **state})
-
-    def _is_same_input(self, state: Mapping[str, Any]) -> bool:
-        return all(state.get(name) == self._stamp[name] for name in ("version", "fingerprint"))
 
 
 class Checkpoint:
@@ -107,7 +38,7 @@ class Checkpoint:
     :param log: told how the run begins, and where the state cannot be kept.
     :param memory: None keeps nothing.
     :param at_most_once: what may have arrived is not sent again, so each request is announced before it goes.
-    :raises InDoubtError: where that cannot be kept, for an earlier try has left no names.
+    :raises InDoubtError: where that cannot be kept.
     """
 
     def __init__(
@@ -128,6 +59,10 @@ class Checkpoint:
         self._at_most_once = at_most_once
         self._changed = threading.Condition()
         self._read: dict[int, Any] = {}
+        """Mark of each element that was read and is not done, in the order of reading."""
+        self._reread: set[int] = set()
+        """Those of them that an earlier try had read as well, whatever their number is now."""
+        self._names: dict[int, Any] = {}
         self._sent: set[int] = set()
         self._last: tuple[int, Any] | None = None
         self._before = Left((-1, None))
@@ -157,12 +92,10 @@ class Checkpoint:
         in_doubt: list[Item] = []
         with self._changed:
             if self.is_resumed:
-                items = self._not_done(items, in_doubt)
+                items, in_doubt = self._not_done(items)
             self._read.update([(item.position, item.mark) for item in items])
-        if self._rejects.unsettled >= _MANY_REJECTS:  # where nothing else is sent, nothing else stores
-            self._rejects.flush()
-            with self._changed:
-                self._settle_rejects()
+        if self._rejects.waiting >= _MANY_REJECTS:  # where nothing else is sent, nothing else stores
+            self._settle(self._rejects.settle())
         return items, in_doubt
 
     def announce(self, lines: Sequence[Line]) -> None:
@@ -197,8 +130,7 @@ class Checkpoint:
                 return
             self._note_last(lines)
             for line in lines:
-                self._read.pop(line.position, None)
-            self._sent.difference_update([line.position for line in lines])
+                self._forget(line.position)
         if self._source.is_resumable:
             self._store()
 
@@ -206,15 +138,13 @@ class Checkpoint:
         """Store what there is, for another try. Nothing is stored after that."""
         with self._changed:
             self._changes += 1
-        if self._last is not None:
+        if not self._is_new:
             self._store(is_last=True)
-        self._is_closed = True
+        self._close()
 
     def finish(self, report: DeliveryReport) -> None:
         """Store that nothing is left. Nothing is stored after that."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.wait_for(lambda: not self._is_storing)
+        self._close()
         if self._memory is None:
             return
         try:
@@ -225,61 +155,66 @@ class Checkpoint:
                 type(error).__name__,
             )
 
+    def _close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: not self._is_storing)
+
     def _go_on(self, memory: Memory) -> None:
-        state = memory.unfinished
-        if memory.is_unreadable:
-            if self._at_most_once:
-                raise InDoubtError("what an earlier try has left cannot be read")
-            self._log.warning("What an earlier try has left cannot be read: everything is sent anew")
-        if state is None:
-            return
-        if self._at_most_once and not state["at_most_once"] and memory.is_same_life:
-            raise InDoubtError("an earlier try ran with delivery='at_least_once', which notes no requests")
-        figures = state["figures"]
-        done = f"{counted(figures['accepted'], 'element')} were accepted and {figures['rejected']:,} rejected"
-        if not self._source.is_resumable:
-            if self._at_most_once and memory.is_same_life:
-                raise InDoubtError(f"an earlier try has sent some of it, and {self._source.why_not}")
+        source, state = self._source, memory.unfinished
+        why_afresh = memory.why_afresh(source.is_resumable, source.why_not, at_most_once=self._at_most_once)
+        if why_afresh is not None:
+            if self._at_most_once and memory.must_not_repeat:
+                raise InDoubtError(f"an earlier try may have sent some of it, and {why_afresh}")
             self._log.warning(
-                "An earlier try has ended early%s. This one cannot go on from there, for %s: everything is sent"
-                " anew. Users are the same afterwards; events that had arrived will be there twice",
-                f", when {done}" if figures["accepted"] else "",
-                self._source.why_not,
+                "An earlier try has ended%s. This one cannot go on from there, for %s: everything is sent anew."
+                " Users are the same afterwards; events that had arrived will be there twice",
+                "" if state is None else f" early, when {_done(state['figures'])}",
+                why_afresh,
             )
             return
+        if state is None:
+            return
         self._bookmark = state["bookmark"]
-        left = self._source.left(self._bookmark)
+        left = source.left(self._bookmark)
         self._before, self._last = left, left.last
+        figures = state["figures"]
         self._tally.restore(figures)
         self._rejects.restore(figures["rejected"], figures["rejects"], state["rejects_bytes"])
         self._is_new = False
         self.is_resumed = True
         self._log.info(
             "Going on where an earlier try has ended: %s; %s before that point are still open",
-            done,
+            _done(figures),
             counted(len(left.open) + len(left.sent), "element"),
         )
 
-    def _not_done(self, items: Sequence[Item], in_doubt: list[Item]) -> list[Item]:
-        before, kept = self._before, []
+    def _not_done(self, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+        """Leave out what is done. What is open passes from the bookmark's names to what was read, and at no moment
+        is in neither: the exception of a signal may come between any two lines.
+        """
+        before = self._before
+        kept: list[Item] = []
+        in_doubt: list[Item] = []
+        names: dict[int, Any] = {}
         for item in items:
-            if item.is_reread:
-                name = self._source.name(item.position, item.mark)
-                if name in before.sent:
-                    before.sent.discard(name)
-                    if self._at_most_once:
-                        in_doubt.append(item)
-                        self._sent.add(item.position)
-                        self._read[item.position] = item.mark
-                        continue
-                elif name in before.open:
-                    before.open.discard(name)
-                else:
-                    continue
-            elif before.open or before.sent:
-                self._forget_the_missing()
-            kept.append(item)
-        return kept
+            if not item.is_reread:
+                kept.append(item)
+                continue
+            name = self._source.name(item.position, item.mark)
+            is_sent = name in before.sent
+            if is_sent or name in before.open:
+                (in_doubt if is_sent and self._at_most_once else kept).append(item)
+                names[item.position] = name
+        self._names.update(names)
+        self._reread.update(names)
+        self._sent.update([item.position for item in in_doubt])
+        self._read.update([(item.position, item.mark) for item in (*in_doubt, *kept)])
+        before.open.difference_update(names.values())
+        before.sent.difference_update(names.values())
+        if (before.open or before.sent) and not all(item.is_reread for item in items):
+            self._forget_the_missing()
+        return kept, in_doubt
 
     def _forget_the_missing(self) -> None:
         before = self._before
@@ -291,19 +226,30 @@ class Checkpoint:
         before.sent.clear()
 
     def _note_last(self, lines: Sequence[Line]) -> None:
-        last = max([line.position for line in lines])
-        if self._last is None or last > self._last[0]:
-            self._last = (last, self._read.get(last))
         self._changes += 1
+        last = max([line.position for line in lines if line.position not in self._reread], default=-1)
+        if last >= 0:
+            self._move_last(last)
 
-    def _settle_rejects(self) -> None:
-        """Book the rejects that are as safe now as the state will be."""
-        for position, codes in self._rejects.settle():
-            mark = self._read.pop(position, None)
-            self._sent.discard(position)
-            self._tally.settle_reject(codes)
-            if self._last is not None and position > self._last[0]:
-                self._last = (position, mark)
+    def _move_last(self, position: int) -> None:
+        if self._last is None or position > self._last[0]:
+            self._last = (position, self._read.get(position))
+
+    def _forget(self, position: int) -> None:
+        """An element is done."""
+        self._read.pop(position, None)
+        self._names.pop(position, None)
+        self._reread.discard(position)
+        self._sent.discard(position)
+
+    def _settle(self, rejects: Sequence[tuple[int, list[str]]]) -> None:
+        """Book rejects that are as safe now as the state will be."""
+        with self._changed:
+            for position, codes in rejects:
+                if position not in self._reread:
+                    self._move_last(position)
+                self._forget(position)
+                self._tally.settle_reject(codes)
 
     def _store(self, *, is_last: bool = False) -> None:
         """Store the state as it is now, or wait until somebody else has."""
@@ -318,9 +264,8 @@ class Checkpoint:
             self._is_storing = True
         stored = self._stored
         try:
-            self._rejects.flush(is_last=is_last)
+            self._settle(self._rejects.settle(is_last=is_last))
             with self._changed:
-                self._settle_rejects()
                 changes, state = self._changes, self._state()
             self._save(self._memory, state)
             self._is_new = False
@@ -333,15 +278,13 @@ class Checkpoint:
 
     def _state(self) -> dict[str, Any]:
         assert self._last is not None
-        last = self._last[0]
-        name = self._source.name
-        opened = [(position, mark) for position, mark in self._read.items() if position <= last]
-        left = Left(
-            self._last,
-            self._before.open | {name(*each) for each in opened if each[0] not in self._sent},
-            self._before.sent | {name(*each) for each in opened if each[0] in self._sent},
-            opened[0] if opened else None,
-        )
+        last, before, reread = self._last[0], self._before, self._reread
+        left = Left(self._last, set(before.open), set(before.sent))
+        for position, mark in self._read.items():
+            if position <= last or position in reread:
+                if left.first is None:
+                    left.first = (position, mark)
+                (left.sent if position in self._sent else left.open).add(self._name(position, mark))
         return {
             "bookmark": self._source.bookmark(left),
             "figures": self._tally.to_dict(),
@@ -349,6 +292,12 @@ class Checkpoint:
             "rejects_bytes": self._rejects.settled_bytes,
             "at_most_once": self._at_most_once,
         }
+
+    def _name(self, position: int, mark: Any) -> Any:
+        name = self._names.get(position)
+        if name is None:
+            name = self._names[position] = self._source.name(position, mark)
+        return name
 
     def _save(self, memory: Memory, state: dict[str, Any]) -> None:
         try:
@@ -365,3 +314,7 @@ class Checkpoint:
             self._is_failing = True
         else:
             self._is_failing = False
+
+
+def _done(figures: Mapping[str, Any]) -> str:
+    return f"{counted(figures['accepted'], 'element')} were accepted and {figures['rejected']:,} rejected"

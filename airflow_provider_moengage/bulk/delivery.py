@@ -13,9 +13,10 @@ from contextlib import closing
 from functools import partial
 from zlib import crc32
 
-from airflow_provider_moengage.bulk.checkpoint import Checkpoint, Memory
+from airflow_provider_moengage.bulk.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.clock import Clock, SystemClock
 from airflow_provider_moengage.bulk.lanes import Client, Lane
+from airflow_provider_moengage.bulk.memory import Memory
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.pacing import WINDOW, Limits, Pacer, StoppedError
 from airflow_provider_moengage.bulk.packing import Batch, Packer, pack_together
@@ -99,7 +100,7 @@ class Delivery:
             that: what the checkpoint does not hold is to be sent again.
         """
         if not self._rejects.begin():
-            self._log.warning("The rejects of the earlier try are not there any more: the file will not have them")
+            self._log.warning("Rejects of an earlier try are not there any more: the file will not have them all")
         try:
             self._deliver_all()
         except BaseException as error:
@@ -132,9 +133,14 @@ class Delivery:
         lanes = [
             Lane(self._sender.deliver, self._client.fork(), self._fail) for _ in range(self._options.concurrency)
         ]
+
+        def between_chunks() -> None:
+            self._check()
+            progress.tell()
+
         packers = [Packer(self._limits.most_users_a_request, self._limits.most_events_a_request) for _ in lanes]
         try:
-            with closing(self._reader.lines(self._check)) as lines:  # an early end closes the source's cursor
+            with closing(self._reader.lines(between_chunks)) as lines:  # an early end closes the source's cursor
                 for line, user in lines:
                     number = crc32(user.encode(errors="surrogatepass")) % len(lanes)
                     if (full := packers[number].add(line)) is not None:

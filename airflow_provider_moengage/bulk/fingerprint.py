@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from hashlib import blake2b
 
-from airflow_provider_moengage.bulk.encoding import encode_lines
+import msgspec
+
 from airflow_provider_moengage.bulk.rejects import written
 
 _CHUNK = 1_000
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")  # a set has another order in another process
 
 
 def fingerprint(*inputs: object) -> str:
@@ -27,11 +30,10 @@ def fingerprint_of_elements(elements: Sequence[object]) -> str:
     for start in range(0, len(elements), _CHUNK):
         chunk = elements[start : start + _CHUNK]
         try:
-            lines = encode_lines(chunk)
+            digest.update(_ENCODER.encode_lines(chunk))
         except Exception:  # one of them cannot be encoded, and will be a reject
-            lines = [json.dumps(written(element)).encode() for element in chunk]
-        for line in lines:
-            digest.update(line + b"\n")
+            for element in chunk:
+                digest.update(json.dumps(_plain(element)).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -39,6 +41,8 @@ def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         named = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
         return [type(value).__name__, named]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, set | frozenset):  # in another process it has another order

@@ -6,6 +6,7 @@ The file holds whole elements, which are personal data; a log gets codes and pos
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import threading
@@ -23,7 +24,9 @@ _POSITIONS_KEPT = 20
 """Positions a code's line in the log names; the file, where there is one, has them all."""
 
 _WORTH_AN_UPLOAD = 1_000
-"""Rejects that are uploaded together at the least. Until then they are open, and judged again after a crash."""
+_MOST_BEFORE_AN_UPLOAD = 10_000
+"""Rejects that are uploaded together, at the least and at the most: a tenth of all there are. Until then they are
+open, and judged again after a crash."""
 
 _DEEPEST = 50
 _LONGEST_INTEGER = 4_096
@@ -62,7 +65,6 @@ class Rejects:
     """
 
     def __init__(self, file: RejectsFile | None) -> None:
-        self.path = None if file is None else str(file)
         self.count = 0
         self.by_code: Counter[str] = Counter()
         self.settled_bytes = 0
@@ -74,10 +76,14 @@ class Rejects:
         self._stream: IO[bytes] | None = None
         self._lock = threading.Lock()
         self._is_tracked = False
-        self._waiting: list[tuple[int, list[str]]] = []
-        self._safe = 0
-        self._safe_bytes = 0
-        self._bytes = 0
+        self._is_closed = False
+        self._end = 0
+        self._waiting: list[tuple[int, list[str], int]] = []
+
+    @property
+    def path(self) -> str | None:
+        """Where they are written."""
+        return None if self._file is None else str(self._file)
 
     def track(self) -> None:
         """From now on remember what :meth:`settle` has not given out yet."""
@@ -90,19 +96,19 @@ class Rejects:
         """
         self.count = count
         self.by_code.update(by_code)
-        self._bytes = self._safe_bytes = self.settled_bytes = size
+        self._end = self.settled_bytes = size
 
     def begin(self) -> bool:
         """Make sure, before anything is sent, that rejects can be written. On a disk only: an object store would
         have to be given a file to tell.
 
-        :return: False where the rejects of an earlier try are not there any more.
+        :return: False where the file lacks rejects of an earlier try.
         :raises OSError: where they can not be written.
         """
-        kept = self._bytes
-        if self._file is not None and (kept or self._is_on_disk):
+        size = self._end
+        if self._file is not None and (size or self._is_on_disk):
             self._open()
-        return self._bytes == kept
+        return self._file is None or (self._end == size and bool(size) == bool(self.count))
 
     def add(self, position: int, element: object, findings: Sequence[Finding]) -> None:
         """Take an element out of the run.
@@ -111,68 +117,70 @@ class Rejects:
         :param element: the element, as it was given or as it was sent.
         :param findings: what is wrong with it.
         """
+        codes = list(dict.fromkeys(str(finding.code) for finding in findings))
         with self._lock:
-            self.count += 1
-            codes = list(dict.fromkeys(str(finding.code) for finding in findings))
-            for code in codes:
-                self.by_code[code] += 1
-                if len(self._positions[code]) < _POSITIONS_KEPT:
-                    self._positions[code].append(position)
-            if self._is_tracked:
-                self._waiting.append((position, codes))
-            if self._file is not None:
+            end = self._end
+            if self._file is not None and not self._is_closed:
                 messages = [finding.message for finding in findings]
                 line = {"position": position, "codes": codes, "messages": messages, "element": written(element)}
                 data = json.dumps(line).encode() + b"\n"
                 self._open().write(data)
-                self._bytes += len(data)
+                end += len(data)
+            if self._is_tracked:  # at once with its end: the exception of a signal may come between any two lines
+                self._waiting.append((position, codes, end))
+            self._end = end
+            self.count += 1
+            for code in codes:
+                self.by_code[code] += 1
+                if len(self._positions[code]) < _POSITIONS_KEPT:
+                    self._positions[code].append(position)
 
     @property
-    def unsettled(self) -> int:
+    def waiting(self) -> int:
         """How many :meth:`settle` has not given out yet."""
         return len(self._waiting)
 
-    def flush(self, *, is_last: bool = False) -> None:
-        """Make safe what is there. On an object store only once it is worth an upload of all of them.
+    def settle(self, *, is_last: bool = False) -> list[tuple[int, list[str]]]:
+        """Make safe what is there, and give it out, once: position and codes. On an object store only when it is
+        worth an upload of all of them.
 
         :param is_last: make all of them safe.
         :raises OSError: where that fails.
         """
         with self._lock:
-            if self._stream is None:
-                is_safe = self._file is None
-            elif self._is_on_disk:
+            if not self._waiting or self._is_closed:
+                return []
+            end = self._waiting[-1][2]
+            if self._stream is not None and self._is_on_disk:
+                self._stream.seek(end)
+                self._stream.truncate()  # of what was written and not booked
                 self._stream.flush()
-                is_safe = True
-            elif is_safe := bool(self._waiting) and (
-                is_last or len(self._waiting) >= max(_WORTH_AN_UPLOAD, self.count // 10)
-            ):
-                _copy(self._stream, self._part)
-            if is_safe:
-                self._safe, self._safe_bytes = len(self._waiting), self._bytes
-
-    def settle(self) -> list[tuple[int, list[str]]]:
-        """Give out those that are safe, once: position and codes."""
-        with self._lock:
-            settled = self._waiting[: self._safe]
-            del self._waiting[: self._safe]
-            self._safe, self.settled_bytes = 0, self._safe_bytes
+                os.fsync(self._stream.fileno())
+            elif self._stream is not None:
+                if not is_last and len(self._waiting) < min(
+                    max(_WORTH_AN_UPLOAD, self.count // 10), _MOST_BEFORE_AN_UPLOAD
+                ):
+                    return []
+                self._copy(self._part, end)
+            settled = [(position, codes) for position, codes, _ in self._waiting]
+            self._waiting.clear()
+            self.settled_bytes = end
             return settled
 
     def close(self, *, is_complete: bool = True) -> None:
-        """Finish the file; on an object store it appears now.
+        """Finish the file; on an object store it appears now. Nothing is settled after that.
 
         :param is_complete: the run came to its end: then no file means that nothing was rejected.
         :raises OSError: where the rejects could not be written. The run is not touched by that.
         """
         with self._lock:
             file, part, stream = self._file, self._part, self._stream
-            self._file = self._stream = None
-            if file is None or part is None:
+            if self._is_closed or file is None or part is None:
                 return
-            if stream is not None and self._bytes:
+            self._is_closed = True
+            if stream is not None and self._end:
                 if not self._is_on_disk:
-                    _copy(stream, file)
+                    self._copy(file, self._end)
                 stream.close()
                 if self._is_on_disk:
                     part.replace(file)
@@ -188,10 +196,10 @@ class Rejects:
         if self._stream is None:
             assert self._file is not None
             assert self._part is not None
-            places = (self._part, self._file) if self._bytes else ()
-            earlier = next((file for file in places if _size(file) >= self._bytes), None)
-            if earlier is None:
-                self._bytes = self._safe_bytes = self.settled_bytes = 0
+            sizes = {place: _size(place) for place in (self._part, self._file)} if self._end else {}
+            earlier = next((place for place, size in sizes.items() if size >= self._end), None)
+            if earlier is None and any(size > 0 for size in sizes.values()):
+                earlier = max(sizes, key=sizes.__getitem__)  # all that is left
             if not self._is_on_disk:
                 self._stream = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the run)
             elif earlier == self._part:
@@ -201,9 +209,22 @@ class Rejects:
             if earlier is not None and not (self._is_on_disk and earlier == self._part):
                 with earlier.open("rb") as source:
                     shutil.copyfileobj(source, self._stream)
-            self._stream.seek(self._bytes)
+            if not sizes or earlier is None or sizes[earlier] < self._end:
+                self._end = self.settled_bytes = _end_of_lines(self._stream) if earlier is not None else 0
+            self._stream.seek(self._end)
             self._stream.truncate()
         return self._stream
+
+    def _copy(self, target: Any, end: int) -> None:
+        """Write what is collected to an object, up to an end."""
+        assert self._stream is not None
+        try:
+            self._stream.truncate(end)
+            self._stream.seek(0)
+            with target.open("wb") as file:
+                shutil.copyfileobj(self._stream, file)
+        finally:
+            self._stream.seek(0, os.SEEK_END)
 
     def describe(self) -> list[str]:
         """Return one sentence a code, for the log."""
@@ -228,10 +249,14 @@ def _size(file: Any) -> int:
         return -1
 
 
-def _copy(stream: IO[bytes], target: Any) -> None:
+def _end_of_lines(stream: IO[bytes]) -> int:
+    """Return where the last whole line ends."""
     stream.seek(0)
-    with target.open("wb") as file:
-        shutil.copyfileobj(stream, file)
+    end = 0
+    for line in stream:
+        if line.endswith(b"\n"):
+            end += len(line)
+    return end
 
 
 def written(value: object, within: tuple[int, ...] = ()) -> object:

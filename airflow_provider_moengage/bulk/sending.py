@@ -135,9 +135,9 @@ class Sender:
                 self._checkpoint.announce(batch.lines)
                 self._tally.sent(len(body))
                 reply = client.bulk_import(body)
-                self._pacer.settle(users, events, reply, sent_at)
                 if reply.outcome not in _MAYBE_PROCESSED:
                     self._checkpoint.withdraw(batch.lines)
+                self._pacer.settle(users, events, reply, sent_at)
                 if reply.outcome is not Outcome.THROTTLED:
                     return reply
                 self._tally.repeat()

@@ -29,7 +29,7 @@ class Item(NamedTuple):
     """An earlier try has read it as well, so it may be done."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Left:
     """What an earlier try has left of a source.
 

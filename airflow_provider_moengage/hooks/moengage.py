@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
     from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
-    from airflow_provider_moengage.bulk.checkpoint import Memory
     from airflow_provider_moengage.bulk.delivery import Delivery
+    from airflow_provider_moengage.bulk.memory import Memory
     from airflow_provider_moengage.bulk.report import DeliveryReport
     from airflow_provider_moengage.bulk.sources import Source
 
@@ -119,8 +119,9 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageRateLimitError: where MoEngage did nothing but throttle for an hour.
         :raises MoEngageError: where the run was stopped, or what it has done could not be kept.
         """
-        from airflow_provider_moengage.bulk.checkpoint import InDoubtError, NotStoredError
+        from airflow_provider_moengage.bulk.checkpoint import NotStoredError
         from airflow_provider_moengage.bulk.delivery import Delivery, RejectsNotWrittenError
+        from airflow_provider_moengage.bulk.memory import InDoubtError
         from airflow_provider_moengage.bulk.pacing import StoppedError
         from airflow_provider_moengage.bulk.rejects import Rejects
         from airflow_provider_moengage.bulk.sources import Stream

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_moengage.bulk.checkpoint import Memory, Store
+from airflow_provider_moengage.bulk.memory import Memory, Store
 from airflow_provider_moengage.bulk.rejects import is_on_disk
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.hooks.task_files import checkpoint_path_of_task, file_to_write
@@ -35,7 +35,7 @@ def memory_of_task(
     else:
         return None
     life = TaskLife(context)
-    return Memory(store, fingerprint(), [life.max_tries, life.retries])
+    return Memory(store, fingerprint(), (life.max_tries, life.retries), is_retry=life.is_retry)
 
 
 class InFile:
@@ -95,7 +95,7 @@ class InStateStore:
         if not head or "values" not in head:
             return head
         self._shelf = head["shelf"]
-        parts = [self._value(number).get() for number in range(head["values"])]
+        parts = [self._value(self._shelf, number).get() for number in range(head["values"])]
         return _read("".join([part.get("text", "") if part else "" for part in parts]))
 
     def save(self, state: dict[str, Any]) -> None:
@@ -104,14 +104,15 @@ class InStateStore:
         if len(text) <= LARGEST_VALUE:
             self._head.set(state)
             return
-        self._shelf = 1 - self._shelf  # the other one's values stay whole until the head points here
+        shelf = 1 - self._shelf  # this one's values stay whole until the head points to the other
         parts = [text[start : start + LARGEST_VALUE] for start in range(0, len(text), LARGEST_VALUE)]
         for number, part in enumerate(parts):
-            self._value(number).set({"text": part})
-        self._head.set({"values": len(parts), "shelf": self._shelf})
+            self._value(shelf, number).set({"text": part})
+        self._head.set({"values": len(parts), "shelf": shelf})
+        self._shelf = shelf
 
-    def _value(self, number: int) -> TaskState:
-        return TaskState(self._context, f"{_KEY}.{self._shelf}.{number}")
+    def _value(self, shelf: int, number: int) -> TaskState:
+        return TaskState(self._context, f"{_KEY}.{shelf}.{number}")
 
 
 def _read(text: str | bytes) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from airflow_provider_moengage.bulk.options import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_moengage.bulk.checkpoint import Memory
+    from airflow_provider_moengage.bulk.memory import Memory
     from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_moengage.bulk.mapping import ElementMapping, compile_mappings
 from airflow_provider_moengage.bulk.sources import Item, Left
 from airflow_provider_moengage.transfers.keyset import (
+    NAME_BYTES,
     Key,
     KeyColumns,
     KeyRange,
@@ -21,9 +22,6 @@ from airflow_provider_moengage.transfers.keyset import (
     stream_range,
 )
 from airflow_provider_moengage.transfers.sql_stream import stream_query
-
-_MOST_NAMES = 50_000
-"""Names of elements that are kept so as not to be made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +62,28 @@ class KeyedRows:
         self._range = key_range
         self._a_row = len(query.mappings)
         self._first: list[Any] | None = None
-        self._names: dict[int, bytes] = {}
 
     def items(self, bookmark: Mapping[str, Any] | None) -> Generator[Item]:
         """Read the rows that an earlier try has left, and those that come after."""
         if bookmark is None:
-            yield from self._read(self._range, 0, lambda *_: False)
+            yield from self._later(self._range, 0)
             return
         last, last_key = bookmark["last"], key_from_json(bookmark["last_key"])
-        next_row = last // self._a_row + 1
+        last_row, last_in_row = divmod(last, self._a_row)
+        last_name = digest(last_key, 0)
+        row = last_row
         if (first := bookmark["first"]) is not None:
             again = KeyRange(starting_at=key_from_json(first[1]), up_to=last_key)
-            last_name, last_in_row = digest(last_key, 0), last % self._a_row
-
-            def is_reread(position: int, key: Key) -> bool:
-                return position % self._a_row <= last_in_row or digest(key, 0) != last_name
-
-            for item in self._read(again, first[0], is_reread):
-                yield item
-                next_row = max(next_row, item.position // self._a_row + 1)
-        yield from self._read(KeyRange(after=last_key, up_to=self._range.up_to), next_row, lambda *_: False)
+            for number, key, elements in self._rows(again, first[0]):
+                row = max(row, number)  # there may be rows that have come since
+                is_last = digest(key, 0) == last_name
+                for in_row, element in enumerate(elements[: last_in_row + 1] if is_last else elements):
+                    yield Item(number * self._a_row + in_row, element, key, is_reread=True)
+        if last_in_row + 1 < self._a_row:  # there is more of its row
+            for _, key, elements in self._rows(KeyRange(starting_at=last_key, up_to=last_key), row):
+                for in_row, element in enumerate(elements[last_in_row + 1 :], last_in_row + 1):
+                    yield Item(row * self._a_row + in_row, element, key)
+        yield from self._later(KeyRange(after=last_key, up_to=self._range.up_to), row + 1)
         query = self._query
         if null_key_exists(query.hook, query.sql, query.parameters, self._key_columns):
             raise ValueError(f"key_columns ({self._key_columns}): the query has rows where one of them is NULL")
@@ -97,12 +97,7 @@ class KeyedRows:
 
     def name(self, position: int, mark: Any) -> Any:
         """What an element is called."""
-        name = self._names.get(position)
-        if name is None:
-            if len(self._names) > _MOST_NAMES:
-                self._names.clear()
-            name = self._names[position] = digest(mark, position % self._a_row)
-        return name
+        return digest(mark, position % self._a_row)
 
     def bookmark(self, left: Left) -> dict[str, Any]:
         """Return what is left, JSON-ready."""
@@ -111,8 +106,6 @@ class KeyedRows:
             self._first = [left.first[0] // self._a_row, key_to_json(left.first[1])]
         elif not (left.open or left.sent):
             self._first = None
-            if last % self._a_row < self._a_row - 1:  # there is more of its row
-                self._first = [last // self._a_row, key_to_json(last_key)]
         return {
             "last": last,
             "last_key": key_to_json(last_key),
@@ -121,9 +114,16 @@ class KeyedRows:
             "sent": _packed(left.sent),
         }
 
-    def _read(
-        self, key_range: KeyRange, row_number: int, is_reread: Callable[[int, Key], bool]
-    ) -> Generator[Item]:
+    def _later(self, key_range: KeyRange, row_number: int) -> Generator[Item]:
+        for number, key, elements in self._rows(key_range, row_number):
+            for position, element in enumerate(elements, number * self._a_row):
+                yield Item(position, element, key)
+
+    def _rows(self, key_range: KeyRange, row_number: int) -> Generator[tuple[int, Key, Sequence[object]]]:
+        """Read rows, each with its number and its key.
+
+        :raises ValueError: where a row has no key, not one of its own, or one that cannot be kept.
+        """
         query = self._query
         columns = self._key_columns
         with stream_range(
@@ -144,8 +144,7 @@ class KeyedRows:
                         " until each row has a key of its own"
                     )
                 before = key
-                for position, element in enumerate(to_elements(row), number * self._a_row):
-                    yield Item(position, element, key, is_reread(position, key))
+                yield number, key, to_elements(row)
 
 
 def _packed(names: Collection[bytes]) -> str:
@@ -154,5 +153,5 @@ def _packed(names: Collection[bytes]) -> str:
 
 def _unpacked(text: str) -> Iterator[bytes]:
     data = base64.b85decode(text)
-    for start in range(0, len(data), 5):
-        yield data[start : start + 5]
+    for start in range(0, len(data), NAME_BYTES):
+        yield data[start : start + NAME_BYTES]

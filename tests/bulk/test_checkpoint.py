@@ -15,8 +15,9 @@ from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.bulk import delivery
-from airflow_provider_moengage.bulk.checkpoint import InDoubtError, Memory, NotStoredError
+from airflow_provider_moengage.bulk.checkpoint import NotStoredError
 from airflow_provider_moengage.bulk.delivery import Delivery
+from airflow_provider_moengage.bulk.memory import InDoubtError, Memory
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.pacing import Limits
 from airflow_provider_moengage.bulk.report import DeliveryReport
@@ -47,6 +48,7 @@ class Run:
         self.options = DeliveryOptions(**options)
         self.store = DoomedStore()
         self.life = 1
+        self.is_retry = True
         self.fingerprint = "same"
 
     def attempt(self, doom: Doom | None = None, source: Stream | None = None) -> DeliveryReport:
@@ -68,7 +70,7 @@ class Run:
                 SMALL_BATCHES,
                 rejects,
                 self.setting.log,
-                memory=Memory(self.store, self.fingerprint, self.life),
+                memory=Memory(self.store, self.fingerprint, (self.life, 3), is_retry=self.is_retry),
                 clock=self.setting.clock,
             ).run()
         finally:
@@ -184,8 +186,8 @@ def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(setting: Set
     run.attempt()
     state = run.store.state
 
-    assert Memory(run.store, "same", 1).report == DeliveryReport(**state["report"])  # type: ignore[index]
-    assert Memory(run.store, "same", 2).report is None
+    assert Memory(run.store, "same", (1, 3)).report == DeliveryReport(**state["report"])  # type: ignore[index]
+    assert Memory(run.store, "same", (2, 3)).report is None
     run.life = 2
     report = run.attempt()
 
@@ -291,7 +293,7 @@ def test_at_most_once_does_not_start_a_stream_over_until_it_is_told_to(setting: 
         run.attempt(Doom(12), Stream(run.elements))
     before = len(setting.arrived)
 
-    with pytest.raises(InDoubtError, match="an earlier try has sent some of it"):
+    with pytest.raises(InDoubtError, match="an earlier try may have sent some of it"):
         run.attempt(source=Stream(run.elements))
     assert len(setting.arrived) == before
     run.life = 2
@@ -307,6 +309,84 @@ def test_what_cannot_be_read_is_sent_anew_but_not_at_most_once(setting: Setting,
     strict.store.state = {}
     with pytest.raises(InDoubtError, match="cannot be read"):
         strict.attempt()
+
+
+def test_at_most_once_other_inputs_send_nothing_until_the_task_is_cleared(
+    setting: Setting, tmp_path: Path
+) -> None:
+    run = Run(setting, customers(1_000), tmp_path, concurrency=1, delivery="at_most_once")
+    killed(run, 20)
+    before = len(setting.arrived)
+    run.fingerprint = "other"
+
+    with pytest.raises(InDoubtError, match="other inputs"):
+        run.attempt()
+    assert len(setting.arrived) == before
+    run.life = 2
+    assert run.attempt().accepted == 1_000
+
+
+def test_a_clear_gets_past_what_cannot_be_read(setting: Setting, tmp_path: Path) -> None:
+    run = Run(setting, customers(100), tmp_path, delivery="at_most_once")
+    run.store.state = {}
+    run.is_retry = False
+
+    assert run.attempt().accepted == 100
+
+
+class Interrupted(Numbered):
+    """A source in whose reading a signal's exception comes once."""
+
+    def __init__(self, elements: list[Any], names: int) -> None:
+        super().__init__(elements)
+        self.names = names
+
+    def name(self, position: int, mark: Any) -> Any:
+        self.names -= 1
+        if self.names == 0:
+            raise KeyboardInterrupt
+        return super().name(position, mark)
+
+
+@pytest.mark.parametrize("names", [1, 50, 150, 290])
+def test_a_signal_while_it_reads_again_loses_nothing(setting: Setting, tmp_path: Path, names: int) -> None:
+    run = Run(setting, customers(2_000), tmp_path, concurrency=4)
+    killed(run, 20)
+    with pytest.raises(KeyboardInterrupt):
+        run.attempt(source=Interrupted(run.elements, names))
+
+    report = run.attempt()
+
+    assert set(map(number_of, setting.arrived)) == set(range(2_000))
+    assert (report.accepted, report.rejected) == (2_000, 0)
+
+
+def test_rejects_before_the_first_request_are_counted_once(setting: Setting, tmp_path: Path) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", status=403, times=None))
+    elements = [
+        *customers(100),
+        *[customer("null", number=number) for number in range(100, 3_100)],
+        *customers(100),
+    ]
+    run = Run(setting, elements, tmp_path, concurrency=1)
+    with pytest.raises(ApiError):
+        run.attempt()
+    setting.emulator.workspace.clear_faults()
+
+    report = run.attempt()
+
+    assert (report.accepted, report.rejected) == (200, 3_000)
+    assert Counter(line["position"] for line in run.rejected) == Counter(range(100, 3_100))
+
+
+def test_what_was_throttled_to_the_end_is_not_in_doubt(setting: Setting, tmp_path: Path) -> None:
+    setting.emulator.workspace.add_fault(Fault(kind="status", status=429, times=None))
+    run = Run(setting, customers(100), tmp_path, concurrency=1, delivery="at_most_once")
+    with pytest.raises(ApiError, match="nothing but 429"):
+        run.attempt()
+    setting.emulator.workspace.clear_faults()
+
+    assert (run.attempt().accepted, run.rejected) == (100, [])
 
 
 class FailingStore(DoomedStore):

@@ -256,3 +256,57 @@ def test_the_log_names_the_first_twenty_positions(count: int, ending: str) -> No
 
 def test_without_rejects_the_log_gets_nothing() -> None:
     assert Rejects(None).describe() == []
+
+
+def test_a_line_that_was_written_and_not_booked_is_taken_out_again(path: Path) -> None:
+    rejects = Rejects(path)
+    rejects.track()
+    rejects.begin()
+    rejects.add(0, {"a": 1}, [FINDING])
+    stream = rejects._open()
+    stream.write(b'{"half of a li')  # and then the exception of a signal
+    assert rejects.settle() == [(0, ["customer_id_refused"])]
+    rejects.add(1, {"a": 2}, [FINDING])
+    rejects.settle()
+    rejects.close()
+
+    assert [line["position"] for line in lines(path)] == [0, 1]
+
+
+def test_what_is_left_of_an_earlier_file_is_kept_line_by_line(path: Path) -> None:
+    first = Rejects(path)
+    first.track()
+    first.begin()
+    for position in range(10):
+        first.add(position, {}, [FINDING])
+    first.settle()
+    part = path.with_name("rejects.ndjson.part")
+    size = part.stat().st_size
+    part.write_bytes(part.read_bytes()[: size - 5])
+
+    second = Rejects(path)
+    second.restore(10, {"customer_id_refused": 10}, size)
+    assert second.begin() is False
+    second.add(10, {}, [FINDING])
+    second.close()
+
+    assert [line["position"] for line in lines(path)] == [*range(9), 10]
+
+
+def test_where_the_file_cannot_be_put_in_place_nothing_is_settled_any_more(path: Path) -> None:
+    rejects = Rejects(path)
+    rejects.track()
+    rejects.begin()
+    rejects.add(0, {}, [FINDING])
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        rejects.close()
+
+    assert rejects.settle(is_last=True) == []
+
+
+def test_earlier_rejects_that_had_no_file_are_missed(path: Path) -> None:
+    rejects = Rejects(path)
+    rejects.restore(3, {"customer_id_refused": 3}, 0)
+
+    assert rejects.begin() is False

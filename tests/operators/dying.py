@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.bulk import delivery
-from airflow_provider_moengage.bulk.checkpoint import Memory
+from airflow_provider_moengage.bulk.memory import Memory
 from airflow_provider_moengage.bulk.rejects import Rejects
 from tests.doom import Doom, KilledError
 
@@ -30,7 +30,7 @@ class Worker:
         for owner, name in (
             (MoEngageClient, "bulk_import"),
             (Memory, "save"),
-            (Rejects, "flush"),
+            (Rejects, "settle"),
             (Rejects, "close"),
         ):
             monkeypatch.setattr(owner, name, self._mortal(getattr(owner, name)))

@@ -267,4 +267,4 @@ def test_rejects_that_another_machine_has_are_told(
 
     assert report["rejected"] == 50
     assert not path.exists() or len(path.read_text().splitlines()) < 50
-    assert "rejects of the earlier try are not there any more" in capsys.readouterr().out + caplog.text
+    assert "Rejects of an earlier try are not there any more" in capsys.readouterr().out + caplog.text

@@ -161,6 +161,31 @@ def test_rows_that_come_and_go_between_two_tries_shift_no_others(
     assert arrivals(connected).total() - len(arrived) <= 400
 
 
+@pytest.mark.parametrize("mapping", [CUSTOMER, (CUSTOMER, PURCHASE)], ids=["one a row", "two a row"])
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_that_come_where_it_reads_again_push_nothing_out(
+    connected: Setting, warehouse: sqlite3.Connection, worker: Worker, seed: int, delivery: str, mapping: Any
+) -> None:
+    dice = random.Random(seed)
+    sync = Sync(mapping, delivery=delivery, max_rejects=10**6)
+    sync.dies(worker, 40 + dice.randrange(60))
+    with warehouse:  # in each shop, ids that only the others had
+        new = [(f"shop {(n + 1) % 3}", n, f"user {n % 40}", "2026-01-01", 10_000 + n) for n in range(ROWS)]
+        warehouse.executemany("INSERT INTO purchases VALUES (?, ?, ?, ?, ?)", new)
+    sync.dies(worker, 20 + dice.randrange(40), surely=False)
+
+    report = sync.attempt()
+
+    kinds = 1 if mapping is CUSTOMER else 2
+    arrived = {number for number in arrivals(connected) if number[1] < ROWS}
+    if delivery == "at_least_once":
+        assert len(arrived) == kinds * ROWS
+    else:
+        assert set(arrivals(connected).values()) == {1}
+        assert len(arrived) + report["rejects"].get("outcome_unknown", 0) >= kinds * ROWS
+
+
 def test_the_checkpoint_is_small_and_holds_two_keys(
     connected: Setting, warehouse: sqlite3.Connection, worker: Worker
 ) -> None:
