@@ -4,20 +4,34 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 100000
 
-.PHONY: demo test standalone bench-polling lint types docs check clean
+.PHONY: demo test standalone executors chaos bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo  ## Sync a real warehouse to an emulated workspace, by Airflow (ROWS=all for everything)
 	$(BIN)/python demo/run.py --rows $(ROWS)
 
 test: $(VENV)/.dev  ## Every test that needs no browser and no Airflow of its own
-	$(BIN)/python -m pytest --ignore tests/standalone
+	$(BIN)/python -m pytest --ignore tests/standalone --ignore tests/executors
 
 standalone: $(VENV)/.dev  ## Dags in a whole Airflow (airflow standalone), driven over its REST API
 	$(BIN)/python -m pytest tests/standalone
 
+executors: $(VENV)/.dev $(VENV)/.executors  ## The sharded sync on LocalExecutor, and on two Celery workers with Debian's Redis
+	command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y redis-server && service redis-server stop; } \
+		|| echo "No redis-server: the run on Celery is skipped"
+	$(BIN)/python -m pytest -rs tests/executors
+
+chaos: ROWS = 200000
+chaos: KILLS = 100
+chaos: STANDALONE = 3
+chaos: $(VENV)/.dev  ## Kills syncs at random moments, and counts what got lost or came twice (some 20 minutes)
+	$(BIN)/python -m chaos --kills $(KILLS) --rows $(ROWS) --standalone $(STANDALONE) $(if $(SEED),--seed $(SEED))
+
 bench-polling: $(VENV)/.dev  ## How soon a thousand waiting triggers see that a file has ended (2 to 3 minutes)
 	$(BIN)/python benchmarks/polling.py
+
+bench-sharing: $(VENV)/.dev  ## How many workers share one workspace's limit (3 minutes)
+	$(BIN)/python benchmarks/sharing.py
 
 lint: $(VENV)/.dev  ## Style and format
 	$(BIN)/ruff check .

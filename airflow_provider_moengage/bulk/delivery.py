@@ -244,7 +244,7 @@ class Delivery:
             elapsed_seconds=round(tally.elapsed_seconds, 3),
             warnings=dict(sorted(tally.warnings.items())),
             rejects=dict(sorted(self._rejects.by_code.items())),
-            rejects_path=self._rejects.path if self._rejects.count else None,
+            rejects_path=self._rejects.path if self._rejects.holds_lines else None,
             resumed=self._checkpoint.is_resumed,
         )
 

@@ -85,6 +85,11 @@ class Rejects:
         """Where they are written."""
         return None if self._file is None else str(self._file)
 
+    @property
+    def holds_lines(self) -> bool:
+        """Whether any of them is in the file."""
+        return self._end > 0
+
     def track(self) -> None:
         """From now on remember what :meth:`settle` has not given out yet."""
         self._is_tracked = True

@@ -310,3 +310,4 @@ def test_earlier_rejects_that_had_no_file_are_missed(path: Path) -> None:
     rejects.restore(3, {"customer_id_refused": 3}, 0)
 
     assert rejects.begin() is False
+    assert not rejects.holds_lines

@@ -1,0 +1,141 @@
+"""What is synced: elements that are told apart by a number of their own, and what has to become of each.
+
+Everything follows from the number of a row, so whoever judges needs no second copy of the source.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+_PADDING = "x" * 160
+"""Makes an element some 300 bytes, so that a request holds some 300 of them."""
+
+ROWS_A_USER = 20
+_REFUSED_ROWS = 2
+_SPREAD = 2_654_435_761
+"""Knuth's multiplier: neighbours become strangers."""
+_STORES = 7
+_DAYS = 28
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of which each makes one element, or a customer and an event.
+
+    The element at a position belongs to the row ``position // a_row``. One row in 150 cannot be sent, nor can any
+    of a stretch of them; some users are refused by the server.
+
+    :param rows: how many.
+    :param a_row: elements that a row makes: 1 or 2.
+    """
+
+    rows: int
+    a_row: int
+
+    @property
+    def elements(self) -> int:
+        """How many elements there are."""
+        return self.rows * self.a_row
+
+    @cached_property
+    def refused_rows(self) -> frozenset[int]:
+        """Rows whose users the server refuses."""
+        step = self.rows // (_REFUSED_ROWS + 1)
+        return frozenset(self._sendable(step * number) for number in range(1, _REFUSED_ROWS + 1))
+
+    def user(self, row: int) -> str | None:
+        """Whose the row is; a user's rows are spread over the source."""
+        match self._fault(row):
+            case "guest":
+                return "guest"
+            case "missing":
+                return None
+        if row in self.refused_rows:
+            return f"refused-{row}"
+        users = max(self.rows // ROWS_A_USER, 1)
+        return f"user-{row * _SPREAD % 2**32 * users >> 32}"
+
+    def time(self, row: int) -> str:
+        """When the row's event happened."""
+        return "someday" if self._fault(row) == "time" else f"2026-01-{1 + row % _DAYS:02} 10:00:00"
+
+    def is_rejected(self, position: int) -> bool:
+        """Whether the element must become a reject: by validation, or by the server."""
+        row = position // self.a_row
+        if row in self.refused_rows:
+            return True
+        fault = self._fault(row)
+        return fault in ("guest", "missing", "line") or (fault == "time" and self._is_event(position))
+
+    def element(self, position: int) -> Any:
+        """Return the element; what is no JSON comes as the text of its line."""
+        row = position // self.a_row
+        if self._fault(row) == "line":
+            return f"broken {position} {{"
+        attributes = {"n": position, "note": _PADDING}
+        user = self.user(row)
+        if self._is_event(position):
+            action = {"action": "Purchase", "current_time": self.time(row), "attributes": attributes}
+            return {"type": "event", "customer_id": user, "actions": [action]}
+        return {"type": "customer", "customer_id": user, "attributes": attributes}
+
+    def position(self, element: Any) -> int:
+        """Return where an element stands in the source."""
+        if isinstance(element, str):
+            return int(element.split()[1])
+        holder = element if element["type"] == "customer" else element["actions"][0]
+        number: int = holder["attributes"]["n"]
+        return number * self.a_row + (self.a_row == 2 and element["type"] == "event")
+
+    def write_lines(self, path: Path) -> None:
+        """Write it as NDJSON."""
+        with path.open("w") as file:
+            for position in range(self.elements):
+                element = self.element(position)
+                file.write(f"{element if isinstance(element, str) else json.dumps(element)}\n")
+
+    def write_table(self, path: Path, seed: int) -> None:
+        """Write its rows into a SQLite table, in no order."""
+        rows = list(self._keyed_rows(seed))
+        random.Random(seed).shuffle(rows)
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(
+                "CREATE TABLE sales (store INTEGER, receipt TEXT, user_id TEXT, at TEXT, n INTEGER, note TEXT,"
+                " PRIMARY KEY (store, receipt))"
+            )
+            database.executemany("INSERT INTO sales VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _keyed_rows(self, seed: int) -> Iterator[tuple[Any, ...]]:
+        chance = random.Random(seed)
+        keys = {(chance.randrange(_STORES) - 2, f"{chance.getrandbits(48):x}") for _ in range(self.rows)}
+        while len(keys) < self.rows:
+            keys.add((0, f"{chance.getrandbits(64):x}"))
+        for row, (store, receipt) in enumerate(sorted(keys)):
+            yield store, receipt, self.user(row), self.time(row), row, _PADDING
+
+    def _is_event(self, position: int) -> bool:
+        return position % 2 == 1
+
+    def _fault(self, row: int) -> str | None:
+        """What keeps the row, or a part of it, from being sent."""
+        stretch = self.rows * 3 // 5
+        if stretch <= row < stretch + min(1_500, self.rows // 20):
+            return "guest"
+        if row % 150 != 7:
+            return None
+        kinds = ("guest", "missing", "time") if self.a_row == 2 else ("guest", "missing", "time", "line")
+        kind = kinds[row // 150 % len(kinds)]
+        return None if kind == "time" and self.a_row == 1 and row % 2 == 0 else kind
+
+    def _sendable(self, row: int) -> int:
+        while self._fault(row) is not None:
+            row += 1
+        return row
