@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
-from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.bulk.options import flag, is_deferred
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.transfers.keyset import KeyColumns, KeyRange
 from airflow_provider_moengage.transfers.sql_stream import database_hook, rows_at_once
+from airflow_provider_moengage.transfers.window import TaskWindow, check_moments, check_watermark
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Asset, Context
 
 
 class SqlToMoEngageOperator(DeliveryOperator):
@@ -41,6 +42,16 @@ class SqlToMoEngageOperator(DeliveryOperator):
         afterwards; events that had arrived are there twice, for MoEngage never takes an event back.
     :param key_range: read only the rows of this range of keys, see
         :func:`~airflow_provider_moengage.transfers.shards.plan_shards`. Templated.
+    :param watermark: sends only what is new since the last good run: an asset that stands for the source, whose
+        state remembers how far the task has come (Airflow 3.3 and later). Templates then know ``since`` and
+        ``until``, datetimes in UTC, and the query selects what is between them::
+
+            WHERE updated_at >= '{{ since }}' AND updated_at < '{{ until }}'
+
+        A backfill, and any run on an earlier Airflow, sends its own data interval and moves nothing. A run that
+        finds the watermark past its own end sends nothing and succeeds. Runs of the Dag that overlap may send the
+        same rows: give it ``max_active_runs=1``. The asset becomes an inlet of the task; a mapped task has to be
+        given it as such, and keeps a watermark for each index.
     :param fetch_size: rows to read from the database at a time, 1 to 100,000.
 
     The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
@@ -69,6 +80,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         key_columns: Sequence[str] | None = None,
         key_range: Mapping[str, Any] | None = None,
+        watermark: Asset | None = None,
         fetch_size: int = 5_000,
         **kwargs: Any,
     ) -> None:
@@ -79,6 +91,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
         self.parameters = parameters
         self.key_columns = key_columns
         self.key_range = key_range
+        self.watermark = watermark
+        self._window: TaskWindow | None = None
         self.fetch_size = fetch_size
         for name in ("sql", "conn_id"):
             value = getattr(self, name)
@@ -89,6 +103,10 @@ class SqlToMoEngageOperator(DeliveryOperator):
             KeyColumns(key_columns)
         elif key_range is not None:
             raise ValueError("key_range: expected together with key_columns")
+        if watermark is not None:
+            check_watermark(watermark, sql, parameters, key_range)
+            if watermark not in [*self.inlets, *self.outlets]:
+                self.inlets = [*self.inlets, watermark]
         if not is_deferred(fetch_size):
             rows_at_once(fetch_size)
 
@@ -111,7 +129,29 @@ class SqlToMoEngageOperator(DeliveryOperator):
             key_range = KeyRange() if self.key_range is None else KeyRange.from_dict(self.key_range)
             source = KeyedRows(query, KeyColumns(self.key_columns), key_range)
         given = (self.conn_id, self.sql, self.parameters, self.key_columns, self.key_range, mappings)
-        return self.deliver(source, lambda: given, context)
+        if self._window is None:
+            return self.deliver(source, lambda: given, context)
+        if self._window.window.is_empty:
+            source = Stream(())
+        with self._window.moving_the_watermark(
+            is_dry_run=flag("dry_run", self.is_dry_run), at_most_once=self.delivery == "at_most_once"
+        ):
+            return self.deliver(source, lambda: given, context)
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: Any,
+        seen_oids: set[int],
+    ) -> None:
+        # Airflow calls this one alone for a mapped task, and not `render_template_fields`.
+        if self.watermark is not None:
+            check_moments(self.sql, self.parameters)  # what a .sql file holds is known by now
+            self._window = TaskWindow(self.watermark, cast("Mapping[str, Any]", context), self.log)
+            context = self._window.in_templates(cast("Mapping[str, Any]", context))
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
 
     def _mappings(self) -> list[ElementMapping]:
         given: Any = self.mapping

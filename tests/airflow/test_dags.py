@@ -243,3 +243,30 @@ def test_the_file_road_example_is_read_and_imported_to_the_last_row(airflow: Air
     [file] = folder.iterdir()
     assert file.read_text().splitlines()[:2] == ["user_id,u_em,tier", "user-1,user-1@example.com,gold"]
     assert "user-1@example.com" not in log
+
+
+def test_an_incremental_sync_sends_what_its_watermark_has_left(airflow: Airflow) -> None:
+    def day(date: str) -> tuple[dict[str, int], str]:
+        """Run one day; return how many orders and customers of each shop it sends, and the log."""
+        with Emulator(Settings(keep_elements=None)) as emulator:
+            connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
+            airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps({**connection, "host": emulator.url})
+            log = airflow.run("-m", "airflow", "dags", "test", "incremental", date)
+            elements = [received.element for received in emulator.workspace.elements]
+        kinds = [element["type"] for element in elements]
+        return {"orders": kinds.count("event"), "customers": kinds.count("customer")}, log
+
+    first, log = day("2026-01-02")
+    assert first == {"orders": 1, "customers": 1}, log
+    later, log = day("2026-01-04")
+
+    keeps_watermarks = find_spec("airflow.models.asset_state_store") is not None
+    missed = 1 if keeps_watermarks else 0  # the run of 2026-01-03
+    assert later == {"orders": 1 + missed, "customers": 1 + missed}, log
+    window = ("2026-01-02" if missed else "2026-01-03") + " 00:00:00+00:00", "2026-01-04 00:00:00+00:00"
+    shown = "at >= '{}' AND at < '{}'".format(*window)
+    assert shown.encode() in airflow.database, "the UI shows the query that was run"
+    assert json.dumps(["south", *window]).encode() in airflow.database
+
+    rendered = airflow.run("-m", "airflow", "tasks", "render", "incremental", "orders", "2026-01-05")
+    assert "at >= '2026-01-04 00:00:00+00:00' AND at < '2026-01-05 00:00:00+00:00'" in rendered

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,7 +28,24 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite with a purchase at noon of yesterday, and of today: it may be midnight before Airflow runs."""
+    path = tmp_path_factory.mktemp("warehouse") / "warehouse.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            """
+            CREATE TABLE purchases (household_id INTEGER, store_id INTEGER, basket_id INTEGER, product_id INTEGER,
+                quantity INTEGER, sales_value REAL, retail_disc REAL, purchased_at TEXT);
+            INSERT INTO purchases VALUES
+                (7, 1, 0, 1, 1, 1, 0, datetime('now', 'start of day', '-12 hours')),
+                (7, 1, 0, 1, 1, 1, 0, datetime('now', 'start of day', '+12 hours'));
+            """
+        )
+    return path
+
+
+@pytest.fixture(scope="session")
+def airflow(emulator: Emulator, warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     connection = as_connection(
         login="EMULATOR",
         password="emulator-data-key",
@@ -33,9 +53,14 @@ def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
         extra={"campaign_api_key": "emulator-campaign-key", "timeout": 60},
     )
     dags = tmp_path_factory.mktemp("dags")
-    for file in [*(HERE / "dags").glob("*.py"), EXAMPLES / "file_import_with_wait.py"]:
+    examples = [EXAMPLES / f"{name}.py" for name in ("file_import_with_wait", "incremental_sync")]
+    for file in [*(HERE / "dags").glob("*.py"), *examples]:
         shutil.copy(file, dags)
-    with standalone(dags, {"AIRFLOW_CONN_MOENGAGE_DEFAULT": connection}) as airflow:
-        for dag_id in ("killed", "one_task", "file_import_with_wait"):
+    environment = {
+        "AIRFLOW_CONN_MOENGAGE_DEFAULT": connection,
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
+    }
+    with standalone(dags, environment) as airflow:
+        for dag_id in ("killed", "one_task", "file_import_with_wait", "incremental_sync"):
             until(lambda dag_id=dag_id: airflow.has_dag(dag_id), f"the Dag {dag_id} to be parsed")
         yield airflow

@@ -1,0 +1,588 @@
+"""Incremental syncs: which window a run sends, and where the watermark stands after it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Asset
+
+from airflow_provider_moengage.bulk.mapping import EventMapping
+from airflow_provider_moengage.emulator import Fault
+from airflow_provider_moengage.exceptions import MoEngageAuthError, MoEngageRejectsError
+from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+from airflow_provider_moengage.transfers.window import (
+    Run,
+    Window,
+    check_moments,
+    window_after,
+    window_without_watermark,
+)
+from tests.delivering import Setting
+from tests.operators.task import Store
+from tests.transfers.postgres import postgres_server
+
+SOURCE = Asset("purchases")
+SQL = """
+SELECT id, user_id, at FROM purchases
+WHERE at >= '{{ since.replace(tzinfo=None) }}' AND at < '{{ until.replace(tzinfo=None) }}'
+"""
+PURCHASE = EventMapping(action="Purchase", customer_id="user_id", time="at", attributes=["id"])
+
+
+def at(hour: float, day: int = 2) -> datetime:
+    return datetime(2026, 1, day, tzinfo=UTC) + timedelta(hours=hour)
+
+
+def hours(since: float, until: float) -> Window:
+    return Window(at(since), at(until))
+
+
+@pytest.mark.parametrize(
+    ("watermark", "run", "expected"),
+    [
+        pytest.param(at(3), Run("r", interval=hours(3, 4), run_after=at(4)), hours(3, 4), id="runs in a row"),
+        pytest.param(at(1), Run("r", interval=hours(3, 4), run_after=at(4)), hours(1, 4), id="missed runs"),
+        pytest.param(at(3.5), Run("r", interval=hours(3, 4), run_after=at(4)), hours(3.5, 4), id="after a manual"),
+        pytest.param(at(3), Run("r", run_after=at(3.7), dag_start=at(0)), hours(3, 3.7), id="no interval"),
+        pytest.param(at(3), Run("r", interval=hours(3, 4), run_after=at(9)), hours(3, 4), id="not its run_after"),
+        pytest.param(None, Run("r", interval=hours(3, 4), dag_start=at(0)), hours(3, 4), id="the first, interval"),
+        pytest.param(None, Run("r", run_after=at(4), dag_start=at(0)), hours(0, 4), id="the first, start_date"),
+        pytest.param(at(5), Run("r", interval=hours(3, 4)), hours(5, 4), id="older than the watermark"),
+    ],
+)
+def test_a_run_goes_on_at_the_watermark(watermark: datetime | None, run: Run, expected: Window) -> None:
+    assert window_after(watermark, run) == expected
+
+
+def test_a_first_run_that_cannot_know_where_to_begin_says_so() -> None:
+    with pytest.raises(ValueError, match=r"watermark: manual__1 is the first run .*Give the Dag a start_date"):
+        window_after(None, Run("manual__1", run_after=at(4)))
+
+
+@pytest.mark.parametrize("is_backfill", [True, False])
+def test_a_run_without_watermark_has_its_own_data_interval(is_backfill: bool) -> None:
+    run = Run("r", is_backfill, interval=hours(3, 4), run_after=at(20), dag_start=at(0))
+
+    assert window_without_watermark(run) == hours(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("is_backfill", "message"),
+    [
+        (True, r"backfill run r has no data interval.*CronDataIntervalTimetable"),
+        (False, r"Airflow before 3\.3 keeps no watermark.*CronDataIntervalTimetable.*logical date"),
+    ],
+)
+def test_without_watermark_and_interval_an_error_says_what_to_do(is_backfill: bool, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        window_without_watermark(Run("r", is_backfill, run_after=at(4), dag_start=at(0)))
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "missing"),
+    [
+        (SQL, None, None),
+        ("{{- since.date() -}} {% if until %}{% endif %}", None, None),
+        ("a >= :since AND a < :until", {"since": "{{ since }}", "until": "{{ until }}"}, None),
+        ("a >= ? AND a < ?", ["{{ since }}", "{{ until }}"], None),
+        ("changed.sql", None, None),
+        ("a >= :since AND a < :until", None, "{{ since }} and {{ until }}"),
+        ("a >= '{{ since }}'", None, "{{ until }}"),
+        ("a < '{{ until }}' AND since", None, "{{ since }}"),
+        ("{{ data_interval_start }} since until", {}, "{{ since }} and {{ until }}"),
+    ],
+)
+def test_a_query_that_does_not_take_both_moments_is_an_error_where_it_shows(
+    sql: str, parameters: Any, missing: str | None
+) -> None:
+    if missing is None:
+        check_moments(sql, parameters)
+        return
+    with pytest.raises(ValueError, match="watermark: expected") as error:
+        check_moments(sql, parameters)
+    assert f"expected {missing} in sql or parameters" in str(error.value)
+
+
+class Closed:
+    """Stores as `airflow tasks render` has them."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise ImportError("SUPERVISOR_COMMS")
+
+
+class Source:
+    """An asset's state and the purchases, over the runs of a Dag."""
+
+    def __init__(self, database: sqlite3.Connection, setting: Setting) -> None:
+        self.state = Store()
+        self._database = database
+        self._setting = setting
+
+    def buys(self, *moments: datetime, user: str = "ann") -> None:
+        rows = [(user, f"{moment:%Y-%m-%d %H:%M:%S}") for moment in moments]
+        with self._database:
+            self._database.executemany("INSERT INTO purchases (user_id, at) VALUES (?, ?)", rows)
+
+    def run(self, run_after: datetime | None = None, **facts: Any) -> Try:
+        return Try(self.state, run_after, **facts)
+
+    @property
+    def arrived(self) -> Counter[str]:
+        """Hour and minute of the purchases, and how often each has arrived."""
+        return Counter(event["actions"][0]["current_time"][11:16] for event in self._setting.arrived)
+
+    @property
+    def watermark(self) -> str | None:
+        return self.state.get("moengage:a_dag:sync")
+
+
+class Try:
+    """A run's task over its tries, as a worker has it."""
+
+    def __init__(
+        self,
+        state: Any,
+        run_after: datetime | None,
+        *,
+        interval: Window | None = None,
+        run_type: str = "scheduled",
+        dag_start: datetime | None = datetime(2026, 1, 2, tzinfo=UTC),
+        has_store: bool = True,
+        task_id: str = "sync",
+        map_index: int = -1,
+        inlets: tuple[Any, ...] = (SOURCE,),
+    ) -> None:
+        ti = SimpleNamespace(
+            dag_id="a_dag", run_id="a_run", task_id=task_id, map_index=map_index, max_tries=3, try_number=1
+        )
+        run = SimpleNamespace(run_id="a_run", run_type=run_type)
+        if run_after is not None:
+            run.run_after = run_after
+        self.ti = ti
+        self.context: dict[str, Any] = {
+            "ti": ti,
+            "task": SimpleNamespace(retries=3),
+            "dag": SimpleNamespace(start_date=dag_start),
+            "dag_run": run,
+            "params": {},
+        }
+        if interval is not None:
+            self.context |= {"data_interval_start": interval.since, "data_interval_end": interval.until}
+        if has_store:
+            self.context["task_state_store"] = Store()
+            if inlets:
+                self.context["asset_state_store"] = States({_name(asset): state for asset in inlets})
+
+    def render(self, **options: Any) -> SqlToMoEngageOperator:
+        arguments = {"sql": SQL, "mapping": PURCHASE, "watermark": SOURCE, **options}
+        operator = SqlToMoEngageOperator(task_id=self.ti.task_id, conn_id="warehouse", **arguments)
+        operator.render_template_fields(self.context)
+        return operator
+
+    def sync(self, **options: Any) -> dict[str, Any]:
+        return self.render(**options).execute(self.context)
+
+    def clear(self) -> None:
+        self.ti.max_tries = self.ti.try_number + 3
+        self.ti.try_number += 1
+
+
+class States:
+    """The states of a task's assets, by asset."""
+
+    def __init__(self, states: dict[str, Any]) -> None:
+        self._states = states
+
+    def __getitem__(self, asset: Any) -> Any:
+        return self._states[_name(asset)]
+
+
+def _name(asset: Any) -> str:
+    return str(getattr(asset, "name", asset.uri))
+
+
+@pytest.fixture
+def source(connected: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
+    path = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE purchases (id INTEGER PRIMARY KEY, user_id TEXT, at TEXT)")
+    yield Source(database, connected)
+    database.close()
+
+
+def hourly(hour: float) -> dict[str, Any]:
+    return {"run_after": at(hour + 1), "interval": hours(hour, hour + 1)}
+
+
+def test_runs_that_follow_each_other_send_each_row_once(source: Source) -> None:
+    source.buys(*[at(minutes / 60) for minutes in range(0, 180, 20)])
+
+    reports = [source.run(**hourly(hour)).sync() for hour in range(3)]
+
+    assert sum(report["events"] for report in reports) == 9
+    assert set(source.arrived.values()) == {1}
+    assert source.watermark == "2026-01-02T03:00:00+00:00"
+
+
+def test_a_run_sends_what_missed_runs_would_have(source: Source) -> None:
+    source.buys(at(0.5), at(1.5), at(5.5))
+    source.run(**hourly(0)).sync()
+
+    report = source.run(**hourly(5)).sync()
+
+    assert report["events"] == 2
+    assert source.watermark == at(6).isoformat()
+
+
+def test_a_run_without_dates_sends_up_to_its_own_moment(source: Source) -> None:
+    source.buys(at(0.5), at(1.2), at(1.8))
+    source.run(**hourly(0)).sync()
+
+    source.run(at(1.5), run_type="manual").sync()
+    assert source.arrived == {"00:30": 1, "01:12": 1}
+    source.run(**hourly(1)).sync()
+
+    assert source.arrived == {"00:30": 1, "01:12": 1, "01:48": 1}
+
+
+def test_the_first_run_begins_at_the_dags_start_where_it_has_no_interval(source: Source) -> None:
+    source.buys(at(0.5), at(1.5))
+
+    report = source.run(at(2), dag_start=datetime(2026, 1, 2, 1), interval=hours(2, 2)).sync()
+
+    assert report["events"] == 1, "an interval that is empty is none, and a moment without a zone is in UTC"
+
+
+def test_a_failed_run_leaves_its_rows_to_the_next_one_also_the_first(source: Source, connected: Setting) -> None:
+    source.buys(at(0.5), at(1.5))
+    connected.emulator.workspace.add_fault(Fault("status", status=401))
+
+    with pytest.raises(MoEngageAuthError):
+        source.run(**hourly(0)).sync()
+    source.run(**hourly(1)).sync()
+
+    assert source.arrived == {"00:30": 1, "01:30": 1}
+
+
+def test_at_most_once_a_failed_run_keeps_its_rows_for_its_own_clear(source: Source, connected: Setting) -> None:
+    source.buys(at(0.5), at(1.5))
+    connected.emulator.workspace.add_fault(Fault("status", status=401))
+    failed = source.run(**hourly(0))
+
+    with pytest.raises(MoEngageAuthError):
+        failed.sync(delivery="at_most_once")
+    source.run(**hourly(1)).sync(delivery="at_most_once")
+    assert source.arrived == {"01:30": 1}
+    failed.clear()
+    failed.sync(delivery="at_most_once")
+
+    assert source.arrived == {"00:30": 1, "01:30": 1}
+    assert source.watermark == at(2).isoformat()
+
+
+def test_where_rejects_fail_a_run_the_next_one_sends_nothing_twice(source: Source) -> None:
+    source.buys(at(0.5))
+    source.buys(at(0.6), user="null")
+    source.buys(at(1.5))
+
+    with pytest.raises(MoEngageRejectsError):
+        source.run(**hourly(0)).sync()
+    report = source.run(**hourly(1)).sync()
+
+    assert (report["events"], report["rejected"]) == (1, 0)
+    assert source.arrived == {"00:30": 1, "01:30": 1}
+
+
+@pytest.mark.parametrize("dry_run", [True, "True", "{{ True }}"])
+def test_a_dry_run_sends_nothing_and_leaves_the_watermark(source: Source, dry_run: Any) -> None:
+    source.buys(at(0.5), at(1.5))
+    source.buys(at(1.6), user="null")
+    source.run(**hourly(0)).sync()
+
+    with pytest.raises(MoEngageRejectsError):
+        source.run(**hourly(1)).sync(dry_run=dry_run)
+    report = source.run(**hourly(1)).sync(dry_run=dry_run, max_rejects=1)
+
+    assert report["dry_run"]
+    assert source.watermark == at(1).isoformat()
+    assert source.arrived == {"00:30": 1}
+
+
+def test_a_retry_sends_the_same_rows_whatever_happened_meanwhile(source: Source) -> None:
+    source.buys(at(0.5), at(1.5))
+    source.run(**hourly(0)).sync()
+    run = source.run(**hourly(1))
+    first = run.render()
+
+    source.run(at(1.7), run_type="manual").sync()
+    run.ti.try_number += 1
+    second = run.render()
+
+    assert second.sql == first.sql
+
+
+def test_a_retry_of_a_run_that_had_ended_moves_nothing_and_sends_nothing(source: Source) -> None:
+    source.buys(at(0.5), at(1.5))
+    run = source.run(**hourly(0))
+    run.sync()
+
+    run.ti.try_number += 1
+    report = run.sync()
+
+    assert report["events"] == 1, "the report of the first try"
+    assert source.arrived == {"00:30": 1}
+    assert source.watermark == at(1).isoformat()
+
+
+def test_a_clear_of_an_old_run_sends_its_rows_again_and_leaves_the_watermark(source: Source) -> None:
+    source.buys(at(0.5), at(1.5), at(2.5))
+    runs = [source.run(**hourly(hour)) for hour in range(3)]
+    for run in runs:
+        run.sync()
+
+    runs[1].clear()
+    report = runs[1].sync()
+
+    assert report["events"] == 1
+    assert source.arrived == {"00:30": 1, "01:30": 2, "02:30": 1}
+    assert source.watermark == at(3).isoformat()
+
+
+def test_an_old_run_that_has_no_window_any_more_sends_nothing_and_succeeds(
+    source: Source, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.buys(at(0.5), at(1.5))
+    run = source.run(**hourly(0))
+    run.sync()
+    source.run(**hourly(1)).sync()
+
+    run.context["task_state_store"].clear()
+    run.clear()
+    with caplog.at_level("INFO"):
+        report = run.sync(sql=SQL.replace("AND", "OR"))
+
+    assert (report["accepted"], report["rejected"], report["requests"]) == (0, 0, 0)
+    assert source.watermark == at(2).isoformat()
+    said = capsys.readouterr().out + caplog.text
+    assert "watermark is at 2026-01-02 02:00:00+00:00, past this run's end at 2026-01-02 01:00:00+00:00" in said
+
+
+def test_a_backfill_sends_its_own_interval_and_does_not_look_at_the_watermark(source: Source) -> None:
+    source.buys(at(0.5), at(5.5))
+    backfill = Try(None, at(1), interval=hours(0, 1), run_type="backfill", inlets=())
+
+    report = backfill.sync()
+
+    assert report["events"] == 1
+    assert "moengage_window" not in backfill.context["task_state_store"]
+
+
+def test_a_run_that_a_backfill_takes_over_sends_its_own_interval(source: Source) -> None:
+    source.buys(at(0.5), at(1.5))
+    run = source.run(**hourly(1))
+    source.state.set("moengage:a_dag:sync", at(0).isoformat())
+    run.sync()
+    assert source.arrived == {"00:30": 1, "01:30": 1}
+
+    run.context["dag_run"].run_type = "backfill"
+    run.clear()
+    run.sync()
+
+    assert source.arrived == {"00:30": 1, "01:30": 2}
+
+
+def test_before_airflow_3_3_a_run_sends_its_data_interval(source: Source) -> None:
+    source.buys(at(0.5), at(1.5))
+
+    report = source.run(interval=hours(1, 2), has_store=False).sync()
+
+    assert report["events"] == 1
+    assert source.state == {}
+
+
+@pytest.mark.parametrize("interval", [None, hours(1, 1)])
+def test_before_airflow_3_3_a_run_without_an_interval_is_an_error(source: Source, interval: Any) -> None:
+    with pytest.raises(ValueError, match=r"Airflow before 3\.3"):
+        source.run(at(1), interval=interval, has_store=False, run_type="manual").sync()
+
+
+def test_two_tasks_and_two_indexes_on_one_asset_have_watermarks_of_their_own(source: Source) -> None:
+    source.buys(at(0.5))
+
+    for facts in ({}, {"task_id": "group.other"}, {"map_index": 0}, {"map_index": 1}):
+        assert source.run(**hourly(0), **facts).sync()["events"] == 1
+
+    assert set(source.state) == {
+        "moengage:a_dag:sync",
+        "moengage:a_dag:group.other",
+        "moengage:a_dag:sync:0",
+        "moengage:a_dag:sync:1",
+    }
+
+
+def test_the_stores_hold_moments_and_nothing_else(source: Source) -> None:
+    run = source.run(**hourly(0))
+    run.sync(dry_run=True)
+
+    assert source.state == {"moengage:a_dag:sync": "2026-01-02T00:00:00+00:00"}
+    window = {"since": "2026-01-02T00:00:00+00:00", "until": "2026-01-02T01:00:00+00:00"}
+    assert run.context["task_state_store"] == {"moengage_window": window}
+
+
+def test_a_slow_run_does_not_move_the_watermark_back(source: Source) -> None:
+    slow, quick = source.run(**hourly(0)), source.run(**hourly(1))
+    operator = slow.render()
+    quick.sync()
+
+    operator.execute(slow.context)
+
+    assert source.watermark == at(2).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "since"),
+    [("2026-01-02T01:30:00+02:00", "2026-01-01 23:30:00+00:00"), ("2026-01-01", "2026-01-01 00:00:00+00:00")],
+)
+def test_a_person_may_set_the_watermark(source: Source, by_hand: str, since: str) -> None:
+    source.state.set("moengage:a_dag:sync", by_hand)
+
+    assert source.run(**hourly(0)).render(sql="{{ since }}|{{ until }}").sql.startswith(since)
+
+
+@pytest.mark.parametrize("by_hand", ["yesterday", 5, {"since": "2026-01-01"}])
+def test_a_watermark_that_is_no_moment_is_an_error_that_names_it(source: Source, by_hand: Any) -> None:
+    source.state.set("moengage:a_dag:sync", by_hand)
+
+    with pytest.raises(
+        ValueError, match=r"watermark: the asset's state 'moengage:a_dag:sync' is .*expected a moment"
+    ):
+        source.run(**hourly(0)).render()
+
+
+def test_moments_render_with_their_offset_in_utc(source: Source) -> None:
+    plus_two = timezone(timedelta(hours=2))
+    interval = Window(datetime(2026, 1, 2, 3, tzinfo=plus_two), datetime(2026, 1, 2, 4, 0, 0, 5, tzinfo=plus_two))
+    forms = (
+        "since",
+        "until",
+        "since.date()",
+        "since | ts",
+        "since.replace(tzinfo=None)",
+        "since - (until - since)",
+    )
+    operator = source.run(at(2), interval=interval).render(sql="|".join(f"{{{{ {form} }}}}" for form in forms))
+
+    assert operator.sql.split("|") == [
+        "2026-01-02 01:00:00+00:00",
+        "2026-01-02 02:00:00.000005+00:00",
+        "2026-01-02",
+        "2026-01-02T01:00:00+00:00",
+        "2026-01-02 01:00:00",
+        "2026-01-01 23:59:59.999995+00:00",
+    ]
+
+
+def test_every_templated_field_knows_the_moments_and_nothing_else_does(source: Source, tmp_path: Path) -> None:
+    run = source.run(**hourly(0))
+    operator = run.render(
+        sql="SELECT :since, :until",
+        parameters={"since": "{{ since }}", "until": "{{ until }}"},
+        rejects_path=f"{tmp_path}/{{{{ until.date() }}}}",
+    )
+
+    assert operator.parameters == {"since": str(at(0)), "until": str(at(1))}
+    assert operator.rejects_path == f"{tmp_path}/2026-01-02"
+    assert not {"since", "until"} & set(run.context)
+
+
+def test_a_sql_file_is_checked_when_its_text_is_known(source: Source) -> None:
+    run = source.run(**hourly(0))
+    operator = SqlToMoEngageOperator(
+        task_id="sync", sql="all.sql", conn_id="warehouse", mapping=PURCHASE, watermark=SOURCE
+    )
+    operator.sql = "SELECT * FROM purchases"  # as Airflow does when it has read the Dag
+
+    with pytest.raises(ValueError, match=r"expected {{ since }} and {{ until }}"):
+        operator.render_template_fields(run.context)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"watermark": "purchases"}, "watermark 'purchases': expected an Asset"),
+        ({"key_columns": ["id"], "key_range": {}}, "watermark: expected without key_range"),
+        ({"sql": "SELECT * FROM purchases"}, "watermark: expected {{ since }} and {{ until }}"),
+    ],
+)
+def test_wrong_arguments_are_errors_when_the_dag_is_parsed(wrong: dict[str, Any], message: str) -> None:
+    arguments = {"sql": SQL, "watermark": SOURCE, **wrong}
+
+    with pytest.raises(ValueError, match=message):
+        SqlToMoEngageOperator(task_id="sync", conn_id="warehouse", mapping=PURCHASE, **arguments)
+
+
+def test_the_asset_is_an_inlet_once() -> None:
+    def inlets(**options: Any) -> list[Any]:
+        operator = SqlToMoEngageOperator(
+            task_id="sync", sql=SQL, conn_id="warehouse", mapping=PURCHASE, watermark=SOURCE, **options
+        )
+        return operator.inlets
+
+    other = Asset("other")
+    assert inlets() == [SOURCE]
+    assert inlets(inlets=[SOURCE, other]) == [SOURCE, other]
+    assert inlets(inlets=[other]) == [other, SOURCE]
+    assert inlets(outlets=[SOURCE]) == []
+
+
+@pytest.mark.parametrize("inlets", [(), (Asset("other"),)])
+def test_a_mapped_task_whose_asset_is_no_inlet_is_told_so(source: Source, inlets: Any) -> None:
+    with pytest.raises(ValueError, match=r"\.partial\(watermark=asset, inlets=\[asset\]\)"):
+        source.run(**hourly(0), map_index=1, inlets=inlets).render()
+
+
+def test_where_no_store_is_open_the_window_of_a_first_run_is_rendered() -> None:
+    run = Try(Closed(), **hourly(3))
+    run.context["task_state_store"] = Closed()
+
+    assert run.render(sql="{{ since }}|{{ until }}").sql == f"{at(3)}|{at(4)}"
+
+
+def test_without_watermark_nothing_is_new(source: Source) -> None:
+    source.buys(at(0.5))
+    run = source.run(**hourly(0))
+
+    report = run.sync(watermark=None, sql="SELECT id, user_id, at FROM purchases")
+
+    assert report["events"] == 1
+    assert (source.state, run.render(watermark=None, sql="SELECT 1").inlets) == ({}, [])
+
+
+def test_postgresql_reads_the_moments_as_they_are_in_any_time_zone() -> None:
+    psycopg2 = pytest.importorskip("psycopg2")
+    sql = f"SELECT moment >= '{at(0)}', stamp >= '{at(0)}', day >= '{at(0).date()}' FROM moments"
+    with postgres_server() as port:
+        database = psycopg2.connect(host="127.0.0.1", port=port, user="postgres", dbname="postgres")
+        with database, database.cursor() as cursor:
+            cursor.execute(
+                "SET TIME ZONE 'Asia/Kolkata';CREATE TABLE moments (moment timestamptz, stamp timestamp, day date)"
+            )
+            for moment in (at(0), at(0) - timedelta(microseconds=1)):
+                cursor.execute(
+                    "INSERT INTO moments VALUES (%s, %s, %s)",
+                    [moment, moment.replace(tzinfo=None), date(2026, 1, 2)],
+                )
+            cursor.execute(sql)
+            rows = cursor.fetchall()
+        database.close()
+
+    assert rows == [(True, True, True), (False, False, True)]
