@@ -10,8 +10,8 @@ from typing import Any
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.workspace import Workspace
-from airflow_provider_moengage.bulk.memory import Memory
 from airflow_provider_moengage.bulk.delivery import Delivery
+from airflow_provider_moengage.bulk.memory import Memory
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.pacing import Limits
 from airflow_provider_moengage.bulk.rejects import Rejects

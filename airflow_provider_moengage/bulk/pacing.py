@@ -2,11 +2,13 @@
 
 MoEngage API reference, "Rate Limits": 60,000 users and 60,000 events a minute and workspace. The pacer keeps a
 copy of the server's sliding window, one for users and one for events, and spends from it before a request goes.
-What was spent comes back 60 seconds after the *answer*, when the server has surely forgotten it too.
+What was spent comes back 60 seconds after the *answer*, when the server has surely forgotten it too. Where others
+send to the workspace as well, only a share of the limit is spent (:mod:`~airflow_provider_moengage.bulk.sharing`).
 """
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections import deque
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply
 from airflow_provider_moengage.bulk.clock import Clock
+from airflow_provider_moengage.bulk.sharing import Share
 
 WINDOW = 60.0
 """Seconds that MoEngage looks back ("a minute")."""
@@ -30,6 +33,9 @@ LONGEST_BACKOFF = 60.0
 
 PATIENCE = 3_600.0
 """Seconds of nothing but 429 after which the run is given up: every documented window has passed by then."""
+
+_SHARE_MOVES = 1.0
+"""Seconds between looks at a share that may grow."""
 
 _LOOK_AGAIN = 0.05
 """Seconds between looks at requests that are on their way and hold the rest of the budget."""
@@ -69,36 +75,64 @@ class _Budget:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._on_the_way = 0
+        self.share = Share(limit)
+        self.on_the_way = 0
         self._answered: deque[tuple[float, int]] = deque()
+        self._forgotten: deque[tuple[float, int]] = deque()
         self._spent = 0
 
     def used(self, now: float) -> int:
         while self._answered and self._answered[0][0] <= now:
-            self._spent -= self._answered.popleft()[1]
-        return self._on_the_way + self._spent
+            self._forgotten.append(self._answered.popleft())
+            self._spent -= self._forgotten[-1][1]
+        return self.on_the_way + self._spent
+
+    def used_since(self, moment: float, now: float) -> int:
+        """The most that the server may have counted at a time between these: what went, and was not forgotten
+        before the first.
+        """
+        used = self.used(now)
+        while self._forgotten and self._forgotten[0][0] <= now - WINDOW:
+            self._forgotten.popleft()
+        for forgotten_at, amount in reversed(self._forgotten):
+            if forgotten_at <= moment:
+                break
+            used += amount
+        return used
 
     def fits(self, amount: int, now: float) -> bool:
         used = self.used(now)
-        return used + amount <= self.limit or used == 0
+        self.share.advance(now, used, amount)
+        return used == 0 or (used + amount <= self.share.size and now >= self.share.opens_at)
 
-    def opens_at(self, amount: int) -> float | None:
-        """When enough of what was answered will be forgotten; None where that alone will not do."""
-        free = self.limit - self._on_the_way - self._spent
+    def opens_at(self, amount: int, now: float) -> float | None:
+        """When to look again, where it does not fit: when enough of what was answered will be forgotten, or before
+        that where the share may grow. None where only an answer will do.
+        """
+        moment = self._room_at(amount)
+        if moment is None or self.share.is_whole:
+            return moment
+        return max(self.share.opens_at, min(moment, now + _SHARE_MOVES))
+
+    def spend(self, amount: int, now: float) -> None:
+        self.on_the_way += amount
+        self.share.spend(amount, now)
+
+    def settle(self, amount: int, forgotten_at: float | None) -> None:
+        self.on_the_way -= amount
+        if forgotten_at is not None and amount:
+            self._answered.append((forgotten_at, amount))
+            self._spent += amount
+
+    def _room_at(self, amount: int) -> float | None:
+        free = self.share.size - self.on_the_way - self._spent
+        if free >= amount:
+            return -math.inf
         for forgotten_at, share in self._answered:
             free += share
             if free >= amount:
                 return forgotten_at
-        return self._answered[-1][0] if self._answered and not self._on_the_way else None
-
-    def spend(self, amount: int) -> None:
-        self._on_the_way += amount
-
-    def settle(self, amount: int, forgotten_at: float | None) -> None:
-        self._on_the_way -= amount
-        if forgotten_at is not None and amount:
-            self._answered.append((forgotten_at, amount))
-            self._spent += amount
+        return self._answered[-1][0] if self._answered and not self.on_the_way else None
 
 
 class Pacer:
@@ -157,6 +191,7 @@ class Pacer:
         """
         with self._changed:
             now = self._clock.monotonic()
+            self._tell_shares(users, events, reply, sent_at, now)
             counted = reply.outcome not in (Outcome.THROTTLED, Outcome.NOT_SENT)
             forgotten_at = now + WINDOW if counted else None
             self._users.settle(users, forgotten_at)
@@ -200,16 +235,41 @@ class Pacer:
         opens_at = now
         for budget, amount in ((self._users, users), (self._events, events)):
             if amount and not budget.fits(amount, now):
-                moment = budget.opens_at(amount)
+                moment = budget.opens_at(amount, now)
                 if moment is None:
                     return None
                 opens_at = max(opens_at, moment)
         return opens_at - now
 
     def _go(self, users: int, events: int) -> float:
-        self._users.spend(users)
-        self._events.spend(events)
-        return self._clock.monotonic()
+        now = self._clock.monotonic()
+        for budget, amount in ((self._users, users), (self._events, events)):
+            if amount:
+                budget.spend(amount, now)
+        return now
+
+    def _tell_shares(self, users: int, events: int, reply: Reply, sent_at: float, now: float) -> None:
+        """Let the budgets that a request has touched learn what its answer says of other senders.
+
+        The header tells of one budget and does not say of which: of the one that has less, so of the one from
+        which less is expected. An answer that is no success or 429 may tell of a budget that was not touched.
+        """
+        touched = [
+            (budget, amount, budget.used_since(sent_at, now))
+            for budget, amount in ((self._users, users), (self._events, events))
+            if amount
+        ]
+        if reply.outcome is Outcome.THROTTLED:
+            is_news = sent_at >= self._held_since
+            for budget, amount, own in touched:
+                budget.share.refused(reply.remaining, own - amount, amount, now, is_news=is_news)
+        elif reply.outcome is Outcome.ACCEPTED and reply.remaining is not None and touched:
+            tightest = min(touched, key=lambda each: each[0].share.room_expected(each[2]))
+            for budget, amount, own in touched:
+                if budget is tightest[0]:
+                    budget.share.told(reply.remaining, own, amount, budget.on_the_way - amount, now)
+                else:
+                    budget.share.told_at_least(reply.remaining)
 
     def _hold(self, reply: Reply, sent_at: float, now: float) -> None:
         """Stop all lanes for as long as the server says, and for longer each time that was not enough."""

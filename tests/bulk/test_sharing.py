@@ -1,0 +1,691 @@
+"""Several pacers against one simulated server, in simulated time: one thread runs at a time, so runs repeat."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+import pytest
+
+from airflow_provider_moengage.api.responses import Outcome, Reply
+from airflow_provider_moengage.bulk.pacing import Limits, Pacer, StoppedError
+from airflow_provider_moengage.bulk.sharing import Share
+
+LIMIT = 60_000
+FOREVER = math.inf
+
+
+class Over(BaseException):
+    """The simulation has come to its end."""
+
+
+class Timeline:
+    """Time that goes on to whoever waits for the least of it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self._sleepers: list[tuple[float, int, threading.Event]] = []
+        self._numbers = count()
+        self._ends = FOREVER
+        self._is_over = threading.Event()
+
+    def run(self, actors: Sequence[Callable[[], None]], seconds: float) -> None:
+        self._ends = self.now + seconds
+        started = [threading.Event() for _ in actors]
+        for event in started:
+            heapq.heappush(self._sleepers, (self.now, next(self._numbers), event))
+        threads = [threading.Thread(target=self._act, args=pair) for pair in zip(actors, started, strict=True)]
+        for thread in threads:
+            thread.start()
+        self._wake_next()
+        self._is_over.wait(60)
+        for thread in threads:
+            thread.join(60)
+
+    def sleep(self, seconds: float) -> None:
+        mine = threading.Event()
+        heapq.heappush(self._sleepers, (self.now + seconds, next(self._numbers), mine))
+        self._wake_next()
+        mine.wait()
+        if self._is_over.is_set():
+            raise Over
+
+    def _act(self, actor: Callable[[], None], started: threading.Event) -> None:
+        started.wait()
+        try:
+            if not self._is_over.is_set():
+                actor()
+                self._wake_next()
+        except Over:
+            return
+        except BaseException:
+            self._end()
+            raise
+
+    def _wake_next(self) -> None:
+        if self._sleepers and self._sleepers[0][0] < self._ends:
+            self.now, _, event = heapq.heappop(self._sleepers)
+            event.set()
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._is_over.set()
+        for _, _, event in self._sleepers:
+            event.set()
+
+
+class Clock:
+    """The timeline, as a pacer sees it."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+
+    def monotonic(self) -> float:
+        return self._timeline.now
+
+    time = monotonic
+
+    def wait(self, stopped: threading.Event, seconds: float) -> bool:
+        self._timeline.sleep(seconds)
+        return stopped.is_set()
+
+
+class Window:
+    """What one budget of the server has admitted within 60 seconds."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._admitted: deque[tuple[float, int]] = deque()
+
+    def free(self, now: float) -> int:
+        while self._admitted and self._admitted[0][0] + 60 <= now:
+            self.used -= self._admitted.popleft()[1]
+        return self.limit - self.used
+
+    def admit(self, amount: int, now: float) -> None:
+        self._admitted.append((now, amount))
+        self.used += amount
+
+    def opens_in(self, amount: int, now: float) -> int:
+        free, moment = self.free(now), now
+        for admitted_at, admitted in self._admitted:
+            if free >= amount:
+                break
+            free, moment = free + admitted, admitted_at + 60
+        return math.ceil(moment - now)
+
+
+class Server:
+    """MoEngage's limits: two sliding windows, and what its headers say of the tighter one that is touched."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.windows = (Window(limit), Window(limit))
+
+    def reply(self, users: int, events: int, now: float) -> Reply:
+        touched = [pair for pair in zip(self.windows, (users, events), strict=True) if pair[1]]
+        short = [window for window, amount in touched if amount > window.free(now)]
+        if short:
+            wait = max(window.opens_in(amount, now) for window, amount in touched)
+            return Reply(
+                Outcome.THROTTLED, 429, retry_after=wait, remaining=min(window.free(now) for window in short)
+            )
+        for window, amount in touched:
+            window.admit(amount, now)
+        return Reply(Outcome.ACCEPTED, 200, remaining=min(window.free(now) for window, _ in touched))
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request, as the server saw it."""
+
+    at: float
+    worker: int
+    users: int
+    events: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A sender that always has more to send, between two moments."""
+
+    users: int = 500
+    events: int = 0
+    begins: float = 0.0
+    ends: float = FOREVER
+    limit: int = LIMIT
+    says: Callable[[Reply], Reply] = lambda reply: reply
+    pacer: type = Pacer
+
+
+class Rude:
+    """Sends at once, and waits only for what a 429 says."""
+
+    def __init__(self, _limits: Limits, clock: Clock, stopped: threading.Event) -> None:
+        self._clock = clock
+        self._stopped = stopped
+        self._held_until = 0.0
+
+    def spend(self, users: int, events: int) -> float:
+        while (now := self._clock.monotonic()) < self._held_until:
+            self._clock.wait(self._stopped, self._held_until - now)
+        return now
+
+    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+        if reply.outcome is Outcome.THROTTLED:
+            self._held_until = self._clock.monotonic() + max(reply.retry_after or 0.0, 0.5)
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the server saw of a simulation."""
+
+    sent: list[Sent]
+    workers: int
+    limit: int
+
+    def between(self, begin: float, end: float) -> Story:
+        return replace(self, sent=[each for each in self.sent if begin <= each.at < end])
+
+    def accepted(self, worker: int) -> int:
+        return sum(
+            max(each.users, each.events)
+            for each in self.sent
+            if each.worker == worker and each.outcome is Outcome.ACCEPTED
+        )
+
+    def use(self, minutes: float) -> float:
+        return sum(map(self.accepted, range(self.workers))) / (self.limit * minutes)
+
+    @property
+    def refused(self) -> float:
+        return sum(each.outcome is Outcome.THROTTLED for each in self.sent) / len(self.sent)
+
+    def parts(self, *workers: int) -> list[float]:
+        got = [self.accepted(worker) for worker in workers or range(self.workers)]
+        return [one / sum(got) * len(got) for one in got]
+
+
+def _tell(workers: Sequence[Worker], minutes: float, server: Server | None = None) -> Story:
+    chance = random.Random(1)
+    timeline, server = Timeline(), server or Server()
+    sent: list[Sent] = []
+    began = timeline.now
+
+    def act(number: int, worker: Worker) -> None:
+        clock = Clock(timeline)
+        pacer = worker.pacer(Limits(worker.limit, worker.limit), clock, threading.Event())
+        timeline.sleep(worker.begins + chance.random() / 4)
+        while timeline.now - began < worker.ends:
+            sent_at = pacer.spend(worker.users, worker.events)
+            timeline.sleep(chance.uniform(0.05, 0.2))
+            reply = worker.says(server.reply(worker.users, worker.events, timeline.now))
+            sent.append(Sent(timeline.now - began, number, worker.users, worker.events, reply.outcome))
+            timeline.sleep(chance.uniform(0.05, 0.2))
+            pacer.settle(worker.users, worker.events, reply, sent_at)
+
+    actors = [lambda number=number, worker=worker: act(number, worker) for number, worker in enumerate(workers)]
+    timeline.run(actors, minutes * 60)
+    return Story(sent, len(workers), server.windows[0].limit)
+
+
+def _without_header(reply: Reply) -> Reply:
+    return replace(reply, remaining=None)
+
+
+@pytest.fixture(autouse=True)
+def _same_jitter_every_time() -> Iterator[None]:
+    state = random.getstate()
+    random.seed(1)
+    yield
+    random.setstate(state)
+
+
+@pytest.mark.parametrize("says", [lambda reply: reply, _without_header], ids=["header", "no header"])
+def test_one_worker_has_the_whole_limit_and_is_never_refused(says: Callable[[Reply], Reply]) -> None:
+    story = _tell([Worker(says=says)], 6)
+
+    assert story.use(6) >= 0.99
+    assert story.refused == 0
+
+
+def test_one_worker_sends_the_first_minute_at_once() -> None:
+    story = _tell([Worker()], 1)
+
+    assert story.use(1) == 1
+    assert story.sent[-1].at < 120 * 0.4 + 1  # one lane, whose answers take up to 0.4 s
+
+
+def test_one_worker_of_users_and_events_is_never_refused() -> None:
+    story = _tell([Worker(users=300, events=200)], 6)
+
+    assert story.use(6) >= 0.98
+    assert story.refused == 0
+
+
+def test_eight_workers_share_the_limit() -> None:
+    story = _tell([Worker()] * 8, 15)
+
+    assert story.use(15) >= 0.95
+    assert story.refused <= 0.02
+    assert min(story.parts()) >= 0.5
+    assert max(story.parts()) <= 2
+
+
+@pytest.mark.parametrize(("workers", "refused"), [(2, 0.005), (4, 0.01), (16, 0.05)])
+def test_any_number_of_workers_share_the_limit(workers: int, refused: float) -> None:
+    story = _tell([Worker()] * workers, 10)
+
+    assert story.use(10) >= 0.94
+    assert story.refused <= refused
+    assert min(story.parts()) >= 0.5
+    assert max(story.parts()) <= 2
+
+
+def test_workers_of_users_and_events_share_both_limits() -> None:
+    story = _tell([Worker(users=300, events=200)] * 4, 10)
+
+    assert story.use(10) >= 0.94
+    assert story.refused <= 0.01
+    assert min(story.parts()) >= 0.5
+
+
+def test_those_who_join_get_their_part_of_what_one_had_alone() -> None:
+    story = _tell([Worker(), *(Worker(begins=120 + 15 * n) for n in range(7))], 15)
+    late = story.between(600, 900)
+
+    assert late.use(5) >= 0.94
+    assert late.refused <= 0.01
+    assert min(late.parts()) >= 0.5
+    assert max(late.parts()) <= 2
+
+
+def test_those_who_stay_take_up_what_others_leave() -> None:
+    story = _tell([Worker()] * 3 + [Worker(ends=300)] * 5, 9)
+    late = story.between(480, 540)
+
+    assert late.use(1) >= 0.93
+    assert min(late.parts(0, 1, 2)) >= 0.5
+
+
+def test_the_last_one_has_the_whole_limit_again() -> None:
+    story = _tell([Worker(), Worker(ends=180)], 10)
+
+    assert story.between(420, 600).use(3) >= 0.99
+
+
+def test_the_size_of_requests_makes_little_difference() -> None:
+    story = _tell([Worker(users=size) for size in (100, 100, 250, 250, 500, 500, 1_000, 1_000)], 10)
+
+    assert story.use(10) >= 0.94
+    assert story.refused <= 0.01
+    assert min(story.parts()) >= 0.5
+    assert max(story.parts()) <= 2
+
+
+def test_a_steady_trickle_of_others_costs_little_and_is_not_disturbed() -> None:
+    class Trickle(Rude):
+        def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+            self._held_until = sent_at + 1
+
+    story = _tell([Worker(), Worker(users=20, pacer=Trickle)], 10)
+    late = story.between(300, 600)
+
+    assert late.use(5) >= 0.94
+    assert late.refused == 0
+
+
+def test_without_the_header_429_is_enough_to_share() -> None:
+    story = _tell([Worker(says=_without_header)] * 8, 15)
+
+    assert story.use(15) >= 0.93
+    assert story.refused <= 0.05
+    assert min(story.parts()) >= 0.4
+    assert max(story.parts()) <= 2
+
+
+def test_without_the_header_the_last_one_gets_on_in_time() -> None:
+    workers = [Worker(says=_without_header), *[Worker(says=_without_header, ends=300)] * 3]
+    story = _tell(workers, 20)
+
+    assert story.between(1_080, 1_200).use(2) >= 0.95
+
+
+@pytest.mark.parametrize("remaining", [10**9, 5, -5])
+def test_a_header_that_never_moves_tells_nothing(remaining: int) -> None:
+    def says(reply: Reply) -> Reply:
+        return replace(reply, remaining=remaining)
+
+    alone, together = _tell([Worker(says=says)], 4), _tell([Worker(says=says)] * 4, 10)
+
+    assert alone.use(4) >= 0.99
+    assert alone.refused == 0
+    assert together.use(10) >= 0.9
+    assert together.refused <= 0.04
+
+
+def test_a_header_that_counts_requests_does_not_slow_one_worker() -> None:
+    left = iter(range(1_000, 0, -1))
+    story = _tell([Worker(says=lambda reply: replace(reply, remaining=next(left)))], 4)
+
+    assert story.use(4) >= 0.99
+
+
+@pytest.mark.parametrize(("connection", "least"), [(LIMIT // 2, 0.495), (LIMIT * 2, 0.85)])
+def test_one_worker_whose_connection_has_another_limit(connection: int, least: float) -> None:
+    story = _tell([Worker(limit=connection)], 8)
+
+    assert least <= story.use(8) <= connection / LIMIT
+    assert story.refused <= 0.01
+
+
+@pytest.mark.parametrize("connection", [LIMIT // 2, LIMIT * 2])
+def test_workers_whose_connection_has_another_limit_share_the_server_s(connection: int) -> None:
+    story = _tell([Worker(limit=connection)] * 8, 10)
+
+    assert story.use(10) >= 0.93
+    assert story.refused <= 0.02
+    assert min(story.parts()) >= 0.5
+
+
+def test_users_and_events_are_shared_apart() -> None:
+    others = [Worker(users=500, events=0)] * 3
+    story = _tell([*others, Worker(users=0, events=500)], 4)
+
+    assert story.accepted(3) == pytest.approx(4 * LIMIT, rel=0.01)
+    assert sum(story.accepted(number) for number in range(3)) >= 0.92 * 4 * LIMIT
+
+
+@pytest.mark.parametrize("says", [lambda reply: reply, _without_header], ids=["header", "no header"])
+def test_who_meets_others_that_give_way_to_nobody_is_not_starved(says: Callable[[Reply], Reply]) -> None:
+    story = _tell([Worker(says=says), *[Worker(pacer=Rude)] * 2], 30)
+
+    assert min(story.between(600, 1_800).parts()) >= 0.2
+
+
+class Moody(Server):
+    """Refuses some requests for a reason of its own, and says nothing about it."""
+
+    def __init__(self, *refused: int) -> None:
+        super().__init__()
+        self._refused = set(refused)
+        self._numbers = count()
+
+    def reply(self, users: int, events: int, now: float) -> Reply:
+        if next(self._numbers) in self._refused:
+            return Reply(Outcome.THROTTLED, 429)
+        return super().reply(users, events, now)
+
+
+@pytest.mark.parametrize("says", [lambda reply: reply, _without_header], ids=["header", "no header"])
+def test_one_429_for_any_other_reason_does_not_slow_one_worker(says: Callable[[Reply], Reply]) -> None:
+    story = _tell([Worker(says=says)], 4, Moody(50))
+
+    assert story.use(4) >= 0.99
+
+
+def test_a_429_while_the_header_calls_enough_free_is_not_about_the_limit() -> None:
+    story = _tell([Worker()], 4, Moody(*range(20, 500, 40)))
+
+    assert story.use(4) >= 0.98
+
+
+def _request(pacer: Pacer, timeline: Timeline, server: Server) -> float:
+    sent_at = pacer.spend(500, 0)
+    timeline.sleep(0.2)
+    pacer.settle(500, 0, server.reply(500, 0, timeline.now), sent_at)
+    return sent_at
+
+
+def test_a_worker_that_had_nothing_to_send_for_long_begins_anew() -> None:
+    timeline, server = Timeline(), Server()
+    pacers = [Pacer(Limits(), Clock(timeline), threading.Event()) for _ in range(2)]
+    went: list[float] = []
+
+    def until_later() -> None:
+        while timeline.now < 1_300:
+            _request(pacers[0], timeline, server)
+
+    def with_a_pause() -> None:
+        while timeline.now < 1_200:
+            _request(pacers[1], timeline, server)
+        timeline.sleep(300)
+        went.extend(_request(pacers[1], timeline, server) for _ in range(120))
+
+    timeline.run([until_later, with_a_pause], 700)
+
+    assert len(went) == 120
+    assert went[-1] - went[0] < 60
+
+
+def test_who_waits_for_a_share_stops_when_the_run_does() -> None:
+    timeline, stopped, server = Timeline(), threading.Event(), Server()
+    first = Pacer(Limits(), Clock(timeline), stopped)
+    ended: list[bool] = []
+
+    def send(pacer: Pacer) -> None:
+        while True:
+            _request(pacer, timeline, server)
+
+    def lane(pacer: Pacer) -> None:
+        with pytest.raises(StoppedError):
+            send(pacer)
+        ended.append(True)
+
+    def stop() -> None:
+        timeline.sleep(90)
+        stopped.set()
+
+    other = Pacer(Limits(), Clock(timeline), stopped)
+    timeline.run([lambda: lane(first), lambda: lane(other), stop], 100)
+
+    assert ended == [True, True]
+
+
+def _shared(limit: int = LIMIT, *, remaining: int = 20_000, own: int = 10_000) -> Share:
+    """A share whose header is trusted, and that knows of others."""
+    share = Share(limit)
+    share.told(remaining + 500, own - 500, 500, 0, now=0)
+    share.told(remaining, own, 500, 0, now=0)
+    assert not share.is_whole
+    return share
+
+
+def test_a_share_is_whole_until_others_are_seen() -> None:
+    share = Share(LIMIT)
+    for own in range(500, LIMIT, 500):
+        share.told(LIMIT - own, own, 500, 0, now=own / 1_000)
+
+    assert (share.is_whole, share.size) == (True, LIMIT)
+
+
+def test_a_whole_share_is_spent_as_fast_as_it_can() -> None:
+    share = Share(LIMIT)
+    share.spend(500, 100)
+
+    assert share.opens_at == -math.inf
+
+
+def test_a_difference_in_counting_is_nobody() -> None:
+    share = Share(LIMIT)
+    share.told(LIMIT - 530, 500, 500, 0, now=0)
+    share.told(LIMIT - 1_030, 1_000, 500, 0, now=1)
+
+    assert share.is_whole
+
+
+@pytest.mark.parametrize(("amount", "falls", "is_whole"), [(500, 249, True), (500, 250, False), (20, 59, True)])
+def test_a_header_is_trusted_once_it_falls_by_what_is_sent(amount: int, falls: int, is_whole: bool) -> None:
+    share = Share(LIMIT)
+    share.told(10_000, 500, amount, 0, now=0)
+    share.told(10_000 - falls, 1_000, amount, 0, now=1)
+
+    assert share.is_whole is is_whole
+
+
+def test_the_room_expected_is_what_neither_the_sender_nor_the_others_have() -> None:
+    assert _shared(remaining=20_000, own=10_000).room_expected(12_000) == 18_000
+
+
+def test_a_share_is_no_more_than_there_is() -> None:
+    assert _shared(remaining=20_000, own=10_000).size == 30_000
+
+
+def test_where_room_is_short_others_are_left_twice_what_they_have_and_at_most_half() -> None:
+    little, much = _shared(remaining=500, own=57_500), _shared(remaining=500, own=40_000)
+
+    assert (little.size, much.size) == (56_000, 30_000)
+
+
+def test_a_429_costs_a_tenth_once_a_hold() -> None:
+    share = _shared(remaining=600, own=10_000)
+    before = share.size
+    share.refused(100, 10_000, 500, 1, is_news=True)
+    after = share.size
+    share.refused(100, 10_000, 500, 1, is_news=False)
+
+    assert before == 10_600
+    assert after == share.size == pytest.approx((10_000 + 450) * 0.9)
+
+
+def test_a_429_shows_what_the_others_have() -> None:
+    share = Share(LIMIT)
+    share.told(59_500, 500, 500, 0, now=0)
+    share.told(59_000, 1_000, 500, 0, now=1)
+    share.refused(100, 20_000, 500, 2, is_news=False)
+
+    assert (share.is_whole, share.size, share.room_expected(20_000)) == (False, 20_450, 100)
+
+
+def test_a_429_without_the_header_goes_by_what_was_last_free() -> None:
+    free, full = _shared(remaining=5_000, own=10_000), _shared(remaining=600, own=10_000)
+    for share in (free, full):
+        share.spend(500, 1)
+        share.refused(None, 10_000, 500, 2, is_news=True)
+
+    assert free.size == 15_000
+    assert full.size < 10_000
+
+
+@pytest.mark.parametrize(("after", "is_whole"), [(110, False), (130, True)])
+def test_of_429s_without_a_header_the_second_within_two_minutes_counts(after: float, is_whole: bool) -> None:
+    share = Share(LIMIT)
+    share.refused(None, 10_000, 500, 0, is_news=True)
+    once = share.size
+    share.refused(None, 10_000, 500, after, is_news=False)
+    unchanged = share.size
+    share.refused(None, 10_000, 500, after, is_news=True)
+
+    assert once == unchanged == LIMIT
+    assert share.is_whole is is_whole
+    assert share.size == (LIMIT if is_whole else 9_000)
+
+
+def test_without_the_header_a_share_becomes_whole_when_no_429_stops_it() -> None:
+    share = Share(LIMIT)
+    for second in (0, 1):
+        share.refused(None, 10_000, 500, second, is_news=True)
+    for second in range(2, 1_800):
+        share.advance(second, LIMIT, 500)
+
+    assert share.is_whole
+
+
+def test_a_429_after_a_long_time_alone_means_somebody_else() -> None:
+    share = Share(LIMIT)
+    for second in range(100):
+        share.told(LIMIT - 500 * second, 500 * second, 500, 0, now=second)
+    share.refused(400, LIMIT - 400, 500, 100, is_news=True)
+
+    assert not share.is_whole
+    assert share.size < LIMIT
+
+
+def test_a_share_grows_only_while_it_is_what_holds_the_sender() -> None:
+    held, free = _shared(remaining=6_000, own=10_000), _shared(remaining=6_000, own=10_000)
+    held.advance(1, held.size, 500)
+    free.advance(1, 1_000, 500)
+
+    assert free.size < 16_000 < held.size
+
+
+def test_what_is_on_the_way_takes_room() -> None:
+    sizes: list[float] = []
+    for on_the_way, sent in ((0, 0), (2_000, 0), (0, 2_000)):
+        share = _shared(remaining=6_000, own=10_000)
+        share.told(6_000, 10_000, 500, on_the_way, now=0)
+        share.spend(sent, 0)
+        share.advance(1, LIMIT, 500)
+        sizes.append(share.size)
+
+    assert sizes[0] > sizes[1] == sizes[2] > 16_000
+
+
+def test_what_another_budget_has_left_is_room_here_too() -> None:
+    told, untold = _shared(remaining=1_000, own=10_000), _shared(remaining=1_000, own=10_000)
+    told.told_at_least(5_000)
+    told.told_at_least(2_000)
+    for share in (told, untold):
+        share.advance(1, LIMIT, 500)
+
+    assert told.size > 11_000 > untold.size
+
+
+def test_who_got_next_to_nothing_for_long_pushes_for_a_while() -> None:
+    share = _shared(remaining=0, own=1_000)
+    sizes = []
+    for second in range(1, 1_000):
+        share.advance(second, 500, 500)
+        sizes.append(share.size)
+
+    assert (sizes[298], sizes[299], sizes[898], sizes[899]) == (pytest.approx(1_400, rel=0.1), LIMIT, LIMIT, 600)
+
+
+def test_who_gets_enough_through_does_not_push() -> None:
+    share = _shared(remaining=0, own=1_000)
+    for second in range(1, 1_000):
+        share.advance(second, 500, 500)
+        if second % 40 == 0:
+            share.spend(500, second)
+
+    assert share.size < 1_500
+
+
+def test_a_larger_share_gives_way_faster() -> None:
+    lost: list[float] = []
+    for own in (6_000, 12_000, 24_000):
+        share = _shared(remaining=0, own=own)
+        before = share.size
+        share.advance(10, 0, 500)
+        lost.append((before - share.size) / before)
+
+    assert lost[0] < lost[1] < lost[2]
+
+
+def test_others_have_gone_when_a_minute_shows_no_trace_of_them() -> None:
+    share = _shared()
+    for second in (10, 40, 69):
+        share.told(LIMIT - 500, 500, 500, 0, now=second)
+    before = share.is_whole
+    share.told(LIMIT - 500, 500, 500, 0, now=70)
+
+    assert (before, share.is_whole, share.size) == (False, True, LIMIT)
+
+
+def test_a_shared_budget_is_not_spent_in_a_burst() -> None:
+    share = _shared(remaining=1_500, own=6_000)
+    share.spend(500, 100)
+    first = share.opens_at
+    share.spend(500, first)
+
+    evenly = 60 * 500 / 7_500
+    assert first == pytest.approx(100 - 0.2 + evenly / 1.5)
+    assert share.opens_at == pytest.approx(first + evenly / 1.5, abs=0.2)
