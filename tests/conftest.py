@@ -18,6 +18,7 @@ import pytest
 from airflow_provider_moengage.emulator import Emulator
 from tests.delivering import Setting, connection_to
 from tests.fake_clock import FakeClock
+from tests.operators.dying import Worker
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,3 +45,18 @@ def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
     """The emulator is the workspace of ``moengage_default``."""
     monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting))
     return setting
+
+
+@pytest.fixture
+def in_small_batches(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """The same, with limits so low that a request holds a hundred elements, and on the emulator's clock."""
+    low = {"users_per_minute": 2_500, "events_per_minute": 2_500}
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, extra=low))
+    monkeypatch.setattr("airflow_provider_moengage.bulk.delivery.SystemClock", lambda: setting.clock)
+    return setting
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """A worker that dies when it is told to."""
+    return Worker(monkeypatch)

@@ -10,21 +10,16 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.bulk import delivery, rejects
+from airflow_provider_moengage.bulk import rejects
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.operators import checkpoints
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
-from tests.delivering import Setting, connection_to, customer
+from tests.delivering import Setting, customer
 from tests.operators.dying import Worker
 from tests.operators.task import Task
 from tests.transfers.test_import_folder import attach
 
 COUNT = 1_000
-
-
-@pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
-    return Worker(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +28,8 @@ def object_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
-    """Limits so low that a request holds a hundred elements."""
-    low = {"users_per_minute": 2_500, "events_per_minute": 2_500}
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, extra=low))
-    monkeypatch.setattr(delivery, "SystemClock", lambda: setting.clock)
-    return setting
+def connected(in_small_batches: Setting) -> Setting:
+    return in_small_batches
 
 
 def people(count: int = COUNT, *, every: int | None = None) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRejectsError,
 )
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
-from tests.delivering import Setting, connection_to
+from tests.delivering import Setting
 from tests.operators.dying import Worker
 from tests.operators.task import Store, Task
 
@@ -29,19 +29,8 @@ PURCHASE = EventMapping(action="Purchase", customer_id="user_id", time="at", att
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
-    return Worker(monkeypatch)
-
-
-@pytest.fixture
-def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
-    """Limits so low that a request holds a hundred elements."""
-    low = {"users_per_minute": 2_500, "events_per_minute": 2_500}
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, extra=low))
-    from airflow_provider_moengage.bulk import delivery
-
-    monkeypatch.setattr(delivery, "SystemClock", lambda: setting.clock)
-    return setting
+def connected(in_small_batches: Setting) -> Setting:
+    return in_small_batches
 
 
 @pytest.fixture
