@@ -27,20 +27,14 @@ import math
 RESERVE = 0.02
 """Part of the limit that is left free, so that a request finds room although others send meanwhile."""
 
-_GIVES_WAY = 1 / 60
+_GIVES_WAY = 0.8 / 60
 """Part of the limit that a share gives back a second: this, times the square of its own part of the limit, which
 counts as a half at the most."""
 
-_LEAD = 0.1 / 60
-"""What it gives back beyond that: this, times what it has more than all the others together. A sender of two would
-else keep what it had first."""
-
-_TAKES = 1 / 60
-"""Part of the free room that a share takes a second."""
-
-_TAKES_IF_LARGE, _LARGE = 40 / 60, 1 / 16
-"""The same for a large one: the first, times its own part of the limit (a half at the most), times that part and the
-second. Two or three large ones, who give way fast, would else leave much unused."""
+_TAKES = 0.8 / 60
+_TAKES_IF_LARGE = 35 / 60
+"""Part of the free room that a share takes a second: the first, or the second times the square of its own part of
+the limit, where that is more. The first alone would leave much unused where two or three large ones give way."""
 
 _MOST_ROOM = 0.15
 """Part of the limit that counts as room at the most: right after a burst has left the window, much seems free."""
@@ -73,13 +67,9 @@ _BLIND_ROOM = 0.0025
 """Part of the limit that is supposed to be free a minute after a 429, without the header. After two minutes it is
 four times that."""
 
-_PATIENCE, _TOO_LITTLE = 300.0, 0.05
-"""Whoever got no more than this part of a minute's limit through in so many seconds takes it that others give way
-to nobody."""
-
-_PUSH, _PUSHES_TO = 600.0, 1 / 8
-"""For so many seconds it then does without modesty, up to this part of the limit: only 429 holds it, as it holds
-them."""
+_PATIENCE, _TOO_FEW, _PUSH = 300.0, 5, 600.0
+"""Whoever got no more than so many requests through in so many seconds takes it that others give way to nobody.
+For so many seconds it then does without a share: only 429 holds it, as it holds them."""
 
 _LONGEST_STEP = 2.0
 """Seconds of growth at once at the most: what is known of the room is not older."""
@@ -138,9 +128,8 @@ class Share:
             pace = _TAKES
             room = _BLIND_ROOM * self._limit * ((now - self._refused_at) / 60) ** 2
         else:
-            half, lead = min(part, 0.5), max(part - self._others / self._limit, 0.0)
-            self._resize(self.size - (_GIVES_WAY * half**2 + _LEAD * lead) * self._limit * passed)
-            pace = max(_TAKES, _TAKES_IF_LARGE * half * (half + _LARGE))
+            self._resize(self.size - _GIVES_WAY * min(part, 0.5) ** 2 * self._limit * passed)
+            pace = max(_TAKES, _TAKES_IF_LARGE * part**2)
             room = self._room - RESERVE * self._limit
         if room > 0 and used + wanted > self.size:
             room = min(room, _MOST_ROOM * self._limit)
@@ -151,7 +140,7 @@ class Share:
     def spend(self, amount: int, now: float) -> None:
         """Count a request that goes."""
         self._room -= amount
-        self._sent += amount
+        self._sent += 1
         if not self.is_whole and not self._is_pushing(now):
             evenly = 60 * amount / self.size
             self.opens_at = max(self.opens_at, now - _CATCHES_UP) + evenly / _SPREAD
@@ -184,7 +173,7 @@ class Share:
         :param amount: the request.
         :param is_news: it was sent after the last 429 was known.
         """
-        self._sent -= amount
+        self._sent -= 1
         remaining = None if said is None else self._possible(said)
         if not self._trusts(remaining, amount):
             self._refused_blindly(own, now, is_news=is_news)
@@ -244,12 +233,12 @@ class Share:
         if self._pushes_until is not None:
             if now >= self._pushes_until:
                 self._pushes_until = None
-                self._resize(used)
+                self._resize(min(self._limit / 2, used))
                 self._be_patient_from(now)
         elif now - self._patient_since >= _PATIENCE:
-            if self._sent <= _TOO_LITTLE * self._limit:
+            if self._sent <= _TOO_FEW:
                 self._pushes_until = now + _PUSH
-                self.size = self._limit * _PUSHES_TO
+                self.size = float(self._limit)
                 self.opens_at = now
             self._be_patient_from(now)
 
