@@ -5,9 +5,10 @@ Limits"). What each worker does know is what it has in the window itself, and ``
 missing between the two and the limit is in the hands of others. While nobody else is seen, the share is the whole
 limit. Else it follows one rule, additive increase and multiplicative decrease:
 
-- it grows by a part of the room that is free beyond a reserve, the same part for everybody;
+- it grows by a part of the room that is free beyond a reserve;
 - it gives way in proportion to its size, and a large one more than that;
-- a 429 costs it a tenth.
+- a 429 costs it a tenth;
+- whoever has more than half leaves those who want more twice what they have.
 
 All see the same room, so all come to the same size, whatever each had at first. The room settles a little above
 the reserve, however many they are. The share bounds what is in the window, not the pace: what comes back is spent
@@ -27,14 +28,16 @@ import math
 RESERVE = 0.02
 """Part of the limit that is left free, so that a request finds room although others send meanwhile."""
 
-_GIVES_WAY = 0.8 / 60
+_GIVES_WAY = 1 / 60
 """Part of the limit that a share gives back a second: this, times the square of its own part of the limit, which
 counts as a half at the most."""
 
-_TAKES = 0.8 / 60
-_TAKES_IF_LARGE = 35 / 60
-"""Part of the free room that a share takes a second: the first, or the second times the square of its own part of
-the limit, where that is more. The first alone would leave much unused where two or three large ones give way."""
+_TAKES = 1 / 60
+"""Part of the free room that a share takes a second."""
+
+_TAKES_IF_LARGE, _LARGE = 40 / 60, 1 / 16
+"""The same for a large one: the first, times its own part of the limit (a half at the most), times the sum of that
+part and the second. Two or three large ones, who give way fast, would else leave much unused."""
 
 _MOST_ROOM = 0.15
 """Part of the limit that counts as room at the most: right after a burst has left the window, much seems free."""
@@ -54,6 +57,9 @@ _CATCHES_UP = 0.2
 _SEEN = 0.001
 """Part of the limit beyond which what is missing is another sender, and not a difference in counting."""
 
+_GROWTH = (1.1, 0.005)
+"""Others that have so many times what they had a minute before, and this part of the limit, want more of it."""
+
 _GONE_AFTER = 60.0
 """Seconds without a trace of others after which they have gone: all they sent has left the window."""
 
@@ -63,13 +69,17 @@ _STALE_AFTER = 120.0
 _MAY_RECUR = 120.0
 """Seconds within which a second 429 without the header is taken for other senders. One may have any reason."""
 
-_BLIND_ROOM = 0.0025
+_BLIND_ROOM = 0.004
 """Part of the limit that is supposed to be free a minute after a 429, without the header. After two minutes it is
 four times that."""
 
-_PATIENCE, _TOO_FEW, _PUSH = 300.0, 5, 600.0
-"""Whoever got no more than so many requests through in so many seconds takes it that others give way to nobody.
-For so many seconds it then does without a share: only 429 holds it, as it holds them."""
+_PATIENCE, _TOO_LITTLE = 300.0, 0.05
+"""Whoever got no more than this part of a minute's limit through in so many seconds takes it that others give way
+to nobody."""
+
+_PUSH, _PUSHES_TO = 600.0, 1 / 8
+"""For so many seconds it then does without modesty, up to this part of the limit: only 429 holds it, as it holds
+them."""
 
 _LONGEST_STEP = 2.0
 """Seconds of growth at once at the most: what is known of the room is not older."""
@@ -92,6 +102,8 @@ class Share:
         self._is_blind = False
         self._is_trusted = False
         self._others = 0.0
+        self._others_before = 0.0
+        self._compared_at = -math.inf
         self._room = float(limit)
         self._last_said: float | None = None
         self._moment = 0.0
@@ -128,8 +140,9 @@ class Share:
             pace = _TAKES
             room = _BLIND_ROOM * self._limit * ((now - self._refused_at) / 60) ** 2
         else:
-            self._resize(self.size - _GIVES_WAY * min(part, 0.5) ** 2 * self._limit * passed)
-            pace = max(_TAKES, _TAKES_IF_LARGE * part**2)
+            half = min(part, 0.5)
+            self._resize(self.size - _GIVES_WAY * half**2 * self._limit * passed)
+            pace = max(_TAKES, _TAKES_IF_LARGE * half * (half + _LARGE))
             room = self._room - RESERVE * self._limit
         if room > 0 and used + wanted > self.size:
             room = min(room, _MOST_ROOM * self._limit)
@@ -140,7 +153,7 @@ class Share:
     def spend(self, amount: int, now: float) -> None:
         """Count a request that goes."""
         self._room -= amount
-        self._sent += 1
+        self._sent += amount
         if not self.is_whole and not self._is_pushing(now):
             evenly = 60 * amount / self.size
             self.opens_at = max(self.opens_at, now - _CATCHES_UP) + evenly / _SPREAD
@@ -173,7 +186,7 @@ class Share:
         :param amount: the request.
         :param is_news: it was sent after the last 429 was known.
         """
-        self._sent -= 1
+        self._sent -= amount
         remaining = None if said is None else self._possible(said)
         if not self._trusts(remaining, amount):
             self._refused_blindly(own, now, is_news=is_news)
@@ -213,6 +226,8 @@ class Share:
     def _see(self, remaining: float, own: int, now: float) -> None:
         self._is_blind = False
         self._others = max(self._limit - remaining - own, 0)
+        if now - self._compared_at >= _GONE_AFTER:
+            self._others_before, self._compared_at = self._others, now
         if self._others > _SEEN * self._limit:
             self._alone_since = None
             self._share_from(now)
@@ -222,10 +237,12 @@ class Share:
             self._take_whole()
 
     def _keep_within(self, remaining: float, own: int, amount: int) -> None:
-        """Plan for no more than there is. Where it is short, leave the others twice what they have, up to half of
-        all.
+        """Plan for no more than there is. Where it is short, or others want more, leave them twice what they have,
+        up to half of all.
         """
-        if remaining < RESERVE * self._limit:
+        times, more = _GROWTH
+        others_grow = self._others > times * self._others_before + more * self._limit
+        if others_grow or remaining < RESERVE * self._limit:
             self._resize(min(self.size, max(self._limit / 2, self._limit - 2 * self._others)))
         self._resize(min(self.size, own + max(remaining, 0.9 * amount)))
 
@@ -233,12 +250,12 @@ class Share:
         if self._pushes_until is not None:
             if now >= self._pushes_until:
                 self._pushes_until = None
-                self._resize(min(self._limit / 2, used))
+                self._resize(used)
                 self._be_patient_from(now)
         elif now - self._patient_since >= _PATIENCE:
-            if self._sent <= _TOO_FEW:
+            if self._sent <= _TOO_LITTLE * self._limit:
                 self._pushes_until = now + _PUSH
-                self.size = float(self._limit)
+                self.size = self._limit * _PUSHES_TO
                 self.opens_at = now
             self._be_patient_from(now)
 

@@ -280,7 +280,7 @@ def test_eight_workers_share_the_limit() -> None:
     assert max(story.parts()) <= 2
 
 
-@pytest.mark.parametrize(("workers", "refused"), [(2, 0.005), (4, 0.01), (16, 0.05)])
+@pytest.mark.parametrize(("workers", "refused"), [(2, 0.005), (4, 0.01), (16, 0.06)])
 def test_any_number_of_workers_share_the_limit(workers: int, refused: float) -> None:
     story = _tell([Worker()] * workers, 10)
 
@@ -306,6 +306,12 @@ def test_those_who_join_get_their_part_of_what_one_had_alone() -> None:
     assert late.refused <= 0.01
     assert min(late.parts()) >= 0.5
     assert max(late.parts()) <= 2
+
+
+def test_one_that_joins_one_other_gets_its_half() -> None:
+    story = _tell([Worker(), Worker(begins=120)], 20)
+
+    assert min(story.between(900, 1_200).parts()) >= 0.7
 
 
 def test_those_who_stay_take_up_what_others_leave() -> None:
@@ -404,6 +410,13 @@ def test_users_and_events_are_shared_apart() -> None:
     assert sum(story.accepted(number) for number in range(3)) >= 0.92 * 4 * LIMIT
 
 
+def test_a_share_grows_although_the_header_tells_of_the_other_budget() -> None:
+    both, users, events = Worker(users=300, events=300), Worker(ends=240), Worker(users=0, events=500, begins=240)
+    story = _tell([both, users, users, users, events], 15)
+
+    assert min(story.between(600, 900).parts(0, 4)) >= 0.7
+
+
 @pytest.mark.parametrize("says", [lambda reply: reply, _without_header], ids=["header", "no header"])
 def test_who_meets_others_that_give_way_to_nobody_is_not_starved(says: Callable[[Reply], Reply]) -> None:
     story = _tell([Worker(says=says), *[Worker(pacer=Rude)] * 2], 30)
@@ -435,7 +448,7 @@ def test_one_429_for_any_other_reason_does_not_slow_one_worker(says: Callable[[R
 def test_a_429_while_the_header_calls_enough_free_is_not_about_the_limit() -> None:
     story = _tell([Worker()], 4, Moody(*range(20, 500, 40)))
 
-    assert story.use(4) >= 0.98
+    assert story.use(4) >= 0.95
 
 
 def _request(pacer: Pacer, timeline: Timeline, server: Server) -> float:
@@ -545,6 +558,16 @@ def test_where_room_is_short_others_are_left_twice_what_they_have_and_at_most_ha
     assert (little.size, much.size) == (56_000, 30_000)
 
 
+def test_others_that_come_to_have_more_are_left_twice_what_they_have() -> None:
+    share = _shared(remaining=10_000, own=45_000)
+    before = share.size
+    share.told(10_000, 44_800, 500, 0, now=59)
+    same = share.size
+    share.told(10_000, 43_000, 500, 0, now=59)
+
+    assert (before, same, share.size) == (55_000, 54_800, LIMIT - 2 * 7_000)
+
+
 def test_a_429_costs_a_tenth_once_a_hold() -> None:
     share = _shared(remaining=600, own=10_000)
     before = share.size
@@ -646,7 +669,9 @@ def test_who_got_next_to_nothing_for_long_pushes_for_a_while() -> None:
         share.advance(second, 500, 500)
         sizes.append(share.size)
 
-    assert (sizes[298], sizes[299], sizes[898], sizes[899]) == (pytest.approx(1_400, rel=0.1), LIMIT, LIMIT, 600)
+    assert sizes[298] < 1_500
+    assert sizes[299] == sizes[898] == LIMIT / 8
+    assert sizes[899] == 600
 
 
 def test_who_gets_enough_through_does_not_push() -> None:
