@@ -56,7 +56,7 @@ class Setting:
         delivery = Delivery(
             elements if isinstance(elements, Stream) else Stream(elements),
             client,
-            DeliveryOptions(**options),
+            DeliveryOptions(**{"concurrency": 4, **options}),
             limits,
             Rejects(rejects),
             self.log,

@@ -9,16 +9,17 @@ Lanes that wait for the store share a write.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from airflow_provider_moengage.bulk.memory import InDoubtError, Memory
 from airflow_provider_moengage.bulk.pacing import StoppedError
-from airflow_provider_moengage.bulk.packing import Line
+from airflow_provider_moengage.bulk.packing import Batch
 from airflow_provider_moengage.bulk.progress import Log
 from airflow_provider_moengage.bulk.rejects import Rejects
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
-from airflow_provider_moengage.bulk.sources import Item, Left, Source
+from airflow_provider_moengage.bulk.sources import Chunk, Left, Source
 from airflow_provider_moengage.bulk.tally import Tally
 
 _MANY_REJECTS = 1_000
@@ -78,27 +79,33 @@ class Checkpoint:
             rejects.track()
             self._go_on(memory)
 
-    def items(self) -> Generator[Item]:
-        """Read the source, from where an earlier try has ended. What it gives goes to :meth:`take_up`."""
-        return self._source.items(self._bookmark if self.is_resumed else None)
+    def chunks(self, size: Callable[[], int]) -> Generator[Chunk]:
+        """Read the source, from where an earlier try has ended. What it gives goes to :meth:`take_up`.
 
-    def take_up(self, items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+        :param size: says how many elements to give at once, at the most.
+        """
+        return self._source.chunks(self._bookmark if self.is_resumed else None, size)
+
+    def take_up(self, chunk: Chunk) -> tuple[Chunk, Chunk | None]:
         """Book what was read.
 
         :return: what is to be sent, and what an earlier try has sent with an unknown outcome and may not go again.
         """
         if self._memory is None:
-            return items, ()
-        in_doubt: list[Item] = []
+            return chunk, None
+        in_doubt = None
         with self._changed:
-            if self.is_resumed:
-                items, in_doubt = self._not_done(items)
-            self._read.update([(item.position, item.mark) for item in items])
+            if chunk.is_reread:
+                chunk, in_doubt = self._not_done(chunk)
+            else:
+                if self._before.open or self._before.sent:
+                    self._forget_the_missing()
+                self._read.update(zip(chunk.positions, chunk.marks or repeat(None), strict=False))
         if self._rejects.waiting >= _MANY_REJECTS:  # where nothing else is sent, nothing else stores
             self._settle(self._rejects.settle())
-        return items, in_doubt
+        return chunk, in_doubt
 
-    def announce(self, lines: Sequence[Line]) -> None:
+    def announce(self, batch: Batch) -> None:
         """Say that a request is about to go; returns when it may.
 
         :raises StoppedError: where the run has ended meanwhile.
@@ -109,28 +116,28 @@ class Checkpoint:
             return
         with self._changed:
             if self._at_most_once:
-                self._sent.update([line.position for line in lines])
-            self._note_last(lines)
+                self._sent.update(batch.positions)
+            self._note_last(batch)
         self._store()
         if self._is_closed:
             raise StoppedError
 
-    def withdraw(self, lines: Sequence[Line]) -> None:
+    def withdraw(self, batch: Batch) -> None:
         """Say that a request was surely not processed."""
         if self._at_most_once and self._memory is not None:
             with self._changed:
-                self._sent.difference_update([line.position for line in lines])
+                self._sent.difference_update(batch.positions)
                 self._changes += 1
 
-    def accept(self, lines: Sequence[Line]) -> None:
+    def accept(self, batch: Batch) -> None:
         """Book what MoEngage has accepted; returns when it is stored."""
         with self._changed:
-            self._tally.take(lines)
+            self._tally.take(batch.weights)
             if self._memory is None:
                 return
-            self._note_last(lines)
-            for line in lines:
-                self._forget(line.position)
+            self._note_last(batch)
+            for position in batch.positions:
+                self._forget(position)
         if self._source.is_resumable:
             self._store()
 
@@ -189,32 +196,29 @@ class Checkpoint:
             counted(len(left.open) + len(left.sent), "element"),
         )
 
-    def _not_done(self, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    def _not_done(self, chunk: Chunk) -> tuple[Chunk, Chunk]:
         """Leave out what is done. What is open passes from the bookmark's names to what was read, and at no moment
         is in neither: the exception of a signal may come between any two lines.
         """
         before = self._before
-        kept: list[Item] = []
-        in_doubt: list[Item] = []
+        kept: list[int] = []
+        in_doubt: list[int] = []
         names: dict[int, Any] = {}
-        for item in items:
-            if not item.is_reread:
-                kept.append(item)
-                continue
-            name = self._source.name(item.position, item.mark)
+        for at, (position, mark) in enumerate(zip(chunk.positions, chunk.marks or repeat(None), strict=False)):
+            name = self._source.name(position, mark)
             is_sent = name in before.sent
             if is_sent or name in before.open:
-                (in_doubt if is_sent and self._at_most_once else kept).append(item)
-                names[item.position] = name
+                (in_doubt if is_sent and self._at_most_once else kept).append(at)
+                names[position] = name
+        to_send, doubtful = chunk.pick(kept), chunk.pick(in_doubt)
         self._names.update(names)
         self._reread.update(names)
-        self._sent.update([item.position for item in in_doubt])
-        self._read.update([(item.position, item.mark) for item in (*in_doubt, *kept)])
+        self._sent.update(doubtful.positions)
+        for part in (doubtful, to_send):
+            self._read.update(zip(part.positions, part.marks or repeat(None), strict=False))
         before.open.difference_update(names.values())
         before.sent.difference_update(names.values())
-        if (before.open or before.sent) and not all(item.is_reread for item in items):
-            self._forget_the_missing()
-        return kept, in_doubt
+        return to_send, doubtful
 
     def _forget_the_missing(self) -> None:
         before = self._before
@@ -225,9 +229,12 @@ class Checkpoint:
         before.open.clear()
         before.sent.clear()
 
-    def _note_last(self, lines: Sequence[Line]) -> None:
+    def _note_last(self, batch: Batch) -> None:
         self._changes += 1
-        last = max([line.position for line in lines if line.position not in self._reread], default=-1)
+        positions: Sequence[int] = batch.positions
+        if self._reread:
+            positions = [position for position in positions if position not in self._reread]
+        last = max(positions, default=-1)
         if last >= 0:
             self._move_last(last)
 

@@ -8,18 +8,19 @@ bounded: memory does not grow with the source.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
 from zlib import crc32
 
 from airflow_provider_moengage.bulk.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.clock import Clock, SystemClock
+from airflow_provider_moengage.bulk.encoding import Encoder
 from airflow_provider_moengage.bulk.lanes import Client, Lane
 from airflow_provider_moengage.bulk.memory import Memory
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.pacing import WINDOW, Limits, Pacer, StoppedError
-from airflow_provider_moengage.bulk.packing import Batch, Packer, pack_together
+from airflow_provider_moengage.bulk.packing import Batch, Elements, Packer, pack_together
 from airflow_provider_moengage.bulk.progress import Log, Progress
 from airflow_provider_moengage.bulk.reading import Reader
 from airflow_provider_moengage.bulk.rejects import Rejects
@@ -27,6 +28,7 @@ from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.sending import Sender
 from airflow_provider_moengage.bulk.sources import Source
 from airflow_provider_moengage.bulk.tally import Tally
+from airflow_provider_moengage.bulk.width import Width
 
 _LAST_WAIT = 1.0
 """Seconds that lanes have to end once the run is over. One that still waits for an answer is left behind."""
@@ -74,12 +76,15 @@ class Delivery:
         self._tally = Tally(lambda: self._clock.monotonic() - started, lambda: self._pacer.waited)
         at_most_once = options.delivery == "at_most_once"
         self._checkpoint = Checkpoint(source, self._tally, rejects, log, memory, at_most_once=at_most_once)
-        self._reader = Reader(options.validation, rejects, self._checkpoint)
+        self._encoder = Encoder()
+        self._reader = Reader(options.validation, rejects, self._checkpoint, self._encoder)
+        self._width = Width(self._seconds_at_limit)
         self._sender = Sender(
             self._pacer,
             rejects,
             self._checkpoint,
             self._tally,
+            self._width,
             log,
             self._clock,
             self._stopped,
@@ -87,6 +92,8 @@ class Delivery:
             at_most_once=at_most_once,
             dry_run=options.dry_run,
         )
+        self._lanes: list[Lane] = []
+        self._packers: list[Packer] = []
         self._failure: BaseException | None = None
         self._is_told_to_stop = False
 
@@ -130,29 +137,74 @@ class Delivery:
 
     def _deliver_all(self) -> None:
         progress = Progress(self._log, self._clock, self, self._source.total)
-        lanes = [
-            Lane(self._sender.deliver, self._client.fork(), self._fail) for _ in range(self._options.concurrency)
-        ]
+        self._open_lanes(self._options.concurrency or 1)
 
         def between_chunks() -> None:
             self._check()
             progress.tell()
 
-        packers = [Packer(self._limits.most_users_a_request, self._limits.most_events_a_request) for _ in lanes]
         try:
-            with closing(self._reader.lines(between_chunks)) as lines:  # an early end closes the source's cursor
-                for line, user in lines:
-                    number = crc32(user.encode(errors="surrogatepass")) % len(lanes)
-                    if (full := packers[number].add(line)) is not None:
-                        self._hand_over(lanes[number], full, progress)
-            self._drain(lanes, progress)
-            self._send_leftovers(lanes, packers, progress)
+            with closing(
+                self._reader.elements(between_chunks)
+            ) as chunks:  # an early end closes the source's cursor
+                for elements in chunks:
+                    for number, some in self._by_lane(elements):
+                        for full in self._packers[number].add(some):
+                            self._hand_over(number, full, progress)
+                    self._widen(progress)
+            self._drain(progress)
+            self._send_leftovers(progress)
         finally:
             self._stopped.set()
-            for lane in lanes:
+            for lane in self._lanes:
                 lane.end()
-            for lane in lanes:
-                lane.join(_LAST_WAIT / len(lanes))
+            for lane in self._lanes:
+                lane.join(_LAST_WAIT / len(self._lanes))
+
+    def _open_lanes(self, number: int) -> None:
+        limits = self._limits
+        while len(self._lanes) < number:
+            self._lanes.append(Lane(self._sender.deliver, self._client.fork(), self._fail))
+        self._packers = [
+            Packer(limits.most_users_a_request, limits.most_events_a_request, self._encoder, self._reader.refuse)
+            for _ in self._lanes
+        ]
+
+    def _by_lane(self, elements: Elements) -> Iterable[tuple[int, Elements]]:
+        """Part elements, in order, by the lane of each one's user."""
+        if len(self._lanes) == 1:
+            return [(0, elements)]
+        places: list[list[int]] = [[] for _ in self._lanes]
+        for at, user in enumerate(elements.users):
+            places[self._lane_of(user)].append(at)
+        return [(number, elements.pick(part)) for number, part in enumerate(places) if part]
+
+    def _lane_of(self, user: str) -> int:
+        return crc32(user.encode(errors="surrogatepass")) % len(self._lanes)
+
+    def _widen(self, progress: Progress) -> None:
+        """Open more lanes where they are useful. Each user gets another lane, so first all is delivered that was
+        handed over, and what is not goes on to its new lane.
+        """
+        if self._options.concurrency is not None:
+            return
+        number = self._width.useful(len(self._lanes))
+        if number == len(self._lanes):
+            return
+        self._drain(progress)
+        leftovers = [batch for packer in self._packers if (batch := packer.take()) is not None]
+        self._open_lanes(number)
+        for leftover in leftovers:
+            for one in leftover.each():
+                lane = self._lane_of(one.users[0])
+                for full in self._packers[lane].add_encoded(one):
+                    self._hand_over(lane, full, progress)
+
+    def _seconds_at_limit(self) -> float:
+        tally, limits = self._tally, self._limits
+        users = (tally.accepted - tally.kinds["event"]) / limits.users_per_minute
+        minutes = max(users, tally.actions / limits.events_per_minute)
+        return minutes * WINDOW / max(tally.requests, 1)
 
     def stop(self) -> None:
         """End the run at once: :meth:`run` raises, and lanes that wait stop waiting.
@@ -193,11 +245,11 @@ class Delivery:
         minutes = max((users - 1) // limits.users_per_minute, (events - 1) // limits.events_per_minute, 0)
         return minutes * WINDOW
 
-    def _hand_over(self, lane: Lane, batch: Batch, progress: Progress) -> None:
-        self._until(partial(lane.offer, batch, _TICK), progress)
+    def _hand_over(self, lane: int, batch: Batch, progress: Progress) -> None:
+        self._until(partial(self._lanes[lane].offer, batch, _TICK), progress)
 
-    def _drain(self, lanes: list[Lane], progress: Progress) -> None:
-        for lane in lanes:
+    def _drain(self, progress: Progress) -> None:
+        for lane in self._lanes:
             self._until(partial(lane.idle, _TICK), progress)
 
     def _until(self, done: Callable[[], bool], progress: Progress) -> None:
@@ -208,13 +260,13 @@ class Delivery:
             if is_done:
                 return
 
-    def _send_leftovers(self, lanes: list[Lane], packers: list[Packer], progress: Progress) -> None:
+    def _send_leftovers(self, progress: Progress) -> None:
         """Send what is left in the packers, in as few requests as hold it. The lanes are idle, so order holds."""
-        leftovers = [batch for packer in packers if (batch := packer.take()) is not None]
+        leftovers = [batch for packer in self._packers if (batch := packer.take()) is not None]
         bodies = pack_together(leftovers, self._limits.most_users_a_request, self._limits.most_events_a_request)
         for number, batch in enumerate(bodies):
-            self._hand_over(lanes[number % len(lanes)], batch, progress)
-        self._drain(lanes, progress)
+            self._hand_over(number % len(self._lanes), batch, progress)
+        self._drain(progress)
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None and not isinstance(error, StoppedError):

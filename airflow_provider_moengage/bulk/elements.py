@@ -18,6 +18,7 @@ from uuid import UUID
 from airflow_provider_moengage.bulk import rules
 from airflow_provider_moengage.bulk.encoding import NotEncodableError, NotFiniteError, to_plain
 from airflow_provider_moengage.bulk.event_time import event_time
+from airflow_provider_moengage.bulk.packing import Weight, weight
 from airflow_provider_moengage.bulk.rules import WARNINGS, Code
 
 
@@ -39,6 +40,8 @@ class Prepared:
     """An element as it will be sent, with what the pipeline has to know of it."""
 
     element: Any
+    given: Any = None
+    """As it was before."""
     kind: str = "customer"
     """``customer``, ``event`` or ``device``; a kind that MoEngage does not have is counted as a customer."""
     user: str = ""
@@ -46,6 +49,12 @@ class Prepared:
     actions: int = 0
     """How many events MoEngage counts for it."""
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def weight(self) -> Weight:
+        """What it counts for."""
+        codes = tuple(sorted({str(finding.code) for finding in self.findings})) if self.findings else ()
+        return weight(self.kind, self.actions, codes)
 
 
 def prepare(element: object, *, rules_apply: bool = True) -> Prepared:
@@ -56,8 +65,9 @@ def prepare(element: object, *, rules_apply: bool = True) -> Prepared:
     """
     if not isinstance(element, Mapping):
         name = type(element).__name__
-        return Prepared(element, findings=[Finding(Code.ELEMENT_INVALID, f"expected an object, not {name}")])
-    prepared = Prepared(dict(element))
+        finding = Finding(Code.ELEMENT_INVALID, f"expected an object, not {name}")
+        return Prepared(element, element, findings=[finding])
+    prepared = Prepared(dict(element), element)
     kind = element.get("type")
     check = _KINDS.get(kind) if isinstance(kind, str) else None
     if check is not None:
@@ -251,11 +261,7 @@ def _check_event(prepared: Prepared) -> None:
 
 
 def _check_action(action: dict[str, Any], findings: list[Finding]) -> None:
-    name = action.get("action")
-    if not isinstance(name, str) or not name.strip():
-        findings.append(Finding(Code.EVENT_ACTION_NAME_EMPTY, "action: expected the event's name"))
-    elif len(name) > rules.LONGEST_NAME:
-        findings.append(Finding(Code.NAME_TRUNCATED, f"action: {len(name)} characters; MoEngage keeps 200"))
+    findings.extend(action_name(action.get("action")))
     attributes = action.get("attributes")
     if isinstance(attributes, dict):
         _check_names(attributes, findings, event_attribute_name)
@@ -327,6 +333,15 @@ def _check_names(
     for name in attributes:
         if type(name) is str and (found := check(name)):
             findings.extend(found)
+
+
+def action_name(name: Any) -> tuple[Finding, ...]:
+    """Find what is wrong with the name of an event."""
+    if not isinstance(name, str) or not name.strip():
+        return (Finding(Code.EVENT_ACTION_NAME_EMPTY, "action: expected the event's name"),)
+    if len(name) > rules.LONGEST_NAME:
+        return (Finding(Code.NAME_TRUNCATED, f"action: {len(name)} characters; MoEngage keeps 200"),)
+    return ()
 
 
 @lru_cache(maxsize=4_096)

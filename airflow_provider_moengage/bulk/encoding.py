@@ -16,7 +16,10 @@ from uuid import UUID
 
 import msgspec
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(decimal_format="number")  # the only Decimals it gets are numbers for any reader
+
+NOT_JSON = (ValueError, TypeError, OverflowError, RecursionError)
+"""What msgspec raises: half a surrogate pair and an int of thousands of digits are ValueErrors."""
 
 _LARGEST_EXACT_INTEGER = 2**53
 """Integers up to this size survive a reader that holds every number as a double."""
@@ -30,16 +33,40 @@ class NotFiniteError(NotEncodableError):
     """A number is NaN or infinite, or a moment is no moment (pandas' NaT)."""
 
 
-def encode_lines(elements: Sequence[object]) -> list[bytes]:
-    """Encode plain elements, each to one line of JSON in UTF-8.
+class Encoder:
+    """Writes elements as JSON in UTF-8, and knows how large they are. For one thread.
 
-    :param elements: values that :func:`to_plain` has been over.
-    :raises UnicodeEncodeError: where a text holds half of a surrogate pair.
+    Elements are values that :func:`to_plain` has been over.
     """
-    # JSON escapes line breaks inside strings, so every raw one ends an element.
-    lines = _ENCODER.encode_lines(elements).split(b"\n")
-    lines.pop()
-    return lines
+
+    def __init__(self) -> None:
+        self._sizes = (1, 1_000)
+
+    def together(self, elements: Sequence[object]) -> bytes:
+        """Return at least one element as JSON, with commas between.
+
+        :raises NOT_JSON: where one has no form in JSON.
+        """
+        data = _ENCODER.encode(elements)
+        self._sizes = (len(elements), len(data))
+        return data[1:-1]
+
+    def each(self, elements: Sequence[object]) -> list[bytes]:
+        """Return each element as JSON.
+
+        :raises NOT_JSON: where one has no form in JSON.
+        """
+        # JSON escapes line breaks inside strings, so every raw one ends an element.
+        data = _ENCODER.encode_lines(elements)
+        self._sizes = (max(len(elements), 1), len(data) + 1)
+        lines = data.split(b"\n")
+        lines.pop()
+        return lines
+
+    def how_many(self, size: int, *, most: int) -> int:
+        """Return how many elements make so many bytes, if they are like the last ones: from 1 to ``most``."""
+        number, bytes_of_them = self._sizes
+        return max(1, min(most, size * number // bytes_of_them))
 
 
 def to_plain(value: Any) -> Any:
@@ -55,8 +82,11 @@ def to_plain(value: Any) -> Any:
 
 def to_utc(moment: dt.datetime) -> dt.datetime:
     """Return a moment in UTC; one without a zone is taken to be in UTC already."""
-    if moment.tzinfo is dt.UTC and type(moment) is dt.datetime:
-        return moment
+    if type(moment) is dt.datetime:
+        if moment.tzinfo is dt.UTC:
+            return moment
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=dt.UTC)
     if moment != moment:
         raise NotFiniteError("not a time")
     plain = dt.datetime(
@@ -80,10 +110,26 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _finite(value: float) -> float:
+def finite(value: float) -> float:
+    """Return a number that is one.
+
+    :raises NotFiniteError: for NaN and infinity.
+    """
     if value - value != 0:
         raise NotFiniteError("NaN or infinity")
     return value
+
+
+def exact_decimal(value: Decimal) -> Decimal | int | float | str:
+    """Return a Decimal as it can be encoded: itself, where that is soon seen, else as :func:`to_plain` has it.
+
+    :raises NotFiniteError: for NaN and infinity.
+    """
+    text = str(value)
+    # A double has 15 decimal digits, whatever they are.
+    if len(text) <= 15 and not ("E" in text or "N" in text or "I" in text):
+        return value
+    return _number_or_text(value)
 
 
 def _number_or_text(value: Decimal) -> int | float | str:
@@ -156,7 +202,7 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     int: _same,
     bool: _same,
     type(None): _same,
-    float: _finite,
+    float: finite,
     dt.datetime: to_utc,
     dt.date: _same,
     dt.time: _same,
@@ -176,7 +222,7 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
 _SUBCLASSES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (str, str.__str__),
     (int, int.__int__),
-    (float, lambda value: _finite(float(value))),
+    (float, lambda value: finite(float(value))),
     (dt.datetime, to_utc),
     (dt.date, lambda value: dt.date(value.year, value.month, value.day)),
     (Decimal, _number_or_text),

@@ -18,6 +18,8 @@ _EPOCH_MILLISECONDS_FROM = 100_000_000_000
 _NO_EPOCH_FROM = 10_000_000_000_000
 """Milliseconds up to here reach the year 2286; 14 digits are a compact date and time (20200531163335)."""
 
+_EPOCH = re.compile(r"\d{9,}(\.\d+)?")
+
 _DATE_KEY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])[0-5]\d)?")
 """A warehouse's date key, 20200531 or 202005311633. Read as an epoch it would be a day of the seventies."""
 
@@ -38,10 +40,9 @@ def event_time(value: Any) -> dt.datetime | None:
             return None
         if isinstance(value, str):
             text = value.strip()
-            if re.fullmatch(r"\d{9,}(\.\d+)?", text):
-                value = Decimal(text)
-            else:
+            if not _EPOCH.fullmatch(text):
                 return to_utc(dt.datetime.fromisoformat(text))
+            value = Decimal(text)
         if isinstance(value, int | float | Decimal):
             seconds = Decimal(str(value))
             if not 0 <= seconds < _NO_EPOCH_FROM or _DATE_KEY.fullmatch(str(int(seconds))):

@@ -6,15 +6,14 @@ function that makes one element of a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from airflow_provider_moengage.bulk.rules import BLOCKED_ATTRIBUTE_NAMES, EVENT_PLATFORMS, IDENTIFYING_ATTRIBUTES
 
 Row = Sequence[Any]
 Element = dict[str, Any]
-ToElement = Callable[[Row], Element]
 Attributes = Sequence[str] | Mapping[str, str] | None
 
 
@@ -28,11 +27,58 @@ class Column:
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How an element is made of a row: which field is which column, by its place in the row. Called with a row, it
+    makes the element.
+    """
+
+    kind: str
+    customer_id: int | None = None
+    device_id: int | None = None
+    attributes: Sequence[tuple[str, int]] = ()
+    """Of the user, the event or the device; a NULL is left out."""
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Of the element, or of an event's action."""
+    always: Sequence[tuple[str, int]] = ()
+    """Further fields of an event's action."""
+    optional: Sequence[tuple[str, int]] = ()
+    """The same; a NULL is left out."""
+    identifiers: Sequence[tuple[str, int]] = ()
+    """Of an event's user."""
+    unset_nulls: bool = False
+
+    def __call__(self, row: Row) -> Element:
+        """Return the element of a row."""
+        element: Element = {"type": self.kind}
+        if self.customer_id is not None:
+            element["customer_id"] = row[self.customer_id]
+        if self.identifiers:
+            element["user_identifiers"] = _not_null(self.identifiers, row)
+        if self.device_id is not None and (self.kind == "device" or row[self.device_id] is not None):
+            element["device_id"] = row[self.device_id]
+        attributes = _not_null(self.attributes, row)
+        if self.kind == "event":
+            always = {name: row[at] for name, at in self.always}
+            action = {**self.constants, **always, **_not_null(self.optional, row), "attributes": attributes}
+            return {**element, "actions": [action]}
+        element.update(self.constants, attributes=attributes)
+        if self.unset_nulls and (nulls := [name for name, at in self.attributes if row[at] is None]):
+            element["unset_attributes"] = [
+                {"type": "equals", "attr": name, "case_sensitive": True} for name in nulls
+            ]
+        return element
+
+
+def _not_null(named: Sequence[tuple[str, int]], row: Row) -> dict[str, Any]:
+    return {name: row[at] for name, at in named if row[at] is not None}
+
+
 class ElementMapping(Protocol):
     """What makes an element of a row."""
 
-    def compile(self, columns: Sequence[str]) -> ToElement:
-        """Return the function for rows with these columns."""
+    def compile(self, columns: Sequence[str]) -> Recipe:
+        """Return what makes elements of rows with these columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +111,8 @@ class CustomerMapping:
                 f" one of {known}"
             )
 
-    def compile(self, columns: Sequence[str]) -> ToElement:
-        """Return the function that makes a customer of a row.
+    def compile(self, columns: Sequence[str]) -> Recipe:
+        """Return what makes a customer of a row.
 
         :param columns: the query's columns, in the row's order.
         :raises ValueError: naming the columns that the query does not have.
@@ -80,23 +126,13 @@ class CustomerMapping:
                 f"CustomerMapping.attributes: MoEngage takes no attribute named {blocked[0]!r}; leave the column"
                 " out, or give it another name ({'other_name': 'column'}, or AS in the query)"
             )
-        constant: Element = {"type": "customer"}
-        if self.update_existing_only:
-            constant["update_existing_only"] = True
-        unset_nulls = self.unset_nulls
-
-        def customer(row: Row) -> Element:
-            element = constant.copy()
-            if customer_id is not None:
-                element["customer_id"] = row[customer_id]
-            element["attributes"] = {name: row[at] for name, at in attributes if row[at] is not None}
-            if unset_nulls and (nulls := [name for name, at in attributes if row[at] is None]):
-                element["unset_attributes"] = [
-                    {"type": "equals", "attr": name, "case_sensitive": True} for name in nulls
-                ]
-            return element
-
-        return customer
+        return Recipe(
+            kind="customer",
+            customer_id=customer_id,
+            attributes=attributes,
+            constants={"update_existing_only": True} if self.update_existing_only else {},
+            unset_nulls=self.unset_nulls,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +178,8 @@ class EventMapping:
         _check_user(self)
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
-    def compile(self, columns: Sequence[str]) -> ToElement:
-        """Return the function that makes an event of a row.
+    def compile(self, columns: Sequence[str]) -> Recipe:
+        """Return what makes an event of a row.
 
         :param columns: the query's columns, in the row's order.
         :raises ValueError: naming the columns that the query does not have.
@@ -152,41 +188,30 @@ class EventMapping:
         identifiers = index.of_mapping(self.user_identifiers)
         customer_id = None if self.customer_id is None else index.of(self.customer_id)
         device_id = None if self.device_id is None else index.of(self.device_id)
-        constant: Element = {}
+        constants: Element = {}
         always = [("current_time", index.of(self.time))]
         optional: list[tuple[str, int]] = []
         if isinstance(self.action, Column):
             always.append(("action", index.of(self.action.name)))
         else:
-            constant["action"] = self.action
+            constants["action"] = self.action
         for name, value in (("platform", self.platform), ("app_version", self.app_version)):
             if isinstance(value, Column):
                 optional.append((name, index.of(value.name)))
             elif value is not None:
-                constant[name] = value
+                constants[name] = value
         if self.user_timezone_offset is not None:
             optional.append(("user_timezone_offset", index.of(self.user_timezone_offset)))
-        attributes = index.of_attributes(self.attributes)
-
-        def event(row: Row) -> Element:
-            action = constant.copy()
-            for name, at in always:
-                action[name] = row[at]
-            for name, at in optional:
-                if row[at] is not None:
-                    action[name] = row[at]
-            action["attributes"] = {name: row[at] for name, at in attributes if row[at] is not None}
-            element: Element = {"type": "event"}
-            if customer_id is not None:
-                element["customer_id"] = row[customer_id]
-            if identifiers:
-                element["user_identifiers"] = {name: row[at] for name, at in identifiers if row[at] is not None}
-            if device_id is not None and row[device_id] is not None:
-                element["device_id"] = row[device_id]
-            element["actions"] = [action]
-            return element
-
-        return event
+        return Recipe(
+            kind="event",
+            customer_id=customer_id,
+            device_id=device_id,
+            attributes=index.of_attributes(self.attributes),
+            constants=constants,
+            always=always,
+            optional=optional,
+            identifiers=identifiers,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,43 +233,34 @@ class DeviceMapping:
                 raise ValueError(f"DeviceMapping.{name}: expected the name of a column")
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
-    def compile(self, columns: Sequence[str]) -> ToElement:
-        """Return the function that makes a device of a row.
+    def compile(self, columns: Sequence[str]) -> Recipe:
+        """Return what makes a device of a row.
 
         :param columns: the query's columns, in the row's order.
         :raises ValueError: naming the columns that the query does not have.
         """
         index = QueryColumns(type(self).__name__, columns)
         customer_id, device_id = index.of(self.customer_id), index.of(self.device_id)
-        attributes = index.of_attributes(self.attributes)
-
-        def device(row: Row) -> Element:
-            return {
-                "type": "device",
-                "customer_id": row[customer_id],
-                "device_id": row[device_id],
-                "attributes": {name: row[at] for name, at in attributes if row[at] is not None},
-            }
-
-        return device
+        return Recipe(
+            kind="device",
+            customer_id=customer_id,
+            device_id=device_id,
+            attributes=index.of_attributes(self.attributes),
+        )
 
 
 MAPPINGS = (CustomerMapping, EventMapping, DeviceMapping)
 
 
-def compile_mappings(mappings: Sequence[ElementMapping], columns: Sequence[str]) -> Callable[[Row], list[Element]]:
-    """Return the function that makes the elements of one row, in the mappings' order.
+def compile_mappings(mappings: Sequence[ElementMapping], columns: Sequence[str]) -> list[Recipe]:
+    """Return what makes the elements of a row, in the mappings' order.
 
     :param mappings: at least one.
     :param columns: the query's columns, in the row's order.
     :raises ValueError: naming the columns that the query does not have, or has twice.
     """
     check_columns(columns)
-    compiled = [mapping.compile(columns) for mapping in mappings]
-    if len(compiled) == 1:
-        [only] = compiled
-        return lambda row: [only(row)]
-    return lambda row: [to_element(row) for to_element in compiled]
+    return [mapping.compile(columns) for mapping in mappings]
 
 
 def check_columns(columns: Sequence[str]) -> None:

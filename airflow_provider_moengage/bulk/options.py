@@ -17,7 +17,8 @@ DELIVERIES = ("at_least_once", "at_most_once")
 class DeliveryOptions:
     """The options that every bulk operator and :meth:`MoEngageHook.bulk_import` share.
 
-    :param concurrency: lanes, that is requests on their way at once, 1 to 64.
+    :param concurrency: lanes, that is requests on their way at once, 1 to 64; None: as many as MoEngage's
+        answering time makes useful, up to 16.
     :param delivery: ``at_least_once``: what may not have arrived is sent again. ``at_most_once``: what may have
         arrived is not, and becomes a reject with the code ``outcome_unknown``.
     :param validation: ``warn`` counts what MoEngage would cut or ignore; ``strict`` makes rejects of it;
@@ -29,7 +30,7 @@ class DeliveryOptions:
     :raises ValueError: naming the option that is wrong.
     """
 
-    concurrency: int = 4
+    concurrency: int | None = None
     delivery: str = "at_least_once"
     validation: str = "warn"
     max_rejects: float = 0
@@ -37,7 +38,11 @@ class DeliveryOptions:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        self._set("concurrency", whole("concurrency", self.concurrency, 1, MOST_LANES))
+        lanes: object = self.concurrency
+        if lanes in (None, "None"):  # what a template of None renders to
+            self._set("concurrency", None)
+        else:
+            self._set("concurrency", whole("concurrency", lanes, 1, MOST_LANES))
         self._set("delivery", one_of("delivery", self.delivery, DELIVERIES))
         self._set("validation", one_of("validation", self.validation, VALIDATIONS))
         self._set("max_rejects", _most("max_rejects", self.max_rejects))

@@ -1,14 +1,18 @@
 """Bodies that are as full as MoEngage allows, measured to the byte.
 
-MoEngage API reference, "Bulk Import": at most 100 kB a request, envelope included.
+MoEngage API reference, "Bulk Import": at most 100 kB a request, envelope included. Elements are encoded a few at a
+time, straight into the body that they fit into; only where a body ends are they encoded one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
+from airflow_provider_moengage.bulk.encoding import NOT_JSON, Encoder
 from airflow_provider_moengage.bulk.rules import LARGEST_BODY
 
 _PREFIX = b'{"type":"transition","elements":['
@@ -18,48 +22,120 @@ _ENVELOPE = len(_PREFIX) + len(_SUFFIX)
 LARGEST_ELEMENT = LARGEST_BODY - _ENVELOPE
 """Bytes that one element may take at the most: a body that holds it alone."""
 
+_TOGETHER = 32
+_BYTES_TOGETHER = 12_000
+"""Elements, and about how many bytes of them, that are encoded at once: more save nothing, and the last ones of a
+body are encoded twice."""
 
-class Line(msgspec.Struct, frozen=True, gc=False):
-    """One encoded element on its way."""
 
-    position: int
-    """Its number in the source, from 0."""
-    data: bytes
-    kind: str
-    actions: int
-    warnings: tuple[str, ...] = ()
-    """Codes of what MoEngage will cut, ignore or alter."""
+class Weight:
+    """What an element counts for. Equal ones are one object (:func:`weight`), so they are counted fast."""
 
-    @property
-    def users(self) -> int:
+    __slots__ = ("actions", "kind", "users", "warnings")
+
+    def __init__(self, kind: str, actions: int, warnings: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.actions = actions
+        """What it takes of the budget of events."""
+        self.users = 0 if kind == "event" else 1
         """What it takes of the budget of users."""
-        return 0 if self.kind == "event" else 1
+        self.warnings = warnings
+        """Codes of what MoEngage will cut, ignore or alter."""
 
 
-class Batch(msgspec.Struct, frozen=True):
-    """Elements that go out in one request."""
+@lru_cache(maxsize=4_096)
+def weight(kind: str, actions: int, warnings: tuple[str, ...] = ()) -> Weight:
+    """Return the weight of an element.
 
-    lines: list[Line]
+    :param kind: ``customer``, ``event`` or ``device``.
+    :param actions: events that MoEngage counts for it.
+    :param warnings: codes of what MoEngage will cut, ignore or alter.
+    """
+    return Weight(kind, actions, warnings)
+
+
+class Elements(msgspec.Struct, frozen=True, gc=False):
+    """Elements that are ready to be encoded: lists of the same length."""
+
+    elements: Sequence[Any]
+    positions: Sequence[int]
+    """Their numbers in the source, from 0."""
+    weights: Sequence[Weight]
+    users: Sequence[str]
+    """Whose they are: equal for equal users, and used for nothing else."""
+
+    def __getitem__(self, part: slice) -> Elements:
+        return Elements(self.elements[part], self.positions[part], self.weights[part], self.users[part])
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def pick(self, places: Sequence[int]) -> Elements:
+        """Return those at some places."""
+        return Elements(
+            [self.elements[at] for at in places],
+            [self.positions[at] for at in places],
+            [self.weights[at] for at in places],
+            [self.users[at] for at in places],
+        )
+
+
+class Batch:
+    """Elements that go out in one request.
+
+    :param parts: them as JSON; a part may hold several, with commas between.
+    :param positions: their numbers in the source.
+    :param weights: what they count for.
+    :param users: whose they are.
+    """
+
+    __slots__ = ("parts", "positions", "users", "weights")
+
+    def __init__(
+        self, parts: Sequence[bytes], positions: Sequence[int], weights: Sequence[Weight], users: Sequence[str]
+    ) -> None:
+        self.parts = parts
+        self.positions = positions
+        self.weights = weights
+        self.users = users
+
+    def __len__(self) -> int:
+        return len(self.positions)
 
     @property
     def body(self) -> bytes:
         """The request's body."""
-        return _PREFIX + b",".join([line.data for line in self.lines]) + _SUFFIX
+        return _PREFIX + b",".join(self.parts) + _SUFFIX
 
     @property
-    def users(self) -> int:
-        """What it takes of the budget of users."""
-        return sum(line.users for line in self.lines)
+    def lines(self) -> list[bytes]:
+        """Each element as JSON."""
+        if len(self.parts) == len(self.positions):
+            return list(self.parts)
+        return [bytes(raw) for raw in _RAW.decode(b"[" + b",".join(self.parts) + b"]")]
 
-    @property
-    def events(self) -> int:
-        """What it takes of the budget of events: one an action."""
-        return sum(line.actions for line in self.lines)
+    def part(self, part: slice) -> Batch:
+        """Return some of them, in order."""
+        return Batch(self.lines[part], self.positions[part], self.weights[part], self.users[part])
 
-    def halves(self) -> tuple[Batch, Batch]:
-        """Cut it in two, in order."""
-        middle = len(self.lines) // 2
-        return Batch(self.lines[:middle]), Batch(self.lines[middle:])
+    def each(self) -> Iterator[Batch]:
+        """Yield each element by itself."""
+        apart = self.part(slice(None))
+        for at in range(len(self)):
+            yield apart.part(slice(at, at + 1))
+
+
+_RAW = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def users_of(weights: Sequence[Weight]) -> int:
+    """Return what elements take of the budget of users."""
+    return sum([weight.users for weight in weights])
+
+
+def events_of(weights: Sequence[Weight]) -> int:
+    """Return what elements take of the budget of events: one an action."""
+    return sum([weight.actions for weight in weights])
 
 
 class Packer:
@@ -67,41 +143,102 @@ class Packer:
 
     :param most_users: users that one body may hold: no more than a minute's budget, or it could never go.
     :param most_events: the same for events.
+    :param encoder: shared by all packers of a run.
+    :param reject: gets the position of an element that cannot be sent, the element, and its size in bytes where
+        that is why, else the error.
     """
 
-    def __init__(self, most_users: int, most_events: int) -> None:
+    def __init__(
+        self,
+        most_users: int,
+        most_events: int,
+        encoder: Encoder,
+        reject: Callable[[int, Any, int | Exception], None],
+    ) -> None:
         self._most_users = most_users
         self._most_events = most_events
+        self._encoder = encoder
+        self._reject = reject
         self._begin()
 
-    def add(self, line: Line) -> Batch | None:
-        """Take a line; return the batch that it did not fit into any more, if it is full now."""
-        full = None
-        users = line.users
-        size = len(line.data) + 1  # its comma; the first has none
-        if self._lines and (
-            self._size + size > LARGEST_BODY
-            or self._users + users > self._most_users
-            or self._events + line.actions > self._most_events
-        ):
-            full = self.take()
-        self._lines.append(line)
-        self._size += size
-        self._users += users
-        self._events += line.actions
-        return full
+    def add(self, given: Elements) -> Iterator[Batch]:
+        """Take elements; yield each body that is full. What is not yielded yet is in the next one."""
+        step = self._encoder.how_many(_BYTES_TOGETHER, most=_TOGETHER)
+        for start in range(0, len(given), step):
+            some = given[start : start + step]
+            try:
+                data = self._encoder.together(some.elements)
+            except NOT_JSON:
+                yield from self._add_each(some)
+                continue
+            users, events = _budgets(some.weights)
+            if self._has_room(len(data), users, events):
+                self._append(data, some, users, events)
+            else:
+                yield from self._add_each(some)
+
+    def add_encoded(self, batch: Batch) -> Iterator[Batch]:
+        """Take one element, encoded already; as :meth:`add`."""
+        [line], [one] = batch.parts, batch.weights
+        if not self._has_room(len(line), one.users, one.actions) and (full := self.take()):
+            yield full
+        self._append(line, batch, one.users, one.actions)
 
     def take(self) -> Batch | None:
         """Return what is there, or None, and begin anew."""
-        batch = Batch(self._lines) if self._lines else None
+        batch = Batch(self._parts, self._positions, self._weights, self._names) if self._parts else None
         self._begin()
         return batch
 
+    def _add_each(self, some: Elements) -> Iterator[Batch]:
+        for at, line in enumerate(self._lines(some)):
+            if line is not None and len(line) <= LARGEST_ELEMENT:
+                one = some[at : at + 1]
+                yield from self.add_encoded(Batch((line,), one.positions, one.weights, one.users))
+            elif line is not None:
+                self._reject(some.positions[at], some.elements[at], len(line))
+
+    def _lines(self, some: Elements) -> Sequence[bytes | None]:
+        """Each element as JSON, and None for those that have no form in it."""
+        try:
+            return self._encoder.each(some.elements)
+        except NOT_JSON as error:
+            if len(some) == 1:
+                self._reject(some.positions[0], some.elements[0], error)
+                return [None]
+        return [line for at in range(len(some)) for line in self._lines(some[at : at + 1])]
+
+    def _has_room(self, size: int, users: int, events: int) -> bool:
+        return (
+            self._size + 1 + size <= LARGEST_BODY
+            and (not users or self._users + users <= self._most_users)
+            and (not events or self._events + events <= self._most_events)
+        )
+
+    def _append(self, data: bytes, some: Elements | Batch, users: int, events: int) -> None:
+        self._parts.append(data)
+        self._positions.extend(some.positions)
+        self._weights.extend(some.weights)
+        self._names.extend(some.users)
+        self._size += 1 + len(data)
+        self._users += users
+        self._events += events
+
     def _begin(self) -> None:
-        self._lines: list[Line] = []
-        self._size = _ENVELOPE - 1
+        self._parts: list[bytes] = []
+        self._positions: list[int] = []
+        self._weights: list[Weight] = []
+        self._names: list[str] = []
+        self._size = _ENVELOPE - 1  # each part's comma; the first has none
         self._users = 0
         self._events = 0
+
+
+def _budgets(weights: Sequence[Weight]) -> tuple[int, int]:
+    first, number = weights[0], len(weights)
+    if weights.count(first) == number:
+        return first.users * number, first.actions * number
+    return users_of(weights), events_of(weights)
 
 
 def pack_together(leftovers: Iterable[Batch], most_users: int, most_events: int) -> list[Batch]:
@@ -109,13 +246,39 @@ def pack_together(leftovers: Iterable[Batch], most_users: int, most_events: int)
 
     A user's elements are in one leftover only, so none is split and their order stays.
     """
-    bodies: list[list[Line]] = []
+    bodies: list[list[Batch]] = []
+    size = users = events = 0
     for leftover in leftovers:
-        together = Batch([*bodies[-1], *leftover.lines]) if bodies else leftover
-        if bodies and (
-            len(together.body) <= LARGEST_BODY and together.users <= most_users and together.events <= most_events
-        ):
-            bodies[-1] = together.lines
+        more = (
+            sum(map(len, leftover.parts)) + len(leftover.parts),
+            users_of(leftover.weights),
+            events_of(leftover.weights),
+        )
+        fits = (
+            bodies
+            and _ENVELOPE - 1 + size + more[0] <= LARGEST_BODY
+            and users + more[1] <= most_users
+            and events + more[2] <= most_events
+        )
+        if fits:
+            bodies[-1].append(leftover)
+            size, users, events = size + more[0], users + more[1], events + more[2]
         else:
-            bodies.append(leftover.lines)
-    return [Batch(sorted(lines, key=lambda line: line.position)) for lines in bodies]
+            bodies.append([leftover])
+            size, users, events = more
+    return [_in_order(body) for body in bodies]
+
+
+def _in_order(batches: Sequence[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    elements = sorted(
+        (
+            element
+            for batch in batches
+            for element in zip(batch.positions, batch.lines, batch.weights, batch.users, strict=True)
+        ),
+        key=lambda element: element[0],
+    )
+    positions, lines, weights, users = zip(*elements, strict=True)
+    return Batch(lines, positions, weights, users)

@@ -1,93 +1,95 @@
-"""From a source of elements to lines that can be packed; what cannot be sent goes to the rejects."""
+"""From a source to elements that can be packed; what cannot be sent goes to the rejects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import datetime as dt
+from collections.abc import Callable, Generator
 from contextlib import closing
-from itertools import islice
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
 
 from airflow_provider_moengage.bulk.checkpoint import Checkpoint
-from airflow_provider_moengage.bulk.elements import Finding, Prepared, prepare
-from airflow_provider_moengage.bulk.encoding import encode_lines
-from airflow_provider_moengage.bulk.packing import LARGEST_ELEMENT, Line
+from airflow_provider_moengage.bulk.elements import Finding, Prepared
+from airflow_provider_moengage.bulk.encoding import Encoder
+from airflow_provider_moengage.bulk.packing import LARGEST_ELEMENT, Elements
 from airflow_provider_moengage.bulk.rejects import Rejects
 from airflow_provider_moengage.bulk.rules import Code
-from airflow_provider_moengage.bulk.sources import Item
+from airflow_provider_moengage.bulk.sources import Chunk
 
 _CHUNK_BYTES = 1_000_000
 _LARGEST_CHUNK = 1_000
-"""Elements are encoded together, as many as make a megabyte if they are like the last ones, and no more than this:
-a thousand small ones are as fast as any number, and a few huge ones take no more memory than they must."""
-
-_NOT_JSON = (ValueError, TypeError, OverflowError, RecursionError)
-"""What msgspec raises: half a surrogate pair and an int of thousands of digits are ValueErrors."""
+"""Elements are made ready together, as many as make a megabyte if they are like the last ones, and no more than
+this: a thousand small ones are as fast as any number, and a few huge ones take no more memory than they must."""
 
 
 class Reader:
-    """Checks and encodes elements, in their order.
+    """Checks elements, in their order.
 
     :param validation: ``strict``, ``warn`` or ``off``.
     :param rejects: gets what cannot be sent.
     :param checkpoint: knows where to begin, and is told what was read.
+    :param encoder: what the elements are encoded with: it knows how large they are.
     """
 
-    def __init__(self, validation: str, rejects: Rejects, checkpoint: Checkpoint) -> None:
+    def __init__(self, validation: str, rejects: Rejects, checkpoint: Checkpoint, encoder: Encoder) -> None:
         self._validation = validation
         self._rejects = rejects
         self._checkpoint = checkpoint
+        self._encoder = encoder
+        self._size = 1
 
-    def lines(self, between_chunks: Callable[[], None]) -> Generator[tuple[Line, str]]:
-        """Yield each line that can be sent, and whose it is.
+    def elements(self, between_chunks: Callable[[], None]) -> Generator[Elements]:
+        """Yield elements that can be sent, as long as there are any.
 
-        :param between_chunks: called before each chunk; what it raises ends the reading.
+        :param between_chunks: called before each chunk is looked at; what it raises ends the reading.
         """
-        with closing(self._checkpoint.items()) as source:
-            yield from self._lines(source, between_chunks)
+        with closing(self._checkpoint.chunks(self._next_size)) as chunks:
+            for chunk in chunks:
+                between_chunks()
+                to_send, in_doubt = self._checkpoint.take_up(chunk)
+                if in_doubt is not None:
+                    for position, element in zip(in_doubt.positions, in_doubt.given, strict=True):
+                        self._rejects.add(position, element, [_IN_DOUBT])
+                if to_send.given:
+                    yield self._good(to_send)
 
-    def _lines(self, source: Iterator[Item], between_chunks: Callable[[], None]) -> Iterator[tuple[Line, str]]:
-        size = 10
-        while chunk := list(islice(source, size)):
-            between_chunks()
-            items, in_doubt = self._checkpoint.take_up(chunk)
-            for item in in_doubt:
-                self._rejects.add(item.position, item.element, [_IN_DOUBT])
-            good: list[tuple[int, Prepared]] = []
-            for position, element, _, _ in items:
-                prepared = prepare(element, rules_apply=self._validation != "off")
-                if not prepared.findings or self._passes(prepared):
-                    good.append((position, prepared))
-                else:
-                    self._rejects.add(position, element, prepared.findings)
-            total = 0
-            for (at, prepared), data in self._encoded(good):
-                total += len(data)
-                if len(data) > LARGEST_ELEMENT:
-                    message = f"{len(data):,} bytes; one element may have {LARGEST_ELEMENT:,}"
-                    self._rejects.add(at, prepared.element, [Finding(Code.ELEMENT_TOO_LARGE, message)])
-                else:
-                    yield Line(at, data, prepared.kind, prepared.actions, _codes(prepared)), prepared.user
-            fitting = max(_CHUNK_BYTES * len(good) // total, 1) if total else _LARGEST_CHUNK
-            size = min(fitting, 10 * size, _LARGEST_CHUNK)
+    def refuse(self, position: int, element: Any, why: int | Exception) -> None:
+        """Reject an element that no body can hold.
+
+        :param why: its size in bytes, or what kept it from being encoded.
+        """
+        if isinstance(why, int):
+            message = f"{why:,} bytes; one element may have {LARGEST_ELEMENT:,}"
+            finding = Finding(Code.ELEMENT_TOO_LARGE, message)
+        else:
+            finding = Finding(Code.VALUE_NOT_ENCODABLE, f"cannot be written as JSON ({type(why).__name__})")
+        self._rejects.add(position, _as_given(element), [finding])
+
+    def _next_size(self) -> int:
+        self._size = self._encoder.how_many(_CHUNK_BYTES, most=min(10 * self._size, _LARGEST_CHUNK))
+        return self._size
+
+    def _good(self, chunk: Chunk) -> Elements:
+        ready = chunk.form(chunk.given, self._validation != "off")
+        if not ready.flawed:
+            return Elements(ready.elements, chunk.positions, ready.weights, ready.users)
+        bad = {at for at, prepared in ready.flawed.items() if not self._passes(prepared)}
+        for at in sorted(bad):
+            prepared = ready.flawed[at]
+            self._rejects.add(chunk.positions[at], prepared.given, prepared.findings)
+        good = [at for at in range(len(ready.elements)) if at not in bad]
+        return Elements(
+            [ready.elements[at] for at in good],
+            [chunk.positions[at] for at in good],
+            [ready.weights[at] for at in good],
+            [ready.users[at] for at in good],
+        )
 
     def _passes(self, prepared: Prepared) -> bool:
         return self._validation != "strict" and all(finding.is_warning for finding in prepared.findings)
-
-    def _encoded(self, good: list[tuple[int, Prepared]]) -> Iterator[tuple[tuple[int, Prepared], bytes]]:
-        try:
-            lines = encode_lines([prepared.element for _, prepared in good])
-        except _NOT_JSON:
-            pass
-        else:
-            yield from zip(good, lines, strict=True)
-            return
-        for at, prepared in good:  # one of them cannot be encoded: find it
-            try:
-                [data] = encode_lines([prepared.element])
-            except _NOT_JSON as error:
-                finding = Finding(Code.VALUE_NOT_ENCODABLE, f"cannot be written as JSON ({type(error).__name__})")
-                self._rejects.add(at, prepared.element, [finding])
-            else:
-                yield (at, prepared), data
 
 
 _IN_DOUBT = Finding(
@@ -96,5 +98,11 @@ _IN_DOUBT = Finding(
 )
 
 
-def _codes(prepared: Prepared) -> tuple[str, ...]:
-    return tuple({str(finding.code) for finding in prepared.findings}) if prepared.findings else ()
+def _as_given(element: Any) -> Any:
+    """An element as an object of the API's own form: one of a row is none yet."""
+    if isinstance(element, msgspec.Struct):
+        return msgspec.to_builtins(element, builtin_types=_SENT_AS_THEY_ARE)
+    return element
+
+
+_SENT_AS_THEY_ARE = (Decimal, UUID, dt.datetime, dt.date, dt.time)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections.abc import Sequence
 
 import msgspec
 import tenacity
@@ -21,12 +20,13 @@ from airflow_provider_moengage.bulk.clock import Clock
 from airflow_provider_moengage.bulk.elements import Finding
 from airflow_provider_moengage.bulk.lanes import Client
 from airflow_provider_moengage.bulk.pacing import Pacer, StoppedError
-from airflow_provider_moengage.bulk.packing import Batch, Line
+from airflow_provider_moengage.bulk.packing import Batch, events_of, users_of
 from airflow_provider_moengage.bulk.progress import Log
 from airflow_provider_moengage.bulk.rejects import Rejects
 from airflow_provider_moengage.bulk.report import counted
 from airflow_provider_moengage.bulk.rules import Code
 from airflow_provider_moengage.bulk.tally import Tally
+from airflow_provider_moengage.bulk.width import Width
 
 ATTEMPTS = 12
 """Times a request is sent before the run is given up, 429 not counted. With the waits between them that is
@@ -62,6 +62,7 @@ class Sender:
     :param rejects: gets what MoEngage refuses.
     :param checkpoint: told of each request before it goes, and of what was accepted.
     :param tally: counts.
+    :param width: told how long requests take.
     :param log: gets a line for each repeat.
     :param clock: time.
     :param stopped: set when the run is to end.
@@ -76,6 +77,7 @@ class Sender:
         rejects: Rejects,
         checkpoint: Checkpoint,
         tally: Tally,
+        width: Width,
         log: Log,
         clock: Clock,
         stopped: threading.Event,
@@ -88,6 +90,7 @@ class Sender:
         self._rejects = rejects
         self._checkpoint = checkpoint
         self._tally = tally
+        self._width = width
         self._log = log
         self._clock = clock
         self._stopped = stopped
@@ -103,7 +106,7 @@ class Sender:
         """
         if self._dry_run:
             self._tally.sent(len(batch.body))
-            self._checkpoint.accept(batch.lines)
+            self._checkpoint.accept(batch)
             return
         self._settle(client, batch)
         if self._tally.refused_in_a_row >= max(HOPELESS_AFTER, self._max_rejects):
@@ -116,27 +119,33 @@ class Sender:
     def _settle(self, client: Client, batch: Batch) -> None:
         reply = self._settled_reply(client, batch)
         if reply.outcome is Outcome.ACCEPTED:
-            self._checkpoint.accept(batch.lines)
+            answered_at = self._clock.monotonic()
+            self._checkpoint.accept(batch)
+            self._width.accepted(self._clock.monotonic() - answered_at)
         elif reply.outcome in _PASSING:
-            self._give_up_on(batch.lines, reply)
-        elif len(batch.lines) > 1:
-            for half in batch.halves():
-                self._settle(client, half)
+            self._give_up_on(batch, reply)
+        elif len(batch) > 1:
+            middle = len(batch) // 2
+            self._settle(client, batch.part(slice(None, middle)))
+            self._settle(client, batch.part(slice(middle, None)))
         else:
-            self._reject(batch.lines[0], reply)
+            self._reject(batch, reply)
 
     def _settled_reply(self, client: Client, batch: Batch) -> Reply:
         """Send a batch until MoEngage has either taken or refused it, or may have."""
-        body, users, events = batch.body, batch.users, batch.events
+        body, users, events = batch.body, users_of(batch.weights), events_of(batch.weights)
 
         def send() -> Reply:
             while True:
                 sent_at = self._pacer.spend(users, events)
-                self._checkpoint.announce(batch.lines)
+                self._checkpoint.announce(batch)
                 self._tally.sent(len(body))
+                begun_at = self._clock.monotonic()
                 reply = client.bulk_import(body)
+                if reply.outcome is Outcome.ACCEPTED:
+                    self._width.waited(self._clock.monotonic() - begun_at)
                 if reply.outcome not in _MAYBE_PROCESSED:
-                    self._checkpoint.withdraw(batch.lines)
+                    self._checkpoint.withdraw(batch)
                 self._pacer.settle(users, events, reply, sent_at)
                 if reply.outcome is not Outcome.THROTTLED:
                     return reply
@@ -175,19 +184,19 @@ class Sender:
             state.next_action.sleep,
         )
 
-    def _give_up_on(self, lines: Sequence[Line], reply: Reply) -> None:
+    def _give_up_on(self, batch: Batch, reply: Reply) -> None:
         """Reject what may have arrived, and slow down: while MoEngage fails, the next would go the same way."""
         words = f"MoEngage may have taken it: {_PASSING[reply.outcome]}{_details(reply)}"
         finding = Finding(Code.OUTCOME_UNKNOWN, f"{words}; with delivery='at_most_once' it is not sent again")
-        for line in lines:
-            self._rejects.add(line.position, msgspec.json.decode(line.data), [finding])
+        for position, line in zip(batch.positions, batch.lines, strict=True):
+            self._rejects.add(position, msgspec.json.decode(line), [finding])
         in_a_row = self._tally.doubt()
         if in_a_row >= ATTEMPTS:
             raise _server_error(f"It is not known what became of the last {in_a_row} requests", reply)
         wait = random.uniform(0.5, 1.0) * min(2.0**in_a_row, LONGEST_WAIT)  # noqa: S311 (spreads lanes)
         self._log.warning(
             "%s rejected as %s (%s%s). The next request follows in %.1f s",
-            counted(len(lines), "element"),
+            counted(len(batch), "element"),
             Code.OUTCOME_UNKNOWN,
             _PASSING[reply.outcome],
             _details(reply),
@@ -196,14 +205,14 @@ class Sender:
         if self._clock.wait(self._stopped, wait):
             raise StoppedError
 
-    def _reject(self, line: Line, reply: Reply) -> None:
+    def _reject(self, batch: Batch, reply: Reply) -> None:
         if reply.outcome is Outcome.TOO_LARGE:
             finding = Finding(Code.ELEMENT_TOO_LARGE, f"MoEngage answered {reply.status_code}: too large")
         else:
             words = ": ".join(filter(None, (reply.error_type, reply.message))) or "no reason given"
             request = f" (request id {reply.request_id})" if reply.request_id else ""
             finding = Finding(Code.REFUSED_BY_SERVER, f"MoEngage refused it: {words}{request}")
-        self._rejects.add(line.position, msgspec.json.decode(line.data), [finding])
+        self._rejects.add(batch.positions[0], msgspec.json.decode(batch.lines[0]), [finding])
         self._tally.refuse(_name_of(reply))
 
 

@@ -9,24 +9,42 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from itertools import islice, pairwise
+from typing import Any, Protocol
 
 import msgspec
 
+from airflow_provider_moengage.bulk.ready import Form, ready_elements
 
-class Item(NamedTuple):
-    """One element of a source."""
 
-    position: int
-    """Its number in the source, from 0."""
-    element: object
-    mark: Any = None
-    """What its source needs to name it: the key of its row."""
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some elements of a source, one after the other.
+
+    :param positions: their numbers in the source, from 0.
+    :param given: what they are made of: themselves, or rows.
+    :param form: makes elements of it.
+    :param marks: what the source needs to name them: the key of each one's row. None where the number is enough.
+    :param is_reread: an earlier try has read them as well, so they may be done.
+    """
+
+    positions: Sequence[int]
+    given: Sequence[Any]
+    form: Form = ready_elements
+    marks: Sequence[Any] | None = None
     is_reread: bool = False
-    """An earlier try has read it as well, so it may be done."""
+
+    def pick(self, places: Sequence[int]) -> Chunk:
+        """Return those at some places; for a chunk whose form makes one element of each that is given."""
+        return Chunk(
+            [self.positions[at] for at in places],
+            [self.given[at] for at in places],
+            self.form,
+            None if self.marks is None else [self.marks[at] for at in places],
+            self.is_reread,
+        )
 
 
 @dataclass(slots=True)
@@ -61,8 +79,11 @@ class Source(Protocol):
     def why_not(self) -> str:
         """Why it is not resumable, in half a sentence."""
 
-    def items(self, bookmark: Mapping[str, Any] | None) -> Generator[Item]:
-        """Read it: all of it, or what :meth:`left` says of a bookmark and all after that."""
+    def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
+        """Read it: all of it, or what :meth:`left` says of a bookmark and all after that.
+
+        :param size: says how many to give at once, at the most.
+        """
 
     def left(self, bookmark: Mapping[str, Any]) -> Left:
         """Read a bookmark."""
@@ -92,10 +113,13 @@ class Stream:
         """How many there are, where that is known."""
         return len(self.elements) if isinstance(self.elements, Sized) else None
 
-    def items(self, bookmark: Mapping[str, Any] | None) -> Generator[Item]:  # noqa: ARG002 (it has none)
+    def chunks(
+        self,
+        bookmark: Mapping[str, Any] | None,  # noqa: ARG002 (it has none)
+        size: Callable[[], int],
+    ) -> Generator[Chunk]:
         """Read it from its start, whatever the bookmark says."""
-        for position, element in enumerate(self.elements):
-            yield Item(position, element)
+        return _numbered(iter(self.elements), 0, size)
 
     def left(self, bookmark: Mapping[str, Any]) -> Left:
         """Read a bookmark."""
@@ -115,11 +139,13 @@ class Numbered(Stream):
 
     is_resumable = True
 
-    def items(self, bookmark: Mapping[str, Any] | None) -> Generator[Item]:
+    def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
         """Read it; the numbers tell what is done."""
-        before = -1 if bookmark is None else bookmark["last"]
-        for position, element in enumerate(self.elements):
-            yield Item(position, element, None, position <= before)
+        again = 0 if bookmark is None else bookmark["last"] + 1
+        elements = iter(self.elements)
+        for chunk in _numbered(islice(elements, again), 0, size):
+            yield Chunk(chunk.positions, chunk.given, is_reread=True)
+        yield from _numbered(elements, again, size)
 
     def left(self, bookmark: Mapping[str, Any]) -> Left:
         """Read a bookmark."""
@@ -129,6 +155,12 @@ class Numbered(Stream):
     def bookmark(self, left: Left) -> dict[str, Any]:
         """Return the numbers that are left, JSON-ready."""
         return {"last": left.last[0], "open": _packed(left.open), "sent": _packed(left.sent)}
+
+
+def _numbered(elements: Iterator[object], first: int, size: Callable[[], int]) -> Generator[Chunk]:
+    while given := list(islice(elements, size())):
+        yield Chunk(range(first, first + len(given)), given)
+        first += len(given)
 
 
 def _packed(numbers: Collection[int]) -> str:

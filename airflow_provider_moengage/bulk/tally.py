@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_moengage.bulk.packing import Line
+from airflow_provider_moengage.bulk.packing import Weight
 
 
 class Tally:
@@ -58,16 +58,16 @@ class Tally:
         with self._lock:
             self.retries += 1
 
-    def take(self, lines: Sequence[Line]) -> None:
-        """Count what MoEngage has accepted."""
+    def take(self, weights: Sequence[Weight]) -> None:
+        """Count elements that MoEngage has accepted."""
         with self._lock:
             self.refused_in_a_row = self.unknown_in_a_row = 0
-            self.accepted += len(lines)
-            self.kinds.update([line.kind for line in lines])
-            self.actions += sum([line.actions for line in lines])
-            for line in lines:
-                if line.warnings:
-                    self.warnings.update(line.warnings)
+            self.accepted += len(weights)
+            for weight, number in Counter(weights).items():
+                self.kinds[weight.kind] += number
+                self.actions += weight.actions * number
+                for code in weight.warnings:
+                    self.warnings[code] += number
 
     def refuse(self, reason: str) -> None:
         """Count an element that MoEngage has refused alone."""

@@ -36,7 +36,8 @@ DELIVERY_FIELDS = ("moengage_conn_id", *_OPTION_FIELDS, "checkpoint_path")
 class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     """Delivers elements to MoEngage. Subclasses say where the elements come from.
 
-    :param concurrency: requests on their way at once, 1 to 64. A user's elements stay in order all the same.
+    :param concurrency: requests on their way at once, 1 to 64; None: as many as MoEngage's answering time makes
+        useful, up to 16. A user's elements stay in order all the same.
     :param delivery: ``at_least_once``: what may not have arrived is sent again. ``at_most_once``: what may have
         arrived is not, also not by a retry, and becomes a reject with the code ``outcome_unknown``.
     :param validation: ``warn`` counts what MoEngage would cut or ignore; ``strict`` makes rejects of it;
@@ -58,7 +59,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     def __init__(
         self,
         *,
-        concurrency: int = 4,
+        concurrency: int | None = None,
         delivery: str = "at_least_once",
         validation: str = "warn",
         max_rejects: float = 0,

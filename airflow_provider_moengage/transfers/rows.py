@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
+from operator import eq
 from typing import Any
 
-from airflow_provider_moengage.bulk.mapping import ElementMapping, compile_mappings
-from airflow_provider_moengage.bulk.sources import Item, Left
+from airflow_provider_moengage.bulk.compiled import rows_form
+from airflow_provider_moengage.bulk.mapping import ElementMapping, Recipe, Row, compile_mappings
+from airflow_provider_moengage.bulk.ready import Form
+from airflow_provider_moengage.bulk.sources import Chunk, Left, Stream
 from airflow_provider_moengage.transfers.keyset import (
     NAME_BYTES,
     Key,
@@ -35,12 +39,54 @@ class Query:
     fetch_size: int
 
 
-def elements_of(query: Query) -> Iterator[object]:
-    """Read all rows, in whatever order the database gives them."""
-    with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
-        to_elements = compile_mappings(query.mappings, result.columns)
-        for row in result.rows:
-            yield from to_elements(row)
+class Rows(Stream):
+    """Rows in whatever order the database gives them; another reading may give others."""
+
+    def __init__(self, query: Query) -> None:
+        super().__init__((), "without key_columns it is not known which rows they were")
+        self._query = query
+
+    @property
+    def total(self) -> int | None:
+        """How many there are, where that is known."""
+        return None
+
+    def chunks(
+        self,
+        bookmark: Mapping[str, Any] | None,  # noqa: ARG002 (it has none)
+        size: Callable[[], int],
+    ) -> Generator[Chunk]:
+        """Read all of them, whatever the bookmark says."""
+        query = self._query
+        with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
+            recipes = compile_mappings(query.mappings, result.columns)
+            form = rows_form(recipes, len(result.columns))
+            first = 0
+            while rows := list(islice(result.rows, _rows_of(size(), recipes))):
+                until = first + len(rows) * len(recipes)
+                yield Chunk(range(first, until), rows, form)
+                first = until
+
+
+def _rows_of(elements: int, recipes: Sequence[Recipe]) -> int:
+    return max(elements // len(recipes), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyedChunk:
+    """Some rows with their keys."""
+
+    first: int
+    """Number of the first one."""
+    rows: Sequence[Row]
+    keys: Sequence[Key]
+    form: Form
+    recipes: Sequence[Recipe]
+
+    def __iter__(self) -> Iterator[tuple[int, Key, list[object]]]:
+        """Yield each row's number, its key and its elements."""
+        for number, (key, row) in enumerate(zip(self.keys, self.rows, strict=True), self.first):
+            yield number, key, [recipe(row) for recipe in self.recipes]
 
 
 class KeyedRows:
@@ -63,27 +109,27 @@ class KeyedRows:
         self._a_row = len(query.mappings)
         self._first: list[Any] | None = None
 
-    def items(self, bookmark: Mapping[str, Any] | None) -> Generator[Item]:
+    def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
         """Read the rows that an earlier try has left, and those that come after."""
         if bookmark is None:
-            yield from self._later(self._range, 0)
+            yield from self._later(self._range, 0, size)
             return
         last, last_key = bookmark["last"], key_from_json(bookmark["last_key"])
         last_row, last_in_row = divmod(last, self._a_row)
-        last_name = digest(last_key, 0)
         row = last_row
         if (first := bookmark["first"]) is not None:
             again = KeyRange(starting_at=key_from_json(first[1]), up_to=last_key)
-            for number, key, elements in self._rows(again, first[0]):
-                row = max(row, number)  # there may be rows that have come since
-                is_last = digest(key, 0) == last_name
-                for in_row, element in enumerate(elements[: last_in_row + 1] if is_last else elements):
-                    yield Item(number * self._a_row + in_row, element, key, is_reread=True)
+            last_name = digest(last_key, 0)
+            for rows in self._rows(again, first[0], size):
+                row = max(row, rows.first + len(rows.rows) - 1)  # there may be rows that have come since
+                yield self._again(rows, last_name, last_in_row)
         if last_in_row + 1 < self._a_row:  # there is more of its row
-            for _, key, elements in self._rows(KeyRange(starting_at=last_key, up_to=last_key), row):
-                for in_row, element in enumerate(elements[last_in_row + 1 :], last_in_row + 1):
-                    yield Item(row * self._a_row + in_row, element, key)
-        yield from self._later(KeyRange(after=last_key, up_to=self._range.up_to), row + 1)
+            for rows in self._rows(KeyRange(starting_at=last_key, up_to=last_key), row, size):
+                for _, key, elements in rows:
+                    rest = range(last_in_row + 1, self._a_row)
+                    positions = range(row * self._a_row + rest.start, (row + 1) * self._a_row)
+                    yield Chunk(positions, elements[rest.start :], marks=[key] * len(rest))
+        yield from self._later(KeyRange(after=last_key, up_to=self._range.up_to), row + 1, size)
         query = self._query
         if null_key_exists(query.hook, query.sql, query.parameters, self._key_columns):
             raise ValueError(f"key_columns ({self._key_columns}): the query has rows where one of them is NULL")
@@ -114,14 +160,29 @@ class KeyedRows:
             "sent": _packed(left.sent),
         }
 
-    def _later(self, key_range: KeyRange, row_number: int) -> Generator[Item]:
-        for number, key, elements in self._rows(key_range, row_number):
-            for position, element in enumerate(elements, number * self._a_row):
-                yield Item(position, element, key)
+    def _again(self, rows: _KeyedChunk, last_name: bytes, last_in_row: int) -> Chunk:
+        """Rows that an earlier try has read as well, as elements; of the last one's row those that it had sent."""
+        positions: list[int] = []
+        given: list[object] = []
+        marks: list[Key] = []
+        for number, key, elements in rows:
+            some = elements[: last_in_row + 1] if digest(key, 0) == last_name else elements
+            positions += range(number * self._a_row, number * self._a_row + len(some))
+            given += some
+            marks += [key] * len(some)
+        return Chunk(positions, given, marks=marks, is_reread=True)
 
-    def _rows(self, key_range: KeyRange, row_number: int) -> Generator[tuple[int, Key, Sequence[object]]]:
-        """Read rows, each with its number and its key.
+    def _later(self, key_range: KeyRange, row_number: int, size: Callable[[], int]) -> Generator[Chunk]:
+        a_row = self._a_row
+        for rows in self._rows(key_range, row_number, size):
+            positions = range(rows.first * a_row, (rows.first + len(rows.rows)) * a_row)
+            marks = rows.keys if a_row == 1 else [key for key in rows.keys for _ in range(a_row)]
+            yield Chunk(positions, rows.rows, rows.form, marks)
 
+    def _rows(self, key_range: KeyRange, number: int, size: Callable[[], int]) -> Generator[_KeyedChunk]:
+        """Read rows with their keys.
+
+        :param number: of the first one.
         :raises ValueError: where a row has no key, not one of its own, or one that cannot be kept.
         """
         query = self._query
@@ -129,22 +190,28 @@ class KeyedRows:
         with stream_range(
             query.hook, query.sql, query.parameters, columns, key_range, fetch_size=query.fetch_size
         ) as result:
-            to_elements = compile_mappings(query.mappings, result.columns)
+            recipes = compile_mappings(query.mappings, result.columns)
+            form = rows_form(recipes, len(result.columns))
             at = columns.indexes(result.columns)
-            before: Key | None = None
-            for number, row in enumerate(result.rows, row_number):
-                key = tuple([row[index] for index in at])
-                if None in key:
-                    check_key(key, columns.names, number)
-                if before is None:
-                    key_to_json(key, columns.names)  # a key that cannot be kept is told before anything is sent
-                elif key == before:
-                    raise ValueError(
-                        f"key_columns ({columns}): rows {number - 1} and {number} have the same key; add columns"
-                        " until each row has a key of its own"
-                    )
-                before = key
-                yield number, key, to_elements(row)
+            before: Key = ()
+            while rows := list(islice(result.rows, _rows_of(size(), recipes))):
+                keys: list[Key] = list(zip(*[[row[index] for row in rows] for index in at], strict=True))
+                if None in chain.from_iterable(keys):
+                    for row, key in enumerate(keys, number):
+                        check_key(key, columns.names, row)
+                if not before:
+                    key_to_json(
+                        keys[0], columns.names
+                    )  # a key that cannot be kept is told before anything is sent
+                for row, is_same in enumerate(map(eq, keys, [before, *keys]), number):
+                    if is_same:
+                        raise ValueError(
+                            f"key_columns ({columns}): rows {row - 1} and {row} have the same key; add columns"
+                            " until each row has a key of its own"
+                        )
+                yield _KeyedChunk(number, rows, keys, form, recipes)
+                number += len(rows)
+                before = keys[-1]
 
 
 def _packed(names: Collection[bytes]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 Parameters = Any
@@ -142,10 +143,13 @@ def _through_sqlalchemy(hook: Any, make_query: MakeQuery, fetch_size: int) -> It
 
 
 def _fetched(cursor: Any, fetch_size: int, first: Sequence[Any] | None = None) -> Iterator[Sequence[Any]]:
-    chunk = cursor.fetchmany(fetch_size) if first is None else first
-    while chunk:
-        yield from chunk
-        chunk = cursor.fetchmany(fetch_size)
+    def chunks() -> Iterator[Sequence[Any]]:
+        chunk = cursor.fetchmany(fetch_size) if first is None else first
+        while chunk:
+            yield chunk
+            chunk = cursor.fetchmany(fetch_size)
+
+    return chain.from_iterable(chunks())
 
 
 def _execute(cursor: Any, sql: str, parameters: Parameters) -> None:

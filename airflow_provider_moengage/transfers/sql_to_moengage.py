@@ -118,13 +118,13 @@ class SqlToMoEngageOperator(DeliveryOperator):
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
         from airflow_provider_moengage.bulk.sources import Stream
-        from airflow_provider_moengage.transfers.rows import KeyedRows, Query, elements_of
+        from airflow_provider_moengage.transfers.rows import KeyedRows, Query, Rows
 
         mappings = self._mappings()
         hook = database_hook(self.conn_id)
         query = Query(hook, self.sql, self.parameters, mappings, rows_at_once(self.fetch_size))
         if self.key_columns is None:
-            source: Any = Stream(elements_of(query), "without key_columns it is not known which rows they were")
+            source: Any = Rows(query)
         else:
             key_range = KeyRange() if self.key_range is None else KeyRange.from_dict(self.key_range)
             source = KeyedRows(query, KeyColumns(self.key_columns), key_range)

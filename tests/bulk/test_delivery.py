@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.bulk.pacing import Limits
+from airflow_provider_moengage.bulk.width import Width
 from tests.delivering import Setting, customer, event
 
 
@@ -65,6 +66,24 @@ def test_a_users_elements_arrive_in_order_over_many_lanes(setting: Setting) -> N
     assert len(by_user) == 50
     assert all(numbers == sorted(numbers) for numbers in by_user.values())
     assert sum(map(len, by_user.values())) == 12_000
+
+
+def test_a_users_elements_arrive_in_order_while_lanes_are_added(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = [event(f"user-{n % 50}", n=n, padding="x" * 300) for n in range(12_000)]
+    wider = iter([1, 1, 3, 3, 8])
+    monkeypatch.setattr(Width, "useful", lambda _, lanes: next(wider, lanes))
+
+    report = setting.deliver(stream, concurrency=None)
+
+    by_user: dict[str, list[int]] = defaultdict(list)
+    for element in setting.arrived:
+        by_user[element["customer_id"]].append(element["actions"][0]["attributes"]["n"])
+    assert next(wider, None) is None
+    assert all(numbers == sorted(numbers) for numbers in by_user.values())
+    assert sum(map(len, by_user.values())) == report.accepted == 12_000
+    assert report.bytes / report.requests > 97_000  # what was packed before goes on into full bodies
 
 
 def test_a_dry_run_reports_what_would_be_sent_and_sends_nothing(setting: Setting) -> None:

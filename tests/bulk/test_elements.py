@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from airflow_provider_moengage.bulk.elements import Prepared, prepare
-from airflow_provider_moengage.bulk.encoding import encode_lines
+from airflow_provider_moengage.bulk.encoding import Encoder
 from airflow_provider_moengage.bulk.event_time import event_time
 from airflow_provider_moengage.bulk.rules import REFUSED_CUSTOMER_IDS, RESERVED_ATTRIBUTE_NAMES, WARNINGS, Code
 
@@ -345,7 +345,7 @@ def test_half_a_surrogate_pair_passes_here_and_stops_the_encoder() -> None:
     prepared = prepare(customer({"a": "\ud83d"}))
 
     with pytest.raises(UnicodeEncodeError):
-        encode_lines([prepared.element])
+        Encoder().each([prepared.element])
 
 
 def test_findings_name_attributes_and_never_hold_a_value() -> None:
@@ -550,7 +550,7 @@ def test_what_is_no_time_is_not_taken_for_one(given: object) -> None:
 def test_every_form_of_time_is_sent_in_the_one_that_moengage_reads(name: str) -> None:
     element = event(action(**{name: "2020-05-31 18:33:35+02:00"}))
 
-    [line] = encode_lines([prepare(element).element])
+    [line] = Encoder().each([prepare(element).element])
 
     assert f'"{name}":"2020-05-31T16:33:35Z"'.encode() in line
 
@@ -583,4 +583,4 @@ def test_attributes_may_be_any_mapping(mapping: type[Mapping[str, Any]]) -> None
     prepared = prepare(element)
 
     assert [finding.code for finding in prepared.findings] == [Code.ATTRIBUTE_NAME_MOE_PREFIX]
-    assert b'"at":"2020-01-01T00:00:00Z"' in encode_lines([prepared.element])[0]
+    assert b'"at":"2020-01-01T00:00:00Z"' in Encoder().each([prepared.element])[0]

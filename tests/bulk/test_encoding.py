@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from airflow_provider_moengage.bulk.encoding import NotEncodableError, NotFiniteError, encode_lines, to_plain
+from airflow_provider_moengage.bulk.encoding import Encoder, NotEncodableError, NotFiniteError, to_plain
 
 UUID_TEXT = "12345678-1234-5678-1234-567812345678"
 INDIA = dt.timezone(dt.timedelta(hours=5, minutes=30))
@@ -55,7 +55,7 @@ class Ratio(float):
 
 
 def sent(value: object) -> str:
-    [line] = encode_lines([to_plain(value)])
+    [line] = Encoder().each([to_plain(value)])
     return line.decode()
 
 
@@ -290,17 +290,17 @@ def test_pandas_missing_value_is_not_sent_as_something_else() -> None:
 def test_every_element_is_one_line() -> None:
     elements = [{"a": "one\ntwo\r\n\u2028"}, {}, {"b": ["x\n"]}]
 
-    lines = encode_lines(elements)
+    lines = Encoder().each(elements)
 
     assert [msgspec.json.decode(line) for line in lines] == elements
     assert not any(b"\n" in line for line in lines)
 
 
 def test_no_elements_are_no_lines() -> None:
-    assert encode_lines([]) == []
+    assert Encoder().each([]) == []
 
 
 @pytest.mark.parametrize("element", [{"a": "\ud800"}, {"\udfff": 1}])
 def test_half_a_surrogate_pair_is_not_encoded(element: object) -> None:
     with pytest.raises(UnicodeEncodeError):
-        encode_lines([element])
+        Encoder().each([element])

@@ -20,6 +20,8 @@ class ResultOfATask:
 @pytest.mark.parametrize(
     ("name", "given", "taken"),
     [
+        ("concurrency", None, None),
+        ("concurrency", "None", None),
         ("concurrency", 1, 1),
         ("concurrency", 64, 64),
         ("concurrency", 8.0, 8),
@@ -46,7 +48,7 @@ def test_an_option_is_taken_as_code_or_a_rendered_template_gives_it(name: str, g
 
 
 BAD: list[tuple[str, Any]] = [
-    *(("concurrency", bad) for bad in (0, -1, 65, 1.5, "four", "", None, True, float("nan"), [4], 10**400)),
+    *(("concurrency", bad) for bad in (0, -1, 65, 1.5, "four", "", True, float("nan"), [4], 10**400)),
     *(("delivery", bad) for bad in ("at_least", "AT_LEAST_ONCE", "", None, 1, ["at_least_once"])),
     *(("validation", bad) for bad in ("Strict", "on", "", None, True, ["warn"])),
     *(("max_rejects", bad) for bad in (-1, -0.1, 1.5, "many", "", None, True, "nan", float("inf"), 10**400, [1])),

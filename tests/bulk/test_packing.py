@@ -1,45 +1,84 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_moengage.bulk.packing import LARGEST_ELEMENT, Batch, Line, Packer, pack_together
+from airflow_provider_moengage.bulk.encoding import Encoder
+from airflow_provider_moengage.bulk.packing import (
+    LARGEST_ELEMENT,
+    Batch,
+    Elements,
+    Packer,
+    Weight,
+    events_of,
+    pack_together,
+    users_of,
+    weight,
+)
 from airflow_provider_moengage.bulk.rules import LARGEST_BODY
 
 PLENTY = 10**9
 EMPTY_BODY = len(b'{"type":"transition","elements":[]}')
 
 
-def line(size: int = 20, position: int = 0, kind: str = "customer", actions: int = 0) -> Line:
+class One(NamedTuple):
+    """An element, what it counts for, and its number."""
+
+    element: Any
+    weight: Weight
+    position: int
+
+
+def one(size: int = 20, position: int = 0, kind: str = "customer", actions: int = 0) -> One:
     """An element that takes so many bytes."""
-    data = msgspec.json.encode({"a": "x" * (size - len('{"a":""}'))})
-    assert len(data) == size
-    return Line(position, data, kind, actions)
+    element = {"a": "x" * (size - len('{"a":""}'))}
+    assert len(msgspec.json.encode(element)) == size
+    return One(element, weight(kind, actions), position)
 
 
-def pack(lines: Iterable[Line], most_users: int = PLENTY, most_events: int = PLENTY) -> list[list[Line]]:
-    packer = Packer(most_users, most_events)
-    full = [packer.add(each) for each in lines]
-    return [batch.lines for batch in [*full, packer.take()] if batch is not None]
+def elements(ones: Sequence[One]) -> Elements:
+    users = [f"user-{each.position}" for each in ones]
+    return Elements(
+        [each.element for each in ones], [each.position for each in ones], [each.weight for each in ones], users
+    )
+
+
+class Packing:
+    """A packer, and what it has refused."""
+
+    def __init__(self, most_users: int = PLENTY, most_events: int = PLENTY) -> None:
+        self.refused: list[tuple[int, Any]] = []
+        self.packer = Packer(
+            most_users, most_events, Encoder(), lambda position, _, why: self.refused.append((position, why))
+        )
+
+    def pack(self, ones: Sequence[One], at_once: int = 1_000) -> list[Batch]:
+        parts = [elements(ones[start : start + at_once]) for start in range(0, len(ones), at_once)]
+        full = [batch for part in parts for batch in self.packer.add(part)]
+        last = self.packer.take()
+        return full if last is None else [*full, last]
+
+
+def pack(ones: Sequence[One], most_users: int = PLENTY, most_events: int = PLENTY) -> list[Batch]:
+    return Packing(most_users, most_events).pack(ones)
 
 
 def test_a_body_is_what_moengage_documents() -> None:
-    batch = Batch([Line(0, b'{"type":"customer"}', "customer", 0), Line(1, b'{"type":"event"}', "event", 1)])
+    customer, event = {"type": "customer"}, {"type": "event"}
+    [batch] = pack([One(customer, weight("customer", 0), 0), One(event, weight("event", 1), 1)])
 
-    assert msgspec.json.decode(batch.body) == {
-        "type": "transition",
-        "elements": [{"type": "customer"}, {"type": "event"}],
-    }
+    assert msgspec.json.decode(batch.body) == {"type": "transition", "elements": [customer, event]}
 
 
 def test_the_largest_body_is_100_000_bytes_and_the_largest_element_fills_it() -> None:
     assert LARGEST_BODY == 100_000
-    assert len(Batch([line(LARGEST_ELEMENT)]).body) == 100_000
+    assert [len(batch.body) for batch in pack([one(LARGEST_ELEMENT)])] == [100_000]
 
 
 @pytest.mark.parametrize(
@@ -56,119 +95,143 @@ def test_the_largest_body_is_100_000_bytes_and_the_largest_element_fills_it() ->
     ],
 )
 def test_a_body_is_filled_to_the_last_byte_and_not_one_more(sizes: list[int], packed: list[int]) -> None:
-    bodies = pack(line(size) for size in sizes)
+    bodies = pack([one(size) for size in sizes])
 
-    assert [len(lines) for lines in bodies] == packed
-    assert all(len(Batch(lines).body) <= 100_000 for lines in bodies)
+    assert list(map(len, bodies)) == packed
+    assert all(len(batch.body) <= 100_000 for batch in bodies)
 
 
 def test_a_body_that_is_exactly_full_has_100_000_bytes() -> None:
-    [lines] = pack([line(33_321)] * 3)
+    [batch] = pack([one(33_321)] * 3)
 
-    assert len(Batch(lines).body) == 100_000
+    assert len(batch.body) == 100_000
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(10, 60_000), max_size=40))
-def test_every_line_is_in_one_body_and_in_order(sizes: list[int]) -> None:
-    lines = [line(size, position) for position, size in enumerate(sizes)]
+@given(st.lists(st.integers(10, 60_000) | st.integers(10, 300), max_size=400), st.sampled_from([1, 7, 1_000]))
+def test_every_element_is_in_one_body_and_in_order(sizes: list[int], at_once: int) -> None:
+    ones = [one(size, position) for position, size in enumerate(sizes)]
 
-    bodies = pack(lines)
+    bodies = Packing().pack(ones, at_once)
 
-    assert [each for body in bodies for each in body] == lines
-    assert all(len(Batch(body).body) <= 100_000 for body in bodies)
+    assert [position for body in bodies for position in body.positions] == list(range(len(ones)))
+    sent = [element for body in bodies for element in msgspec.json.decode(body.body)["elements"]]
+    assert sent == [each.element for each in ones]
+    assert all(len(body.body) <= 100_000 for body in bodies)
     for body, following in pairwise(bodies):
-        assert len(Batch([*body, following[0]]).body) > 100_000
+        assert len(body.body) + 1 + len(following.lines[0]) > 100_000
 
 
 def test_bodies_of_a_long_run_are_full() -> None:
-    bodies = pack(line(150 + number % 101) for number in range(10_000))
+    bodies = pack([one(150 + number % 101) for number in range(10_000)])
 
-    full = [len(Batch(lines).body) for lines in bodies[:-1]]
+    full = [len(batch.body) for batch in bodies[:-1]]
     assert sum(full) / len(full) >= 0.998 * 100_000
+
+
+def test_what_no_body_can_hold_is_refused_and_the_rest_goes_on() -> None:
+    packing = Packing()
+    broken = One({"a": "\ud83d"}, weight("customer", 0), 3)
+
+    bodies = packing.pack([one(position=0), one(LARGEST_ELEMENT + 1, 1), one(position=2), broken, one(position=4)])
+
+    assert [body.positions for body in bodies] == [[0, 2, 4]]
+    [(large, size), (unreadable, error)] = sorted(packing.refused, key=lambda refused: refused[0])
+    assert (large, size, unreadable) == (1, LARGEST_ELEMENT + 1, 3)
+    assert isinstance(error, UnicodeEncodeError)
 
 
 @pytest.mark.parametrize(
     ("kind", "actions", "users"), [("customer", 0, 1), ("device", 0, 1), ("event", 1, 0), ("event", 7, 0)]
 )
 def test_customers_and_devices_count_as_users_and_actions_as_events(kind: str, actions: int, users: int) -> None:
-    batch = Batch([line(kind=kind, actions=actions)] * 3)
+    weights = [weight(kind, actions)] * 3
 
-    assert (batch.users, batch.events) == (3 * users, 3 * actions)
+    assert (users_of(weights), events_of(weights)) == (3 * users, 3 * actions)
 
 
 @pytest.mark.parametrize(
-    ("lines", "packed"),
+    ("ones", "packed"),
     [
-        ([line()] * 5, [2, 2, 1]),
-        ([line(kind="device")] * 3, [2, 1]),
-        ([line(kind="event", actions=1)] * 5, [3, 2]),
-        ([line(kind="event", actions=2)] * 2, [1, 1]),
-        ([line(kind="event", actions=9), line(kind="event", actions=1)], [1, 1]),
-        ([line(kind="event", actions=1), line(kind="event", actions=9)], [1, 1]),
-        ([line(), line(), *[line(kind="event", actions=1)] * 3], [5]),
+        ([one()] * 5, [2, 2, 1]),
+        ([one(kind="device")] * 3, [2, 1]),
+        ([one(kind="event", actions=1)] * 5, [3, 2]),
+        ([one(kind="event", actions=2)] * 2, [1, 1]),
+        ([one(kind="event", actions=9), one(kind="event", actions=1)], [1, 1]),
+        ([one(kind="event", actions=1), one(kind="event", actions=9)], [1, 1]),
+        ([one(), one(), *[one(kind="event", actions=1)] * 3], [5]),
     ],
     ids=["users", "devices", "events", "actions", "over the cap first", "over the cap last", "both budgets"],
 )
-def test_a_body_holds_no_more_than_the_caps_of_users_and_events(lines: list[Line], packed: list[int]) -> None:
-    assert [len(body) for body in pack(lines, most_users=2, most_events=3)] == packed
+def test_a_body_holds_no_more_than_the_caps_of_users_and_events(ones: list[One], packed: list[int]) -> None:
+    assert list(map(len, pack(ones, most_users=2, most_events=3))) == packed
+    assert list(map(len, Packing(2, 3).pack(ones, at_once=1))) == packed
 
 
 def test_a_cap_counts_anew_for_each_body() -> None:
-    packer = Packer(2, 2)
-    packer.add(line())
-    packer.take()
+    packing = Packing(2, 2)
 
-    assert [packer.add(line()), packer.add(line())] == [None, None]
+    assert [len(packing.pack([one()])), len(packing.pack([one(), one()]))] == [1, 1]
 
 
 def test_taking_from_an_empty_packer_gives_nothing() -> None:
-    assert Packer(PLENTY, PLENTY).take() is None
+    assert Packing().packer.take() is None
 
 
-@pytest.mark.parametrize(("size", "halves"), [(2, (1, 1)), (3, (1, 2)), (10, (5, 5))])
-def test_halves_hold_everything_in_order(size: int, halves: tuple[int, int]) -> None:
-    lines = [line(position=position) for position in range(size)]
+def test_parts_of_a_batch_hold_what_they_are_cut_from() -> None:
+    [batch] = pack([one(20 + position, position) for position in range(10)])
 
-    first, second = Batch(lines).halves()
+    first, rest, apart = batch.part(slice(None, 3)), batch.part(slice(3, None)), list(batch.each())
 
-    assert (len(first.lines), len(second.lines)) == halves
-    assert first.lines + second.lines == lines
+    assert [first.positions, rest.positions] == [[0, 1, 2], [3, 4, 5, 6, 7, 8, 9]]
+    assert list(map(len, first.lines)) == [20, 21, 22]
+    assert first.lines + rest.lines == batch.lines == [line for each in apart for line in each.lines]
+    assert [each.users for each in apart] == [[f"user-{position}"] for position in range(10)]
 
 
 @pytest.mark.parametrize(
     ("leftovers", "most_users", "most_events", "packed"),
     [
         ([], PLENTY, PLENTY, []),
-        ([[line()] * 2, [line()]], PLENTY, PLENTY, [3]),
-        ([[line(50_000)], [line(49_964)]], PLENTY, PLENTY, [2]),
-        ([[line(50_000)], [line(49_965)]], PLENTY, PLENTY, [1, 1]),
-        ([[line()] * 2, [line()] * 2, [line()]], 3, PLENTY, [2, 3]),
-        ([[line(kind="event", actions=2)], [line(kind="event", actions=2)]], PLENTY, 3, [1, 1]),
-        ([[line(kind="event", actions=5)], [line()]], PLENTY, 3, [1, 1]),
+        ([[one()] * 2, [one()]], PLENTY, PLENTY, [3]),
+        ([[one(50_000)], [one(49_964)]], PLENTY, PLENTY, [2]),
+        ([[one(50_000)], [one(49_965)]], PLENTY, PLENTY, [1, 1]),
+        ([[one()] * 2, [one()] * 2, [one()]], 3, PLENTY, [2, 3]),
+        ([[one(kind="event", actions=2)], [one(kind="event", actions=2)]], PLENTY, 3, [1, 1]),
+        ([[one(kind="event", actions=5)], [one()]], PLENTY, 3, [1, 1]),
     ],
 )
 def test_leftovers_go_together_as_far_as_a_body_holds_them(
-    leftovers: list[list[Line]], most_users: int, most_events: int, packed: list[int]
+    leftovers: list[list[One]], most_users: int, most_events: int, packed: list[int]
 ) -> None:
-    bodies = pack_together([Batch(lines) for lines in leftovers], most_users, most_events)
+    batches = [batch for ones in leftovers for batch in pack(ones)]
 
-    assert [len(body.lines) for body in bodies] == packed
+    bodies = pack_together(batches, most_users, most_events)
+
+    assert list(map(len, bodies)) == packed
     assert all(len(body.body) <= 100_000 for body in bodies)
 
 
 def test_leftovers_keep_their_order_and_lose_nothing() -> None:
-    leftovers = [Batch([line(30_000, position=lane * 10 + number) for number in range(2)]) for lane in range(4)]
+    leftovers = [
+        batch
+        for lane in range(4)
+        for batch in pack([one(30_000, position=lane * 10 + number) for number in range(2)])
+    ]
 
     bodies = pack_together(leftovers, PLENTY, PLENTY)
 
-    positions = [each.position for body in bodies for each in body.lines]
-    assert positions == [0, 1, 10, 11, 20, 21, 30, 31]
+    assert [position for body in bodies for position in body.positions] == [0, 1, 10, 11, 20, 21, 30, 31]
 
 
 def test_leftovers_that_go_together_go_in_the_order_of_the_source() -> None:
-    leftovers = [Batch([line(position=0), line(position=3)]), Batch([line(position=1), line(position=2)])]
+    leftovers = [
+        *pack([one(20, position=0), one(23, position=3)]),
+        *pack([one(21, position=1), one(22, position=2)]),
+    ]
 
     [body] = pack_together(leftovers, PLENTY, PLENTY)
 
-    assert [each.position for each in body.lines] == [0, 1, 2, 3]
+    assert list(body.positions) == [0, 1, 2, 3]
+    assert list(map(len, body.lines)) == [20, 21, 22, 23]
+    assert list(body.users) == ["user-0", "user-1", "user-2", "user-3"]

@@ -1,0 +1,228 @@
+"""Mappings as code: a function made once a run, for one query, that turns rows into elements.
+
+What can be known of a mapping and of a query's columns is settled when it is made: which names break a rule,
+which field is which column. What is left for each row is to look at the types of its values. A row that has
+anything out of the common is made and prepared as a list's element would be.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from airflow_provider_moengage.bulk import rules
+from airflow_provider_moengage.bulk.elements import (
+    Prepared,
+    action_name,
+    event_attribute_name,
+    identifier,
+    prepare,
+    user_attribute_name,
+)
+from airflow_provider_moengage.bulk.encoding import NotEncodableError, exact_decimal, finite, to_utc
+from airflow_provider_moengage.bulk.event_time import event_time
+from airflow_provider_moengage.bulk.mapping import Recipe
+from airflow_provider_moengage.bulk.packing import weight
+from airflow_provider_moengage.bulk.ready import AS_IT_IS, Form, Ready, UnusualError, is_good_event
+
+Rows = Sequence[Sequence[Any]]
+Make = Callable[[Rows, Callable[[Any], None], Callable[[str], None], Callable[[Any], Prepared]], None]
+"""Makes elements of rows: gives out each element and whose it is; the last argument prepares an unusual row."""
+
+
+def rows_form(recipes: Sequence[Recipe], width: int) -> Form:
+    """Return what makes elements of rows: for each row one of each recipe, in their order.
+
+    :param width: columns of a row.
+    """
+    makers = [_Maker(recipe, width) for recipe in recipes]
+    if len(makers) == 1:
+        return makers[0]
+
+    def make(rows: Rows, rules_apply: bool) -> Ready:
+        return _row_by_row([maker(rows, rules_apply) for maker in makers])
+
+    return make
+
+
+def _row_by_row(parts: Sequence[Ready]) -> Ready:
+    number = len(parts)
+    ready = Ready()
+    ready.elements = [element for row in zip(*[part.elements for part in parts], strict=True) for element in row]
+    ready.weights = [one for row in zip(*[part.weights for part in parts], strict=True) for one in row]
+    ready.users = [user for row in zip(*[part.users for part in parts], strict=True) for user in row]
+    for at, part in enumerate(parts):
+        ready.flawed.update({row * number + at: prepared for row, prepared in part.flawed.items()})
+    ready.flawed = dict(sorted(ready.flawed.items()))
+    return ready
+
+
+class _Maker:
+    def __init__(self, recipe: Recipe, width: int) -> None:
+        self._recipe = recipe
+        self._weight = weight(recipe.kind, 1 if recipe.kind == "event" else 0)
+        self._make = {rules_apply: _compiled(recipe, width, rules_apply) for rules_apply in (True, False)}
+
+    def __call__(self, rows: Rows, rules_apply: bool) -> Ready:
+        ready = Ready()
+        make = self._make[rules_apply]
+        recipe = self._recipe
+        if make is None:
+            for row in rows:
+                ready.add(prepare(recipe(row), rules_apply=rules_apply))
+            return ready
+        odd: list[tuple[int, Prepared]] = []
+
+        def unusual(row: Sequence[Any]) -> Prepared:
+            prepared = prepare(recipe(row), rules_apply=rules_apply)
+            odd.append((len(ready.elements), prepared))
+            return prepared
+
+        make(rows, ready.elements.append, ready.users.append, unusual)
+        ready.weights = [self._weight] * len(ready.elements)
+        for at, prepared in odd:
+            ready.weights[at] = prepared.weight
+            if prepared.findings:
+                ready.flawed[at] = prepared
+        return ready
+
+
+def _compiled(recipe: Recipe, width: int, rules_apply: bool) -> Make | None:
+    """Return the function for rows of a mapping, or None where each is to be prepared: devices, users without an
+    id, and what is seldom used.
+    """
+    is_event = recipe.kind == "event"
+    if recipe.customer_id is None or recipe.kind == "device" or recipe.identifiers or recipe.optional:
+        return None
+    if recipe.device_id is not None or len(recipe.attributes) > rules.MOST_EVENT_ATTRIBUTES:
+        return None
+    if not all(type(value) in (str, bool) for value in recipe.constants.values()):
+        return None
+    if rules_apply and "action" in recipe.constants and action_name(recipe.constants["action"]):
+        return None
+    names = [name for name, _ in recipe.attributes]
+    try:
+        attributes = msgspec.defstruct(
+            "Attributes",
+            [(f"a{number}", Any, None) for number in range(len(names))],
+            rename={f"a{number}": name for number, name in enumerate(names)},
+            omit_defaults=True,  # a NULL
+            gc=False,
+        )
+    except ValueError:  # names that have to be escaped, or come twice
+        return None
+    find = event_attribute_name if is_event else user_attribute_name
+    flawed = {name for name in names if rules_apply and (find(name) or (name == "platforms" and not is_event))}
+    always = dict(recipe.always)
+    constants = [(name, Any, value) for name, value in recipe.constants.items()]
+    action = msgspec.defstruct("Action", [*always, "attributes", *constants], gc=False)
+    event = msgspec.defstruct("Event", ["customer_id", "actions"], tag_field="type", tag="event", gc=False)
+    customer = msgspec.defstruct(
+        "Customer", ["customer_id", "attributes", *constants], tag_field="type", tag="customer", gc=False
+    )
+
+    used = sorted({recipe.customer_id, *always.values(), *(at for _, at in recipe.attributes)})
+    columns = [f"c{at}" if at in used else "_" for at in range(width)]
+    body = [f"{', '.join(columns)}, = row", *_id_lines(f"c{recipe.customer_id}", rules_apply)]
+    if "current_time" in always:
+        body += _time_lines(f"c{always['current_time']}", rules_apply)
+    if "action" in always:
+        name = f"c{always['action']}"
+        body += [f"if {name}.__class__ is not str or not is_good_event({name}): raise UnusualError"]
+    for at in sorted({at for _, at in recipe.attributes}):
+        body += _value_lines(f"c{at}", rules_apply)
+    body += [f"if c{at} is not None: raise UnusualError" for name, at in recipe.attributes if name in flawed]
+    if recipe.unset_nulls:
+        body += [f"if c{at} is None: raise UnusualError" for _, at in recipe.attributes]
+    made = f"Attributes({', '.join(f'c{at}' for _, at in recipe.attributes)})"
+    if is_event:
+        fields = ["time" if name == "current_time" else f"c{at}" for name, at in always.items()]
+        made = f"Event(user, (Action({', '.join([*fields, made])}),))"
+    else:
+        made = f"Customer(user, {made})"
+    lines = [
+        "def make(rows, add, own, unusual):",
+        "    for row in rows:",
+        "        try:",
+        *(f"            {line}" for line in [*body, f"element = {made}"]),
+        "        except (UnusualError, KeyError, NotEncodableError):",  # a KeyError: a type without converter
+        "            prepared = unusual(row)",
+        "            element, user = prepared.element, prepared.user",
+        "        add(element)",
+        "        own(user)",
+    ]
+    scope: dict[str, Any] = {
+        **_SCOPE,
+        "Attributes": attributes,
+        "Action": action,
+        "Event": event,
+        "Customer": customer,
+    }
+    exec("\n".join(lines), scope)  # noqa: S102 (made of numbers of columns only; names are in the classes)
+    made_function: Make = scope["make"]
+    return made_function
+
+
+def _id_lines(column: str, rules_apply: bool) -> list[str]:
+    lines = [f"user = {column} if {column}.__class__ is str else usual_id({column})"]
+    if rules_apply:
+        lines += ["if user.strip().casefold() in REFUSED: raise UnusualError"]
+    return lines
+
+
+def _time_lines(column: str, rules_apply: bool) -> list[str]:
+    look = "if time.__class__ is not datetime or time.tzinfo is not UTC: time = usual_time(time)"
+    if not rules_apply:
+        look = "if time.__class__ not in AS_IT_IS: time = CONVERTERS[time.__class__](time)"
+    return [f"time = {column}", look]
+
+
+def _value_lines(column: str, rules_apply: bool) -> list[str]:
+    convert = f"if {column}.__class__ not in AS_IT_IS: {column} = CONVERTERS[{column}.__class__]({column})"
+    if not rules_apply:
+        return [convert]
+    return [
+        f"if {column}.__class__ is str:",
+        f"    if len({column}) > {rules.LONGEST_VALUE}: raise UnusualError",
+        f"el{convert}",
+    ]
+
+
+def _usual_id(value: Any) -> str:
+    findings: list[Any] = []
+    user = identifier("customer_id", value, findings)
+    if findings or type(user) is not str:
+        raise UnusualError
+    return user
+
+
+def _usual_time(value: Any) -> dt.datetime:
+    moment = event_time(value)
+    if moment is None:
+        raise UnusualError
+    return moment
+
+
+def _usual_decimal(value: Decimal) -> Any:
+    sent = exact_decimal(value)
+    if type(sent) is str and len(sent) > rules.LONGEST_VALUE:
+        raise UnusualError
+    return sent
+
+
+_SCOPE = {
+    "AS_IT_IS": AS_IT_IS,
+    "CONVERTERS": {float: finite, Decimal: _usual_decimal, dt.datetime: to_utc},
+    "NotEncodableError": NotEncodableError,
+    "REFUSED": rules.REFUSED_CUSTOMER_IDS,
+    "UTC": dt.UTC,
+    "UnusualError": UnusualError,
+    "datetime": dt.datetime,
+    "is_good_event": is_good_event,
+    "usual_id": _usual_id,
+    "usual_time": _usual_time,
+}

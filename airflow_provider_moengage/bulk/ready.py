@@ -1,0 +1,194 @@
+"""Elements made ready to be sent, many at a time: those that are as they should be pass at once.
+
+Most elements need no change and break no rule, and to see that takes a fraction of the time that
+:func:`~airflow_provider_moengage.bulk.elements.prepare` takes to say what is wrong with one. So each is looked at
+here, and prepared only where it may be one of the others.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from airflow_provider_moengage.bulk import rules
+from airflow_provider_moengage.bulk.elements import (
+    Finding,
+    Prepared,
+    action_name,
+    event_attribute_name,
+    prepare,
+    user_attribute_name,
+)
+from airflow_provider_moengage.bulk.encoding import NotEncodableError, exact_decimal
+from airflow_provider_moengage.bulk.event_time import event_time
+from airflow_provider_moengage.bulk.packing import Weight, weight
+
+
+class UnusualError(Exception):
+    """An element needs a closer look."""
+
+
+@dataclass(slots=True)
+class Ready:
+    """Elements that can be encoded, each with what is known of it: lists of the same length."""
+
+    elements: list[Any] = field(default_factory=list)
+    weights: list[Weight] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
+    flawed: dict[int, Prepared] = field(default_factory=dict)
+    """Those of them that something is wrong with, by their place in the lists."""
+
+    def add(self, prepared: Prepared) -> None:
+        """Add one that took a closer look."""
+        if prepared.findings:
+            self.flawed[len(self.elements)] = prepared
+        self.elements.append(prepared.element)
+        self.weights.append(prepared.weight)
+        self.users.append(prepared.user)
+
+
+Form = Callable[[Sequence[Any], bool], Ready]
+"""Makes elements of what a source gives; the second argument is that of :func:`ready_elements`."""
+
+
+def ready_elements(given: Sequence[Any], rules_apply: bool) -> Ready:
+    """Make elements ready that have the API's own form.
+
+    :param rules_apply: False checks only what would keep them from being encoded.
+    """
+    ready = Ready()
+    add, weigh, own = ready.elements.append, ready.weights.append, ready.users.append
+    for element in given:
+        try:
+            if type(element) is not dict or len(element) != 3:
+                raise UnusualError
+            kind, user = element["type"], element["customer_id"]
+            if type(user) is not str or type(kind) is not str or user.strip().casefold() in _REFUSED:
+                raise UnusualError
+            if kind == "customer":
+                _look_at_attributes(element["attributes"], _GOOD_USER_NAMES, user_attribute_name)
+                counted, sent = _CUSTOMER, element
+            elif kind == "event":
+                counted, sent = _usual_event(element)
+            else:
+                raise UnusualError
+        except (UnusualError, KeyError, TypeError, NotEncodableError):
+            ready.add(prepare(element, rules_apply=rules_apply))
+        else:
+            add(sent)
+            weigh(counted)
+            own(user)
+    return ready
+
+
+_REFUSED = rules.REFUSED_CUSTOMER_IDS
+_CUSTOMER = weight("customer", 0)
+_EVENT = weight("event", 1)
+
+
+def _usual_event(event: dict[str, Any]) -> tuple[Weight, dict[str, Any]]:
+    """Return what an event counts for, and it as it is sent: a copy where a time has to be read."""
+    actions = event["actions"]
+    if type(actions) is not list or not actions:
+        raise UnusualError
+    if len(actions) == 1:
+        action = _usual_action(actions[0])
+        return _EVENT, event if action is actions[0] else {**event, "actions": [action]}
+    return weight("event", len(actions)), {**event, "actions": list(map(_usual_action, actions))}
+
+
+def _usual_action(action: Any) -> dict[str, Any]:
+    if type(action) is not dict or not action.keys() <= _ACTION_FIELDS:
+        raise UnusualError
+    name = action["action"]
+    if type(name) is not str or not is_good_event(name):
+        raise UnusualError
+    if "attributes" in action:
+        _look_at_attributes(action["attributes"], _GOOD_EVENT_NAMES, event_attribute_name)
+        if len(action["attributes"]) > rules.MOST_EVENT_ATTRIBUTES:
+            raise UnusualError
+    time = action["current_time"]
+    moment = usual_time(time)
+    return action if moment is time else {**action, "current_time": moment}
+
+
+_ACTION_FIELDS = frozenset({"action", "current_time", "attributes"})
+
+_MOST_NAMES = 4_096
+_GOOD_USER_NAMES: set[str] = set()
+_GOOD_EVENT_NAMES: set[str] = set()
+_GOOD_EVENTS: set[str] = set()
+"""Names of attributes and events that were looked at and break no rule: not so many that they take memory."""
+
+
+def is_good_event(name: str) -> bool:
+    """Say whether a text is an event's name that breaks no rule."""
+    if name in _GOOD_EVENTS:
+        return True
+    is_good = not action_name(name)
+    if is_good and len(_GOOD_EVENTS) < _MOST_NAMES:
+        _GOOD_EVENTS.add(name)
+    return is_good
+
+
+def _look_at_attributes(attributes: Any, good: set[str], find: Callable[[str], tuple[Finding, ...]]) -> None:
+    if type(attributes) is not dict:
+        raise UnusualError
+    if not good.issuperset(attributes):
+        _look_at_names(attributes, good, find)
+    for value in attributes.values():
+        kind = type(value)
+        if kind is str:
+            if len(value) > rules.LONGEST_VALUE:
+                raise UnusualError
+        elif kind not in AS_IT_IS:
+            _LOOK[kind](value)
+
+
+def _look_at_names(attributes: dict[Any, Any], good: set[str], find: Callable[[str], tuple[Finding, ...]]) -> None:
+    for name in attributes:
+        if type(name) is not str or name == "platforms" or find(name):
+            raise UnusualError
+    if len(good) + len(attributes) <= _MOST_NAMES:
+        good.update(attributes)
+
+
+def usual_time(value: Any) -> dt.datetime:
+    """Return when an event happened.
+
+    :raises UnusualError: where that cannot be read.
+    """
+    moment = event_time(value)
+    if moment is None:
+        raise UnusualError
+    return moment
+
+
+AS_IT_IS = frozenset({str, int, bool, type(None), UUID, dt.date, dt.time})
+"""Types whose values are sent as they are and break no rule; only texts may be too long."""
+
+
+def _look_at_number(value: float) -> None:
+    if value - value != 0:  # NaN or infinite
+        raise UnusualError
+
+
+def _look_at_decimal(value: Decimal) -> None:
+    if exact_decimal(value) is not value:
+        raise UnusualError
+
+
+def _look_at_moment(value: dt.datetime) -> None:
+    if value.tzinfo is not dt.UTC:
+        raise UnusualError
+
+
+_LOOK: dict[type, Callable[[Any], None]] = {
+    float: _look_at_number,
+    Decimal: _look_at_decimal,
+    dt.datetime: _look_at_moment,
+}

@@ -1,0 +1,243 @@
+"""The fast ways to make elements ready say the same as the slow one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_moengage.bulk.compiled import rows_form
+from airflow_provider_moengage.bulk.elements import prepare
+from airflow_provider_moengage.bulk.encoding import Encoder
+from airflow_provider_moengage.bulk.mapping import (
+    Column,
+    CustomerMapping,
+    DeviceMapping,
+    ElementMapping,
+    EventMapping,
+    compile_mappings,
+)
+from airflow_provider_moengage.bulk.ready import Ready, ready_elements
+
+
+class Tier(enum.Enum):
+    GOLD = "gold"
+
+
+WEST = dt.timezone(dt.timedelta(hours=-9))
+
+
+class Text(str):
+    """A text that is not just one."""
+
+    __slots__ = ()
+
+
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.sampled_from(["x" * 512, "x" * 513, "https://a/" + "b" * 510, "", " ", 'é\n"\\', Text("t"), "null"])
+    | st.floats()
+    | st.decimals(allow_nan=True, allow_infinity=True)
+    | st.sampled_from(
+        [
+            Decimal("1.10"),
+            Decimal("1E+400"),
+            Decimal("1E+5"),
+            Decimal("123456789012345.67"),
+            Decimal("0." + "1" * 600),
+            Decimal("-0.00"),
+            Decimal("sNaN"),
+        ]
+    )
+    | st.datetimes()
+    | st.datetimes(
+        timezones=st.sampled_from([dt.UTC, ZoneInfo("Asia/Kolkata"), dt.timezone(dt.timedelta(hours=-9))])
+    )
+    | st.dates()
+    | st.times()
+    | st.timedeltas(max_value=dt.timedelta(days=100), min_value=dt.timedelta(days=-100))
+    | st.uuids()
+    | st.binary(max_size=5)
+    | st.lists(st.integers() | st.text(max_size=3), max_size=3)
+    | st.lists(st.just("item"), min_size=51, max_size=51)
+    | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+    | st.sampled_from([Tier.GOLD, np.int64(5), np.float64("nan"), np.str_("n"), (1, 2), object()])
+)
+TIMES = (
+    st.datetimes()
+    | st.datetimes(timezones=st.just(dt.UTC))
+    | st.dates()
+    | st.sampled_from(
+        [
+            "2024-05-31",
+            "2024-05-31 16:33:35",
+            "2024-05-31T16:33:35+05:30",
+            "20240531",
+            1590943415,
+            "1590943415",
+            "",
+            None,
+        ]
+    )
+    | VALUES
+)
+IDS = (
+    st.sampled_from(["ann", "bob", "", " Guest ", "n/a", 42, 42.0, Decimal(42), None, True, float("nan")]) | VALUES
+)
+NAMES = ["tier", "email", "status", "moe_own", "platforms", "x" * 201, 'a "quoted" name', "uid"]
+EVENTS = st.sampled_from(["Buy", "", " ", "x" * 201, 5, None, Text("Buy")])
+
+
+def outcome(elements: Sequence[Any], ready: Ready) -> list[Any]:
+    """What becomes of each element: what is sent, what it counts for, whose it is and what is wrong with it."""
+    become = []
+    for at, element in enumerate(ready.elements):
+        flaws = ready.flawed[at].findings if at in ready.flawed else []
+        weight = ready.weights[at]
+        become.append(
+            [
+                sent(element),
+                (weight.kind, weight.actions, set(weight.warnings)),
+                ready.users[at],
+                {(finding.code, finding.message) for finding in flaws},
+            ]
+        )
+    assert len(ready.weights) == len(ready.users) == len(ready.elements) == len(elements)
+    return become
+
+
+def sent(element: Any) -> Any:
+    """An element as MoEngage reads it."""
+    try:
+        [line] = Encoder().each([element])
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+        return type(error)
+    return msgspec.json.decode(line)
+
+
+def prepared(elements: Sequence[Any], rules_apply: bool) -> Ready:
+    """What the slow way makes of elements."""
+    ready = Ready()
+    for element in elements:
+        ready.add(prepare(element, rules_apply=rules_apply))
+    return ready
+
+
+ATTRIBUTES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4)
+CUSTOMERS = st.fixed_dictionaries(
+    {"type": st.just("customer"), "customer_id": IDS, "attributes": ATTRIBUTES | st.none()},
+    optional={"update_existing_only": st.booleans(), "platforms": VALUES},
+)
+ACTIONS = st.fixed_dictionaries(
+    {"action": EVENTS, "current_time": TIMES},
+    optional={"attributes": ATTRIBUTES | st.none(), "platform": st.sampled_from(["web", "moon"])},
+)
+EVENT_ELEMENTS = st.fixed_dictionaries(
+    {"type": st.just("event"), "customer_id": IDS, "actions": st.lists(ACTIONS | VALUES, max_size=3)},
+    optional={"user_identifiers": st.dictionaries(st.just("u_em"), st.text(max_size=4))},
+)
+OTHERS = st.sampled_from(
+    [{}, None, 5, "customer", [], {"type": "customer"}, {"type": []}, {"type": Text("customer")}]
+)
+
+
+@settings(deadline=None, max_examples=120)
+@given(st.lists(CUSTOMERS | EVENT_ELEMENTS | OTHERS, max_size=6), st.booleans())
+def test_elements_become_what_the_slow_way_makes_of_them(elements: list[Any], rules_apply: bool) -> None:
+    assert outcome(elements, ready_elements(elements, rules_apply)) == outcome(
+        elements, prepared(elements, rules_apply)
+    )
+
+
+COLUMNS = ["user_id", "at", "name", *NAMES]
+MAPPINGS: list[ElementMapping] = [
+    CustomerMapping(attributes=["tier", "email"]),
+    CustomerMapping(attributes=["tier", "status"], update_existing_only=True, unset_nulls=True),
+    CustomerMapping(attributes=["user_id", "at", "platforms", "moe_own"]),
+    CustomerMapping(attributes={'a "quoted" name': "tier"}),
+    CustomerMapping(attributes={"u_em": "tier"}, user_identifiers={"u_em": "email"}),
+    CustomerMapping(customer_id=None, user_identifiers={"uid": "uid"}),
+    EventMapping(action="Buy", time="at"),
+    EventMapping(action="x" * 201, time="at", attributes=["tier"]),
+    EventMapping(action=Column("name"), time="at", attributes=["at", "name"], platform="web", app_version="1"),
+    EventMapping(action="Buy", time="at", attributes=[], platform=Column("tier"), device_id="email"),
+    EventMapping(action="Buy", time="at", customer_id=None, user_identifiers={"u_em": "email"}),
+    DeviceMapping(device_id="tier", attributes={"platform": "email", "push_id": "uid"}),
+]
+ROWS = st.lists(st.tuples(IDS, TIMES, EVENTS, *([VALUES] * len(NAMES))), max_size=5)
+
+
+@settings(deadline=None, max_examples=120)
+@given(st.lists(st.sampled_from(MAPPINGS), min_size=1, max_size=2), ROWS, st.booleans())
+def test_rows_become_what_the_slow_way_makes_of_them(
+    mappings: list[ElementMapping], rows: list[tuple[Any, ...]], rules_apply: bool
+) -> None:
+    recipes = compile_mappings(mappings, COLUMNS)
+    elements = [recipe(row) for row in rows for recipe in recipes]
+
+    ready = rows_form(recipes, len(COLUMNS))(rows, rules_apply)
+
+    assert outcome(elements, ready) == outcome(elements, prepared(elements, rules_apply))
+
+
+PLAIN_ROW = (
+    "u-1",
+    dt.datetime(2024, 5, 31, tzinfo=dt.UTC),
+    "Buy",
+    "gold",
+    "a@b",
+    5,
+    None,
+    None,
+    None,
+    None,
+    UUID(int=5),
+)
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [MAPPINGS[0], EventMapping(action="Buy", time="at", attributes=["tier"]), MAPPINGS[8]],
+    ids=["user", "event", "event's name"],
+)
+def test_a_row_without_anything_unusual_is_made_by_the_compiled_mapping(mapping: ElementMapping) -> None:
+    ready = rows_form([mapping.compile(COLUMNS)], len(COLUMNS))([PLAIN_ROW], True)
+
+    assert isinstance(ready.elements[0], msgspec.Struct)
+
+
+def test_an_element_without_anything_unusual_is_sent_as_it_was_given() -> None:
+    given = {"type": "customer", "customer_id": "ann", "attributes": {"spent": Decimal("1.10"), "tier": "gold"}}
+
+    assert ready_elements([given], True).elements[0] is given
+
+
+def test_what_was_given_stays_as_it_is() -> None:
+    moment = "2024-05-31 16:33:35"
+    given = {"type": "event", "customer_id": "ann", "actions": [{"action": "Buy", "current_time": moment}]}
+
+    [event] = ready_elements([given], True).elements
+
+    assert given["actions"][0]["current_time"] == moment
+    assert event["actions"][0]["current_time"] == dt.datetime(2024, 5, 31, 16, 33, 35, tzinfo=dt.UTC)
+
+
+def test_a_query_of_one_column_is_read() -> None:
+    [recipe] = compile_mappings([CustomerMapping()], ["user_id"])
+
+    ready = rows_form([recipe], 1)([("u-1",)], True)
+
+    assert sent(ready.elements[0]) == {"type": "customer", "customer_id": "u-1", "attributes": {}}

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_moengage.bulk.width import Width
+
+
+class Running:
+    """A process whose requests each take it some seconds to make."""
+
+    def __init__(self, computing: float = 0.002, at_limit: float = 0.0) -> None:
+        self.computed = 0.0
+        self._computing = computing
+        self.width = Width(lambda: at_limit, lambda: self.computed)
+
+    def answer(self, number: int, waited: float, stored: float = 0.0) -> None:
+        for _ in range(number):
+            self.width.waited(waited)
+            self.width.accepted(stored)
+            self.computed += self._computing
+
+
+@pytest.mark.parametrize(
+    ("waited", "lanes"),
+    [(0.0, 1), (0.001, 1), (0.003, 2), (0.010, 5), (0.050, 16), (2.0, 16)],
+)
+def test_as_many_lanes_as_the_process_can_fill_while_it_waits(waited: float, lanes: int) -> None:
+    running = Running(computing=0.002)
+    running.answer(4, waited)
+
+    assert running.width.useful(1) == lanes
+
+
+def test_the_time_that_a_checkpoint_takes_counts_as_well() -> None:
+    running = Running(computing=0.002)
+    running.answer(4, waited=0.001, stored=0.019)
+
+    assert running.width.useful(1) == 10
+
+
+def test_one_slow_answer_is_no_reason() -> None:
+    running = Running()
+    running.answer(3, waited=5.0)
+
+    assert running.width.useful(1) == 1
+
+
+def test_no_more_lanes_than_the_limit_can_use_but_four_for_the_start() -> None:
+    running = Running(
+        computing=0.002, at_limit=0.4
+    )  # the documented limit: 400 elements a request, 1,000 a second
+    running.answer(4, waited=0.2)
+    assert running.width.useful(1) == 4
+
+    running.answer(4, waited=2.0)
+    assert running.width.useful(4) == 10
+
+
+def test_lanes_are_not_opened_for_a_little_more_and_never_closed() -> None:
+    running = Running(computing=0.002)
+    running.answer(8, waited=0.010)
+    assert running.width.useful(4) == 4
+
+    running.answer(16, waited=0.001)
+    assert running.width.useful(16) == 16
+
+
+def test_each_look_is_at_what_came_since_the_last_one() -> None:
+    running = Running(computing=0.002)
+    running.answer(4, waited=0.001)
+    assert running.width.useful(1) == 1
+
+    running.answer(4, waited=0.008)
+    assert running.width.useful(1) == 4
