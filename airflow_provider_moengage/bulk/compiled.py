@@ -92,79 +92,102 @@ class _Maker:
 
 
 def _compiled(recipe: Recipe, width: int, rules_apply: bool) -> Make | None:
-    """Return the function for rows of a mapping, or None where each is to be prepared: devices, users without an
-    id, and what is seldom used.
-    """
-    is_event = recipe.kind == "event"
-    if recipe.customer_id is None or recipe.kind == "device" or recipe.identifiers or recipe.optional:
+    """Return the function for rows of a mapping, or None where each is to be prepared."""
+    if not _is_common(recipe) or (rules_apply and action_name(recipe.constants.get("action", "any"))):
         return None
-    if recipe.device_id is not None or len(recipe.attributes) > rules.MOST_EVENT_ATTRIBUTES:
-        return None
-    if not all(type(value) in (str, bool) for value in recipe.constants.values()):
-        return None
-    if rules_apply and "action" in recipe.constants and action_name(recipe.constants["action"]):
-        return None
-    names = [name for name, _ in recipe.attributes]
     try:
-        attributes = msgspec.defstruct(
+        scope = {**_SCOPE, **_classes(recipe)}
+    except ValueError:  # names that have to be escaped, or come twice
+        return None
+    exec(_code(recipe, width, rules_apply), scope)  # noqa: S102 (names are in the classes, never in the code)
+    make: Make = scope["make"]
+    return make
+
+
+def _is_common(recipe: Recipe) -> bool:
+    """Tell users and events with an id from devices, users without one, and what is seldom used."""
+    return (
+        recipe.kind in ("customer", "event")
+        and recipe.customer_id is not None
+        and recipe.device_id is None
+        and not (recipe.identifiers or recipe.optional)
+        and (recipe.kind == "customer" or len(recipe.attributes) <= rules.MOST_EVENT_ATTRIBUTES)
+        and all(type(value) in (str, bool) for value in recipe.constants.values())
+    )
+
+
+def _classes(recipe: Recipe) -> dict[str, Any]:
+    """Return classes whose objects are encoded as the mapping's elements are.
+
+    :raises ValueError: where msgspec does not take the attributes' names.
+    """
+    names = [name for name, _ in recipe.attributes]
+    constants = [(name, Any, value) for name, value in recipe.constants.items()]
+    return {
+        "Attributes": msgspec.defstruct(
             "Attributes",
             [(f"a{number}", Any, None) for number in range(len(names))],
             rename={f"a{number}": name for number, name in enumerate(names)},
             omit_defaults=True,  # a NULL
             gc=False,
-        )
-    except ValueError:  # names that have to be escaped, or come twice
-        return None
-    find = event_attribute_name if is_event else user_attribute_name
-    flawed = {name for name in names if rules_apply and (find(name) or (name == "platforms" and not is_event))}
-    always = dict(recipe.always)
-    constants = [(name, Any, value) for name, value in recipe.constants.items()]
-    action = msgspec.defstruct("Action", [*always, "attributes", *constants], gc=False)
-    event = msgspec.defstruct("Event", ["customer_id", "actions"], tag_field="type", tag="event", gc=False)
-    customer = msgspec.defstruct(
-        "Customer", ["customer_id", "attributes", *constants], tag_field="type", tag="customer", gc=False
-    )
-
-    used = sorted({recipe.customer_id, *always.values(), *(at for _, at in recipe.attributes)})
-    columns = [f"c{at}" if at in used else "_" for at in range(width)]
-    body = [f"{', '.join(columns)}, = row", *_id_lines(f"c{recipe.customer_id}", rules_apply)]
-    if "current_time" in always:
-        body += _time_lines(f"c{always['current_time']}", rules_apply)
-    if "action" in always:
-        name = f"c{always['action']}"
-        body += [f"if {name}.__class__ is not str or not is_good_event({name}): raise UnusualError"]
-    for at in sorted({at for _, at in recipe.attributes}):
-        body += _value_lines(f"c{at}", rules_apply)
-    body += [f"if c{at} is not None: raise UnusualError" for name, at in recipe.attributes if name in flawed]
-    if recipe.unset_nulls:
-        body += [f"if c{at} is None: raise UnusualError" for _, at in recipe.attributes]
-    made = f"Attributes({', '.join(f'c{at}' for _, at in recipe.attributes)})"
-    if is_event:
-        fields = ["time" if name == "current_time" else f"c{at}" for name, at in always.items()]
-        made = f"Event(user, (Action({', '.join([*fields, made])}),))"
-    else:
-        made = f"Customer(user, {made})"
-    lines = [
-        "def make(rows, add, own, unusual):",
-        "    for row in rows:",
-        "        try:",
-        *(f"            {line}" for line in [*body, f"element = {made}"]),
-        "        except (UnusualError, KeyError, NotEncodableError):",  # a KeyError: a type without converter
-        "            prepared = unusual(row)",
-        "            element, user = prepared.element, prepared.user",
-        "        add(element)",
-        "        own(user)",
-    ]
-    scope: dict[str, Any] = {
-        **_SCOPE,
-        "Attributes": attributes,
-        "Action": action,
-        "Event": event,
-        "Customer": customer,
+        ),
+        "Action": msgspec.defstruct(
+            "Action", [*(name for name, _ in recipe.always), "attributes", *constants], gc=False
+        ),
+        "Event": msgspec.defstruct("Event", ["customer_id", "actions"], tag_field="type", tag="event", gc=False),
+        "Customer": msgspec.defstruct(
+            "Customer", ["customer_id", "attributes", *constants], tag_field="type", tag="customer", gc=False
+        ),
     }
-    exec("\n".join(lines), scope)  # noqa: S102 (made of numbers of columns only; names are in the classes)
-    made_function: Make = scope["make"]
-    return made_function
+
+
+def _code(recipe: Recipe, width: int, rules_apply: bool) -> str:
+    """Return the function's text. A column is called by its place in the row, ``c0``."""
+    is_event = recipe.kind == "event"
+    always = {name: f"c{at}" for name, at in recipe.always}
+    attributes = {name: f"c{at}" for name, at in recipe.attributes}
+    user = f"c{recipe.customer_id}"
+    used = {user, *always.values(), *attributes.values()}
+    columns = ", ".join(f"c{at}" if f"c{at}" in used else "_" for at in range(width))
+    lines = [f"{columns}, = row", *_id_lines(user, rules_apply)]
+    if is_event:
+        lines += _time_lines(always["current_time"], rules_apply)
+        if name := always.get("action"):
+            lines += [f"if {name}.__class__ is not str or not is_good_event({name}): raise UnusualError"]
+    for column in sorted(set(attributes.values())):
+        lines += _value_lines(column, rules_apply)
+    if rules_apply:
+        flawed = [column for name, column in attributes.items() if _is_flawed(name, is_event)]
+        lines += [f"if {column} is not None: raise UnusualError" for column in flawed]
+    if recipe.unset_nulls:
+        lines += [f"if {column} is None: raise UnusualError" for column in attributes.values()]
+    made = f"Attributes({', '.join(attributes.values())})"
+    if is_event:
+        fields = {**always, "current_time": "time"}
+        lines += [f"element = Event(user, (Action({', '.join([*fields.values(), made])}),))"]
+    else:
+        lines += [f"element = Customer(user, {made})"]
+    return _FUNCTION.format(lines="\n            ".join(lines))
+
+
+_FUNCTION = """\
+def make(rows, add, own, unusual):
+    for row in rows:
+        try:
+            {lines}
+        except (UnusualError, KeyError, NotEncodableError):
+            prepared = unusual(row)
+            element, user = prepared.element, prepared.user
+        add(element)
+        own(user)
+"""
+
+
+def _is_flawed(name: str, is_event: bool) -> bool:
+    """Say whether a name breaks a rule, and with it every row that has such an attribute."""
+    if is_event:
+        return bool(event_attribute_name(name))
+    return name == "platforms" or bool(user_attribute_name(name))
 
 
 def _id_lines(column: str, rules_apply: bool) -> list[str]:
@@ -182,6 +205,7 @@ def _time_lines(column: str, rules_apply: bool) -> list[str]:
 
 
 def _value_lines(column: str, rules_apply: bool) -> list[str]:
+    # A type without a converter is a KeyError, and the row unusual.
     convert = f"if {column}.__class__ not in AS_IT_IS: {column} = CONVERTERS[{column}.__class__]({column})"
     if not rules_apply:
         return [convert]
