@@ -24,10 +24,9 @@ from airflow_provider_moengage.bulk.elements import (
     user_attribute_name,
 )
 from airflow_provider_moengage.bulk.encoding import NotEncodableError, exact_decimal, finite, to_utc
-from airflow_provider_moengage.bulk.event_time import event_time
 from airflow_provider_moengage.bulk.mapping import Recipe
 from airflow_provider_moengage.bulk.packing import weight
-from airflow_provider_moengage.bulk.ready import AS_IT_IS, Form, Ready, UnusualError, is_good_event
+from airflow_provider_moengage.bulk.ready import AS_IT_IS, Form, Ready, UnusualError, is_good_event, usual_time
 
 Rows = Sequence[Sequence[Any]]
 Make = Callable[[Rows, Callable[[Any], None], Callable[[str], None], Callable[[Any], Prepared]], None]
@@ -224,13 +223,6 @@ def _usual_id(value: Any) -> str:
     return user
 
 
-def _usual_time(value: Any) -> dt.datetime:
-    moment = event_time(value)
-    if moment is None:
-        raise UnusualError
-    return moment
-
-
 def _usual_decimal(value: Decimal) -> Any:
     sent = exact_decimal(value)
     if type(sent) is str and len(sent) > rules.LONGEST_VALUE:
@@ -248,5 +240,5 @@ _SCOPE = {
     "datetime": dt.datetime,
     "is_good_event": is_good_event,
     "usual_id": _usual_id,
-    "usual_time": _usual_time,
+    "usual_time": usual_time,
 }

@@ -8,6 +8,7 @@ here, and prepared only where it may be one of the others.
 from __future__ import annotations
 
 import datetime as dt
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -74,6 +75,8 @@ def ready_elements(given: Sequence[Any], rules_apply: bool) -> Ready:
                 counted, sent = _CUSTOMER, element
             elif kind == "event":
                 counted, sent = _usual_event(element)
+                if not (rules_apply or sent is element):  # else a time is sent as it was given
+                    raise UnusualError
             else:
                 raise UnusualError
         except (UnusualError, KeyError, TypeError, NotEncodableError):
@@ -98,7 +101,9 @@ def _usual_event(event: dict[str, Any]) -> tuple[Weight, dict[str, Any]]:
     if len(actions) == 1:
         action = _usual_action(actions[0])
         return _EVENT, event if action is actions[0] else {**event, "actions": [action]}
-    return weight("event", len(actions)), {**event, "actions": list(map(_usual_action, actions))}
+    read = list(map(_usual_action, actions))
+    is_same = all(map(operator.is_, read, actions))
+    return weight("event", len(actions)), event if is_same else {**event, "actions": read}
 
 
 def _usual_action(action: Any) -> dict[str, Any]:
@@ -160,13 +165,15 @@ def _look_at_names(attributes: dict[Any, Any], good: set[str], find: Callable[[s
 def usual_time(value: Any) -> dt.datetime:
     """Return when an event happened.
 
-    :raises UnusualError: where that cannot be read.
+    :raises UnusualError: where that cannot be read at once.
     """
-    moment = event_time(value)
+    moment = event_time(value) if type(value) in _READ_AS_TIMES else None
     if moment is None:
         raise UnusualError
     return moment
 
+
+_READ_AS_TIMES = frozenset({dt.datetime, dt.date, str, int, float})
 
 AS_IT_IS = frozenset({str, int, bool, type(None), UUID, dt.date, dt.time})
 """Types whose values are sent as they are and break no rule; only texts may be too long."""

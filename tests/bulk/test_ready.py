@@ -154,14 +154,6 @@ OTHERS = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=120)
-@given(st.lists(CUSTOMERS | EVENT_ELEMENTS | OTHERS, max_size=6), st.booleans())
-def test_elements_become_what_the_slow_way_makes_of_them(elements: list[Any], rules_apply: bool) -> None:
-    assert outcome(elements, ready_elements(elements, rules_apply)) == outcome(
-        elements, prepared(elements, rules_apply)
-    )
-
-
 COLUMNS = ["user_id", "at", "name", *NAMES]
 MAPPINGS: list[ElementMapping] = [
     CustomerMapping(attributes=["tier", "email"]),
@@ -177,22 +169,6 @@ MAPPINGS: list[ElementMapping] = [
     EventMapping(action="Buy", time="at", customer_id=None, user_identifiers={"u_em": "email"}),
     DeviceMapping(device_id="tier", attributes={"platform": "email", "push_id": "uid"}),
 ]
-ROWS = st.lists(st.tuples(IDS, TIMES, EVENTS, *([VALUES] * len(NAMES))), max_size=5)
-
-
-@settings(deadline=None, max_examples=120)
-@given(st.lists(st.sampled_from(MAPPINGS), min_size=1, max_size=2), ROWS, st.booleans())
-def test_rows_become_what_the_slow_way_makes_of_them(
-    mappings: list[ElementMapping], rows: list[tuple[Any, ...]], rules_apply: bool
-) -> None:
-    recipes = compile_mappings(mappings, COLUMNS)
-    elements = [recipe(row) for row in rows for recipe in recipes]
-
-    ready = rows_form(recipes, len(COLUMNS))(rows, rules_apply)
-
-    assert outcome(elements, ready) == outcome(elements, prepared(elements, rules_apply))
-
-
 PLAIN_ROW = (
     "u-1",
     dt.datetime(2024, 5, 31, tzinfo=dt.UTC),
@@ -206,6 +182,160 @@ PLAIN_ROW = (
     None,
     UUID(int=5),
 )
+ODD_VALUES = [
+    None,
+    True,
+    5,
+    2**70,
+    1.5,
+    float("nan"),
+    float("-inf"),
+    "x" * 512,
+    "x" * 513,
+    "https://a/" + "b" * 510,
+    Text("t"),
+    Decimal("1.10"),
+    Decimal("123456789012345"),
+    Decimal("1234567890.12345"),
+    Decimal("0.1000000000000000055511151231257827"),
+    Decimal("1E+5"),
+    Decimal("1E+400"),
+    Decimal("0." + "1" * 600),
+    Decimal("NaN"),
+    Decimal("sNaN"),
+    Decimal("-Infinity"),
+    dt.datetime(2024, 5, 31, 16, 33, 35),
+    dt.datetime(2024, 5, 31, 16, 33, 35, tzinfo=dt.UTC),
+    dt.datetime(2024, 5, 31, 16, 33, 35, tzinfo=WEST),
+    dt.datetime(2024, 5, 31, 16, 33, 35, 5, tzinfo=ZoneInfo("UTC")),
+    dt.datetime(1, 1, 1, tzinfo=ZoneInfo("Asia/Kolkata")),
+    dt.date(2024, 5, 31),
+    dt.time(16, 33),
+    dt.timedelta(hours=1),
+    UUID(int=5),
+    b"text",
+    b"\xff",
+    ["a", 5],
+    ["item"] * 51,
+    {"a": 1.5},
+    Tier.GOLD,
+    np.float64("nan"),
+    np.str_("n"),
+    object(),
+]
+ODD_TIMES = [
+    *ODD_VALUES,
+    "2024-05-31",
+    "2024-05-31 16:33:35",
+    " 2024-05-31T16:33:35+05:30 ",
+    "20240531",
+    "yesterday",
+    "",
+    1590943415,
+    1590943415000,
+    "1590943415",
+]
+ODD_IDS = [*ODD_VALUES, "", " Guest ", "n/a", "TRUE", "ann", 42, 42.0, Decimal(42), Decimal("4E+1"), -1]
+ODD_NAMES = [
+    "id",
+    "",
+    " ",
+    "x" * 200,
+    "x" * 201,
+    "moe_own",
+    "moe_mobile",
+    "status",
+    "platforms",
+    5,
+    Text("tier"),
+    Tier.GOLD,
+]
+A_TIME = dt.datetime(2024, 5, 31, tzinfo=dt.UTC)
+
+
+def a_customer(**changes: Any) -> dict[str, Any]:
+    return {"type": "customer", "customer_id": "ann", "attributes": {"tier": "gold"}, **changes}
+
+
+def an_event(**changes: Any) -> dict[str, Any]:
+    action = {"action": "Buy", "current_time": A_TIME, "attributes": {"tier": "gold"}, **changes}
+    return {"type": "event", "customer_id": "ann", "actions": [action]}
+
+
+ELEMENTS = [
+    *[a_customer(attributes={"tier": value}) for value in ODD_VALUES],
+    *[a_customer(attributes={name: "gold"}) for name in ODD_NAMES],
+    *[a_customer(customer_id=value) for value in ODD_IDS],
+    *[a_customer(type=kind) for kind in ("Customer", Text("customer"), 5, None)],
+    *[a_customer(attributes=value) for value in (None, {}, [], "tier")],
+    a_customer(update_existing_only=float("nan")),
+    a_customer(update_existing_only=True),
+    {"type": "customer", "customer_id": "ann"},
+    {"type": "customer", "attributes": {"u_em": "a@b"}, "x": 1},
+    *[an_event(attributes={"tier": value}) for value in ODD_VALUES],
+    *[an_event(attributes={name: "gold"}) for name in ODD_NAMES],
+    *[an_event(attributes={f"name {number}": 1 for number in range(count)}) for count in (0, 100, 101)],
+    *[an_event(current_time=value) for value in ODD_TIMES],
+    *[an_event(action=name) for name in ("", " ", "x" * 200, "x" * 201, 5, None, Text("Buy"), ["Buy"])],
+    *[an_event(platform=value) for value in ("web", "moon", None, 5)],
+    *[an_event(attributes=value) for value in (None, [], "tier")],
+    *[an_event() | {"customer_id": value} for value in ODD_IDS],
+    *[an_event() | {"actions": value} for value in (None, [], [5], an_event()["actions"] * 2, "Buy")],
+    an_event() | {"actions": [*an_event()["actions"], *an_event(current_time="2024-05-31")["actions"]]},
+    {"type": "event", "customer_id": "ann", "actions": [{"action": "Buy"}]},
+    {"type": "event", "customer_id": "ann", "actions": [{"current_time": A_TIME}]},
+    {"type": "device", "customer_id": "ann", "device_id": "d", "attributes": {"platform": "web", "push_id": "p"}},
+]
+
+
+@pytest.mark.parametrize("rules_apply", [True, False], ids=["rules", "no rules"])
+@pytest.mark.parametrize("element", ELEMENTS, ids=range(len(ELEMENTS)))
+def test_an_element_becomes_what_the_slow_way_makes_of_it(element: Any, rules_apply: bool) -> None:
+    assert outcome([element], ready_elements([element], rules_apply)) == outcome(
+        [element], prepared([element], rules_apply)
+    )
+
+
+@pytest.mark.parametrize("rules_apply", [True, False], ids=["rules", "no rules"])
+@pytest.mark.parametrize("mapping", range(12))
+def test_a_row_becomes_what_the_slow_way_makes_of_it(mapping: int, rules_apply: bool) -> None:
+    recipes = compile_mappings([MAPPINGS[mapping]], COLUMNS)
+    rows = [
+        *[(value, *PLAIN_ROW[1:]) for value in ODD_IDS],
+        *[(PLAIN_ROW[0], value, *PLAIN_ROW[2:]) for value in ODD_TIMES],
+        *[(*PLAIN_ROW[:2], value, *PLAIN_ROW[3:]) for value in ODD_VALUES],
+        *[(*PLAIN_ROW[:at], value, *PLAIN_ROW[at + 1 :]) for at in range(3, len(COLUMNS)) for value in ODD_VALUES],
+    ]
+    elements = [recipe(row) for row in rows for recipe in recipes]
+
+    made = outcome(elements, rows_form(recipes, len(COLUMNS))(rows, rules_apply))
+
+    for row, one, other in zip(rows, made, outcome(elements, prepared(elements, rules_apply)), strict=True):
+        assert one == other, row
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(CUSTOMERS | EVENT_ELEMENTS | OTHERS, max_size=6), st.booleans())
+def test_elements_become_what_the_slow_way_makes_of_them(elements: list[Any], rules_apply: bool) -> None:
+    assert outcome(elements, ready_elements(elements, rules_apply)) == outcome(
+        elements, prepared(elements, rules_apply)
+    )
+
+
+ROWS = st.lists(st.tuples(IDS, TIMES, EVENTS, *([VALUES] * len(NAMES))), max_size=5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from(MAPPINGS), min_size=1, max_size=2), ROWS, st.booleans())
+def test_rows_become_what_the_slow_way_makes_of_them(
+    mappings: list[ElementMapping], rows: list[tuple[Any, ...]], rules_apply: bool
+) -> None:
+    recipes = compile_mappings(mappings, COLUMNS)
+    elements = [recipe(row) for row in rows for recipe in recipes]
+
+    ready = rows_form(recipes, len(COLUMNS))(rows, rules_apply)
+
+    assert outcome(elements, ready) == outcome(elements, prepared(elements, rules_apply))
 
 
 @pytest.mark.parametrize(
