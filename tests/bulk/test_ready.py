@@ -166,6 +166,9 @@ MAPPINGS: list[ElementMapping] = [
     EventMapping(action="x" * 201, time="at", attributes=["tier"]),
     EventMapping(action=Column("name"), time="at", attributes=["at", "name"], platform="web", app_version="1"),
     EventMapping(action="Buy", time="at", attributes=[], platform=Column("tier"), device_id="email"),
+    EventMapping(action="Buy", time="at", attributes=[], platform=Column("tier")),
+    EventMapping(action="Buy", time="at", attributes=[], device_id="email"),
+    EventMapping(action="Buy", time="at", attributes=[], user_identifiers={"u_em": "email"}),
     EventMapping(action="Buy", time="at", customer_id=None, user_identifiers={"u_em": "email"}),
     DeviceMapping(device_id="tier", attributes={"platform": "email", "push_id": "uid"}),
 ]
@@ -297,7 +300,7 @@ def test_an_element_becomes_what_the_slow_way_makes_of_it(element: Any, rules_ap
 
 
 @pytest.mark.parametrize("rules_apply", [True, False], ids=["rules", "no rules"])
-@pytest.mark.parametrize("mapping", range(12))
+@pytest.mark.parametrize("mapping", range(len(MAPPINGS)))
 def test_a_row_becomes_what_the_slow_way_makes_of_it(mapping: int, rules_apply: bool) -> None:
     recipes = compile_mappings([MAPPINGS[mapping]], COLUMNS)
     rows = [
