@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 100000
 
-.PHONY: demo test standalone executors chaos bench-polling bench-sharing lint types docs check clean
+.PHONY: demo test standalone executors chaos bench bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo  ## Sync a real warehouse to an emulated workspace, by Airflow (ROWS=all for everything)
@@ -27,11 +27,14 @@ chaos: STANDALONE = 3
 chaos: $(VENV)/.dev  ## Kills syncs at random moments, and counts what got lost or came twice (some 20 minutes)
 	$(BIN)/python -m chaos --kills $(KILLS) --rows $(ROWS) --standalone $(STANDALONE) $(if $(SEED),--seed $(SEED))
 
+bench: $(VENV)/.bench  ## What it costs, beside what it replaces: a table, and docs/images/performance.svg (ONLY=encode,memory for a part)
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
 bench-polling: $(VENV)/.dev  ## How soon a thousand waiting triggers see that a file has ended (2 to 3 minutes)
-	$(BIN)/python benchmarks/polling.py
+	$(BIN)/python -m benchmarks.polling
 
 bench-sharing: $(VENV)/.dev  ## How many workers share one workspace's limit (3 minutes)
-	$(BIN)/python benchmarks/sharing.py
+	$(BIN)/python -m benchmarks.sharing
 
 lint: $(VENV)/.dev  ## Style and format
 	$(BIN)/ruff check .

@@ -1,103 +1,149 @@
 """Peak memory of a sync from SQLite by the number of rows: it does not grow with the source.
 
-Each number of rows is sent by a process of its own to an emulator in another one. Run it with
-`python benchmarks/memory.py` in the environment of `make test`; it prints a table.
+Each number of rows is sent by a process of its own, which SQLite gives the rows as it counts them: no file of ten
+million is needed. The rival fetches all rows, as a hand-written task does; it sends the first ten thousand of them
+only, for its peak is there before it sends.
+
+`python -m benchmarks.memory 100000 5000000` measures other numbers.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sqlite3
+import resource
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
+from dataclasses import dataclass
 
-from airflow_provider_moengage.emulator import Emulator, Settings
+from benchmarks import warehouse
+from benchmarks.loopback import loopback
+from benchmarks.table import Row, as_text
 
-SYNC = """
-import json, resource, sys
-from types import SimpleNamespace
-from airflow_provider_moengage.bulk.mapping import EventMapping
-from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+GROUP = "Peak memory of a sync from SQLite"
+COUNTS = (100_000, 1_000_000, 10_000_000)
+MOST_BY_HAND = 1_000_000
+TARGET = 5.0
+"""MB that the largest sync may take above the smallest."""
 
-rows = int(sys.argv[1])
-operator = SqlToMoEngageOperator(
-    task_id="sync", conn_id="warehouse", mapping=EventMapping(action="Purchase", time="at"),
-    sql="SELECT * FROM purchases LIMIT ?", parameters=[rows],
-)
-report = operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r", task_id="sync", map_index=-1)})
-assert report["accepted"] == rows, report
-print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+_SENT_BY_HAND = 10_000
+_SQL = """
+WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {})
+SELECT 'user-' || (n % 50000) AS user_id, '2026-01-01 10:00:' || (10 + n % 50) AS at,
+       'product ' || (n % 977) AS product, n / 100.0 AS price, n % 7 AS quantity
+FROM numbers
 """
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", type=int, default=[100_000, 5_000_000])
-    counts = sorted(parser.parse_args().rows)
-    with tempfile.TemporaryDirectory() as folder, Emulator(_UNLIMITED) as emulator:
-        warehouse = Path(folder) / "warehouse.db"
-        _fill(warehouse, counts[-1])
-        environment = {
-            **os.environ,
-            "AIRFLOW_HOME": folder,
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
-            "AIRFLOW_CONN_MOENGAGE_DEFAULT": json.dumps(
-                {
-                    "conn_type": "moengage",
-                    "login": "EMULATOR",
-                    "password": "emulator-data-key",
-                    "host": emulator.url,
-                    "extra": {"users_per_minute": 10**9, "events_per_minute": 10**9},
-                }
-            ),
-        }
-        print(f"{'rows':>12} {'peak memory (MB)':>18} {'above the fewest (MB)':>23} {'rows a second':>15}")
+@dataclass(frozen=True)
+class Peak:
+    """What a process took."""
+
+    megabytes: float
+    seconds: float
+
+
+def rows(counts: tuple[int, ...] = COUNTS) -> list[Row]:
+    """Measure everything."""
+    found: list[Row] = []
+    with loopback() as server:
         least = None
-        for rows in counts:
-            started = time.monotonic()
-            done = subprocess.run(
-                [sys.executable, "-c", SYNC, str(rows)],
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            rate = rows / (time.monotonic() - started)
-            [line] = [line for line in done.stdout.splitlines() if line.startswith("PEAK ")]
-            peak = int(line.removeprefix("PEAK ")) / 1e6
-            least = peak if least is None else least
-            print(f"{rows:>12,} {peak:>18.1f} {peak - least:>23.1f} {rate:>15,.0f}", flush=True)
-
-
-_UNLIMITED = Settings(users_per_minute=None, events_per_minute=None, keep_elements=0, keep_requests=0)
-
-
-def _fill(path: Path, rows: int) -> None:
-    with sqlite3.connect(path) as warehouse:
-        warehouse.execute(
-            "CREATE TABLE purchases (user_id TEXT, at TEXT, product TEXT, price REAL, quantity INTEGER)"
-        )
-        warehouse.executemany(
-            "INSERT INTO purchases VALUES (?, ?, ?, ?, ?)",
-            (
-                (
-                    f"user-{n % 50_000}",
-                    f"2026-01-{n % 28 + 1:02} 10:00:{n % 60:02}",
-                    f"product {n % 977}",
-                    n / 100,
-                    n % 7,
+        for count in counts:
+            ours = _peak("ours", count, server.url)
+            theirs = _peak("loop", count, server.url) if count <= MOST_BY_HAND else None
+            least = ours.megabytes if least is None else least
+            is_judged = count == counts[-1] and len(counts) > 1
+            found.append(
+                Row(
+                    GROUP,
+                    f"{count:,} rows ({count / ours.seconds:,.0f} rows/s)",
+                    f"{ours.megabytes:.1f} MB",
+                    "fetchall",
+                    "not tried" if theirs is None else f"{theirs.megabytes:.1f} MB",
+                    "" if theirs is None else f"{ours.megabytes / theirs.megabytes:.2f} x",
+                    f"within {TARGET:.0f} MB of {counts[0]:,}" if is_judged else "",
+                    abs(ours.megabytes - least) <= TARGET if is_judged else None,
+                    ours.megabytes,
+                    None if theirs is None else theirs.megabytes,
                 )
-                for n in range(rows)
-            ),
-        )
-    warehouse.close()
+            )
+    return found
+
+
+def _peak(who: str, count: int, url: str) -> Peak:
+    """Let a process of its own send so many rows."""
+    print(f"  {count:,} rows, {who}", file=sys.stderr)
+    began = time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.memory", "--send", who, url, str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2_000:])
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("PEAK ")]
+    _, megabytes, seconds = line.split()
+    return Peak(float(megabytes), float(seconds) or time.monotonic() - began)
+
+
+def _send(who: str, url: str, count: int) -> None:
+    """Be that process."""
+    warehouse.connect_sqlite(":memory:")
+    warehouse.connect_moengage(url)
+    began = time.monotonic()
+    (_ours if who == "ours" else _by_hand)(count, url)
+    seconds = time.monotonic() - began
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kB on Linux
+    print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, seconds)
+
+
+def _ours(count: int, url: str) -> None:
+    from airflow_provider_moengage.bulk.mapping import EventMapping
+    from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+
+    del url
+    mapping = EventMapping(action="Purchase", time="at")
+    operator = SqlToMoEngageOperator(task_id="sync", conn_id="warehouse", sql=_SQL.format(count), mapping=mapping)
+    report = operator.execute(warehouse.CONTEXT)
+    assert report["accepted"] == count, report
+
+
+def _by_hand(count: int, url: str) -> None:
+    import requests
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    table = BaseHook.get_hook("warehouse").get_records(_SQL.format(count))
+    for start in range(0, _SENT_BY_HAND, 100):
+        elements = [
+            {
+                "type": "event",
+                "customer_id": user_id,
+                "actions": [
+                    {
+                        "action": "Purchase",
+                        "current_time": moment,
+                        "attributes": {"product": product, "price": price, "quantity": quantity},
+                    }
+                ],
+            }
+            for user_id, moment, product, price, quantity in table[start : start + 100]
+        ]
+        requests.post(
+            f"{url}/v1/transition/EMULATOR",
+            json={"type": "transition", "elements": elements},
+            auth=("EMULATOR", "emulator-data-key"),
+            timeout=60,
+        ).raise_for_status()
+
+
+def main() -> None:
+    """Measure the numbers of the command line, or be one of the processes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", type=int, default=list(COUNTS))
+    parser.add_argument("--send", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.send:
+        who, url, count = options.send
+        _send(who, url, int(count))
+    else:
+        print(as_text(rows(tuple(sorted(options.rows)))))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""From elements and rows to request bodies: elements a second, and how full the bodies are.
+
+All ways run one after the other, round after round, on the same elements; a figure is the median of the rounds.
+Seconds are those of the CPU: nothing here waits, and what else the machine does counts less.
+The elements are out of the garbage collector's sight, so none pays for those of the others. The floors cut where
+the provider has cut.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+from benchmarks import rivals
+from benchmarks.data import KINDS, Kind
+from benchmarks.pipeline import bodies, source_of_elements, source_of_rows
+from benchmarks.table import Row, rate_row
+
+GROUP = "Elements to request bodies, one thread"
+FILL_GROUP = "How full the request bodies are"
+ELEMENTS = 40_000
+ROUNDS = 5
+ELEMENTS_FOR_FILL = 400_000
+"""So many that the few bodies at the end, which nothing is left for, do not count."""
+FEW = 800
+"""Elements for the way that takes a quadratic time."""
+
+OFF_TARGET, WARN_TARGET, FILL_TARGET = 1.0, 0.40, 0.998
+"""Of the floor's speed without and with checks; and how full a body is."""
+
+_OURS = {"off": "encode + pack", "warn": "check + encode + pack"}
+_FLOORS = {"orjson": rivals.orjson_body, "msgspec": rivals.msgspec_body}
+_WAYS: dict[str, Callable[[Sequence[dict[str, object]]], Iterator[bytes]]] = {
+    "json.dumps, 100 a batch": rivals.fixed_batches,
+    "json.dumps each": rivals.each_by_json,
+    "orjson.dumps each": rivals.each_by_orjson,
+    "analytics client's queue": rivals.analytics_queue,
+}
+
+Way = Callable[[], Iterable[bytes]]
+
+
+def rows() -> list[Row]:
+    """Measure everything."""
+    found: list[Row] = []
+    for kind in KINDS:
+        found += _speeds(kind)
+    for kind in KINDS:
+        found += _fills(kind)
+    return found
+
+
+def _speeds(kind: Kind) -> list[Row]:
+    sql_rows = kind.rows(ELEMENTS)
+    elements = [kind.element(row) for row in sql_rows]
+    cut = list(bodies(source_of_elements(elements), "off"))
+    cuts = [_count(body) for body in cut]
+    assert sum(cuts) == ELEMENTS
+    ways: dict[tuple[str, str], Way] = {}
+    for validation in _OURS:
+        ways["dicts", validation] = lambda validation=validation: bodies(source_of_elements(elements), validation)
+        ways["rows", validation] = lambda validation=validation: bodies(source_of_rows(kind, sql_rows), validation)
+    for name, encode in _FLOORS.items():
+        ways["dicts", name] = partial(rivals.floor, encode, cuts, elements)
+        ways["rows", name] = partial(rivals.floor_from_rows, encode, cuts, kind, sql_rows)
+    for name, way in _WAYS.items():
+        ways["dicts", name] = partial(way, elements)
+    gc.collect()
+    gc.freeze()
+    speeds = measured(ways, ELEMENTS, ROUNDS)
+    few = {("dicts", "growing list"): partial(rivals.growing_list, elements[:FEW])}
+    speeds |= measured(few, FEW, 1)
+    gc.unfreeze()
+    size = sum(map(len, cut)) / ELEMENTS
+    return _speed_rows(f"{kind.name} of {size:.0f} B", speeds)
+
+
+def _speed_rows(name: str, speeds: dict[tuple[str, str], float]) -> list[Row]:
+    found: list[Row] = []
+    for form in ("rows", "dicts"):
+        for validation, what in _OURS.items():
+            label = f"{name}, {form}: {what}"
+            target = OFF_TARGET if validation == "off" else WARN_TARGET
+            for rival in _FLOORS:
+                built = "floor: build dicts, " if form == "rows" else "floor: "
+                at_least = target if rival == "orjson" else None
+                ours, theirs = speeds[form, validation], speeds[form, rival]
+                found.append(rate_row(GROUP, label, ours, built + rival, theirs, "el/s", at_least=at_least))
+    label = f"{name}, dicts: {_OURS['warn']}"
+    return found + [
+        rate_row(GROUP, label, speeds["dicts", "warn"], rival, speeds["dicts", rival], "el/s")
+        for rival in (*_WAYS, "growing list")
+    ]
+
+
+def measured(ways: dict[tuple[str, str], Way], elements: int, rounds: int) -> dict[tuple[str, str], float]:
+    """Return each way's elements a second, the median of so many rounds."""
+    took: dict[tuple[str, str], list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            began = time.process_time()
+            for _ in way():
+                pass
+            took[name].append(time.process_time() - began)
+    return {name: elements / statistics.median(seconds) for name, seconds in took.items()}
+
+
+def _fills(kind: Kind) -> list[Row]:
+    """Tell of the bodies: how full all but the last are, and how many MoEngage would refuse for their size."""
+    elements = [kind.element(row) for row in kind.rows(ELEMENTS_FOR_FILL)]
+    ours, ours_over = _fill(bodies(source_of_elements(elements), "off"))
+    average = int(rivals.MOST_BYTES / (sum(len(rivals.json_body([e])) for e in elements[:1_000]) / 1_000 - 34))
+    ways: dict[str, Iterable[bytes]] = {
+        "100 a batch": rivals.fixed_batches(elements[:20_000]),
+        f"{average} a batch (by average size)": rivals.fixed_batches(elements[:100_000], average),
+        "orjson.dumps each": rivals.each_by_orjson(elements),
+        "analytics client's queue": rivals.analytics_queue(elements[:10_000]),
+        "growing list": rivals.growing_list(elements[:FEW]),
+    }
+    found: list[Row] = []
+    for name, way in ways.items():
+        theirs, theirs_over = _fill(way)
+        found.append(
+            Row(
+                FILL_GROUP,
+                f"{kind.name}: mean fill, over 100 kB",
+                f"{ours:.2%}, {_none_or(ours_over)}",
+                name,
+                f"{theirs:.2%}, {_none_or(theirs_over)}",
+                f"{ours / theirs:.2f} x",
+                "" if found else f"at least {FILL_TARGET:.1%}",
+                None if found else ours >= FILL_TARGET and not ours_over,
+            )
+        )
+    return found
+
+
+def _fill(all_bodies: Iterable[bytes]) -> tuple[float, float]:
+    """Return the mean size of all but the last as a part of what is allowed, and the part of those above it."""
+    sizes = [len(body) for body in all_bodies]
+    counted = sizes[:-1] or sizes
+    return statistics.fmean(counted) / rivals.MOST_BYTES, sum(size > rivals.MOST_BYTES for size in sizes) / len(
+        sizes
+    )
+
+
+def _none_or(share: float) -> str:
+    return f"{share:.0%}" if share else "none"
+
+
+def _count(body: bytes) -> int:
+    return body.count(b'"customer_id":')

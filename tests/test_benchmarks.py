@@ -1,0 +1,64 @@
+"""What the benchmarks stand on; what they measure is told by `make bench`."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+import requests
+
+from benchmarks import plot
+from benchmarks.data import KINDS, Kind
+from benchmarks.loopback import loopback
+from benchmarks.pipeline import bodies, source_of_elements, source_of_rows
+from benchmarks.table import Row, as_markdown, as_text, rate_row
+
+
+@pytest.mark.parametrize("validation", ["off", "warn", "strict"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_rows_and_dicts_become_the_same_bodies(kind: Kind, validation: str) -> None:
+    rows = kind.rows(2_000)
+    by_mapping = _elements(list(bodies(source_of_rows(kind, rows), validation)))
+    by_hand = _elements(list(bodies(source_of_elements([kind.element(row) for row in rows]), validation)))
+
+    assert len(by_mapping) == 2_000
+    assert by_mapping == by_hand
+
+
+@pytest.mark.parametrize(("kind", "size"), [*zip(KINDS, (263, 368), strict=True)], ids=("customers", "events"))
+def test_elements_have_the_size_that_is_told(kind: Kind, size: int) -> None:
+    sent = list(bodies(source_of_rows(kind, kind.rows(20_000)), "off"))
+
+    assert sum(map(len, sent)) / 20_000 == pytest.approx(size, abs=3)
+
+
+def test_the_loopback_server_counts_what_it_takes() -> None:
+    body = b'{"elements":[{"customer_id":"a"},' + b" " * 300_000 + b'{"customer_id":"b"}]}'
+
+    with loopback(latency=0.01) as server, requests.Session() as session:
+        for _ in range(3):
+            assert session.post(server.url, data=body, timeout=10).json()["status"] == "success"
+        counts = server.counts()
+        assert server.counts().requests == 0
+
+    assert (counts.requests, counts.bytes, counts.elements) == (3, 3 * len(body), 6)
+
+
+def test_the_table_has_each_row_with_its_verdict() -> None:
+    rows = [
+        rate_row("Speed", "users", 300.0, "loop", 100.0, "rows/s", at_least=3.5),
+        Row("Memory", "a million", "10 MB", is_met=True, value=10.0),
+    ]
+
+    [line] = [line for line in as_text(rows).splitlines() if line.startswith("users")]
+    assert line.split() == "users 300 rows/s loop 100 rows/s 3.00 x at least 3.5 x not met".split()
+    assert "| a million | 10 MB |  |  |  |  | met |" in as_markdown(rows, "Measured.")
+    picture = ET.fromstring(plot.as_svg(rows, ("Speed", "Memory", "None such")))
+    assert len(picture.findall("{http://www.w3.org/2000/svg}rect")) == 3
+
+
+def _elements(all_bodies: list[bytes]) -> list[str]:
+    """Return the elements as text, in an order that does not depend on lanes."""
+    found = [element for body in all_bodies for element in json.loads(body)["elements"]]
+    return sorted(json.dumps(element, sort_keys=True) for element in found)
