@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -23,22 +22,27 @@ from airflow_provider_moengage.bulk.elements import (
     prepare,
     user_attribute_name,
 )
-from airflow_provider_moengage.bulk.encoding import NotEncodableError, exact_decimal, finite, to_utc
+from airflow_provider_moengage.bulk.encoding import NotEncodableError
 from airflow_provider_moengage.bulk.mapping import Recipe
 from airflow_provider_moengage.bulk.packing import weight
-from airflow_provider_moengage.bulk.ready import AS_IT_IS, Form, Ready, UnusualError, is_good_event, usual_time
+from airflow_provider_moengage.bulk.ready import (
+    AS_IT_IS,
+    CONVERTERS,
+    Form,
+    Ready,
+    UnusualError,
+    is_good_event,
+    usual_time,
+)
 
 Rows = Sequence[Sequence[Any]]
 Make = Callable[[Rows, Callable[[Any], None], Callable[[str], None], Callable[[Any], Prepared]], None]
 """Makes elements of rows: gives out each element and whose it is; the last argument prepares an unusual row."""
 
 
-def rows_form(recipes: Sequence[Recipe], width: int) -> Form:
-    """Return what makes elements of rows: for each row one of each recipe, in their order.
-
-    :param width: columns of a row.
-    """
-    makers = [_Maker(recipe, width) for recipe in recipes]
+def rows_form(recipes: Sequence[Recipe]) -> Form:
+    """Return what makes elements of rows: for each row one of each recipe, in their order."""
+    makers = [_Maker(recipe) for recipe in recipes]
     if len(makers) == 1:
         return makers[0]
 
@@ -56,18 +60,21 @@ def _row_by_row(parts: Sequence[Ready]) -> Ready:
     ready.users = [user for row in zip(*[part.users for part in parts], strict=True) for user in row]
     for at, part in enumerate(parts):
         ready.flawed.update({row * number + at: prepared for row, prepared in part.flawed.items()})
-    ready.flawed = dict(sorted(ready.flawed.items()))
     return ready
 
 
 class _Maker:
-    def __init__(self, recipe: Recipe, width: int) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._weight = weight(recipe.kind, 1 if recipe.kind == "event" else 0)
-        self._make = {rules_apply: _compiled(recipe, width, rules_apply) for rules_apply in (True, False)}
+        self._make: dict[bool, Make | None] = {}
 
     def __call__(self, rows: Rows, rules_apply: bool) -> Ready:
         ready = Ready()
+        if not rows:
+            return ready
+        if rules_apply not in self._make:
+            self._make[rules_apply] = _compiled(self._recipe, rows, rules_apply)
         make = self._make[rules_apply]
         recipe = self._recipe
         if make is None:
@@ -90,17 +97,24 @@ class _Maker:
         return ready
 
 
-def _compiled(recipe: Recipe, width: int, rules_apply: bool) -> Make | None:
-    """Return the function for rows of a mapping, or None where each is to be prepared."""
+def _compiled(recipe: Recipe, rows: Rows, rules_apply: bool) -> Make | None:
+    """Return the function for rows of a mapping, or None where each is to be prepared.
+
+    :param rows: some of them, to see which types their values are likely to have.
+    """
     if not _is_common(recipe) or (rules_apply and action_name(recipe.constants.get("action", "any"))):
         return None
     try:
         scope = {**_SCOPE, **_classes(recipe)}
     except ValueError:  # names that have to be escaped, or come twice
         return None
-    exec(_code(recipe, width, rules_apply), scope)  # noqa: S102 (names are in the classes, never in the code)
+    exec(_code(recipe, list(map(_likely_type, zip(*rows, strict=True))), rules_apply), scope)  # noqa: S102 (names are in the classes, never in the code)
     make: Make = scope["make"]
     return make
+
+
+def _likely_type(values: Sequence[Any]) -> type:
+    return next((type(value) for value in values if value is not None), type(None))
 
 
 def _is_common(recipe: Recipe) -> bool:
@@ -140,21 +154,21 @@ def _classes(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _code(recipe: Recipe, width: int, rules_apply: bool) -> str:
+def _code(recipe: Recipe, kinds: Sequence[type], rules_apply: bool) -> str:
     """Return the function's text. A column is called by its place in the row, ``c0``."""
     is_event = recipe.kind == "event"
     always = {name: f"c{at}" for name, at in recipe.always}
     attributes = {name: f"c{at}" for name, at in recipe.attributes}
     user = f"c{recipe.customer_id}"
     used = {user, *always.values(), *attributes.values()}
-    columns = ", ".join(f"c{at}" if f"c{at}" in used else "_" for at in range(width))
+    columns = ", ".join(f"c{at}" if f"c{at}" in used else "_" for at in range(len(kinds)))
     lines = [f"{columns}, = row", *_id_lines(user, rules_apply)]
     if is_event:
         lines += _time_lines(always["current_time"], rules_apply)
         if name := always.get("action"):
             lines += [f"if {name}.__class__ is not str or not is_good_event({name}): raise UnusualError"]
-    for column in sorted(set(attributes.values())):
-        lines += _value_lines(column, rules_apply)
+    for at in sorted({at for _, at in recipe.attributes}):
+        lines += _value_lines(f"c{at}", kinds[at], rules_apply)
     if rules_apply:
         flawed = [column for name, column in attributes.items() if _is_flawed(name, is_event)]
         lines += [f"if {column} is not None: raise UnusualError" for column in flawed]
@@ -203,16 +217,27 @@ def _time_lines(column: str, rules_apply: bool) -> list[str]:
     return [f"time = {column}", look]
 
 
-def _value_lines(column: str, rules_apply: bool) -> list[str]:
-    # A type without a converter is a KeyError, and the row unusual.
-    convert = f"if {column}.__class__ not in AS_IT_IS: {column} = CONVERTERS[{column}.__class__]({column})"
-    if not rules_apply:
-        return [convert]
-    return [
-        f"if {column}.__class__ is str:",
-        f"    if len({column}) > {rules.LONGEST_VALUE}: raise UnusualError",
-        f"el{convert}",
-    ]
+def _value_lines(column: str, kind: type, rules_apply: bool) -> list[str]:
+    """Return what is to be done with a value of a column: first what fits the type that it is likely to have."""
+    looks = [_LIKELY[kind]] if kind in _LIKELY else []
+    if rules_apply:
+        looks += [_IS_TEXT]
+    lines = [line.format(column) for look in [*looks, _ANY] for line in look]
+    return [f"el{line}" if at and line.startswith("if") else line for at, line in enumerate(lines)]
+
+
+_IS_TEXT = ["if {0}.__class__ is str:", f"    if len({{0}}) > {rules.LONGEST_VALUE}: raise UnusualError"]
+_LIKELY: dict[type, list[str]] = {
+    float: ["if {0}.__class__ is float:", "    if {0} - {0} != 0: raise UnusualError"],
+    dt.datetime: [
+        "if {0}.__class__ is datetime:",
+        "    zone = {0}.tzinfo",
+        "    if zone is None: {0} = {0}.replace(tzinfo=UTC)",
+        "    elif zone is not UTC: {0} = CONVERTERS[datetime]({0})",
+    ],
+}
+_ANY = ["if {0}.__class__ not in AS_IT_IS: {0} = CONVERTERS[{0}.__class__]({0})"]
+"""A type without a converter is a KeyError, and the row unusual."""
 
 
 def _usual_id(value: Any) -> str:
@@ -223,16 +248,9 @@ def _usual_id(value: Any) -> str:
     return user
 
 
-def _usual_decimal(value: Decimal) -> Any:
-    sent = exact_decimal(value)
-    if type(sent) is str and len(sent) > rules.LONGEST_VALUE:
-        raise UnusualError
-    return sent
-
-
 _SCOPE = {
     "AS_IT_IS": AS_IT_IS,
-    "CONVERTERS": {float: finite, Decimal: _usual_decimal, dt.datetime: to_utc},
+    "CONVERTERS": CONVERTERS,
     "NotEncodableError": NotEncodableError,
     "REFUSED": rules.REFUSED_CUSTOMER_IDS,
     "UTC": dt.UTC,

@@ -211,8 +211,8 @@ class Packer:
     def _has_room(self, size: int, users: int, events: int) -> bool:
         return (
             self._size + 1 + size <= LARGEST_BODY
-            and (not users or self._users + users <= self._most_users)
-            and (not events or self._events + events <= self._most_events)
+            and self._users + users <= self._most_users
+            and self._events + events <= self._most_events
         )
 
     def _append(self, data: bytes, some: Elements | Batch, users: int, events: int) -> None:

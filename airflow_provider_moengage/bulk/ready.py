@@ -24,7 +24,7 @@ from airflow_provider_moengage.bulk.elements import (
     prepare,
     user_attribute_name,
 )
-from airflow_provider_moengage.bulk.encoding import NotEncodableError, exact_decimal
+from airflow_provider_moengage.bulk.encoding import NotEncodableError, exact_decimal, finite, to_utc
 from airflow_provider_moengage.bulk.event_time import event_time
 from airflow_provider_moengage.bulk.packing import Weight, weight
 
@@ -56,14 +56,14 @@ Form = Callable[[Sequence[Any], bool], Ready]
 """Makes elements of what a source gives; the second argument is that of :func:`ready_elements`."""
 
 
-def ready_elements(given: Sequence[Any], rules_apply: bool) -> Ready:
+def ready_elements(elements: Sequence[Any], rules_apply: bool) -> Ready:
     """Make elements ready that have the API's own form.
 
     :param rules_apply: False checks only what would keep them from being encoded.
     """
     ready = Ready()
     add, weigh, own = ready.elements.append, ready.weights.append, ready.users.append
-    for element in given:
+    for element in elements:
         try:
             if type(element) is not dict or len(element) != 3:
                 raise UnusualError
@@ -71,12 +71,12 @@ def ready_elements(given: Sequence[Any], rules_apply: bool) -> Ready:
             if type(user) is not str or type(kind) is not str or user.strip().casefold() in _REFUSED:
                 raise UnusualError
             if kind == "customer":
-                _look_at_attributes(element["attributes"], _GOOD_USER_NAMES, user_attribute_name)
-                counted, sent = _CUSTOMER, element
+                given = element["attributes"]
+                attributes = _usual_attributes(given, _GOOD_USER_NAMES, user_attribute_name)
+                sent = element if attributes is given else {**element, "attributes": attributes}
+                counted = _CUSTOMER
             elif kind == "event":
-                counted, sent = _usual_event(element)
-                if not (rules_apply or sent is element):  # else a time is sent as it was given
-                    raise UnusualError
+                counted, sent = _usual_event(element, rules_apply)
             else:
                 raise UnusualError
         except (UnusualError, KeyError, TypeError, NotEncodableError):
@@ -93,35 +93,42 @@ _CUSTOMER = weight("customer", 0)
 _EVENT = weight("event", 1)
 
 
-def _usual_event(event: dict[str, Any]) -> tuple[Weight, dict[str, Any]]:
-    """Return what an event counts for, and it as it is sent: a copy where a time has to be read."""
+def _usual_event(event: dict[str, Any], rules_apply: bool) -> tuple[Weight, dict[str, Any]]:
+    """Return what an event counts for, and it as it is sent."""
     actions = event["actions"]
     if type(actions) is not list or not actions:
         raise UnusualError
-    if len(actions) == 1:
-        action = _usual_action(actions[0])
-        return _EVENT, event if action is actions[0] else {**event, "actions": [action]}
-    read = list(map(_usual_action, actions))
-    is_same = all(map(operator.is_, read, actions))
-    return weight("event", len(actions)), event if is_same else {**event, "actions": read}
+    sent = [_usual_action(action, rules_apply) for action in actions]
+    counted = _EVENT if len(actions) == 1 else weight("event", len(actions))
+    return counted, event if all(map(operator.is_, sent, actions)) else {**event, "actions": sent}
 
 
-def _usual_action(action: Any) -> dict[str, Any]:
-    if type(action) is not dict or not action.keys() <= _ACTION_FIELDS:
+def _usual_action(action: Any, rules_apply: bool) -> dict[str, Any]:
+    if type(action) is not dict or not _ACTION_FIELDS.issuperset(action):
         raise UnusualError
-    name = action["action"]
+    name, time = action["action"], action["current_time"]
     if type(name) is not str or not is_good_event(name):
         raise UnusualError
-    if "attributes" in action:
-        _look_at_attributes(action["attributes"], _GOOD_EVENT_NAMES, event_attribute_name)
-        if len(action["attributes"]) > rules.MOST_EVENT_ATTRIBUTES:
+    if "platform" in action:
+        platform = action["platform"]
+        if type(platform) is not str or platform not in rules.EVENT_PLATFORMS:
             raise UnusualError
-    time = action["current_time"]
-    moment = usual_time(time)
-    return action if moment is time else {**action, "current_time": moment}
+    sent = action
+    if "attributes" in action:
+        given = action["attributes"]
+        attributes = _usual_attributes(given, _GOOD_EVENT_NAMES, event_attribute_name)
+        if len(attributes) > rules.MOST_EVENT_ATTRIBUTES:
+            raise UnusualError
+        if attributes is not given:
+            sent = {**action, "attributes": attributes}
+    if type(time) is not dt.datetime or time.tzinfo is not dt.UTC:
+        if not rules_apply:
+            raise UnusualError
+        sent = {**sent, "current_time": usual_time(time)}
+    return sent
 
 
-_ACTION_FIELDS = frozenset({"action", "current_time", "attributes"})
+_ACTION_FIELDS = frozenset({"action", "current_time", "attributes", "platform"})
 
 _MOST_NAMES = 4_096
 _GOOD_USER_NAMES: set[str] = set()
@@ -140,18 +147,26 @@ def is_good_event(name: str) -> bool:
     return is_good
 
 
-def _look_at_attributes(attributes: Any, good: set[str], find: Callable[[str], tuple[Finding, ...]]) -> None:
+def _usual_attributes(
+    attributes: Any, good: set[str], find: Callable[[str], tuple[Finding, ...]]
+) -> dict[str, Any]:
+    """Return attributes as they are sent; a copy where a value is sent in another form."""
     if type(attributes) is not dict:
         raise UnusualError
     if not good.issuperset(attributes):
         _look_at_names(attributes, good, find)
-    for value in attributes.values():
+    changed = None
+    for name, value in attributes.items():
         kind = type(value)
         if kind is str:
             if len(value) > rules.LONGEST_VALUE:
                 raise UnusualError
         elif kind not in AS_IT_IS:
-            _LOOK[kind](value)
+            sent = CONVERTERS[kind](value)
+            if sent is not value:
+                changed = changed or dict(attributes)
+                changed[name] = sent
+    return changed or attributes
 
 
 def _look_at_names(attributes: dict[Any, Any], good: set[str], find: Callable[[str], tuple[Finding, ...]]) -> None:
@@ -179,23 +194,13 @@ AS_IT_IS = frozenset({str, int, bool, type(None), UUID, dt.date, dt.time})
 """Types whose values are sent as they are and break no rule; only texts may be too long."""
 
 
-def _look_at_number(value: float) -> None:
-    if value - value != 0:  # NaN or infinite
+def _usual_decimal(value: Decimal) -> Any:
+    sent = exact_decimal(value)
+    if type(sent) is str and len(sent) > rules.LONGEST_VALUE:
         raise UnusualError
+    return sent
 
 
-def _look_at_decimal(value: Decimal) -> None:
-    if exact_decimal(value) is not value:
-        raise UnusualError
-
-
-def _look_at_moment(value: dt.datetime) -> None:
-    if value.tzinfo is not dt.UTC:
-        raise UnusualError
-
-
-_LOOK: dict[type, Callable[[Any], None]] = {
-    float: _look_at_number,
-    Decimal: _look_at_decimal,
-    dt.datetime: _look_at_moment,
-}
+CONVERTERS: dict[type, Callable[[Any], Any]] = {float: finite, Decimal: _usual_decimal, dt.datetime: to_utc}
+"""Make of a value what is sent. They raise UnusualError or NotEncodableError where it takes a closer look, as does
+every value whose type is neither here nor in :data:`AS_IT_IS`."""

@@ -60,7 +60,7 @@ class Rows(Stream):
         query = self._query
         with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
             recipes = compile_mappings(query.mappings, result.columns)
-            form = rows_form(recipes, len(result.columns))
+            form = rows_form(recipes)
             first = 0
             while rows := list(islice(result.rows, _rows_of(size(), recipes))):
                 until = first + len(rows) * len(recipes)
@@ -191,7 +191,7 @@ class KeyedRows:
             query.hook, query.sql, query.parameters, columns, key_range, fetch_size=query.fetch_size
         ) as result:
             recipes = compile_mappings(query.mappings, result.columns)
-            form = rows_form(recipes, len(result.columns))
+            form = rows_form(recipes)
             at = columns.indexes(result.columns)
             before: Key = ()
             while rows := list(islice(result.rows, _rows_of(size(), recipes))):

@@ -45,6 +45,13 @@ def test_one_slow_answer_is_no_reason() -> None:
     assert running.width.useful(1) == 1
 
 
+def test_the_more_lanes_the_more_answers_it_takes() -> None:
+    running = Running(computing=0.002)
+    running.answer(7, waited=1.0)
+
+    assert running.width.useful(8) == 8
+
+
 def test_no_more_lanes_than_the_limit_can_use_but_four_for_the_start() -> None:
     running = Running(
         computing=0.002, at_limit=0.4
