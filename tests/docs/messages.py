@@ -1,0 +1,68 @@
+"""What the package can say: the texts in its source, parts that change left out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+
+from tests.docs.blocks import PROJECT
+
+_GAP = "\0"
+_FORMATS = re.compile(r"%(?:\d*\.?\d*)[sdrf]")
+
+
+@cache
+def texts() -> tuple[str, ...]:
+    """Return all texts of the package, docstrings left out, with a gap for each part that changes."""
+    found: set[str] = set()
+    for file in sorted((PROJECT / "airflow_provider_moengage").rglob("*.py")):
+        if "emulator" not in file.parts:
+            tree = ast.parse(file.read_text())
+            prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            found |= {_text(node) for node in ast.walk(tree) if id(node) not in prose}
+    return tuple(re.sub(r"\s+", " ", text) for text in sorted(found) if text.strip(_GAP))
+
+
+@cache
+def said() -> str:
+    """Return them as one."""
+    return _GAP.join(texts())
+
+
+def unsaid(quoted: str) -> list[str]:
+    """Return the parts of a quoted message that no text of the package has, as they stand.
+
+    Parts are what stands between ``...``, numbers, and values in quotes or brackets.
+    """
+    parts = re.split(r"(?<![a-z])'[^']*'|\.\.\.|\[[^\]]*\]|[\d,.]*\d%?|(?<=\w)[:;.](?= |$)", quoted)
+    words = [re.sub(r"\s+", " ", part).strip(" ()|:;.") for part in parts]
+    return [part for part in words if " " in part and part not in said()]
+
+
+def is_said(line: str) -> bool:
+    """Whether a line of a log is made of the package's texts: most of its letters are theirs."""
+    covered = [False] * len(line)
+    for text in texts():
+        pieces = [piece for piece in text.split(_GAP) if re.search(r"[A-Za-z]{2}", piece)]
+        if sum(map(len, pieces)) < 6:
+            continue
+        for piece in pieces:
+            for found in re.finditer(re.escape(piece.strip()), line):
+                covered[found.start() : found.end()] = [True] * len(found[0])
+    letters = [index for index, letter in enumerate(line) if letter.isalpha()]
+    return sum(covered[index] for index in letters) >= 0.6 * len(letters)
+
+
+def mask(text: str) -> str:
+    """Return a text in which numbers, ids and moments are alike."""
+    text = re.sub(r"\b[0-9a-f]{24}\b", "ID", text)
+    return re.sub(r"\d+(?:[.,]\d+)*", "N", text)
+
+
+def _text(node: ast.AST) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return _FORMATS.sub(_GAP, node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_FORMATS.sub(_GAP, v.value) if isinstance(v, ast.Constant) else _GAP for v in node.values)
+    return ""
