@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 100000
 
-.PHONY: demo test standalone executors chaos bench bench-polling bench-sharing lint types docs check clean
+.PHONY: demo test standalone executors browser chaos bench bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo  ## Sync a real warehouse to an emulated workspace, by Airflow (ROWS=all for everything)
 	$(BIN)/python demo/run.py --rows $(ROWS)
 
 test: $(VENV)/.dev  ## Every test that needs no browser and no Airflow of its own
-	$(BIN)/python -m pytest --ignore tests/standalone --ignore tests/executors
+	$(BIN)/python -m pytest --ignore tests/standalone --ignore tests/executors --ignore tests/browser
 
 standalone: $(VENV)/.dev  ## Dags in a whole Airflow (airflow standalone), driven over its REST API
 	$(BIN)/python -m pytest tests/standalone
@@ -20,6 +20,12 @@ executors: $(VENV)/.dev $(VENV)/.executors  ## The sharded sync on LocalExecutor
 	command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y redis-server && service redis-server stop; } \
 		|| echo "No redis-server: the run on Celery is skipped"
 	$(BIN)/python -m pytest -rs tests/executors
+
+browser: $(VENV)/.dev $(VENV)/.browser  ## The emulator's page in Chromium (SCREENSHOTS=docs/images makes the docs' picture anew)
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ -n "$(CHROMIUM)" ] \
+		|| { [ "$$(id -u)" = 0 ] && apt-get install -qq -y chromium; } \
+		|| echo "No Chromium: the browser tests are skipped (apt-get install chromium, or CHROMIUM=/path/to/it)"
+	CHROMIUM=$(CHROMIUM) SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -rs tests/browser
 
 chaos: ROWS = 200000
 chaos: KILLS = 100

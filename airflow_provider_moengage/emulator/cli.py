@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import threading
@@ -88,20 +87,15 @@ def _emulator(options: argparse.Namespace) -> Emulator:
 
 
 def _greeting(emulator: Emulator) -> str:
+    from airflow_provider_moengage.emulator.connecting import airflow_connection
+
     credentials, settings = emulator.workspace.credentials, emulator.workspace.settings
-    connection: dict[str, object] = {
-        "conn_type": "moengage",
-        "login": credentials.workspace_id,
-        "password": credentials.data_api_key,
-        "host": emulator.url,
-        "extra": {"campaign_api_key": credentials.campaign_api_key},
-    }
-    compact = json.dumps(connection, separators=(",", ":"))
     return (
         f"The MoEngage workspace {credentials.workspace_id} is open at {emulator.url} until Ctrl-C.\n"
-        f"Airflow finds it with AIRFLOW_CONN_MOENGAGE_DEFAULT='{compact}'\n"
+        f"Airflow finds it with {airflow_connection(credentials, emulator.url)}\n"
         f"It takes {_limit(settings.users_per_minute, 'users')} and "
-        f"{_limit(settings.events_per_minute, 'events')}."
+        f"{_limit(settings.events_per_minute, 'events')}.\n"
+        f"What arrives can be seen at {emulator.url}/ in a browser."
     )
 
 

@@ -9,12 +9,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from airflow_provider_moengage.emulator.business_events import BusinessEvent
+from airflow_provider_moengage.emulator.connecting import connection
 from airflow_provider_moengage.emulator.faults import Fault
 from airflow_provider_moengage.emulator.file_imports import FileImport, read_files
+from airflow_provider_moengage.emulator.page import page_routes
+from airflow_provider_moengage.emulator.picture import picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,11 +36,16 @@ POST /v5/business-events/triggers, GET /v5/business-events, POST /v5/business-ev
 File Imports (POST /v1.0/data/fileimports/trigger/{import_id}, .../import/run/history and .../import/status)
 as MoEngage documents them. Nothing leaves this machine.
 
+Open this address in a browser to see what arrives.
+
 Control endpoints; each takes ?workspace=<id>, without it the default workspace answers:
 
   GET    /_emulator/summary                     what arrived, as counts
+  GET    /_emulator/picture                     what the page shows: also over time, by reason, by run
+  GET    /_emulator/connection                  how to connect: address, workspace id, keys
   GET    /_emulator/requests?since=N            the API requests after number N
   GET    /_emulator/elements?since=N&limit=M    the accepted elements after running number N
+  GET    /_emulator/elements?last=N             the last N of them
   GET    /_emulator/business_events             the business events that are defined
   POST   /_emulator/business_events             define one, or change the one of that name:
       {"name": "Sale", "attributes": {"city": "string"}, "campaigns": ["c1"], "flows": []}
@@ -61,14 +69,15 @@ Control endpoints; each takes ?workspace=<id>, without it the default workspace 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The query and the JSON body of a control request."""
+    """The query and the JSON body of a control request, and the base URL that it came to."""
 
     query: Mapping[str, str]
     payload: Any
+    base_url: str
 
 
 def control_routes(workspaces: Workspaces) -> list[Route]:
-    """Return the routes of the control API and the text page at ``/``."""
+    """Return the routes of the control API, and of the page at ``/``."""
 
     def route(path: str, method: str, action: Callable[[Workspace, Asked], Any]) -> Route:
         async def control(request: Request) -> Response:
@@ -77,20 +86,24 @@ def control_routes(workspaces: Workspaces) -> list[Route]:
             if workspace is None:
                 return _json({"error": f"workspace {workspace_id!r}: this emulator has none of that id"}, 404)
             try:
-                asked = Asked(request.query_params, _payload(await request.body()))
+                base_url = str(request.base_url).rstrip("/")
+                asked = Asked(request.query_params, _payload(await request.body()), base_url)
                 return _json(action(workspace, asked))
             except ValueError as error:
                 return _json({"error": str(error)}, 400)
 
         return Route(f"/_emulator/{path}", control, methods=[method])
 
-    async def home(_request: Request) -> Response:
-        return PlainTextResponse(_HOME)
+    def whole_picture(workspace: Workspace, _asked: Asked) -> Any:
+        ids = [known.credentials.workspace_id for known in workspaces]
+        return {**picture(workspace), "workspaces": ids}
 
     return [
-        Route("/", home, methods=["GET"]),
+        *page_routes(_HOME),
         route("health", "GET", lambda _workspace, _asked: {"status": "ok"}),
         route("summary", "GET", _summary),
+        route("picture", "GET", whole_picture),
+        route("connection", "GET", _connection),
         route("requests", "GET", _requests),
         route("elements", "GET", _elements),
         route("business_events", "GET", _business_events),
@@ -124,12 +137,19 @@ def _summary(workspace: Workspace, _asked: Asked) -> Any:
     }
 
 
+def _connection(workspace: Workspace, asked: Asked) -> Any:
+    return connection(workspace.credentials, asked.base_url)
+
+
 def _requests(workspace: Workspace, asked: Asked) -> Any:
     since = _whole_number(asked.query, "since", 0)
     return {"requests": [record for record in workspace.requests if record.number > since]}
 
 
 def _elements(workspace: Workspace, asked: Asked) -> Any:
+    if "last" in asked.query:
+        last = workspace.last_elements(_whole_number(asked.query, "last", 0))
+        return {"elements": [received._asdict() for received in last]}
     since = _whole_number(asked.query, "since", 0)
     limit = _whole_number(asked.query, "limit", ELEMENTS_PAGE)
     elements = workspace.elements

@@ -74,6 +74,10 @@ class FiringLog:
         """Return the firings kept, oldest first."""
         return list(self._firings)
 
+    def names(self) -> list[str]:
+        """Return the names of the events that fired."""
+        return list(self._by_event)
+
     def of_event(self, name: str) -> tuple[int, int, float | None]:
         """Return how often an event fired, the campaigns it started, and when (epoch seconds) it last fired."""
         return self._by_event[name], self._campaigns_by_event[name], self._last.get(name)

@@ -92,6 +92,14 @@ class RateLimits:
                 spent.append(window.reading(limit, now))
         return Decision(True, min(spent, key=lambda reading: reading.remaining, default=None))
 
+    def readings(self, settings: Settings, now: float) -> tuple[Reading | None, Reading | None]:
+        """Tell how the users and the events budgets stand; ``None``: no limit applies."""
+        users, events = (
+            None if limit is None else window.reading(limit, now)
+            for window, _, limit in self._budgets(0, 0, settings)
+        )
+        return users, events
+
     def tightest(self, settings: Settings, now: float) -> Reading | None:
         """Tell of the tighter budget without spending: for answers to requests that touch none."""
         readings = [

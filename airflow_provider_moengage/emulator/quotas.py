@@ -50,6 +50,10 @@ class Quota:
             readings.append(Reading(count, max(count - len(inside), 0), frees))
         return min(readings, key=lambda reading: (reading.remaining, -reading.resets_at), default=None)
 
+    def used(self, windows: Windows, now: float) -> list[tuple[int, int, int]]:
+        """Return count and seconds of each of ``windows``, and what of it is spent."""
+        return [(count, seconds, len(self._within(seconds, now))) for count, seconds in windows or ()]
+
     def spend(self, units: int, windows: Windows, now: float) -> None:
         """Spend ``units`` at ``now``; nothing is kept of what no window limits."""
         if not windows:

@@ -97,6 +97,19 @@ class ElementLog:
         while keep is not None and self._batches and self._held - self._batches[0].elements >= keep:
             self._held -= self._batches.popleft().elements
 
+    def last(self, count: int) -> list[ReceivedElement]:
+        """Return the last ``count`` elements, oldest first; only the bodies that hold them are decoded."""
+        found: list[ReceivedElement] = []
+        for batch in reversed(self._batches):
+            if count <= len(found):
+                break
+            elements = msgspec.json.decode(batch.body)["elements"]
+            first = max(batch.elements - (count - len(found)), 0)
+            found[:0] = [
+                ReceivedElement(batch.request, place, elements[place]) for place in range(first, len(elements))
+            ]
+        return found
+
     def snapshot(self, keep: int | None) -> ReceivedElements:
         """Return the last ``keep`` elements."""
         start = 0 if keep is None else max(self._held - keep, 0)

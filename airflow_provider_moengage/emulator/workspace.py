@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_moengage.emulator.answers import Answer
 from airflow_provider_moengage.emulator.business_events import BusinessEvent, Catalog
 from airflow_provider_moengage.emulator.calls import Call, basic_credentials
+from airflow_provider_moengage.emulator.event_chart import EventChart
 from airflow_provider_moengage.emulator.faults import NOTHING_ACCEPTED, Fault, FaultPlan
 from airflow_provider_moengage.emulator.file_import_catalog import FileImportCatalog, FileTrigger
 from airflow_provider_moengage.emulator.firings import Firing, FiringLog
 from airflow_provider_moengage.emulator.limits import RateLimits
 from airflow_provider_moengage.emulator.quotas import Quotas
-from airflow_provider_moengage.emulator.received import Batch, ElementLog, ReceivedElements
+from airflow_provider_moengage.emulator.received import Batch, ElementLog, ReceivedElement, ReceivedElements
+from airflow_provider_moengage.emulator.watch import Outcome, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -155,6 +158,8 @@ class Workspace:
         self._clock = clock
         self._lock = threading.RLock()
         self._tally = _Tally()
+        self._watch = Watch()
+        self._chart = EventChart()
         self._requests: deque[RequestRecord] = deque()
         self._log = ElementLog()
 
@@ -180,15 +185,7 @@ class Workspace:
     def counts(self) -> Counts:
         """What arrived so far: a snapshot."""
         with self._lock:
-            fired = self.firing_log
-            return replace(
-                self._tally.snapshot(),
-                firings=fired.next_number - 1,
-                campaigns_started=fired.campaigns_started,
-                flows_started=fired.flows_started,
-                file_triggers=self.imports.triggers_accepted,
-                file_runs=self.imports.runs_begun,
-            )
+            return replace(self._counts(), events_by_day=dict(self._tally.days))
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -201,6 +198,23 @@ class Workspace:
         """The last accepted elements, oldest first: a snapshot, decoded when looked at."""
         with self._lock:
             return self._log.snapshot(self._settings.keep_elements)
+
+    def last_elements(self, count: int) -> list[ReceivedElement]:
+        """Return the last accepted elements, oldest first, at most ``count`` of those kept."""
+        with self._lock:
+            keep = self._settings.keep_elements
+            return self._log.last(count if keep is None else min(count, keep))
+
+    @contextmanager
+    def looked_at(self) -> Iterator[tuple[float, Counts, Watch]]:
+        """Let nothing change for a look: at the time, at the counts without ``events_by_day``, at the requests."""
+        with self._lock:
+            yield self._clock(), self._counts(), self._watch
+
+    def event_chart(self) -> dict[str, Any]:
+        """Return the events that arrived, as bars over their own time."""
+        with self._lock:
+            return self._chart.look(self._tally.days)
 
     @property
     def business_events(self) -> tuple[BusinessEvent, ...]:
@@ -286,6 +300,8 @@ class Workspace:
             self.imports.forget_runs()
             self.plan.clear()
             self._tally = _Tally()
+            self._watch = Watch()
+            self._chart = EventChart()
             self._requests.clear()
             self._log = ElementLog()
 
@@ -329,8 +345,24 @@ class Workspace:
         )
         self._requests.append(record)
         self._trim_requests()
+        outcome: Outcome = "faulted" if fault else "well"
+        if fault is None and ruling is not None and ruling.verdict in ("throttled", "refused"):
+            outcome = ruling.verdict
+        brought = (intake, call.size) if accepted and intake is not None else None
+        self._watch.add(call.path, outcome, record.fault, answer, brought, self._settings.body_limit, now)
         if accepted and intake is not None:
             self._log.append(Batch(number, intake.elements, call.body), self._settings.keep_elements)
+
+    def _counts(self) -> Counts:
+        fired = self.firing_log
+        return replace(
+            self._tally.snapshot(),
+            firings=fired.next_number - 1,
+            campaigns_started=fired.campaigns_started,
+            flows_started=fired.flows_started,
+            file_triggers=self.imports.triggers_accepted,
+            file_runs=self.imports.runs_begun,
+        )
 
     def _trim_requests(self) -> None:
         keep = self._settings.keep_requests
@@ -382,7 +414,7 @@ class _Tally:
         self._requests = self._faulted = self._bytes = 0
         self._customers = self._events = self._devices = self._actions = 0
         self._dropped: Counter[str] = Counter()
-        self._days: Counter[tuple[str, str]] = Counter()
+        self.days: Counter[tuple[str, str]] = Counter()
         self._seen: set[str] = set()
         self._users_approximate = False
 
@@ -403,17 +435,18 @@ class _Tally:
         self._devices += intake.devices
         self._actions += intake.actions
         self._dropped.update(intake.dropped)
-        if len(self._days) < MAX_EVENT_DAYS:
-            self._days.update(intake.days)
+        if len(self.days) < MAX_EVENT_DAYS:
+            self.days.update(intake.days)
         else:
             for day, count in intake.days.items():
-                self._days[day if day in self._days else OTHER_EVENTS] += count
+                self.days[day if day in self.days else OTHER_EVENTS] += count
         if len(self._seen) < MAX_USERS_SEEN:
             self._seen |= intake.seen
         elif not self._users_approximate:
             self._users_approximate = not intake.seen <= self._seen
 
     def snapshot(self) -> Counts:
+        """Return the counts, without ``events_by_day``: these may be very many."""
         return Counts(
             requests=self._requests,
             accepted_requests=self._verdicts["accepted"],
@@ -427,7 +460,6 @@ class _Tally:
             devices=self._devices,
             actions=self._actions,
             dropped=dict(self._dropped),
-            events_by_day=dict(self._days),
             users=len(self._seen),
             users_approximate=self._users_approximate,
         )

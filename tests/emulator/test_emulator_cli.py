@@ -31,7 +31,7 @@ def running():
             text=True,
         )
         processes.append(process)
-        return process, [process.stdout.readline() for _ in range(3)]
+        return process, [process.stdout.readline() for _ in range(4)]
 
     yield start
     for process in processes:
@@ -54,6 +54,7 @@ def test_it_says_how_to_connect_and_ends_quietly(running, number):
         "extra": {"campaign_api_key": "emulator-campaign-key"},
     }
     assert greeting[2] == "It takes 500 users a minute and any number of events.\n"
+    assert greeting[3] == f"What arrives can be seen at {url}/ in a browser.\n"
     secret = {"type": "customer", "customer_id": "somebody", "attributes": {}}
     answer = requests.post(
         f"{url}/v1/transition/EMULATOR",

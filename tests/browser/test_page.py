@@ -1,0 +1,372 @@
+"""The emulator's page in Chromium: what people see of what was sent over HTTP, without a reload."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_moengage.emulator import BusinessEvent, Credentials, Fault, FileImport, ImportFile
+from tests.browser.scene import customer, event, play
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+
+CONTRAST = """() => {
+  const luminance = (rgb) => rgb.map((value) => value / 255)
+    .map((value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, value, place) => sum + value * [0.2126, 0.7152, 0.0722][place], 0);
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const [r, g, b, a = 1] = parse(getComputedStyle(node).backgroundColor);
+      if (a > 0) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !node.checkVisibility() || ["SCRIPT", "NOSCRIPT", "title"].includes(node.tagName)) continue;
+    const style = getComputedStyle(node);
+    const inks = luminance(parse(node instanceof SVGElement ? style.fill : style.color).slice(0, 3));
+    const grounds = luminance(ground(node));
+    const ratio = (Math.max(inks, grounds) + 0.05) / (Math.min(inks, grounds) + 0.05);
+    if (ratio < 4.5) poor.push(`${node.tagName} ${node.textContent.trim().slice(0, 30)}: ${ratio.toFixed(2)}`);
+  }
+  for (const node of document.querySelectorAll(".chart rect:not(.hit), .legend rect")) {
+    const inks = luminance(parse(getComputedStyle(node).fill).slice(0, 3));
+    const grounds = luminance(ground(node.closest("div, ul")));
+    const ratio = (Math.max(inks, grounds) + 0.05) / (Math.min(inks, grounds) + 0.05);
+    if (ratio < 3) poor.push(`${node.getAttribute("class")}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+@pytest.fixture
+def expect():
+    return pytest.importorskip("playwright.sync_api").expect
+
+
+def tile(page: Page, name: str) -> Locator:
+    return page.locator("#counts div").filter(has=page.get_by_text(name, exact=True)).locator("dd").first
+
+
+def rows(page: Page, table: str) -> list[list[str]]:
+    return page.locator(f"{table} tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.children].map(cell => cell.textContent))"
+    )
+
+
+def test_a_newcomer_is_told_what_to_do_and_can_do_it(open_page, emulator, expect):
+    page = open_page()
+    expect(page.get_by_role("heading", name="Nothing has arrived yet: send a first element")).to_be_visible()
+    expect(page.locator("#curl")).to_contain_text(f"curl {emulator.url}/v1/transition/EMULATOR")
+    expect(page.locator("#airflow")).to_contain_text("AIRFLOW_CONN_MOENGAGE_DEFAULT='{")
+    expect(page.locator("#data-key")).to_have_text("emulator-data-key")
+    expect(page.locator("#events")).to_contain_text("No event has arrived yet")
+
+    page.get_by_role("button", name="Send one customer and one event").click()
+
+    expect(page.get_by_role("status")).to_have_text("Sent: one customer and one event")
+    expect(tile(page, "Customers")).to_have_text("1")
+    expect(tile(page, "Events")).to_have_text("1")
+    expect(page.get_by_role("heading", name="How to connect")).to_be_visible()
+    expect(page.locator("#curl")).to_be_hidden()
+    assert [it.element["type"] for it in emulator.workspace.elements] == ["customer", "event"]
+
+
+def test_what_arrives_shows_without_a_reload(open_page, emulator, sender, clock, expect):
+    emulator.workspace.configure(users_per_minute=1500)
+    emulator.workspace.add_business_event(BusinessEvent("Price drop", campaigns=("c1", "c2")))
+    emulator.workspace.add_file_import(FileImport("i1", "Nightly users", files=(ImportFile("users_{run}.csv"),)))
+    page = open_page()
+    expect(page.locator("#state")).to_have_text("live")
+
+    sender.bulk(*(customer(f"u-{number}") for number in range(1200)))
+    expect(tile(page, "Customers")).to_have_text("1,200")
+    expect(page.get_by_role("meter", name="Users used")).to_have_attribute("aria-valuetext", "1,200 of 1,500")
+    expect(page.locator("#limits")).to_contain_text("300 left")
+
+    sender.bulk(*(event("u-1", "Bought", f"2026-02-{1 + number // 3:02}T10:00:00Z") for number in range(12)))
+    sender.bulk(event("u-1", "Viewed", "2026-02-02T10:00:00Z"), event("u-1", "Viewed"))
+    expect(tile(page, "Events")).to_have_text("14")
+    expect(page.locator("#events svg")).to_have_attribute(
+        "aria-label", "Events by day and name: Bought 12, Viewed 2"
+    )
+    assert rows(page, "#events-table") == [
+        ["2026-02-01", "3", "0"],
+        ["2026-02-02", "3", "1"],
+        ["2026-02-03", "3", "0"],
+        ["2026-02-04", "3", "0"],
+        ["no time", "0", "1"],
+    ]
+
+    assert sender.bulk(*(customer(f"v-{number}") for number in range(301))) == 429
+    assert sender.bulk({"type": "customer", "attributes": {}}) == 400
+    expect(tile(page, "429s")).to_have_text("1")
+    expect(tile(page, "Refused")).to_have_text("1")
+    expect(page.locator("#failures")).to_contain_text(
+        "MissingAttributeError: customer_id not found in the payload"
+    )
+    expect(page.locator("#requests-legend")).to_have_text("OK34291Refused1Fault on demand0")
+
+    sender.business_event("Price drop")
+    expect(tile(page, "Business events")).to_have_text("1")
+    assert rows(page, "#business .scroll:first-child table") == [
+        ["Price drop", "2 campaigns", "1", "2", "09:30:00"]
+    ]
+    expect(page.get_by_role("meter", name="v1 triggers in 1 hour")).to_have_attribute("aria-valuetext", "1 of 50")
+
+    sender.trigger("i1")
+    expect(page.locator("#imports")).to_contain_text("QUEUED")
+    clock.now += 10
+    expect(page.locator("#imports")).to_contain_text("SUCCESSFUL")
+    assert rows(page, "#imports table") == [
+        ["1, 09:30:00, by the API", "users_1.csv", "SUCCESSFUL", "100", "100", "0", "0", "0", ""]
+    ]
+    expect(page.locator("#imports")).to_contain_text("triggers are refused until 09:35:00")
+    assert page.evaluate("window.unreloaded") is True
+
+
+def test_a_bar_is_as_high_as_its_count(open_page, sender, expect):
+    sender.bulk(*[event("u", "Few", "2026-02-01")] * 2, *[event("u", "Many", "2026-02-02")] * 8)
+    page = open_page()
+    expect(page.locator("#events rect.c1")).to_have_count(1)
+    few, many = box(page, "c0"), box(page, "c1")
+    assert many["height"] / few["height"] == pytest.approx(4, rel=0.01)
+    floor = float(page.locator("#events line.grid").first.get_attribute("y1"))
+    assert few["y"] + few["height"] == many["y"] + many["height"] == pytest.approx(floor)
+    assert few["x"] + few["width"] <= many["x"]
+    expect(page.locator("#events g title").first).to_have_text("2026-02-01: 2 events\nFew: 2")
+
+
+def test_the_names_of_a_day_stand_on_each_other(open_page, sender, expect):
+    sender.bulk(*[event("u", "First", "2026-02-01")] * 2, *[event("u", "Second", "2026-02-01")] * 3)
+    page = open_page()
+    expect(page.locator("#events rect.c1")).to_have_count(1)
+    first, second = box(page, "c0"), box(page, "c1")
+    assert second["y"] + second["height"] == pytest.approx(first["y"])
+    assert (second["x"], second["height"] / first["height"]) == (first["x"], pytest.approx(1.5))
+
+
+def test_names_beyond_six_share_a_bar(open_page, sender, expect):
+    sender.bulk(*(event("u", f"Name {number}", "2026-02-01") for number in range(9) for _ in range(number + 1)))
+    page = open_page()
+    expect(page.locator("#events-legend li")).to_have_count(7)
+    expect(page.locator("#events-legend li").last).to_have_text("3 other names6")
+
+
+def test_requests_can_be_seen_by_the_minute(open_page, sender, clock, expect):
+    sender.bulk(customer("a"))
+    clock.now += 600
+    page = open_page()
+    expect(page.locator("#requests")).to_have_text("No request in the last 2 minutes.")
+
+    page.get_by_text("2 hours").click()
+    expect(page.locator("#requests svg")).to_have_attribute("aria-label", re.compile("Requests by minute: OK 1,"))
+    assert rows(page, "#requests-table") == [["09:30", "1", "0", "0", "0", "1"]]
+
+
+def test_something_can_be_made_to_go_wrong(open_page, emulator, sender, expect):
+    page = open_page()
+    page.get_by_label("What", exact=True).select_option("Answer 500, take nothing")
+    page.get_by_label("To the next").fill("2")
+    page.get_by_role("button", name="Order it").click()
+    expect(page.locator("#faults")).to_contain_text("Answer 500, take nothing: 2 requests left")
+    assert emulator.workspace.faults == (Fault("status", times=2, status=500),)
+
+    assert sender.bulk(customer("a")) == 500
+    expect(page.locator("#faults")).to_contain_text("1 request left")
+    expect(tile(page, "Faults")).to_have_text("1")
+    page.get_by_role("button", name="Forget them").click()
+    expect(page.locator("#faults")).to_contain_text("Nothing is ordered")
+    assert sender.bulk(customer("a")) == 200
+
+    page.get_by_label("What", exact=True).select_option("Hang, then answer as usual")
+    page.get_by_label("For", exact=True).fill("7")
+    page.get_by_role("button", name="Order it").click()
+    expect(page.locator("#faults")).to_contain_text("Hang, then answer as usual after 7 seconds: 2 requests left")
+    assert emulator.workspace.faults == (Fault("slow", times=2, seconds=7),)
+
+
+def test_every_fault_of_the_list_is_one_that_the_emulator_takes(open_page, emulator, expect):
+    page = open_page()
+    names = page.locator("#fault-kind option").all_text_contents()
+    for place, name in enumerate(names, 1):
+        page.get_by_label("What", exact=True).select_option(name)
+        page.get_by_role("button", name="Order it").click()
+        expect(page.locator("#faults li")).to_have_count(place)
+        expect(page.locator("#faults li").last).to_contain_text(name)
+    assert len({(fault.kind, fault.status) for fault in emulator.workspace.faults}) == len(names) == 8
+
+
+def test_reset_asks_and_then_forgets(open_page, emulator, sender, expect):
+    sender.bulk(customer("a"))
+    page = open_page()
+    page.get_by_role("button", name="Reset…").click()
+    page.get_by_role("button", name="Keep").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert emulator.workspace.counts.customers == 1
+
+    page.get_by_role("button", name="Reset…").click()
+    page.get_by_role("button", name="Forget", exact=True).click()
+    expect(tile(page, "Customers")).to_have_text("0")
+    expect(page.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
+
+
+def test_a_file_import_can_be_run_and_the_focus_stays(open_page, emulator, clock, expect):
+    emulator.workspace.add_file_import(FileImport("i1", "Users"))
+    page = open_page()
+    button = page.get_by_role("button", name="Run Users now")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#imports")).to_contain_text("by schedule")
+    clock.now += 10
+    expect(page.locator("#imports")).to_contain_text("SUCCESSFUL")
+    expect(button).to_be_focused()
+
+
+def test_what_was_sent_is_text_and_nothing_else(open_page, emulator, sender, expect):
+    emulator.workspace.add_business_event(BusinessEvent(EVIL, campaigns=("c1",)))
+    emulator.workspace.add_file_import(FileImport(EVIL, EVIL, files=(ImportFile(EVIL, status_msg=EVIL),)))
+    emulator.workspace.run_file_import(EVIL)
+    emulator.workspace.add_fault(Fault("refuse", customer_id=EVIL, times=None))
+    emulator.add_workspace(Credentials(EVIL, "key"))
+    sender.business_event(EVIL)
+    sender.business_event(EVIL, "v5")
+    sender.bulk(customer("u", **{EVIL: EVIL}), event("u", EVIL, "2026-02-01"), event("u", EVIL, EVIL))
+    sender.bulk(customer(EVIL))
+    page = open_page()
+    page.get_by_role("heading", name="The last elements").click()
+
+    expect(page.locator("#elements pre")).to_have_count(3)
+    expect(page.locator("#elements pre").first).to_contain_text("<script>")
+    for part in ("#events-legend", "#events-table", "#imports", "#business", "#faults", "#others"):
+        assert "<script>" in page.locator(part).text_content(), part
+    assert page.locator("img, main script, header script").count() == 0
+    assert page.evaluate("window.hacked") is None
+
+
+def test_the_last_elements_follow_while_they_are_open(open_page, sender, expect):
+    sender.bulk(*(customer(f"u-{number}") for number in range(12)))
+    page = open_page()
+    expect(page.locator("#elements pre")).to_have_count(0)
+    page.get_by_role("heading", name="The last elements").click()
+    expect(page.locator("#elements pre")).to_have_count(10)
+    expect(page.locator("#elements pre").first).to_contain_text("u-11")
+    sender.bulk(customer("newest", note="x" * 5000))
+    expect(page.locator("#elements pre").first).to_contain_text("newest")
+    expect(page.locator("#elements pre").first).to_contain_text("more characters")
+
+
+def test_it_says_when_the_emulator_is_gone_and_goes_on_when_it_is_back(open_page, emulator, complaints, expect):
+    page = open_page()
+    emulator.stop()
+    expect(page.get_by_text("The emulator does not answer.")).to_be_visible()
+    expect(page.locator("#state")).to_have_text("not answering")
+    emulator.start()
+    expect(page.locator("#state")).to_have_text("live")
+    expect(page.get_by_text("The emulator does not answer.")).to_be_hidden()
+    complaints.forgive("Failed to load resource")
+
+
+def test_a_second_workspace_has_a_page_of_its_own(open_page, emulator, sender, expect):
+    emulator.add_workspace(Credentials("OTHER", "other-key"))
+    sender.bulk(customer("a"))
+    page = open_page()
+    page.get_by_role("link", name="OTHER").click()
+    expect(page.locator("#workspace")).to_have_text("OTHER")
+    expect(tile(page, "Customers")).to_have_text("0")
+    expect(page.locator("#data-key")).to_have_text("other-key")
+    page.get_by_role("button", name="Send one customer").click()
+    expect(tile(page, "Customers")).to_have_text("1")
+    assert emulator.workspace.counts.customers == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("busy", [False, True], ids=["empty", "busy"])
+def test_text_stands_out_in_light_and_in_dark(open_page, sender, clock, expect, scheme, busy):
+    if busy:
+        play(sender, clock)
+    page = open_page(color_scheme=scheme)
+    expect(page.locator("#state")).to_have_text("live")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", ground))) < 60) == (scheme == "dark")
+    assert page.evaluate(CONTRAST) == []
+
+
+@pytest.mark.parametrize("width", [340, 700, 1024, 1900])
+def test_it_fits_every_width(open_page, sender, clock, expect, width):
+    play(sender, clock)
+    sender.bulk(event("u", "a_very_long_name_without_any_space_" * 5, "2026-02-01"))
+    page = open_page(width=width)
+    expect(page.locator("#requests svg")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    overlapping: Any = """() => [...document.querySelectorAll(".chart svg")].flatMap((chart) => {
+      const texts = [...chart.querySelectorAll("text[text-anchor=middle]")];
+      const boxes = texts.map((text) => text.getBoundingClientRect());
+      const edge = chart.closest(".card").getBoundingClientRect();
+      return boxes.filter((box, place) => boxes.some((other, index) => index > place && box.left < other.right
+        && other.left < box.right) || box.right > edge.right || box.left < edge.left).map((box) => box.left);
+    })"""
+    assert page.evaluate(overlapping) == []
+
+
+def test_a_chart_is_drawn_anew_where_the_window_changes(open_page, sender, expect):
+    sender.bulk(event("u", "Buy", "2026-02-01"))
+    page = open_page()
+    before = page.locator("#events svg").get_attribute("viewBox")
+    page.set_viewport_size({"width": 500, "height": 900})
+    expect(page.locator("#events svg")).not_to_have_attribute("viewBox", before)
+    expect(page.locator("#events svg")).to_have_attribute("viewBox", re.compile(r"^0 0 4\d\d 246$"))
+
+
+def test_all_controls_have_names_and_the_keyboard_reaches_them(open_page, sender, clock):
+    play(sender, clock)
+    page = open_page()
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, select, input, summary, a, [role=img], [role=meter]")]
+        .filter((node) => !(node.ariaLabel || node.labels?.length || node.textContent.trim()))
+        .map((node) => node.outerHTML)"""
+    )
+    assert nameless == []
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+    assert {"reset", "fault-kind", "fault-times", "Order it", "How to connect", "Run now", "As a table"} <= reached
+
+
+def test_a_busy_morning_as_it_is_in_the_documentation(open_page, emulator, sender, clock, expect, tmp_path):
+    """With SCREENSHOTS=docs/images this makes the documentation's picture."""
+    page = open_page()
+    play(sender, clock)
+    counts = emulator.workspace.counts
+    assert min(counts.throttled, counts.refused, counts.faulted, counts.firings, counts.file_runs) > 0
+    expect(tile(page, "Customers")).to_have_text(f"{counts.customers:,}")
+    expect(tile(page, "Events")).to_have_text(f"{counts.actions:,}")
+    expect(tile(page, "Requests")).to_have_text(f"{counts.requests:,}")
+    expect(tile(page, "429s")).to_have_text(f"{counts.throttled:,}")
+    by_day = [sum(map(number, row[1:])) for row in rows(page, "#events-table")]
+    assert sum(by_day) == sum(counts.events_by_day.values())
+    expect(page.locator("#connect")).not_to_have_attribute("open", "")
+    page.mouse.move(0, 0)
+    picture = page.screenshot(path=Path(os.environ.get("SCREENSHOTS") or tmp_path) / "emulator.png")
+    assert picture.startswith(b"\x89PNG")
+    assert page.evaluate("window.unreloaded") is True
+
+
+def box(page: Page, kind: str) -> dict[str, float]:
+    bar = page.locator(f"#events rect.{kind}")
+    return {name: float(bar.get_attribute(name) or 0) for name in ("x", "y", "width", "height")}
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
