@@ -29,6 +29,7 @@ class Setting:
 
     emulator: Emulator
     clock: FakeClock
+    lanes: int | None = 4
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("tests.delivery"))
 
     def begin(self, **settings: Any) -> None:
@@ -56,7 +57,7 @@ class Setting:
         delivery = Delivery(
             elements if isinstance(elements, Stream) else Stream(elements),
             client,
-            DeliveryOptions(**{"concurrency": 4, **options}),
+            DeliveryOptions(**{"concurrency": self.lanes, **options}),
             limits,
             Rejects(rejects),
             self.log,

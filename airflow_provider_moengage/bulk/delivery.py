@@ -78,7 +78,7 @@ class Delivery:
         self._checkpoint = Checkpoint(source, self._tally, rejects, log, memory, at_most_once=at_most_once)
         self._encoder = Encoder()
         self._reader = Reader(options.validation, rejects, self._checkpoint, self._encoder)
-        self._width = Width(self._seconds_at_limit)
+        self._width = Width(self._clock.monotonic, self._seconds_at_limit)
         self._sender = Sender(
             self._pacer,
             rejects,
@@ -93,6 +93,8 @@ class Delivery:
             dry_run=options.dry_run,
         )
         self._lanes: list[Lane] = []
+        self._may_send_itself = options.concurrency is None and memory is None and not at_most_once
+        self._sends_itself = False
         self._packers: list[Packer] = []
         self._failure: BaseException | None = None
         self._is_told_to_stop = False
@@ -144,14 +146,13 @@ class Delivery:
             progress.tell()
 
         try:
-            with closing(
-                self._reader.elements(between_chunks)
-            ) as chunks:  # an early end closes the source's cursor
+            # An early end closes the source's cursor.
+            with closing(self._reader.elements(between_chunks)) as chunks:
                 for elements in chunks:
                     for number, some in self._by_lane(elements):
                         for full in self._packers[number].add(some):
                             self._hand_over(number, full, progress)
-                    self._widen(progress)
+                    self._adapt(progress)
             self._drain(progress)
             self._send_leftovers(progress)
         finally:
@@ -182,16 +183,24 @@ class Delivery:
     def _lane_of(self, user: str) -> int:
         return crc32(user.encode(errors="surrogatepass")) % len(self._lanes)
 
-    def _widen(self, progress: Progress) -> None:
-        """Open more lanes where they are useful. Each user gets another lane, so first all is delivered that was
-        handed over, and what is not goes on to its new lane.
+    def _adapt(self, progress: Progress) -> None:
+        """Go on with as many lanes as are of use, or none. Before a user's elements take another way, all that was
+        handed over is delivered.
         """
         if self._options.concurrency is not None:
             return
-        number = self._width.useful(len(self._lanes))
-        if number == len(self._lanes):
+        lanes = 0 if self._sends_itself else len(self._lanes)
+        useful = self._width.useful(lanes)
+        if useful == 0 and not self._may_send_itself:
+            useful = 1
+        if useful == lanes:
             return
         self._drain(progress)
+        self._sends_itself = useful == 0
+        if useful > len(self._lanes):
+            self._widen(useful, progress)
+
+    def _widen(self, number: int, progress: Progress) -> None:
         leftovers = [batch for packer in self._packers if (batch := packer.take()) is not None]
         self._open_lanes(number)
         for leftover in leftovers:
@@ -245,8 +254,15 @@ class Delivery:
         minutes = max((users - 1) // limits.users_per_minute, (events - 1) // limits.events_per_minute, 0)
         return minutes * WINDOW
 
-    def _hand_over(self, lane: int, batch: Batch, progress: Progress) -> None:
-        self._until(partial(self._lanes[lane].offer, batch, _TICK), progress)
+    def _hand_over(self, number: int, batch: Batch, progress: Progress) -> None:
+        lane = self._lanes[number]
+        if self._sends_itself:
+            if self._sender.deliver_at_once(lane.client, batch):
+                self._check()
+                progress.tell()
+                return
+            self._sends_itself = False  # a lane can wait, and the run be stopped meanwhile
+        self._until(partial(lane.offer, batch, _TICK), progress)
 
     def _drain(self, progress: Progress) -> None:
         for lane in self._lanes:

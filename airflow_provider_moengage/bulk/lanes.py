@@ -43,7 +43,7 @@ class Lane:
         fail: Callable[[BaseException], None],
     ) -> None:
         self._deliver = deliver
-        self._client = client
+        self.client = client
         self._fail = fail
         self._inbox: queue.Queue[Batch | None] = queue.Queue(_BATCHES_AHEAD)
         self._thread: threading.Thread | None = None
@@ -80,16 +80,16 @@ class Lane:
     def join(self, timeout: float) -> None:
         """Wait for the thread's end, or for so long."""
         if self._thread is None:
-            self._client.close()
+            self.client.close()
         else:
             self._thread.join(timeout)
 
     def _work(self) -> None:
         try:
             while (batch := self._inbox.get()) is not None:
-                self._deliver(self._client, batch)
+                self._deliver(self.client, batch)
                 self._inbox.task_done()
         except BaseException as error:
             self._fail(error)
         finally:
-            self._client.close()
+            self.client.close()

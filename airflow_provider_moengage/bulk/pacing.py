@@ -164,12 +164,8 @@ class Pacer:
         :return: the moment it may go, for :meth:`settle`.
         :raises StoppedError: where the run is stopped meanwhile.
         """
-        if self._stopped.is_set():
-            raise StoppedError
-        with self._changed:
-            wait = self._wait_for(users, events)
-            if wait == 0:
-                return self._go(users, events)
+        if (now := self.spend_at_once(users, events)) is not None:
+            return now
         with self._counted_as_waiting():
             while True:
                 if self._stopped.is_set():
@@ -182,6 +178,13 @@ class Pacer:
                         self._changed.wait(_LOOK_AGAIN)
                         continue
                 self._clock.wait(self._stopped, wait)
+
+    def spend_at_once(self, users: int, events: int) -> float | None:
+        """Take a request's share of the budgets, as :meth:`spend`, or return None where it would have to wait."""
+        if self._stopped.is_set():
+            raise StoppedError
+        with self._changed:
+            return self._go(users, events) if self._wait_for(users, events) == 0 else None
 
     def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
         """Book what an answer means for the budgets.

@@ -96,6 +96,7 @@ class Sender:
         self._stopped = stopped
         self._max_rejects = max_rejects
         self._dry_run = dry_run
+        self._answered: dict[Batch, Reply] = {}
         self._passing = _SURELY_NOT_PROCESSED if at_most_once else _PASSING
 
     def deliver(self, client: Client, batch: Batch) -> None:
@@ -116,12 +117,27 @@ class Sender:
                 f" meanwhile ({self._tally.last_refusal}): the fault is hardly in the elements",
             )
 
+    def deliver_at_once(self, client: Client, batch: Batch) -> bool:
+        """Send a batch, once, where the limits let it go now.
+
+        :return: whether MoEngage has accepted it. Where not, :meth:`deliver` goes on from its answer.
+        """
+        users, events = users_of(batch.weights), events_of(batch.weights)
+        sent_at = None if self._dry_run else self._pacer.spend_at_once(users, events)
+        if sent_at is None:
+            return False
+        reply = self._send_once(client, batch, batch.body, sent_at)
+        self._pacer.settle(users, events, reply, sent_at)
+        if reply.outcome is Outcome.ACCEPTED:
+            self._accept(batch)
+            return True
+        self._answered[batch] = reply
+        return False
+
     def _settle(self, client: Client, batch: Batch) -> None:
         reply = self._settled_reply(client, batch)
         if reply.outcome is Outcome.ACCEPTED:
-            answered_at = self._clock.monotonic()
-            self._checkpoint.accept(batch)
-            self._width.accepted(self._clock.monotonic() - answered_at)
+            self._accept(batch)
         elif reply.outcome in _PASSING:
             self._give_up_on(batch, reply)
         elif len(batch) > 1:
@@ -137,16 +153,11 @@ class Sender:
 
         def send() -> Reply:
             while True:
-                sent_at = self._pacer.spend(users, events)
-                self._checkpoint.announce(batch)
-                self._tally.sent(len(body))
-                begun_at = self._clock.monotonic()
-                reply = client.bulk_import(body)
-                if reply.outcome is Outcome.ACCEPTED:
-                    self._width.waited(self._clock.monotonic() - begun_at)
-                if reply.outcome not in _MAYBE_PROCESSED:
-                    self._checkpoint.withdraw(batch)
-                self._pacer.settle(users, events, reply, sent_at)
+                reply = self._answered.pop(batch, None)
+                if reply is None:
+                    sent_at = self._pacer.spend(users, events)
+                    reply = self._send_once(client, batch, body, sent_at)
+                    self._pacer.settle(users, events, reply, sent_at)
                 if reply.outcome is not Outcome.THROTTLED:
                     return reply
                 self._tally.repeat()
@@ -165,6 +176,21 @@ class Sender:
         if reply.outcome in (Outcome.DENIED, Outcome.UNEXPECTED):
             raise refusal(reply)
         return reply
+
+    def _send_once(self, client: Client, batch: Batch, body: bytes, sent_at: float) -> Reply:
+        self._checkpoint.announce(batch)
+        self._tally.sent(len(body))
+        reply = client.bulk_import(body)
+        if reply.outcome is Outcome.ACCEPTED:
+            self._width.waited(self._clock.monotonic() - sent_at)
+        if reply.outcome not in _MAYBE_PROCESSED:
+            self._checkpoint.withdraw(batch)
+        return reply
+
+    def _accept(self, batch: Batch) -> None:
+        answered_at = self._clock.monotonic()
+        self._checkpoint.accept(batch)
+        self._width.accepted(self._clock.monotonic() - answered_at)
 
     def _sleep(self, seconds: float) -> None:
         if self._clock.wait(self._stopped, seconds):

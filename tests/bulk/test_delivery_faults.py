@@ -12,8 +12,17 @@ import pytest
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.bulk.delivery import RejectsNotWrittenError
 from airflow_provider_moengage.bulk.sending import ATTEMPTS
+from airflow_provider_moengage.bulk.width import Width
 from airflow_provider_moengage.emulator import Fault
 from tests.delivering import Setting, customer, event
+
+
+@pytest.fixture(params=[4, None], ids=["lanes", "reader"])
+def setting(setting: Setting, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """The deliveries send over lanes, or, where MoEngage answers at once, in the reader's own thread."""
+    monkeypatch.setattr(setting, "lanes", request.param)
+    monkeypatch.setattr(Width, "useful", lambda *_: 0)
+    return setting
 
 
 def numbers(setting: Setting) -> Counter[int]:

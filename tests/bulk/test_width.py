@@ -6,23 +6,24 @@ from airflow_provider_moengage.bulk.width import Width
 
 
 class Running:
-    """A process whose requests each take it some seconds to make."""
+    """A process whose requests each take it some seconds to make, with one lane or several."""
 
     def __init__(self, computing: float = 0.002, at_limit: float = 0.0) -> None:
-        self.computed = 0.0
+        self.now = self.computed = 0.0
         self._computing = computing
-        self.width = Width(lambda: at_limit, lambda: self.computed)
+        self.width = Width(lambda: self.now, lambda: at_limit, lambda: self.computed)
 
-    def answer(self, number: int, waited: float, stored: float = 0.0) -> None:
+    def answer(self, number: int, waited: float, stored: float = 0.0, lanes: int = 1) -> None:
         for _ in range(number):
             self.width.waited(waited)
             self.width.accepted(stored)
             self.computed += self._computing
+            self.now += max(self._computing, (waited + stored) / lanes)
 
 
 @pytest.mark.parametrize(
     ("waited", "lanes"),
-    [(0.0, 1), (0.001, 1), (0.003, 2), (0.010, 5), (0.050, 16), (2.0, 16)],
+    [(0.0, 0), (0.001, 0), (0.003, 2), (0.010, 5), (0.050, 16), (2.0, 16)],
 )
 def test_as_many_lanes_as_the_process_can_fill_while_it_waits(waited: float, lanes: int) -> None:
     running = Running(computing=0.002)
@@ -65,17 +66,41 @@ def test_no_more_lanes_than_the_limit_can_use_but_four_for_the_start() -> None:
 
 def test_lanes_are_not_opened_for_a_little_more_and_never_closed() -> None:
     running = Running(computing=0.002)
-    running.answer(8, waited=0.010)
+    running.answer(8, waited=0.010, lanes=4)
     assert running.width.useful(4) == 4
 
-    running.answer(16, waited=0.001)
+    running.answer(16, waited=0.001, lanes=16)
     assert running.width.useful(16) == 16
+
+
+def test_lanes_that_wait_for_each_other_and_not_for_moengage_are_no_reason_for_more() -> None:
+    running = Running(computing=0.002)
+    running.answer(8, waited=0.020, lanes=10)  # ten at once on one processor: each waits for the others
+
+    assert running.width.useful(10) == 10
 
 
 def test_each_look_is_at_what_came_since_the_last_one() -> None:
     running = Running(computing=0.002)
     running.answer(4, waited=0.001)
-    assert running.width.useful(1) == 1
+    assert running.width.useful(1) == 0
 
     running.answer(4, waited=0.008)
-    assert running.width.useful(1) == 4
+    assert running.width.useful(0) == 4
+
+
+def test_the_reader_goes_on_by_itself_until_it_is_idle_half_the_time() -> None:
+    running = Running(computing=0.002)
+    running.answer(4, waited=0.0039)
+    assert running.width.useful(0) == 0
+
+    running.answer(4, waited=0.0041)
+    assert running.width.useful(0) == 3
+
+
+def test_nothing_changes_where_no_time_passes() -> None:
+    width = Width(lambda: 0.0, lambda: 0.0, lambda: 0.0)
+    for _ in range(10):
+        width.accepted(0.0)
+
+    assert (width.useful(1), width.useful(3)) == (1, 3)
