@@ -237,7 +237,8 @@ class Rejects:
         for code, count in sorted(self.by_code.items()):
             positions = [str(position) for position in sorted(self._positions[code])]
             more = [] if count == len(positions) else ["..."]
-            where = f"at position {', '.join(positions + more)}" if positions else "by an earlier try"
+            named = ", ".join(positions + more)
+            where = f"at position{'s' if ', ' in named else ''} {named}" if positions else "by an earlier try"
             sentences.append(f"{count:,} rejected as {code}, {where}")
         return sentences
 

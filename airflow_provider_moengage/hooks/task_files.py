@@ -8,6 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_moengage.hooks.storage import storage_path
+
 _SUFFIX = ".ndjson"
 
 
@@ -25,9 +27,7 @@ def rejects_file(path: str, *, dry_run: bool = False) -> Any:
 
 def file_to_write(path: str) -> Any:
     """Return a file in a folder that exists: a Path on a disk, else an ObjectStoragePath."""
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    file = ObjectStoragePath(path)
+    file = storage_path(path)
     if file.protocol in ("", "file"):  # object stores have no folders to make, and write a file whole
         on_disk = Path(file.path)
         on_disk.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_moengage.hooks.storage import storage_path
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -28,12 +30,10 @@ class NdjsonFiles:
         :param patterns: URIs, with ``*``, ``?``, ``[...]`` or ``**`` in the path.
         :raises FileNotFoundError: naming the pattern that matches nothing.
         """
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
         found: dict[str, Any] = {}
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             plain, wild = _cut(pattern)
-            path = ObjectStoragePath(plain)
+            path = storage_path(plain)
             matches = [file for file in path.glob(wild) if file.is_file()] if wild else [path]
             if not matches or not all(match.is_file() for match in matches):
                 raise FileNotFoundError(f"path {pattern!r}: no such file")
@@ -42,9 +42,7 @@ class NdjsonFiles:
 
     def has(self, path: str) -> bool:
         """Say whether ``path`` is one of the files."""
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        return _plain(ObjectStoragePath(path)) in {_plain(file) for file in self.paths}
+        return _plain(storage_path(path)) in {_plain(file) for file in self.paths}
 
     def versions(self) -> list[list[str]]:
         """Return what tells that the files are the same as before: path, size and what their storage has."""

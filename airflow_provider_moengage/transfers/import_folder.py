@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
+from airflow_provider_moengage.hooks.storage import storage_path
+
 _NO_HOST = ("", "file", "local", "memory")
 """Schemes whose paths begin with a folder; in all others a bucket, container or host comes first."""
 
@@ -53,9 +55,7 @@ def write_file(path: str, data: bytes) -> None:
 
     :param path: URI of any ObjectStoragePath.
     """
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    file = ObjectStoragePath(path)
+    file = storage_path(path)
     if file.protocol in ("", "file"):
         on_disk = Path(file.path)
         on_disk.parent.mkdir(parents=True, exist_ok=True)
@@ -76,9 +76,7 @@ class ImportFolder:
     """
 
     def __init__(self, folder: str, log: Any) -> None:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        place = ObjectStoragePath(folder)
+        place = storage_path(folder)
         self._store: _Store = (
             _Disk(Path(place.path))
             if place.protocol in ("", "file")
