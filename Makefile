@@ -4,28 +4,38 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 100000
 
-.PHONY: demo test standalone executors browser chaos bench bench-polling bench-sharing lint types docs check clean
+.PHONY: demo airflow test standalone e2e browser executors chromium chaos bench bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo  ## Sync a real warehouse to an emulated workspace, by Airflow (ROWS=all for everything)
 	$(BIN)/python demo/run.py --rows $(ROWS)
 
+airflow: PORT = 8080
+airflow: EMULATOR_PORT = 8123
+airflow: $(VENV)/.dev  ## An Airflow to click through, with the example Dags and an emulated workspace, until Ctrl-C
+	$(BIN)/python -m demo.local_airflow --port $(PORT) --emulator-port $(EMULATOR_PORT) $(if $(SQLITE),--sqlite)
+
 test: $(VENV)/.dev  ## Every test that needs no browser and no Airflow of its own
-	$(BIN)/python -m pytest --ignore tests/standalone --ignore tests/executors --ignore tests/browser
+	$(BIN)/python -m pytest --ignore tests/standalone --ignore tests/executors --ignore tests/browser --ignore tests/e2e
 
 standalone: $(VENV)/.dev  ## Dags in a whole Airflow (airflow standalone), driven over its REST API
 	$(BIN)/python -m pytest tests/standalone
+
+e2e: $(VENV)/.dev $(VENV)/.browser chromium  ## The Airflow of `make airflow`, by its REST API and in Chromium (UPDATE_SCREENSHOTS=1 takes pictures)
+	$(BIN)/python -m pytest -rs tests/e2e
+
+browser: $(VENV)/.dev $(VENV)/.browser chromium  ## The emulator's page in Chromium (SCREENSHOTS=docs/images takes the docs' picture)
+	CHROMIUM=$(CHROMIUM) SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -rs tests/browser
+
+chromium:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ -n "$(CHROMIUM)" ] \
+		|| { [ "$$(id -u)" = 0 ] && apt-get install -qq -y chromium; } \
+		|| echo "No Chromium: the browser tests are skipped (apt-get install chromium, or CHROMIUM=/path/to/it)"
 
 executors: $(VENV)/.dev $(VENV)/.executors  ## The sharded sync on LocalExecutor, and on two Celery workers with Debian's Redis
 	command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y redis-server && service redis-server stop; } \
 		|| echo "No redis-server: the run on Celery is skipped"
 	$(BIN)/python -m pytest -rs tests/executors
-
-browser: $(VENV)/.dev $(VENV)/.browser  ## The emulator's page in Chromium (SCREENSHOTS=docs/images makes the docs' picture anew)
-	command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ -n "$(CHROMIUM)" ] \
-		|| { [ "$$(id -u)" = 0 ] && apt-get install -qq -y chromium; } \
-		|| echo "No Chromium: the browser tests are skipped (apt-get install chromium, or CHROMIUM=/path/to/it)"
-	CHROMIUM=$(CHROMIUM) SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -rs tests/browser
 
 chaos: ROWS = 200000
 chaos: KILLS = 100
@@ -55,7 +65,7 @@ docs: $(VENV)/.docs  ## The documentation, into docs/_build/html; a warning is a
 check: lint types docs test  ## All of the above but the demo
 
 clean:
-	rm -rf $(VENV) .demo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo .airflow build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The extras of the demo, the tests and the docs fit together, so they share one environment.
 $(VENV)/bin/python:

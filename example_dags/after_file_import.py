@@ -1,7 +1,7 @@
 """A Dag that runs when MoEngage has finished a file, whoever made the import run: its schedule, a person, Airflow.
 
-Needs Airflow 3, the connection `moengage_default` with the workspace id and the key of the Data tile, and the id
-of an import in MoEngage's dashboard.
+Needs Airflow 3, the connection `moengage_default` with the workspace id and the key of the Data tile, and in
+MoEngage's dashboard an import `Nightly users`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow.sdk import Asset, AssetWatcher, dag, task
 
 from airflow_provider_moengage.triggers.file_import import FileImportRunEventTrigger
 
-IMPORT_ID = "put the id of your import here"
+IMPORT_NAME = "Nightly users"
 
 imported = Asset(
     "moengage_import",
@@ -21,7 +21,7 @@ imported = Asset(
         AssetWatcher(
             name="finished_files",
             trigger=FileImportRunEventTrigger(
-                import_id=IMPORT_ID, statuses=["SUCCESSFUL", "PARTIAL_SUCCESS"], poke_interval=10
+                import_name=IMPORT_NAME, statuses=["SUCCESSFUL", "PARTIAL_SUCCESS"], poke_interval=10
             ),
         )
     ],

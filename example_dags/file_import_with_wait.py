@@ -1,7 +1,7 @@
 """A file import is triggered, waited for without holding a worker slot, and followed up by its rows.
 
 Needs the connection `moengage_default` with the workspace id and the key of the Data tile, and a periodic import
-in MoEngage's dashboard; its id is given when the Dag is run.
+`Nightly users` in MoEngage's dashboard. Another one is given by its id or its name when the Dag is run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import dag, task  # on Airflow 3 alone: from airflow.sdk import dag, task
 
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
 
@@ -20,13 +21,19 @@ from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
     start_date=datetime(2026, 1, 1),
     catchup=False,
     tags=["moengage"],
-    params={"import_id": "put the id of your import here"},
+    params={"import_id": "", "import_name": "Nightly users"},
 )
 def file_import_with_wait() -> None:
     """Trigger, wait, and look at the rows."""
+
+    @task
+    def find(import_id: str, import_name: str) -> str:
+        """Say which import it is: MoEngage triggers it by its id, and the dashboard has its name."""
+        return import_id or MoEngageHook().find_import(import_name).import_id
+
     trigger = TriggerFileImportOperator(
         task_id="trigger",
-        import_id="{{ params.import_id }}",
+        import_id=find("{{ params.import_id }}", "{{ params.import_name }}"),  # type: ignore[arg-type]
         deferrable=True,  # an import that has run in the last five minutes is waited for in the triggerer
     )
     wait = FileImportRunSensor(

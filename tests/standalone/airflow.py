@@ -43,7 +43,7 @@ class Standalone:
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        response = self._session.request(method, f"{self._url}/api/v2{path}", timeout=30, **options)
+        response = self._session.request(method, f"{self._url}/api/v2{path}", timeout=90, **options)
         assert response.ok, f"{method} {path}: {response.status_code} {response.text}"
         return response.json() if response.content else None
 

