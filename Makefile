@@ -16,7 +16,7 @@ airflow: $(VENV)/.dev  ## An Airflow to click through, with the example Dags and
 	$(BIN)/python -m demo.local_airflow --port $(PORT) --emulator-port $(EMULATOR_PORT) $(if $(SQLITE),--sqlite)
 
 test: $(VENV)/.dev  ## Every test that needs no browser and no Airflow of its own
-	$(BIN)/python -m pytest --ignore tests/standalone --ignore tests/executors --ignore tests/browser --ignore tests/e2e
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/standalone --ignore tests/executors --ignore tests/browser --ignore tests/e2e
 
 standalone: $(VENV)/.dev  ## Dags in a whole Airflow (airflow standalone), driven over its REST API
 	$(BIN)/python -m pytest tests/standalone

@@ -16,6 +16,7 @@ from airflow_provider_moengage.bulk.elements import Prepared, prepare
 from airflow_provider_moengage.bulk.encoding import Encoder
 from airflow_provider_moengage.bulk.event_time import event_time
 from airflow_provider_moengage.bulk.rules import REFUSED_CUSTOMER_IDS, RESERVED_ATTRIBUTE_NAMES, WARNINGS, Code
+from tests.names import name_of
 
 TIME = "2020-05-31T16:33:35Z"
 
@@ -280,7 +281,7 @@ class Kind(str, Enum):  # noqa: UP042 (whose str() is its name)
         (memoryview(b"u-1"), "u-1"),
         (Tier.GOLD, "gold"),
     ],
-    ids=repr,
+    ids=name_of,
 )
 @pytest.mark.parametrize("name", ["customer_id", "device_id"])
 def test_an_id_is_sent_as_text(name: str, given: object, sent: str) -> None:
@@ -500,7 +501,7 @@ MOMENT = dt.datetime(2020, 5, 31, 16, 33, 35, tzinfo=UTC)
         (MOMENT.astimezone(dt.timezone(dt.timedelta(hours=5, minutes=30))), MOMENT),
         (dt.date(2020, 5, 31), dt.datetime(2020, 5, 31, tzinfo=UTC)),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_the_time_of_an_event_is_understood(given: object, moment: dt.datetime) -> None:
     understood = event_time(given)
@@ -540,7 +541,7 @@ def test_the_time_of_an_event_is_understood(given: object, moment: dt.datetime) 
         dt.timedelta(1),
         dt.datetime.max.replace(tzinfo=dt.timezone(-dt.timedelta(hours=1))),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_what_is_no_time_is_not_taken_for_one(given: object) -> None:
     assert event_time(given) is None

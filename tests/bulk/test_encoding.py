@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from airflow_provider_moengage.bulk.encoding import Encoder, NotEncodableError, NotFiniteError, to_plain
+from tests.names import name_of
 
 UUID_TEXT = "12345678-1234-5678-1234-567812345678"
 INDIA = dt.timezone(dt.timedelta(hours=5, minutes=30))
@@ -124,7 +125,7 @@ def sent(value: object) -> str:
         (UserDict({"a": Decimal(1)}), '{"a":1}'),
         (MappingProxyType({"a": b"b"}), '{"a":"b"}'),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_a_value_is_sent_as(value: object, line: str) -> None:
     assert sent(value) == line
@@ -145,7 +146,7 @@ def test_a_value_is_sent_as(value: object, line: str) -> None:
         [1.0, float("nan")],
         {"a": {"b": float("inf")}},
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_what_is_not_finite_is_never_sent_as_null(value: object) -> None:
     with pytest.raises(NotFiniteError):

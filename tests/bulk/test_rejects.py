@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_moengage.bulk.elements import Finding
 from airflow_provider_moengage.bulk.rejects import Rejects
 from airflow_provider_moengage.bulk.rules import Code
+from tests.names import name_of
 
 FINDING = Finding(Code.CUSTOMER_ID_REFUSED, "customer_id: dropped")
 NAN = Finding(Code.VALUE_NOT_FINITE, "a: NaN")
@@ -107,7 +108,7 @@ UUID_TEXT = "12345678-1234-5678-1234-567812345678"
         ((1, {2}), [1, [2]]),
         (MappingProxyType({"a": 1}), {"a": 1}),
     ],
-    ids=lambda value: hex(value)[:20] if isinstance(value, int) else repr(value)[:20],
+    ids=lambda value: hex(value)[:20] if isinstance(value, int) else name_of(value)[:20],
 )
 def test_any_element_can_be_written(path: Path, value: object, expected: object) -> None:
     assert written(path, {"value": value}) == {"value": expected}
@@ -124,7 +125,7 @@ def test_any_element_can_be_written(path: Path, value: object, expected: object)
         (UUID(UUID_TEXT), UUID_TEXT),
         (Code.TYPE_INVALID, "type_invalid"),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_a_value_is_written_as_it_would_be_sent_so_that_the_file_can_be_replayed(
     path: Path, value: object, expected: object
