@@ -209,7 +209,7 @@ class Pacer:
             self._changed.notify_all()
 
     def new_hold(self) -> float | None:
-        """Return, once a hold, for how many seconds a 429 has stopped all lanes."""
+        """Return, once a hold, for how many seconds MoEngage has stopped all lanes."""
         with self._changed:
             if self._told_until >= self._held_until:
                 return None

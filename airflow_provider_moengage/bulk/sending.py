@@ -42,6 +42,9 @@ when a whole batch is settled, for the good ones of it may come last, and past `
 LONGEST_HINT = 600.0
 """Seconds that a server error's ``Retry-After`` is obeyed for at the most."""
 
+_WORTH_A_LINE = 5.0
+"""Seconds of a pause that MoEngage has not answered 429 for."""
+
 _PASSING = {
     Outcome.NOT_SENT: "no connection",
     Outcome.SERVER_ERROR: "a server error",
@@ -129,6 +132,7 @@ class Sender:
         reply = self._send_once(client, batch, batch.body, sent_at)
         self._pacer.settle(users, events, reply, sent_at)
         if reply.outcome is Outcome.ACCEPTED:
+            self._tell_hold(reply)
             self._accept(batch)
             return True
         self._answered[batch] = reply
@@ -158,11 +162,10 @@ class Sender:
                     sent_at = self._pacer.spend(users, events)
                     reply = self._send_once(client, batch, body, sent_at)
                     self._pacer.settle(users, events, reply, sent_at)
+                self._tell_hold(reply)
                 if reply.outcome is not Outcome.THROTTLED:
                     return reply
                 self._tally.repeat()
-                if (wait := self._pacer.new_hold()) is not None:
-                    self._log.info("MoEngage answered 429: nothing is sent for %.0f s", wait)
 
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda reply: reply.outcome in self._passing),
@@ -186,6 +189,14 @@ class Sender:
         if reply.outcome not in _MAYBE_PROCESSED:
             self._checkpoint.withdraw(batch)
         return reply
+
+    def _tell_hold(self, reply: Reply) -> None:
+        wait = self._pacer.new_hold()
+        if wait is not None and (reply.outcome is Outcome.THROTTLED or wait >= _WORTH_A_LINE):
+            why = (
+                "answered 429" if reply.outcome is Outcome.THROTTLED else "says that nothing is left of the limit"
+            )
+            self._log.info("MoEngage %s: nothing is sent for %.0f s", why, wait)
 
     def _accept(self, batch: Batch) -> None:
         answered_at = self._clock.monotonic()

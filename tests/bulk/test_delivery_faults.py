@@ -84,6 +84,19 @@ def test_a_429_holds_every_lane_for_as_long_as_the_server_says(
     assert report.throttled_seconds >= least_wait
 
 
+def test_a_pause_that_a_success_asks_for_is_told(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    success = '{"status":"success","message":"Your request has been accepted and will be processed soon."}'
+    setting.emulator.workspace.add_fault(
+        Fault(kind="status_after", times=1, after=1, status=200, headers=RESET_IN_20_S, body=success)
+    )
+
+    report = setting.deliver(customers(5_000))
+
+    assert (report.accepted, report.retries) == (5_000, 0)
+    assert "MoEngage says that nothing is left of the limit: nothing is sent for 20 s" in caplog.messages
+
+
 @pytest.mark.parametrize("form", ["seconds", "epoch"])
 @pytest.mark.parametrize("retry_after", ["none", "seconds", "date"])
 def test_a_limit_lower_than_ours_is_learnt_from_429_whatever_form_the_headers_have(

@@ -239,7 +239,7 @@ def test_the_log_gets_codes_and_positions_and_nothing_of_an_element(path: Path) 
 
     assert rejects.describe() == [
         "1 rejected as customer_id_refused, at position 3",
-        "2 rejected as refused_by_server, at position 3, 12",
+        "2 rejected as refused_by_server, at positions 3, 12",
     ]
 
 
@@ -251,7 +251,7 @@ def test_the_log_names_the_first_twenty_positions(count: int, ending: str) -> No
 
     [sentence] = rejects.describe()
 
-    assert sentence.startswith(f"{count:,} rejected as customer_id_refused, at position 0, 1, 2,")
+    assert sentence.startswith(f"{count:,} rejected as customer_id_refused, at positions 0, 1, 2,")
     assert sentence.endswith(ending)
 
 
