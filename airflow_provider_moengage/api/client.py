@@ -74,6 +74,8 @@ class MoEngageClient:
             request = self._bulk_request.copy()
             request.body = body
             request.headers["Content-Length"] = str(len(body))
+            if session.cookies:  # a load balancer's
+                request.prepare_cookies(session.cookies)
             response = session.send(
                 request,
                 timeout=(CONNECT_TIMEOUT, self.workspace.timeout),

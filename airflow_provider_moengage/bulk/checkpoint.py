@@ -289,7 +289,7 @@ class Checkpoint:
         left = Left(self._last, set(before.open), set(before.sent))
         for position, mark in self._read.items():
             if position <= last or position in reread:
-                if left.first is None:
+                if left.first is None or position < left.first[0]:
                     left.first = (position, mark)
                 (left.sent if position in self._sent else left.open).add(self._name(position, mark))
         return {

@@ -257,11 +257,14 @@ class Delivery:
     def _hand_over(self, number: int, batch: Batch, progress: Progress) -> None:
         lane = self._lanes[number]
         if self._sends_itself:
-            if self._sender.deliver_at_once(lane.client, batch):
+            begun_at = self._clock.monotonic()
+            is_delivered = self._sender.deliver_at_once(lane.client, batch)
+            # While a lane waits, the run can be stopped.
+            self._sends_itself = is_delivered and self._clock.monotonic() - begun_at < _TICK
+            if is_delivered:
                 self._check()
                 progress.tell()
                 return
-            self._sends_itself = False  # a lane can wait, and the run be stopped meanwhile
         self._until(partial(lane.offer, batch, _TICK), progress)
 
     def _drain(self, progress: Progress) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from airflow_provider_moengage.api.responses import Reply
@@ -45,7 +44,14 @@ class Lane:
         self._deliver = deliver
         self.client = client
         self._fail = fail
-        self._inbox: queue.Queue[Batch | None] = queue.Queue(_BATCHES_AHEAD)
+        # Simple queues, for the reader may be interrupted by a signal's exception at any moment: no lock of theirs
+        # stays taken, and ending a lane never waits.
+        self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._undone = 0
+        for _ in range(_BATCHES_AHEAD):
+            self._room.put(None)
         self._thread: threading.Thread | None = None
 
     def offer(self, batch: Batch, timeout: float) -> bool:
@@ -55,27 +61,26 @@ class Lane:
             thread.start()
             self._thread = thread
         try:
-            self._inbox.put(batch, timeout=timeout)
-        except queue.Full:
+            self._room.get(timeout=timeout)
+        except queue.Empty:
             return False
+        self._undone += 1
+        self._inbox.put(batch)
         return True
 
     def idle(self, timeout: float) -> bool:
-        """Wait until everything handed over is done, or for so long."""
-        inbox = self._inbox
-        with inbox.all_tasks_done:
-            return inbox.all_tasks_done.wait_for(lambda: not inbox.unfinished_tasks, timeout)
+        """Wait until everything handed over is done, or until nothing was for so long."""
+        while self._undone:
+            try:
+                self._done.get(timeout=timeout)
+            except queue.Empty:
+                return False
+            self._undone -= 1
+        return True
 
     def end(self) -> None:
-        """Let the thread end: at once when it waits, else with the answer that it waits for."""
-        while True:
-            try:
-                self._inbox.put_nowait(None)
-            except queue.Full:
-                with suppress(queue.Empty):
-                    self._inbox.get_nowait()
-            else:
-                return
+        """Let the thread end: when what was handed over is done, or else at once where the run is stopped."""
+        self._inbox.put(None)
 
     def join(self, timeout: float) -> None:
         """Wait for the thread's end, or for so long."""
@@ -87,8 +92,9 @@ class Lane:
     def _work(self) -> None:
         try:
             while (batch := self._inbox.get()) is not None:
+                self._room.put(None)
                 self._deliver(self.client, batch)
-                self._inbox.task_done()
+                self._done.put(None)
         except BaseException as error:
             self._fail(error)
         finally:

@@ -74,7 +74,7 @@ class Rejects:
         self._is_on_disk = is_on_disk(file)
         self._part = None if file is None else file.parent / f"{file.name}.part"
         self._stream: IO[bytes] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._is_tracked = False
         self._is_closed = False
         self._end = 0

@@ -18,7 +18,7 @@ class Tally:
     """
 
     def __init__(self, elapsed: Callable[[], float], throttled: Callable[[], float]) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's exception may leave it taken, and then figures are told
         self._elapsed = elapsed
         self._throttled = throttled
         self._before: Mapping[str, Any] = {}

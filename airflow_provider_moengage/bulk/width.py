@@ -41,7 +41,7 @@ class Width:
         self._monotonic = monotonic
         self._cpu_seconds = cpu_seconds
         self._seconds_at_limit = seconds_at_limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._begin()
 
     def waited(self, seconds: float) -> None:
@@ -75,7 +75,7 @@ class Width:
             return 0
         at_limit = max(_FOR_A_START, math.ceil(2 * seconds / max(self._seconds_at_limit(), 1e-6)))
         wanted = min(
-            MOST_LANES_BY_ITSELF, at_limit, math.ceil(seconds / computing), math.ceil(max(lanes, 1) / busy)
+            MOST_LANES_BY_ITSELF, at_limit, 1 + math.ceil(seconds / computing), math.ceil(max(lanes, 1) / busy)
         )
         return max(wanted, 1) if wanted >= 1.5 * lanes else lanes
 
