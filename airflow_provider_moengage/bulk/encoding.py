@@ -184,7 +184,10 @@ def _numpy(value: Any, dtype: str) -> Any:
     if dtype.startswith(("datetime64", "timedelta64")):
         if value.ndim:
             return _array(value)
-        value = value.astype(f"{dtype.partition('[')[0]}[us]")
+        try:
+            value = value.astype(f"{dtype.partition('[')[0]}[us]")
+        except OverflowError:  # so says a later numpy, an earlier one gives some other moment
+            raise NotEncodableError("a moment that is no year of the calendar") from None
         if isinstance(value.tolist(), int):
             raise NotEncodableError("a moment that is no year of the calendar")
     plain = value.tolist()
