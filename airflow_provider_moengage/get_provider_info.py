@@ -49,6 +49,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": f"{package}.transfers.sql_to_moengage_file",
             },
         ],
+        "extra-links": [f"{package}.links.dashboard.MoEngageDashboardLink"],
         "connection-types": [
             {
                 "connection-type": connection_form.CONNECTION_TYPE,

@@ -48,6 +48,8 @@ class Delivery:
     :param log: gets progress lines; counts, codes and positions only.
     :param memory: what earlier tries have left, and where this one leaves what it has done; None keeps nothing.
     :param clock: time; another one for tests.
+    :param observe: told the figures, and the share of the limit that is used: at the beginning, with each progress
+        line, and at the end.
     :raises InDoubtError: where an earlier try may have sent what must not go twice.
     """
 
@@ -62,6 +64,7 @@ class Delivery:
         *,
         memory: Memory | None = None,
         clock: Clock | None = None,
+        observe: Callable[[DeliveryReport, float], None] | None = None,
     ) -> None:
         self._source = source
         self._client = client
@@ -70,6 +73,7 @@ class Delivery:
         self._rejects = rejects
         self._log = log
         self._clock = clock or SystemClock()
+        self._observe = observe
         self._stopped = threading.Event()
         self._pacer = Pacer(limits, self._clock, self._stopped)
         started = self._clock.monotonic()
@@ -138,7 +142,8 @@ class Delivery:
         self._describe(self._report(), f"The run ended early ({name}); what was done until then: ")
 
     def _deliver_all(self) -> None:
-        progress = Progress(self._log, self._clock, self, self._source.total)
+        progress = Progress(self._log, self._clock, self, self._source.total, self._tell_observer)
+        self._tell_observer()
         self._open_lanes(self._options.concurrency or 1)
 
         def between_chunks() -> None:
@@ -319,7 +324,12 @@ class Delivery:
             resumed=self._checkpoint.is_resumed,
         )
 
+    def _tell_observer(self, report: DeliveryReport | None = None) -> None:
+        if self._observe is not None:
+            self._observe(report or self._report(), self.share_of_limit)
+
     def _describe(self, report: DeliveryReport, introduction: str) -> None:
+        self._tell_observer(report)
         self._log.info("%s%s", introduction, report.summary)
         for code, count in report.warnings.items():
             self._log.warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from airflow_provider_moengage.bulk.clock import Clock
@@ -47,13 +48,22 @@ class Progress:
     """Writes a line every 10 seconds, whenever it is asked to.
 
     :param total: elements in the source, where that is known.
+    :param also: called with each line.
     """
 
-    def __init__(self, log: Log, clock: Clock, figures: Figures, total: int | None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        clock: Clock,
+        figures: Figures,
+        total: int | None,
+        also: Callable[[], None] = lambda: None,
+    ) -> None:
         self._log = log
         self._clock = clock
         self._figures = figures
         self._total = total
+        self._also = also
         self._started = self._last = clock.monotonic()
         self._done_at_start = self._done_then = figures.accepted + figures.rejected  # by earlier tries
 
@@ -77,4 +87,5 @@ class Progress:
             by_limit = figures.least_seconds(self._total) - (now - self._started)
             line += f", about {max(by_rate, by_limit):,.0f} s left"
         self._log.info("%s", line)
+        self._also()
         self._last, self._done_then = now, done

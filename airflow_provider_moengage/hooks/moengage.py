@@ -15,6 +15,7 @@ from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.exceptions import (
     MoEngageError,
     MoEngageOutcomeUnknownError,
+    MoEngageRateLimitError,
     MoEngageRejectsError,
     MoEngageRequestError,
 )
@@ -46,6 +47,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         super().__init__()
         self.moengage_conn_id = moengage_conn_id
         self._delivery: Delivery | None = None
+        self.last_report: DeliveryReport | None = None
+        """The figures of the last :meth:`bulk_import`, also of one that has failed."""
 
     @cached_property
     def settings(self) -> ConnectionSettings:
@@ -126,6 +129,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         from airflow_provider_moengage.bulk.rejects import Rejects
         from airflow_provider_moengage.bulk.sources import Stream
         from airflow_provider_moengage.hooks.task_files import rejects_file
+        from airflow_provider_moengage.metrics import BulkMetrics
 
         if isinstance(elements, Mapping | str | bytes) or hasattr(elements, "iterrows"):
             name = type(elements).__name__
@@ -134,15 +138,24 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         options = DeliveryOptions(**delivery_options)
         if memory is not None and (report := memory.report) is not None:
             self.log.info("An earlier try of this task has delivered everything; nothing is sent again")
+            self.last_report = report
             return _judged(report, options)
         path = options.rejects_path
         if memory is not None and source.is_resumable:
             path = memory.rejects_path or path  # what the earlier try has rejected is there
         file = None if path is None else rejects_file(path, dry_run=options.dry_run)
         client = self.get_conn()
+        metrics = BulkMetrics(self.moengage_conn_id)
         try:
             self._delivery = delivery = Delivery(
-                source, client, options, self.settings.limits, Rejects(file), self.log, memory=memory
+                source,
+                client,
+                options,
+                self.settings.limits,
+                Rejects(file),
+                self.log,
+                memory=memory,
+                observe=metrics,
             )
             report = delivery.run()
         except InDoubtError as error:
@@ -171,6 +184,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         finally:
             self._delivery = None
             client.close()
+            metrics.end()
+            self.last_report = metrics.report
         return _judged(report, options)
 
     def stop_bulk_import(self) -> None:
@@ -203,14 +218,27 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageRequestError: where MoEngage does not take the event, or nothing is attached to it.
         :raises MoEngageServerError: where no connection could be made; nothing has started.
         """
+        from airflow_provider_moengage import metrics
         from airflow_provider_moengage.hooks.business_events import trigger, trigger_body
 
         body = trigger_body(event_name, event_attributes, triggered_by, api_version)
         client = self.get_conn()
+        count = metrics.Metrics(self.moengage_conn_id).count
         try:
-            return trigger(client, body, api_version)
+            answer = trigger(client, body, api_version)
+        except MoEngageRateLimitError:
+            count(metrics.OVER_QUOTA)
+            raise
+        except BaseException as error:
+            if isinstance(error, MoEngageOutcomeUnknownError) or not isinstance(error, MoEngageError):
+                count(metrics.UNKNOWN)  # each other error of ours says that nothing has started
+            raise
         finally:
             client.close()
+        count(metrics.FIRED)
+        if answer["status"] == "PARTIAL_SUCCESS":
+            count(metrics.PARTIAL)
+        return answer
 
     def check_business_event(self, event_name: str, event_attributes: Mapping[str, Any] | None = None) -> None:
         """Ask MoEngage whether it has this business event with these attributes and types; nothing is triggered.
@@ -259,6 +287,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageServerError: where MoEngage could not be reached or answered 5xx. It may have been
             triggered; a second call is refused for five minutes, so it is safe to try again.
         """
+        from airflow_provider_moengage import metrics
         from airflow_provider_moengage.hooks.file_imports import trigger
 
         client = self.get_file_imports_conn()
@@ -266,6 +295,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             trigger(client, import_id)
         finally:
             client.close()
+        metrics.Metrics(self.moengage_conn_id).count(metrics.TRIGGERED)
 
     def iter_file_runs(
         self,

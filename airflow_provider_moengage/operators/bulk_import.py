@@ -13,6 +13,8 @@ from airflow_provider_moengage.operators.elements_argument import ElementsArgume
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_moengage.lineage import Lineage
+
 
 class BulkImportOperator(DeliveryOperator):
     """Sends users, events and devices to MoEngage's bulk import API.
@@ -90,6 +92,11 @@ class BulkImportOperator(DeliveryOperator):
             raise ValueError(f"rejects_path {rejects_path!r}: is one of the files to read; name another file")
         self.log.info("%d file(s) to read", len(files.paths))
         return self.deliver(Numbered(files), files.versions, context)
+
+    def _inputs_of_lineage(self) -> Lineage:
+        from airflow_provider_moengage import lineage
+
+        return lineage.files_of([] if self.path is None else _paths(self.path))
 
 
 def _paths(given: Any) -> list[Any]:

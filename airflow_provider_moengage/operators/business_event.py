@@ -19,6 +19,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageServerError,
 )
 from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
+from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.operators.firing_record import FiringRecord
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     )
     template_fields_renderers = {"event_attributes": "json"}  # noqa: RUF012 (Airflow's own form)
     ui_color = "#fce8e6"
+    operator_extra_links = (MoEngageDashboardLink(),)
 
     def __init__(
         self,
@@ -193,6 +195,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         )
 
     def _defer(self, error: MoEngageRateLimitError, give_up_at: datetime) -> None:
+        from airflow_provider_moengage import metrics
         from airflow_provider_moengage.triggers.moment import wait_until
 
         now = datetime.now(UTC)
@@ -205,6 +208,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
                 retry_after=error.retry_after,
             )
         self.log.info("%s Asking again at %s", error.message, opens_at.isoformat(timespec="seconds"))
+        metrics.Metrics(self.moengage_conn_id).count(metrics.QUOTA_DEFERRALS)
         self.defer(
             trigger=wait_until(opens_at),
             method_name="execute_complete",

@@ -16,15 +16,20 @@ from airflow_provider_moengage.bulk.options import (
     OPTION_NAMES,
     DeliveryOptions,
     check_parsed_options,
+    flag,
     is_deferred,
 )
+from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
+from airflow_provider_moengage.operators.outlets import FIGURES, tell_outlets
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_moengage.bulk.mapping import ElementMapping
     from airflow_provider_moengage.bulk.memory import Memory
     from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
+    from airflow_provider_moengage.lineage import Lineage
 
 
 _OPTION_FIELDS = tuple("is_dry_run" if name == "dry_run" else name for name in OPTION_NAMES)
@@ -55,6 +60,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     """
 
     ui_color = "#e8f0fe"
+    operator_extra_links = (MoEngageDashboardLink(),)
 
     def __init__(
         self,
@@ -96,8 +102,35 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         options = self.delivery_options(context)
         self._hook = hook = MoEngageHook(self.moengage_conn_id)
         memory = None if options.dry_run else self._memory(hook, inputs, options, context)
-        report = hook.bulk_import(source, memory=memory, **{name: getattr(options, name) for name in OPTION_NAMES})
-        return report.to_dict()
+        given = {name: getattr(options, name) for name in OPTION_NAMES}
+        report = hook.bulk_import(source, memory=memory, **given).to_dict()
+        figures = {name: report[name] for name in FIGURES}
+        tell_outlets(cast("Mapping[str, Any]", context), self.outlets, figures, self.log)
+        return report
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:  # noqa: ARG002
+        """Return what was read and written, for OpenLineage; also of a task that has failed."""
+        from airflow_provider_moengage import lineage
+
+        if not lineage.is_installed():
+            return None
+        told = self._inputs_of_lineage()
+        hook = self._hook
+        if hook is None or flag("dry_run", self.is_dry_run):
+            return told
+        try:
+            workspace_id = hook.settings.workspace_id
+        except Exception:  # that is what the task has failed for
+            return told
+        return lineage.with_outputs(told, workspace_id, hook.last_report, self._outputs_of_lineage())
+
+    def _inputs_of_lineage(self) -> Lineage:
+        from airflow_provider_moengage import lineage
+
+        return lineage.files_of([])
+
+    def _outputs_of_lineage(self) -> list[ElementMapping] | None:
+        return None
 
     def on_kill(self) -> None:
         """Stop the lanes: what waits stops waiting, and nothing more is sent."""

@@ -17,6 +17,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageImportNotFoundError,
     MoEngageRateLimitError,
 )
+from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.operators.file_wait import (
     GRACE,
     LONGEST_TIMEOUT,
@@ -71,6 +72,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
 
     template_fields: Sequence[str] = ("import_id", "partial_success", "max_failed_rows", "moengage_conn_id")
     ui_color = "#e6f4ea"
+    operator_extra_links = (MoEngageDashboardLink(),)
 
     def __init__(
         self,

@@ -86,12 +86,23 @@ class FileWait:
 
         :raises MoEngageImportFailedError: where they are no success.
         """
+        self._count(files)
         plain = [file.to_dict() for file in files]
         complaint = self.policy.complaint(files)
         if complaint is not None:
             raise MoEngageImportFailedError(f"Import {self.what[1]!r}: {complaint}", files=plain)
         log.info("Import %s: %s", self.what[1], summary(files))
         return plain
+
+    def _count(self, files: Sequence[FileRun]) -> None:
+        from airflow_provider_moengage import metrics
+
+        send = metrics.Metrics(self.conn_id)
+        for status, metric in metrics.RUNS.items():
+            if number := sum(file.file_status == status for file in files):
+                send.count(metric, number)
+        if rows := sum(file.rows_failed or 0 for file in files):
+            send.count(metrics.FAILED_ROWS, rows)
 
     def trigger(self, *, poke_interval: float, timeout_at: datetime, **options: Any) -> FileImportRunTrigger:
         """Return the trigger that waits on."""

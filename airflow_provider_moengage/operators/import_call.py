@@ -123,7 +123,10 @@ class ImportCall:
             self._task.pause(min(reply.retry_after or PAUSE, max(0.0, (give_up_at - now()).total_seconds())))
 
     def _is_triggered(self, run: ImportRun) -> ImportRun:
+        from airflow_provider_moengage import metrics
+
         self._record.triggered(run)
+        metrics.Metrics(self._task.moengage_conn_id).count(metrics.TRIGGERED)
         self._log.info(
             "Import %s is triggered; %d older files are left aside", run.import_id, len(run.baseline.ids)
         )

@@ -26,6 +26,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageImportNotFoundError,
     MoEngageRateLimitError,
 )
+from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.operators.file_wait import (
     GRACE,
     LONGEST_TIMEOUT,
@@ -84,6 +85,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         "moengage_conn_id",
     )
     ui_color = "#e6f4ea"
+    operator_extra_links = (MoEngageDashboardLink(),)
 
     def __init__(
         self,

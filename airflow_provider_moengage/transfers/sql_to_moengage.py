@@ -15,6 +15,8 @@ from airflow_provider_moengage.transfers.window import TaskWindow, check_moments
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context
 
+    from airflow_provider_moengage.lineage import Lineage
+
 
 class SqlToMoEngageOperator(DeliveryOperator):
     """Sends the rows of a query to MoEngage as they are read. Memory does not grow with the result.
@@ -137,6 +139,14 @@ class SqlToMoEngageOperator(DeliveryOperator):
             is_dry_run=flag("dry_run", self.is_dry_run), at_most_once=self.delivery == "at_most_once"
         ):
             return self.deliver(source, lambda: given, context)
+
+    def _inputs_of_lineage(self) -> Lineage:
+        from airflow_provider_moengage import lineage
+
+        return lineage.tables_of(database_hook(self.conn_id), self.sql, self.conn_id, self.parameters)
+
+    def _outputs_of_lineage(self) -> list[ElementMapping] | None:
+        return self._mappings()
 
     def _do_render_template_fields(
         self,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage.bulk.mapping import Attributes, check_attributes
 from airflow_provider_moengage.bulk.options import is_deferred, one_of, whole
 from airflow_provider_moengage.exceptions import MoEngageRequestError
+from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
+from airflow_provider_moengage.operators.outlets import tell_outlets
 from airflow_provider_moengage.transfers.import_files import LARGEST_FILE, FileNames, FileSplitter, check_prefix
 from airflow_provider_moengage.transfers.import_folder import (
     ImportFolder,
@@ -78,6 +80,8 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
     :param max_file_bytes: where the next file begins, below 200 MB.
     :param parameters: values for the query's placeholders, in the driver's own style.
     :param fetch_size: rows to read from the database at a time, 1 to 100,000.
+    :param moengage_conn_id: connection of the workspace whose import reads the files: for the link to its
+        dashboard, and for nothing else. It need not exist. Templated.
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
 
     Returns (XCom) ``files`` (each with ``path``, ``file_name``, ``rows``, ``bytes``), and the sums ``rows`` and
@@ -98,10 +102,12 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         "manifest_path",
         "max_file_bytes",
         "fetch_size",
+        "moengage_conn_id",
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers = {"sql": "sql", "parameters": "json"}  # noqa: RUF012 (Airflow's own form)
     ui_color = "#e8f0fe"
+    operator_extra_links = (MoEngageDashboardLink(),)
 
     def __init__(
         self,
@@ -119,6 +125,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         max_file_bytes: int = 190_000_000,
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         fetch_size: int = 5_000,
+        moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -135,6 +142,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         self.max_file_bytes = max_file_bytes
         self.parameters = parameters
         self.fetch_size = fetch_size
+        self.moengage_conn_id = moengage_conn_id
         self._check_columns()
         self._check_templated(are_rendered=False)
 
@@ -154,12 +162,15 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
                 self._write_manifest(self.manifest_path, rows)
             folder.publish()
         self._report(files, rows)
-        return {
+        result = {
             "files": [file.to_dict(self.folder) for file in files],
             "rows": sum(file.rows for file in files),
             "bytes": sum(file.bytes for file in files),
             "manifest": self.manifest_path if files and self.manifest_path else None,
         }
+        figures = {"files": len(files), "rows": result["rows"], "bytes": result["bytes"]}
+        tell_outlets(cast("Mapping[str, Any]", context), self.outlets, figures, self.log)
+        return result
 
     def _write(self, folder: ImportFolder, names: FileNames) -> tuple[ImportRows, list[WrittenFile]]:
         hook = database_hook(self.conn_id)

@@ -13,6 +13,7 @@ import pytest
 
 from airflow_provider_moengage.emulator import Emulator, FileImport, ImportFile, Settings
 from tests.standalone.airflow import Standalone, as_connection, standalone, until
+from tests.statsd import StatsD, statsd_server
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent.parent / "example_dags"
@@ -45,7 +46,15 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def airflow(emulator: Emulator, warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+def statsd() -> Iterator[StatsD]:
+    with statsd_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    emulator: Emulator, warehouse: Path, statsd: StatsD, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Standalone]:
     connection = as_connection(
         login="EMULATOR",
         password="emulator-data-key",
@@ -57,6 +66,7 @@ def airflow(emulator: Emulator, warehouse: Path, tmp_path_factory: pytest.TempPa
     for file in [*(HERE / "dags").glob("*.py"), *examples]:
         shutil.copy(file, dags)
     environment = {
+        **statsd.settings,
         "AIRFLOW_CONN_MOENGAGE_DEFAULT": connection,
         "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
     }

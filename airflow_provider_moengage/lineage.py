@@ -1,0 +1,127 @@
+"""What OpenLineage is told: which tables or files a task has read, and what of MoEngage it has written.
+
+Names and counts only: no value of a row, and no parameter of a query. Without
+``apache-airflow-providers-openlineage`` nothing of this does anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_moengage.bulk.mapping import ElementMapping
+    from airflow_provider_moengage.bulk.report import DeliveryReport
+
+    Lineage: TypeAlias = OperatorLineage[Any, Any]
+
+_GLOB = re.compile(r"[*?\[]")
+
+
+def is_installed() -> bool:
+    """Whether there is anybody to tell."""
+    try:
+        return find_spec("airflow.providers.openlineage") is not None
+    except ImportError:
+        return False
+
+
+def tables_of(hook: Any, sql: str, conn_id: str, parameters: object = None) -> Lineage:
+    """Return the tables of a query, where the database's hook says what they are called, and its text.
+
+    :param parameters: of the query; only what kind they are is looked at.
+    """
+    from airflow.providers.common.compat.openlineage.facet import SQLJobFacet
+    from airflow.providers.common.compat.openlineage.utils.sql import get_openlineage_facets_with_sql
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    job_facets = {"sql": SQLJobFacet(query=sql)}
+    readable = _without_placeholders(sql, parameters)
+    found = get_openlineage_facets_with_sql(hook=hook, sql=readable, conn_id=conn_id, database=None)
+    if found is None:
+        return OperatorLineage(job_facets=job_facets)
+    return OperatorLineage(
+        inputs=found.inputs, run_facets=found.run_facets, job_facets={**found.job_facets, **job_facets}
+    )
+
+
+def files_of(paths: Iterable[str]) -> Lineage:
+    """Return files as datasets; for a glob it is the folder that it looks through."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    names = dict.fromkeys(map(_file, paths))
+    return OperatorLineage(inputs=[Dataset(namespace=namespace, name=name) for namespace, name in names])
+
+
+def with_outputs(
+    lineage: Lineage,
+    workspace_id: str,
+    report: DeliveryReport | None,
+    mappings: Sequence[ElementMapping] | None = None,
+) -> Lineage:
+    """Add what was written to a workspace, with the number of elements that MoEngage has taken.
+
+    :param report: None where the task has failed before there was any.
+    :param mappings: what rows become; without them it is what the report counts.
+    """
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
+
+    written = _by_report(report) if mappings is None else _by_mappings(mappings, report)
+    for name, rows in written.items():
+        facets: dict[str, Any] = (
+            {} if rows is None else {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows)}
+        )
+        dataset = OutputDataset(namespace=f"moengage://{workspace_id}", name=name, outputFacets=facets)
+        lineage.outputs.append(dataset)
+    return lineage
+
+
+def _by_report(report: DeliveryReport | None) -> dict[str, int | None]:
+    kinds = ("customers", "events", "devices")
+    return {} if report is None else {kind: count for kind in kinds if (count := getattr(report, kind))}
+
+
+def _by_mappings(mappings: Sequence[ElementMapping], report: DeliveryReport | None) -> dict[str, int | None]:
+    from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
+
+    names: dict[str, str] = {}
+    for mapping in mappings:
+        if isinstance(mapping, EventMapping):
+            action = mapping.action
+            names[f"events/{action}" if isinstance(action, str) else "events"] = "events"
+        elif isinstance(mapping, CustomerMapping):
+            names["customers"] = "customers"
+        else:
+            names["devices"] = "devices"
+    kinds = list(names.values())
+    return {  # of several events the report has only the sum
+        name: getattr(report, kind) if report is not None and kinds.count(kind) == 1 else None
+        for name, kind in names.items()
+    }
+
+
+def _without_placeholders(sql: str, parameters: object) -> str:
+    """Return a query as OpenLineage's parser can read it: of most drivers' placeholders it knows nothing."""
+    if not parameters:
+        return sql
+    placeholder = r"%\(\w+\)s" if isinstance(parameters, Mapping) else r"%s|\?"
+    return re.sub(placeholder, "NULL", sql).replace("%%", "%")
+
+
+def _file(path: str) -> tuple[str, str]:
+    parts = path.split("/")
+    plain = next((at for at, part in enumerate(parts) if _GLOB.search(part)), len(parts))
+    uri = urlsplit("/".join(parts[:plain]))
+    host = uri.netloc.rpartition("@")[2]  # before it stands a connection, or a user
+    if uri.scheme in ("", "file"):
+        return "file", str(Path(uri.path or ".").absolute())
+    return f"{uri.scheme}://{host}", uri.path.strip("/") or "/"

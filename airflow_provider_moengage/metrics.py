@@ -1,0 +1,138 @@
+"""Figures for StatsD, Datadog or OpenTelemetry, sent by whatever Airflow itself is set up to send its own with."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_moengage.bulk.report import DeliveryReport
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure.
+
+    :param kind: ``counter``, ``gauge`` or ``timer``.
+    :param unit: of its values; a timer's are milliseconds.
+    """
+
+    name: str
+    kind: str
+    unit: str
+
+
+ACCEPTED = Metric("moengage.bulk.accepted", "counter", "elements")
+REJECTED = Metric("moengage.bulk.rejected", "counter", "elements")
+REQUESTS = Metric("moengage.bulk.requests", "counter", "requests")
+RETRIES = Metric("moengage.bulk.retries", "counter", "requests")
+BYTES = Metric("moengage.bulk.bytes", "counter", "bytes")
+DONE = Metric("moengage.bulk.done", "gauge", "elements")
+SHARE_OF_LIMIT = Metric("moengage.bulk.share_of_limit", "gauge", "0 to 1")
+THROTTLED_SECONDS = Metric("moengage.bulk.throttled_seconds", "gauge", "seconds")
+ELAPSED_SECONDS = Metric("moengage.bulk.elapsed_seconds", "gauge", "seconds")
+THROTTLED = Metric("moengage.bulk.throttled", "timer", "milliseconds")
+DURATION = Metric("moengage.bulk.duration", "timer", "milliseconds")
+FIRED = Metric("moengage.business_event.fired", "counter", "events")
+PARTIAL = Metric("moengage.business_event.partial", "counter", "events")
+UNKNOWN = Metric("moengage.business_event.unknown", "counter", "events")
+OVER_QUOTA = Metric("moengage.business_event.over_quota", "counter", "events")
+QUOTA_DEFERRALS = Metric("moengage.business_event.quota_deferrals", "counter", "deferrals")
+TRIGGERED = Metric("moengage.file_import.triggered", "counter", "imports")
+RUNS = {
+    status: Metric(f"moengage.file_import.runs.{status.lower()}", "counter", "files")
+    for status in ("SUCCESSFUL", "PARTIAL_SUCCESS", "FAILED")
+}
+FAILED_ROWS = Metric("moengage.file_import.failed_rows", "counter", "rows")
+
+METRICS = (
+    *(ACCEPTED, REJECTED, REQUESTS, RETRIES, BYTES),
+    *(DONE, SHARE_OF_LIMIT, THROTTLED_SECONDS, ELAPSED_SECONDS),
+    *(THROTTLED, DURATION),
+    *(FIRED, PARTIAL, UNKNOWN, OVER_QUOTA, QUOTA_DEFERRALS),
+    *(TRIGGERED, *RUNS.values(), FAILED_ROWS),
+)
+"""All that is ever sent."""
+
+
+class Metrics:
+    """Sends figures, tagged with the connection and, inside a task, with the task. Whatever fails is let be.
+
+    :param conn_id: the workspace's connection.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self._tags = {"conn_id": conn_id, **_task_tags()}
+
+    def count(self, metric: Metric, number: int = 1) -> None:
+        """Add to a counter."""
+        self._send("incr", metric, number)
+
+    def gauge(self, metric: Metric, value: float) -> None:
+        """Set a gauge."""
+        self._send("gauge", metric, value)
+
+    def time(self, metric: Metric, seconds: float) -> None:
+        """Record how long something took."""
+        self._send("timing", metric, seconds * 1_000)
+
+    def _send(self, how: str, metric: Metric, value: float) -> None:
+        try:
+            from airflow.providers.common.compat.sdk import Stats
+
+            getattr(Stats, how)(metric.name, value, tags=self._tags)
+        except Exception as error:
+            _log.debug("%s could not be sent (%s)", metric.name, type(error).__name__)
+
+
+class BulkMetrics:
+    """Watches a delivery: what is new goes out with each progress line, and at the end. A dry run sends nothing.
+
+    :param conn_id: the workspace's connection.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self._metrics = Metrics(conn_id)
+        self._first: DeliveryReport | None = None
+        self.report: DeliveryReport | None = None
+        """The last figures."""
+
+    def __call__(self, report: DeliveryReport, share_of_limit: float) -> None:
+        """Take the figures of now. The first are those of earlier tries, which have sent them."""
+        before, self.report = self.report, report
+        if before is None or self._first is None:
+            self._first = report
+            return
+        if report.dry_run:
+            return
+        send = self._metrics
+        send.count(ACCEPTED, report.accepted - before.accepted)
+        send.count(REJECTED, report.rejected - before.rejected)
+        send.count(REQUESTS, report.requests - before.requests)
+        send.count(RETRIES, report.retries - before.retries)
+        send.count(BYTES, report.bytes - before.bytes)
+        send.gauge(DONE, report.accepted + report.rejected)
+        send.gauge(SHARE_OF_LIMIT, round(share_of_limit, 3))
+        send.gauge(THROTTLED_SECONDS, report.throttled_seconds)
+        send.gauge(ELAPSED_SECONDS, report.elapsed_seconds)
+
+    def end(self) -> None:
+        """Record how long this try has taken."""
+        first, last = self._first, self.report
+        if first is None or last is None or last.dry_run:
+            return
+        self._metrics.gauge(SHARE_OF_LIMIT, 0)
+        self._metrics.time(THROTTLED, last.throttled_seconds - first.throttled_seconds)
+        self._metrics.time(DURATION, last.elapsed_seconds - first.elapsed_seconds)
+
+
+def _task_tags() -> dict[str, str]:
+    try:
+        from airflow.providers.common.compat.sdk import get_current_context
+
+        task: Any = get_current_context()["ti"]
+        return {"dag_id": str(task.dag_id), "task_id": str(task.task_id)}
+    except Exception:
+        return {}  # outside of a task

@@ -1,0 +1,59 @@
+"""The figures in the events of a task's assets; tests/airflow has the events of a whole run."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import Asset, AssetAlias
+
+from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
+from airflow_provider_moengage.operators.outlets import tell_outlets
+from tests.delivering import Setting, customer
+from tests.operators.task import Task
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Events(defaultdict[str, Any]):
+    def __init__(self) -> None:
+        super().__init__(lambda: SimpleNamespace(extra={"mine": 1}))
+
+    def __getitem__(self, asset: Any) -> Any:
+        return super().__getitem__(asset.uri)
+
+
+def test_the_event_of_each_asset_gets_the_counts_beside_what_it_has(connected: Setting) -> None:
+    events = Events()
+    task = BulkImportOperator(
+        task_id="send",
+        elements=[customer("ann"), customer("null")],
+        max_rejects=1,
+        outlets=[Asset("profiles"), AssetAlias("alias")],
+    )
+
+    task.execute({**Task().context, "outlet_events": events})
+
+    [(_, event)] = events.items()
+    assert event.extra == {
+        "mine": 1,
+        "accepted": 1,
+        "rejected": 1,
+        "customers": 1,
+        "events": 0,
+        "devices": 0,
+        "dry_run": False,
+    }
+
+
+def test_where_it_fails_the_task_does_not(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def __getitem__(self, asset: Any) -> Any:
+            raise KeyError(asset)
+
+    tell_outlets({"outlet_events": Broken()}, [Asset("profiles")], {"accepted": 1}, logging.getLogger("outlets"))
+
+    assert "The asset's event is without figures (KeyError)" in caplog.text
