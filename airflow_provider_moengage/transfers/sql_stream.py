@@ -21,6 +21,10 @@ MakeQuery = Callable[[Any], tuple[str, Parameters]]
 """Returns a text and its parameters for a driver: for its connection or, through SQLAlchemy, its module."""
 
 
+_IN_PROCESS = {"sqlite3", "duckdb"}
+_ROWS_IN_PROCESS = 1_000
+"""Where a database is in this process there is no way to save, and fewer rows stay in the processor's cache."""
+
 MOST_ROWS_FETCHED = 100_000
 """Rows that may be held at once."""
 
@@ -100,7 +104,8 @@ def stream_made_query(hook: Any, make_query: MakeQuery, *, fetch_size: int) -> I
                 with suppress(AttributeError):  # DuckDB's cursors have none
                     cursor.arraysize = fetch_size
                 _execute(cursor, *make_query(connection))
-                yield RowStream(_columns(cursor.description), _fetched(cursor, fetch_size))
+                at_a_time = min(fetch_size, _ROWS_IN_PROCESS) if driver in _IN_PROCESS else fetch_size
+                yield RowStream(_columns(cursor.description), _fetched(cursor, at_a_time))
             return
     with _through_sqlalchemy(hook, make_query, fetch_size) as stream:
         yield stream
