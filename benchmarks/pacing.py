@@ -23,7 +23,6 @@ from itertools import count
 from typing import Protocol
 
 from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply
-from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.pacing import Limits, Pacer
 from airflow_provider_moengage.emulator.limits import RateLimits, limit_headers
 from airflow_provider_moengage.emulator.settings import Settings
@@ -48,6 +47,9 @@ _A_MINUTES_WORTH = 59_000
 
 Size = tuple[int, int]
 """Users and events of one body."""
+
+_LANES = 4
+"""Lanes that a run opens by itself at the documented limit, at the most."""
 
 
 class Later(Exception):  # noqa: N818 (it is no error)
@@ -202,7 +204,7 @@ def simulate(pace_of: Callable[[SimulatedClock], Pace], sizes: Sequence[Size]) -
         else:
             send(size)
 
-    for _ in range(DeliveryOptions().concurrency):
+    for _ in range(_LANES):
         after(0.0, next_body)
     while due:
         clock.now, _, then = heapq.heappop(due)
@@ -265,7 +267,7 @@ def _sizes(*kinds: Kind) -> list[Size]:
     """Return the sizes of bodies that hold a million of each kind, as the pipeline packs the first ones."""
     elements = [kind.element(kind.row(number)) for number in range(20_000) for kind in kinds]
     packed = [_size(body) for body in bodies(source_of_elements(elements), "off")]
-    full = packed[: -DeliveryOptions().concurrency]
+    full = packed[:-1]
     sizes: list[Size] = []
     left = ELEMENTS
     while left > 0:
