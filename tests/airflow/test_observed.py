@@ -45,8 +45,8 @@ connection.cursor().execute('''
     CREATE TABLE shop.customers (user_id text, tier text);
     INSERT INTO shop.customers VALUES ('user-1', 'gold'), ('user-2', 'silver');
     CREATE TABLE orders (user_id text, at timestamptz, total numeric, secret text);
-    INSERT INTO orders VALUES ('user-1', '2026-01-01', 1, 'hidden-value'),
-        ('user-2', '2026-01-02', 2, 'hidden-value'), ('user-2', '2026-01-03', 3, 'another');
+    INSERT INTO orders VALUES ('user-1', '2026-01-01', 1, 'parameter-value'),
+        ('user-2', '2026-01-02', 2, 'parameter-value'), ('user-2', '2026-01-03', 3, 'another');
 ''')
 """
 
@@ -155,7 +155,7 @@ def test_lineage_has_no_parameter_no_row_and_no_key(observed: Observed) -> None:
     assert "emulator-data-key" not in text
     event = observed.lineage["observed.sync"]
     event["run"]["facets"].pop("airflow")  # the provider's own: it has `parameters` of every operator
-    assert "hidden-value" not in json.dumps(event)
+    assert "parameter-value" not in json.dumps(event)
 
 
 def test_the_assets_events_have_the_figures(observed: Observed) -> None:

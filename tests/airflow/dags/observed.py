@@ -44,7 +44,7 @@ with DAG(
         conn_id="postgres",
         sql="SELECT o.user_id, o.at, o.total, c.tier FROM orders o JOIN shop.customers c USING (user_id)"
         " WHERE o.secret = %(secret)s",
-        parameters={"secret": "eulav-neddih"[::-1]},
+        parameters={"secret": "eulav-retemarap"[::-1]},
         mapping=[
             EventMapping(action="Order", time="at", attributes=["total"]),
             CustomerMapping(attributes=["tier"]),
