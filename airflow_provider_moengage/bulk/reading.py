@@ -19,10 +19,10 @@ from airflow_provider_moengage.bulk.rejects import Rejects
 from airflow_provider_moengage.bulk.rules import Code
 from airflow_provider_moengage.bulk.sources import Chunk
 
-_CHUNK_BYTES = 1_000_000
+_CHUNK_BYTES = 200_000
 _LARGEST_CHUNK = 1_000
-"""Elements are made ready together, as many as make a megabyte if they are like the last ones, and no more than
-this: a thousand small ones are as fast as any number, and a few huge ones take no more memory than they must."""
+"""Elements are made ready together, as many as fill two bodies if they are like the last ones, and no more than
+this: a thousand small ones are as fast as any number, and of large ones no lane gets so many that others wait."""
 
 
 class Reader:

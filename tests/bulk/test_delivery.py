@@ -6,12 +6,13 @@ import datetime as dt
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from airflow_provider_moengage.bulk.pacing import Limits
+from airflow_provider_moengage.bulk.sources import Chunk, Stream
 from airflow_provider_moengage.bulk.width import Width
 from tests.delivering import Setting, customer, event
 
@@ -84,6 +85,32 @@ def test_a_users_elements_arrive_in_order_while_lanes_are_added(
     assert all(numbers == sorted(numbers) for numbers in by_user.values())
     assert sum(map(len, by_user.values())) == report.accepted == 12_000
     assert report.bytes / report.requests > 97_000  # what was packed before goes on into full bodies
+
+
+class Sized(Stream):
+    """Elements, and how many were asked for at once."""
+
+    def __init__(self, elements: list[object]) -> None:
+        super().__init__(elements)
+        self.sizes: list[int] = []
+
+    def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
+        def asked() -> int:
+            self.sizes.append(size())
+            return self.sizes[-1]
+
+        return super().chunks(bookmark, asked)
+
+
+@pytest.mark.parametrize(("padding", "at_once"), [(4_000, 49), (30_000, 6), (150, 880), (0, 1_000)])
+def test_elements_are_read_two_bodies_at_a_time_so_that_no_lane_gets_many_while_another_waits(
+    setting: Setting, padding: int, at_once: int
+) -> None:
+    source = Sized([customer(f"user-{n:05}", padding="x" * padding) for n in range(4_000)])
+
+    setting.deliver(source, dry_run=True)
+
+    assert max(source.sizes[3:]) == pytest.approx(at_once, rel=0.1)
 
 
 def test_a_dry_run_reports_what_would_be_sent_and_sends_nothing(setting: Setting) -> None:
