@@ -71,7 +71,7 @@ def test_a_run_is_counted(connected: Setting, statsd: StatsD) -> None:
     assert (figures["moengage.bulk.accepted"], figures["moengage.bulk.rejected"]) == (5, 1)
     assert figures["moengage.bulk.requests"] == report.requests
     assert figures["moengage.bulk.bytes"] == report.bytes
-    assert figures["moengage.bulk.duration"] == pytest.approx(report.elapsed_seconds * 1_000)
+    assert 0 <= figures["moengage.bulk.duration"] <= report.elapsed_seconds * 1_000 + 1
     assert figures["moengage.bulk.share_of_limit"] == 0
     kinds = {name: kind for name, _, kind, _ in statsd.ours}
     letters = {"counter": "c", "gauge": "g", "timer": "ms"}
