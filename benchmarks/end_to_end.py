@@ -21,13 +21,11 @@ from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
-import requests
-
 from benchmarks import warehouse
 from benchmarks.data import CUSTOMERS, Element
 from benchmarks.data import Row as SqlRow
 from benchmarks.loopback import Loopback, loopback
-from benchmarks.rivals import USUAL_BATCH
+from benchmarks.rivals import USUAL_BATCH, post
 from benchmarks.table import Row, rate_row
 
 GROUP = "Rows from a database to HTTP"
@@ -73,13 +71,7 @@ def by_hand(url: str, rows: int, fetched: Callable[[SqlRow], Element], lanes: in
     table = BaseHook.get_hook("warehouse").get_records(_SQL.format(rows))
 
     def send(start: int) -> None:
-        elements = [fetched(row) for row in table[start : start + USUAL_BATCH]]
-        requests.post(
-            f"{url}/v1/transition/EMULATOR",
-            json={"type": "transition", "elements": elements},
-            auth=("EMULATOR", "emulator-data-key"),
-            timeout=60,
-        ).raise_for_status()
+        post(url, [fetched(row) for row in table[start : start + USUAL_BATCH]])
 
     starts = range(0, len(table), USUAL_BATCH)
     if lanes == 1:

@@ -43,6 +43,18 @@ def json_body(elements: Sequence[Element]) -> bytes:
     return json.dumps({"type": "transition", "elements": elements}, default=str).encode()
 
 
+def post(url: str, elements: Sequence[Element]) -> None:
+    """Send one request as a PythonOperator does that somebody has written."""
+    import requests
+
+    requests.post(
+        f"{url}/v1/transition/EMULATOR",
+        json={"type": "transition", "elements": elements},
+        auth=("EMULATOR", "emulator-data-key"),
+        timeout=60,
+    ).raise_for_status()
+
+
 def floor(
     encode: Callable[[Sequence[Element]], bytes], cuts: Sequence[int], elements: Sequence[Element]
 ) -> Iterator[bytes]:

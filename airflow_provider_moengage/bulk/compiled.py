@@ -108,7 +108,8 @@ def _compiled(recipe: Recipe, rows: Rows, rules_apply: bool) -> Make | None:
         scope = {**_SCOPE, **_classes(recipe)}
     except ValueError:  # names that have to be escaped, or come twice
         return None
-    exec(_code(recipe, list(map(_likely_type, zip(*rows, strict=True))), rules_apply), scope)  # noqa: S102 (names are in the classes, never in the code)
+    kinds = [_likely_type(values) for values in zip(*rows, strict=True)]
+    exec(_code(recipe, kinds, rules_apply), scope)  # noqa: S102 (names are in the classes, never in the code)
     make: Make = scope["make"]
     return make
 

@@ -171,7 +171,7 @@ class Packer:
             except NOT_JSON:
                 yield from self._add_each(some)
                 continue
-            users, events = _budgets(some.weights)
+            users, events = budgets(some.weights)
             if self._has_room(len(data), users, events):
                 self._append(data, some, users, events)
             else:
@@ -234,7 +234,8 @@ class Packer:
         self._events = 0
 
 
-def _budgets(weights: Sequence[Weight]) -> tuple[int, int]:
+def budgets(weights: Sequence[Weight]) -> tuple[int, int]:
+    """Return what elements, at least one, take of the budgets of users and of events."""
     first, number = weights[0], len(weights)
     if weights.count(first) == number:
         return first.users * number, first.actions * number
@@ -249,11 +250,7 @@ def pack_together(leftovers: Iterable[Batch], most_users: int, most_events: int)
     bodies: list[list[Batch]] = []
     size = users = events = 0
     for leftover in leftovers:
-        more = (
-            sum(map(len, leftover.parts)) + len(leftover.parts),
-            users_of(leftover.weights),
-            events_of(leftover.weights),
-        )
+        more = (sum(map(len, leftover.parts)) + len(leftover.parts), *budgets(leftover.weights))
         fits = (
             bodies
             and _ENVELOPE - 1 + size + more[0] <= LARGEST_BODY

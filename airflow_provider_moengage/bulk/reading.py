@@ -74,19 +74,14 @@ class Reader:
 
     def _good(self, chunk: Chunk) -> Elements:
         ready = chunk.form(chunk.given, self._validation != "off")
+        elements = Elements(ready.elements, chunk.positions, ready.weights, ready.users)
         if not ready.flawed:
-            return Elements(ready.elements, chunk.positions, ready.weights, ready.users)
+            return elements
         bad = {at for at, prepared in ready.flawed.items() if not self._passes(prepared)}
         for at in sorted(bad):
             prepared = ready.flawed[at]
             self._rejects.add(chunk.positions[at], prepared.given, prepared.findings)
-        good = [at for at in range(len(ready.elements)) if at not in bad]
-        return Elements(
-            [ready.elements[at] for at in good],
-            [chunk.positions[at] for at in good],
-            [ready.weights[at] for at in good],
-            [ready.users[at] for at in good],
-        )
+        return elements.pick([at for at in range(len(elements)) if at not in bad])
 
     def _passes(self, prepared: Prepared) -> bool:
         return self._validation != "strict" and all(finding.is_warning for finding in prepared.findings)

@@ -20,7 +20,7 @@ from airflow_provider_moengage.bulk.clock import Clock
 from airflow_provider_moengage.bulk.elements import Finding
 from airflow_provider_moengage.bulk.lanes import Client
 from airflow_provider_moengage.bulk.pacing import Pacer, StoppedError
-from airflow_provider_moengage.bulk.packing import Batch, events_of, users_of
+from airflow_provider_moengage.bulk.packing import Batch, budgets
 from airflow_provider_moengage.bulk.progress import Log
 from airflow_provider_moengage.bulk.rejects import Rejects
 from airflow_provider_moengage.bulk.report import counted
@@ -125,7 +125,7 @@ class Sender:
 
         :return: whether MoEngage has accepted it. Where not, :meth:`deliver` goes on from its answer.
         """
-        users, events = users_of(batch.weights), events_of(batch.weights)
+        users, events = budgets(batch.weights)
         sent_at = None if self._dry_run else self._pacer.spend_at_once(users, events)
         if sent_at is None:
             return False
@@ -153,7 +153,7 @@ class Sender:
 
     def _settled_reply(self, client: Client, batch: Batch) -> Reply:
         """Send a batch until MoEngage has either taken or refused it, or may have."""
-        body, users, events = batch.body, users_of(batch.weights), events_of(batch.weights)
+        body, (users, events) = batch.body, budgets(batch.weights)
 
         def send() -> Reply:
             while True:

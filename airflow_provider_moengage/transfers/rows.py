@@ -199,10 +199,8 @@ class KeyedRows:
                 if None in chain.from_iterable(keys):
                     for row, key in enumerate(keys, number):
                         check_key(key, columns.names, row)
-                if not before:
-                    key_to_json(
-                        keys[0], columns.names
-                    )  # a key that cannot be kept is told before anything is sent
+                if not before:  # a key that cannot be kept is told before anything is sent
+                    key_to_json(keys[0], columns.names)
                 for row, is_same in enumerate(map(eq, keys, [before, *keys]), number):
                     if is_same:
                         raise ValueError(

@@ -47,6 +47,16 @@ def test_a_bulk_request_is_what_moengage_documents(open_client: Open) -> None:
     assert server.body == BODY
 
 
+def test_a_load_balancers_cookie_goes_along_from_the_second_request_on(open_client: Open) -> None:
+    with loopback(answer(200, b'{"status":"success"}', "Set-Cookie: AWSALB=node1; Path=/")) as server:
+        client = open_client(server.url)
+        client.bulk_import(BODY)
+        client.bulk_import(BODY)
+
+    heads = [request.partition(b"\r\n\r\n")[0].splitlines() for request in server.requests]
+    assert [b"Cookie: AWSALB=node1" in head for head in heads] == [False, True]
+
+
 def test_a_workspace_id_cannot_change_the_path(open_client: Open) -> None:
     with loopback(answer()) as server:
         open_client(server.url, workspace_id="a/b?c").bulk_import(BODY)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.responses import Reply
 from airflow_provider_moengage.bulk.delivery import RejectsNotWrittenError
 from airflow_provider_moengage.bulk.sending import ATTEMPTS
 from airflow_provider_moengage.bulk.width import Width
@@ -95,6 +98,27 @@ def test_a_pause_that_a_success_asks_for_is_told(setting: Setting, caplog: pytes
 
     assert (report.accepted, report.retries) == (5_000, 0)
     assert "MoEngage says that nothing is left of the limit: nothing is sent for 20 s" in caplog.messages
+
+
+@pytest.mark.parametrize(("seconds", "all_by_itself"), [(0.4, True), (0.5, False)])
+def test_after_a_slow_answer_the_reader_leaves_the_next_request_to_a_lane(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, seconds: float, all_by_itself: bool
+) -> None:
+    monkeypatch.setattr(setting, "lanes", None)
+    by_reader: list[bool] = []
+    bulk_import = MoEngageClient.bulk_import
+
+    def slow(client: MoEngageClient, body: bytes) -> Reply:
+        by_reader.append(threading.current_thread() is threading.main_thread())
+        setting.clock.wait(threading.Event(), seconds)
+        return bulk_import(client, body)
+
+    monkeypatch.setattr(MoEngageClient, "bulk_import", slow)
+    setting.deliver([customer(f"user-{n}", padding="x" * 4_000) for n in range(300)])
+
+    assert all(by_reader) is all_by_itself
+    assert any(by_reader)
+    assert len(setting.arrived) == 300
 
 
 @pytest.mark.parametrize("form", ["seconds", "epoch"])
