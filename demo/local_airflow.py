@@ -34,7 +34,7 @@ import requests
 from airflow_provider_moengage.connection_form import EXTRA_FIELDS
 from airflow_provider_moengage.emulator import BusinessEvent, Emulator, FileImport, ImportFile, Settings
 from demo import recent_warehouse
-from tests.transfers.postgres import postgres_server
+from tests.transfers.postgres import airflow_database, postgres_server
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -122,8 +122,7 @@ class LocalAirflow:
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
         if database_port is not None:
-            url = f"postgresql+psycopg2://postgres@{HOST}:{database_port}/postgres"
-            self._environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = url
+            self._environment.update(airflow_database(database_port))
 
     @contextmanager
     def running(self, stop: threading.Event) -> Iterator[None]:

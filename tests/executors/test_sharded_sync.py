@@ -11,7 +11,6 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,16 +97,7 @@ def on_celery(dags: Path, environment: dict[str, str], folder: Path) -> Iterator
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "worker_names.name",
             "AIRFLOW__CELERY__BROKER_URL": broker,
             "AIRFLOW__CELERY__RESULT_BACKEND": broker,
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
-            # Workers never touch the database; scheduler and API server are one process each.
-            "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
         }
-        subprocess.run(
-            [sys.executable, "-m", "airflow", "db", "migrate"],
-            env={**os.environ, **settings, "AIRFLOW_HOME": str(folder)},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
         with standalone(dags, settings, [("api-server",), ("scheduler",), ("dag-processor",)]) as airflow:
             for worker in WORKERS:
                 command = (

@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 import requests
 
+from tests.transfers.postgres import airflow_database, postgres_server
+
 START_WITHIN = 240.0
 STEP_WITHIN = 150.0
 """Seconds; both are several times what a slow machine needs."""
@@ -142,8 +144,15 @@ def standalone(
 ) -> Iterator[Standalone]:
     """Run an Airflow with these Dags. It ends with all its process groups.
 
-    :param parts: its commands. The environment has to say where the database is, where there are several.
+    Its database is a PostgreSQL: on a SQLite, its API answers 500 while the scheduler writes.
+
+    :param parts: its commands.
     """
+    with postgres_server() as database_port:
+        yield from _standalone(dags, {**airflow_database(database_port), **environment}, parts)
+
+
+def _standalone(dags: Path, environment: dict[str, str], parts: Sequence[tuple[str, ...]]) -> Iterator[Standalone]:
     home = Path(tempfile.mkdtemp(prefix="airflow-standalone-"))
     port, worker_port, trigger_port = _free_port(), _free_port(), _free_port()
     url = f"http://127.0.0.1:{port}"
@@ -168,6 +177,9 @@ def standalone(
     }
     airflow = Standalone(home, url, settings)
     try:
+        if ("standalone",) not in parts:
+            migration = airflow.start("db", "migrate")
+            assert migration.wait(START_WITHIN) == 0, (home / "db.log").read_text(errors="replace")[-4_000:]
         for part in parts:
             airflow.processes.append(airflow.start(*part))
             if part[0] in ("standalone", "triggerer"):

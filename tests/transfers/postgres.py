@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -55,9 +56,15 @@ def postgres_server() -> Iterator[int]:
         yield port
     finally:
         if process is not None:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # it does not wait for those who are still connected
             process.wait(timeout=20)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def airflow_database(port: int) -> dict[str, str]:
+    """Return the settings with which Airflow keeps its own data on a server of :func:`postgres_server`."""
+    url = f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
 
 
 def _binaries(home: Path, *, copy: bool) -> Path:
