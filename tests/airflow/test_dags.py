@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sqlite3
-import subprocess
-import sys
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,37 +13,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator, FileImport, ImportFile, Settings
+from tests.airflow.home import Airflow
 
 HERE = Path(__file__).parent
 IMPORTS = {"users": "SUCCESSFUL", "one": "SUCCESSFUL", "two": "SUCCESSFUL", "bad": "FAILED"}
-
-
-@dataclass
-class Airflow:
-    """An Airflow with a database of its own."""
-
-    home: Path
-    environment: dict[str, str]
-
-    def run(self, *command: str, exits_with: int | None = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, *command], env=self.environment, capture_output=True, text=True, check=False
-        )
-        log = done.stdout + done.stderr
-        assert exits_with in (None, done.returncode), log
-        return log
-
-    def states(self, dag_id: str) -> dict[str, list[str]]:
-        states = defaultdict(list)
-        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
-            query = "SELECT task_id, state FROM task_instance WHERE dag_id = ?"
-            for task_id, state in database.execute(query, [dag_id]):
-                states[task_id].append(state)
-        return states
-
-    @property
-    def database(self) -> bytes:
-        return b"".join(file.read_bytes() for file in self.home.glob("airflow.db*"))
 
 
 @dataclass
@@ -82,17 +49,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
             """
         )
     database.close()
-    environment = {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
-        "MOENGAGE_TEST_FOLDER": str(home),
-        "PYTHONPATH": str(HERE / "dags"),
-    }
-    airflow = Airflow(home, environment)
-    airflow.run("-m", "airflow", "db", "migrate")
-    return airflow
+    return Airflow.new(
+        home,
+        HERE / "dags",
+        AIRFLOW_CONN_WAREHOUSE=json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
+        MOENGAGE_TEST_FOLDER=str(home),
+        PYTHONPATH=str(HERE / "dags"),
+    )
 
 
 def run_dag(airflow: Airflow, dag_id: str) -> Iterator[Run]:
@@ -194,15 +157,6 @@ def test_rows_of_a_sync_stay_out_of_log_and_database(sync: Run) -> None:
     assert "2 elements accepted by MoEngage" in sync.log
 
 
-@pytest.mark.parametrize(
-    "file", sorted((HERE.parent.parent / "example_dags").glob("*.py")), ids=lambda file: file.name
-)
-def test_the_example_dags_parse(airflow: Airflow, file: Path) -> None:
-    if "Needs Airflow 3," in file.read_text() and find_spec("airflow.sdk") is None:
-        pytest.skip("it needs Airflow 3, and says so")
-    airflow.run(str(file))
-
-
 def test_file_imports_are_waited_for_in_every_mode(imports: Run) -> None:
     states = {name: set(states) for name, states in imports.states.items()}
 
@@ -218,31 +172,6 @@ def test_file_imports_are_waited_for_in_every_mode(imports: Run) -> None:
     assert waited == [("one", 2), ("two", 2)]
     assert "emulator-data-key" not in imports.log
     assert b"emulator-data-key" not in imports.airflow.database
-
-
-def test_the_file_road_example_is_read_and_imported_to_the_last_row(airflow: Airflow, tmp_path: Path) -> None:
-    dags, folder = tmp_path / "dags", tmp_path / "watched"
-    dags.mkdir()
-    shutil.copy(HERE.parent.parent / "example_dags" / "file_road.py", dags)
-    with Emulator() as emulator:
-        road = FileImport("users", "Users", folder=str(folder), id_column="user_id", steps_seconds=(0, 0.1, 0.2))
-        emulator.workspace.add_file_import(road)
-        connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
-        environment = {
-            **airflow.environment,
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-            "AIRFLOW_CONN_MOENGAGE_DEFAULT": json.dumps({**connection, "host": emulator.url}),
-        }
-        conf = json.dumps({"import_id": "users", "folder": f"file://{folder}"})
-
-        log = Airflow(airflow.home, environment).run("-m", "airflow", "dags", "test", "file_road", "-c", conf)
-
-        assert len(emulator.workspace.file_triggers) == 1, log
-    states = {name: set(states) for name, states in airflow.states("file_road").items()}
-    assert set.union(*states.values()) == {"success"}, log
-    [file] = folder.iterdir()
-    assert file.read_text().splitlines()[:2] == ["user_id,u_em,tier", "user-1,user-1@example.com,gold"]
-    assert "user-1@example.com" not in log
 
 
 def test_an_incremental_sync_sends_what_its_watermark_has_left(airflow: Airflow) -> None:

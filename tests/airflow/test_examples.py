@@ -1,0 +1,168 @@
+"""The example Dags as they are, on the Airflow that is installed: whole, and counted in an emulated workspace."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.emulator import BusinessEvent, Emulator, FileImport, ImportFile
+from demo import recent_warehouse
+from demo.local_airflow import CAMPAIGN_API_KEY, DATA_API_KEY, WORKSPACE
+from tests.airflow.home import Airflow
+
+EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
+
+
+@dataclass
+class Place:
+    """An Airflow with the example Dags, their warehouse, and a workspace that has what they name."""
+
+    airflow: Airflow
+    emulator: Emulator
+    warehouse: Path
+
+    def run(self, dag_id: str, *arguments: str) -> str:
+        """Run an example to its end and return its log, when every task has gone well."""
+        log = self.airflow.run("-m", "airflow", "dags", "test", dag_id, *arguments, exits_with=None)
+        states = self.airflow.states(dag_id)
+        assert states, log
+        assert {state for each in states.values() for state in each} == {"success"}, log
+        assert "@example.com" not in log
+        assert DATA_API_KEY not in log
+        return log
+
+    def count(self, table: str) -> int:
+        [(count,)] = self.select(f"SELECT count(*) FROM {table}")
+        return int(count)
+
+    def select(self, sql: str, *parameters: str) -> list[Any]:
+        with closing(sqlite3.connect(self.warehouse)) as database:
+            return database.execute(sql, parameters).fetchall()
+
+    def arrived(self, action: str, attribute: str) -> Counter[Any]:
+        """How often each event has arrived, by an attribute that tells them apart."""
+        elements = [received.element for received in self.emulator.workspace.elements]
+        actions = [each for element in elements for each in element.get("actions", ())]
+        return Counter(each["attributes"][attribute] for each in actions if each["action"] == action)
+
+    @property
+    def customers(self) -> int:
+        return sum(received.element["type"] == "customer" for received in self.emulator.workspace.elements)
+
+
+@pytest.fixture(scope="module")
+def whole_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    home = tmp_path_factory.mktemp("airflow")
+    warehouse = home / "warehouse.db"
+    recent_warehouse.build(warehouse, datetime.now(UTC))
+    with Emulator() as emulator:
+        moengage = {"conn_type": "moengage", "login": WORKSPACE, "password": DATA_API_KEY, "host": emulator.url}
+        moengage["extra"] = {"campaign_api_key": CAMPAIGN_API_KEY}
+        airflow = Airflow.new(
+            home,
+            EXAMPLES,
+            AIRFLOW__CORE__LOAD_EXAMPLES="False",
+            AIRFLOW_CONN_MOENGAGE_DEFAULT=json.dumps(moengage),
+            AIRFLOW_CONN_WAREHOUSE=json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
+        )
+        yield Place(airflow, emulator, warehouse)
+
+
+@pytest.fixture
+def place(whole_place: Place) -> Place:
+    whole_place.emulator.workspace.reset()
+    return whole_place
+
+
+def sync_the_warehouse(place: Place) -> None:
+    place.run("warehouse_sync")
+
+    assert place.customers == place.count("households")
+    assert place.arrived("Purchase", "basket_id") == Counter(
+        basket for (basket,) in place.select("SELECT basket_id FROM purchases")
+    )
+
+
+def sync_incrementally(place: Place) -> None:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    yesterday = today - timedelta(days=1)
+    query = "SELECT basket_id FROM purchases WHERE purchased_at >= ? AND purchased_at < ?"
+    baskets = place.select(query, f"{yesterday:%Y-%m-%d}", f"{today:%Y-%m-%d}")
+
+    place.run("incremental_sync", f"{today:%Y-%m-%d}")  # the moment at which a run of yesterday is due
+
+    assert place.arrived("Purchase", "basket_id") == Counter(basket for (basket,) in baskets)
+    assert baskets
+
+
+def sync_by_shards(place: Place) -> None:
+    place.run("sharded_sync")
+
+    orders = place.arrived("Order", "order_id")
+    assert orders == Counter(order for (order,) in place.select("SELECT order_id FROM orders"))
+    assert len(place.airflow.states("sharded_sync")["orders"]) == 8
+
+
+def start_campaigns(place: Place) -> None:
+    workspace = place.emulator.workspace
+    workspace.add_business_event(
+        BusinessEvent("Tiers updated", attributes={"customers": "number"}, campaigns=("tiers",))
+    )
+
+    place.run("business_event_after_sync")
+
+    [firing] = workspace.firings
+    assert firing.event_attributes == {"customers": place.count("customers")}
+
+
+def wait_for_a_file_import(place: Place) -> None:
+    file = ImportFile("users_{date}.csv", total_rows=2_400, steps=((0, "QUEUED"), (0.2, "SUCCESSFUL")))
+    place.emulator.workspace.add_file_import(FileImport("nightly-users", "Nightly users", (file,)))
+
+    log = place.run("file_import_with_wait")
+
+    assert "'total_rows': 2400" in log
+    assert len(place.emulator.workspace.file_triggers) == 1
+
+
+def go_by_files(place: Place) -> None:
+    folder = place.airflow.home / "watched"
+    road = FileImport("road", "Road", folder=str(folder), id_column="user_id", steps_seconds=(0, 0.1, 0.2))
+    place.emulator.workspace.add_file_import(road)
+
+    place.run("file_road", "-c", json.dumps({"import_id": "road", "folder": f"file://{folder}"}))
+
+    assert len(place.emulator.workspace.file_triggers) == 1
+    [file] = folder.iterdir()
+    lines = file.read_text().splitlines()
+    assert (lines[0], len(lines)) == ("user_id,u_em,tier", 1 + place.count("customers"))
+
+
+@pytest.mark.parametrize(
+    "example",
+    [sync_the_warehouse, sync_incrementally, sync_by_shards, start_campaigns, wait_for_a_file_import, go_by_files],
+)
+def test_an_example_does_what_it_says(place: Place, example: Callable[[Place], None]) -> None:
+    example(place)
+
+
+@pytest.mark.skipif(find_spec("airflow.sdk") is None, reason="it needs Airflow 3, and says so")
+def test_the_example_on_an_asset_can_be_read(whole_place: Place) -> None:
+    """It has nothing to look at without an event; ``make e2e`` runs it by one."""
+    whole_place.airflow.run(str(EXAMPLES / "after_file_import.py"))
+
+
+def test_each_example_is_run_here_or_by_an_event() -> None:
+    here = Path(__file__).read_text()
+
+    assert all(f'"{file.stem}"' in here or f"{file.stem}.py" in here for file in EXAMPLES.glob("*.py"))
