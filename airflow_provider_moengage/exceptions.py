@@ -51,7 +51,7 @@ class MoEngageServerError(MoEngageError):
 
 
 class MoEngageImportFailedError(MoEngageError):
-    """MoEngage has read a file and could not import it, or too few of its rows. Airflow may try again.
+    """MoEngage has read a file and could not import it, or not enough of its rows. Airflow may try again.
 
     :param files: the files that were waited for, as :meth:`FileRun.to_dict` gives them.
     """
@@ -74,13 +74,15 @@ class MoEngageImportNotFoundError(MoEngageRequestError):
 
 
 class MoEngageOutcomeUnknownError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
-    """A trigger was sent and no answer says what became of it: campaigns may have started. No retry, which could
-    start them twice; a person has to look.
+    """Something was sent and no answer says what became of it. No retry, which could do it twice; a person has to
+    look. Of a business event: campaigns may have started. Of a bulk import with ``at_most_once``: an earlier try
+    may have sent what this one would send.
     """
 
 
 class MoEngageRejectsError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
-    """More elements were rejected than ``max_rejects`` allows; everything else was delivered. No retry.
+    """More elements were rejected than ``max_rejects`` allows, or the rejects could not be written; everything
+    else was delivered. No retry.
 
     :param report: the figures of the run.
     """

@@ -112,7 +112,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             ``rejects_path`` names a file and ends in ``.ndjson``.
         :return: the figures of the run.
         :raises ValueError: where an option is wrong.
-        :raises MoEngageRejectsError: where more was rejected than ``max_rejects`` allows.
+        :raises MoEngageRejectsError: where more was rejected than ``max_rejects`` allows, or the rejects could not
+            be written.
         :raises MoEngageOutcomeUnknownError: with ``at_most_once``, where an earlier try may have sent what this
             one would send, and has not left what.
         :raises MoEngageAuthError: where MoEngage does not accept the key, the workspace or the caller.

@@ -31,7 +31,8 @@ class BulkImportOperator(DeliveryOperator):
     :param path: or NDJSON files, one element a line: an ObjectStoragePath URI, with globs, or a list of them.
         Lines of a rejects file are taken too, so that one can be mended and replayed.
 
-    The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
+    Both are templated. The other parameters are those of
+    :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
     Returns (XCom) the figures of the run, see :class:`~airflow_provider_moengage.bulk.report.DeliveryReport`.
 
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.

@@ -42,7 +42,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     :param event_attributes: attribute to value, templated at any depth; datetimes, Decimals and the like are
         encoded as in bulk import.
     :param triggered_by: email address of who triggers it; required by ``v5``. Templated.
-    :param api_version: ``v1`` or ``v5``.
+    :param api_version: ``v1`` or ``v5``. Templated.
     :param on_quota: ``defer`` frees the worker slot until MoEngage's quota may have opened and asks again;
         ``fail`` fails with :class:`MoEngageRateLimitError`, which Airflow may retry.
     :param quota_timeout: how long to go on deferring.
@@ -50,8 +50,8 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         started, so no retry triggers them again.
     :param retry_unknown: treat an unknown outcome as one that Airflow may retry: campaigns may start twice.
     :param check_event: ask MoEngage first whether it has this event with these attributes and types.
-    :param dry_run: check everything, also the event where ``check_event`` is set, and trigger nothing.
-    :param moengage_conn_id: the workspace's connection.
+    :param dry_run: check everything, also the event where ``check_event`` is set, and trigger nothing. Templated.
+    :param moengage_conn_id: the workspace's connection. Templated.
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
     """
 

@@ -39,7 +39,7 @@ DELIVERY_FIELDS = ("moengage_conn_id", *_OPTION_FIELDS, "checkpoint_path")
 
 
 class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
-    """Delivers elements to MoEngage. Subclasses say where the elements come from.
+    """Delivers elements to MoEngage. Subclasses say where the elements come from. All of these are templated.
 
     :param concurrency: requests on their way at once, 1 to 64; None: as many as MoEngage's answering time makes
         useful, up to 16. A user's elements stay in order all the same.

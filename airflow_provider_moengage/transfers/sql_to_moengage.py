@@ -31,7 +31,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         )
 
     :param sql: one SELECT, or a ``.sql`` file of the Dag's folder. Templated.
-    :param conn_id: a connection of any DbApiHook (PostgreSQL, Snowflake, BigQuery, SQLite, ...).
+    :param conn_id: a connection of any DbApiHook (PostgreSQL, Snowflake, BigQuery, SQLite, ...). Templated.
     :param mapping: what a row becomes: a
         :class:`~airflow_provider_moengage.bulk.mapping.CustomerMapping`,
         :class:`~airflow_provider_moengage.bulk.mapping.EventMapping` or
@@ -54,7 +54,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         finds the watermark past its own end sends nothing and succeeds. Runs of the Dag that overlap may send the
         same rows: give it ``max_active_runs=1``. The asset becomes an inlet of the task; a mapped task has to be
         given it as such, and keeps a watermark for each index.
-    :param fetch_size: rows to read from the database at a time, 1 to 100,000.
+    :param fetch_size: rows to read from the database at a time, 1 to 100,000. Templated.
 
     The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
     Returns (XCom) the figures of the run, see :class:`~airflow_provider_moengage.bulk.report.DeliveryReport`.
