@@ -239,7 +239,7 @@ def _say_what_is_here(airflow: str, emulator: str, home: Path) -> None:
     print(
         f"""
 Airflow        {airflow}   (no login: everyone on this machine is admin)
-MoEngage       {emulator}   (the emulated workspace {WORKSPACE}; what arrived: {emulator}/_emulator/summary)
+MoEngage       {emulator}   (the emulated workspace {WORKSPACE}: what arrives is on this page)
 Log            {home / "airflow.log"}
 
 The example Dags are running or wait for you; the connections are under Admin > Connections.

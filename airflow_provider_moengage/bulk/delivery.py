@@ -13,6 +13,7 @@ from contextlib import closing
 from functools import partial
 from zlib import crc32
 
+from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.bulk.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.clock import Clock, SystemClock
 from airflow_provider_moengage.bulk.encoding import Encoder
@@ -138,7 +139,7 @@ class Delivery:
                 act()
             except Exception as trouble:
                 self._log.warning("The %s could not be written (%s)", what, type(trouble).__name__)
-        name = type(error).__name__
+        name = error.kind.value if isinstance(error, ApiError) else type(error).__name__
         self._describe(self._report(), f"The run ended early ({name}); what was done until then: ")
 
     def _deliver_all(self) -> None:

@@ -113,10 +113,11 @@ class Sender:
             self._checkpoint.accept(batch)
             return
         self._settle(client, batch)
-        if self._tally.refused_in_a_row >= max(HOPELESS_AFTER, self._max_rejects):
+        refused = self._tally.refused_in_a_row
+        if refused >= HOPELESS_AFTER and refused > self._max_rejects:
             raise ApiError(
                 ErrorKind.REQUEST,
-                f"MoEngage refused {self._tally.refused_in_a_row:,} elements one by one and accepted none"
+                f"MoEngage refused {refused:,} elements one by one and accepted none"
                 f" meanwhile ({self._tally.last_refusal}): the fault is hardly in the elements",
             )
 

@@ -127,6 +127,8 @@ class _Form:
             _ = parts.port  # raises where it is no port
         except ValueError:
             is_url = False
+        if "@" in text:  # never quoted: what stands before it may be a password
+            self._wrong("host", "has a login; the workspace id and the keys have fields of their own")
         if not is_url:
             self._wrong("host", "is no URL; expected one like https://gateway.example.com, or nothing")
         if parts.path or parts.query or parts.fragment:

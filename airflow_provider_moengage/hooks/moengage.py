@@ -14,6 +14,7 @@ from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.exceptions import (
     MoEngageError,
+    MoEngageImportNotFoundError,
     MoEngageOutcomeUnknownError,
     MoEngageRateLimitError,
     MoEngageRejectsError,
@@ -357,14 +358,18 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
     def find_import(self, import_name: str) -> ImportDetails:
         """Return the import of exactly this name.
 
-        :raises MoEngageRequestError: where there is none, or more than one.
+        :raises MoEngageImportNotFoundError: where there is none.
+        :raises MoEngageRequestError: where there is more than one.
         :raises MoEngageError: see :meth:`iter_file_runs`.
         """
         found = [details for details in self.iter_imports(import_name) if details.import_name == import_name]
-        if len(found) != 1:
+        if not found:
+            raise MoEngageImportNotFoundError(f"Import {import_name!r}: MoEngage has none of this name")
+        if len(found) > 1:
             have = ", ".join(details.import_id for details in found)
-            what = f"has several of this name ({have}); use import_id" if found else "has none of this name"
-            raise MoEngageRequestError(f"Import {import_name!r}: MoEngage {what}")
+            raise MoEngageRequestError(
+                f"Import {import_name!r}: MoEngage has several of this name ({have}); use import_id"
+            )
         return found[0]
 
     @classmethod

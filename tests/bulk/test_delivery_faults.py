@@ -222,6 +222,15 @@ def test_a_server_that_refuses_every_element_is_not_asked_a_million_times(settin
     assert setting.emulator.workspace.counts.requests <= 2 * 500, "one batch, taken apart"
 
 
+def test_as_many_rejects_as_are_allowed_end_no_run(setting: Setting) -> None:
+    body = '{"status":"fail","error":{"type":"X","message":"no"}}'
+    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
+
+    assert setting.deliver(customers(300), max_rejects=300).rejected == 300
+    with pytest.raises(ApiError, match="refused 301 elements one by one"):
+        setting.deliver(customers(301), max_rejects=300)
+
+
 @pytest.mark.parametrize("allowed", [1_000, 0.5])
 def test_bad_elements_at_the_head_do_not_keep_the_good_ones_from_going(setting: Setting, allowed: float) -> None:
     elements = customers(10_000)
@@ -264,7 +273,7 @@ def test_a_run_that_fails_still_tells_what_it_did(setting: Setting, caplog: pyte
         setting.deliver(elements, concurrency=1)
 
     said = [record.getMessage() for record in caplog.records]
-    assert any("ended early (ApiError); what was done until then" in line for line in said)
+    assert any("ended early (authentication); what was done until then" in line for line in said)
     assert "1 rejected as customer_id_refused, at position 0" in said
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from tests.docs.blocks import PROJECT, Block, all_blocks
 
-MOST_NOT_RUN = 6
-"""Blocks that are marked as not run; each needs a reason."""
+MOST_NOT_RUN = 4
+"""Blocks that are marked as not run, as README and changelog say; each needs a reason."""
 
 BLOCKS = all_blocks()
 

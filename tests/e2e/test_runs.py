@@ -65,7 +65,7 @@ def test_a_backfill_sends_each_of_seven_days_once(place: Place) -> None:
 
 def test_a_retry_goes_on_where_the_time_was_up(place: Place) -> None:
     place.workspace.add_fault("status", status=503, times=2)
-    place.workspace.add_fault("slow", seconds=40, after=4, times=2)
+    place.workspace.add_fault("slow", seconds=40, after=4)
 
     run = place.run_by_hand("long_sync", "sync")
 

@@ -17,6 +17,7 @@ from airflow_provider_moengage.emulator import Fault, FileImport, ImportFile
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
+    MoEngageImportNotFoundError,
     MoEngageRateLimitError,
     MoEngageRequestError,
     MoEngageServerError,
@@ -636,7 +637,7 @@ def test_the_import_of_a_name_is_found_exactly(imports: Setting, by_name: Any) -
 def test_an_import_that_is_found_by_no_name_is_named(imports: Setting) -> None:
     imports.emulator.workspace.configure(file_imports_by_name="contains")
 
-    with pytest.raises(MoEngageRequestError, match=r"^Import 'User': MoEngage has none of this name$"):
+    with pytest.raises(MoEngageImportNotFoundError, match=r"^Import 'User': MoEngage has none of this name$"):
         MoEngageHook().find_import("User")
 
 
