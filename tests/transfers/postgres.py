@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 _UNPRIVILEGED = "nobody"
 
@@ -25,32 +27,32 @@ def postgres_server() -> Iterator[int]:
     """
     home = Path(tempfile.mkdtemp(prefix="postgres-of-the-tests-"))
     is_root = os.geteuid() == 0
-    user = {"user": _UNPRIVILEGED, "group": "nogroup", "extra_groups": []} if is_root else {}
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    # A session of its own: Ctrl-C in a terminal is for who uses it, and who then ends it.
+    options: dict[str, Any] = {"env": environment, "cwd": home, "start_new_session": True}
+    if is_root:
+        group = pwd.getpwnam(_UNPRIVILEGED).pw_gid
+        options |= {"user": _UNPRIVILEGED, "group": group, "extra_groups": []}
     binaries = _binaries(home, copy=is_root)
     data = home / "data"
     data.mkdir()
     if is_root:
         home.chmod(0o755)
         shutil.chown(data, _UNPRIVILEGED)
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
     process = None
     try:
         subprocess.run(
             [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"],
             check=True,
             capture_output=True,
-            env=environment,
-            cwd=home,
-            **user,
+            **options,
         )
         port = _free_port()
         process = subprocess.Popen(
             [binaries / "postgres", "-D", data, "-p", str(port), "-k", data, "-h", "127.0.0.1", "-F"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment,
-            cwd=home,
-            **user,
+            **options,
         )
         _until_ready(binaries, port, environment)
         yield port
@@ -84,7 +86,8 @@ def _binaries(home: Path, *, copy: bool) -> Path:
 def _until_ready(binaries: Path, port: int, environment: dict[str, str]) -> None:
     command = [binaries / "psql", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-c", "SELECT 1"]
     for _ in range(500):  # each try takes some milliseconds
-        if subprocess.run(command, check=False, capture_output=True, env=environment).returncode == 0:
+        done = subprocess.run(command, check=False, capture_output=True, env=environment, start_new_session=True)
+        if done.returncode == 0:
             return
     raise RuntimeError("the PostgreSQL server of the tests did not start")
 
