@@ -66,3 +66,19 @@ def _text(node: ast.AST) -> str:
     if isinstance(node, ast.JoinedStr):
         return "".join(_FORMATS.sub(_GAP, v.value) if isinstance(v, ast.Constant) else _GAP for v in node.values)
     return ""
+
+
+def warnings_and_errors() -> list[str]:
+    """Return what the package raises as its own errors, and logs as warnings and errors; gaps are ``...``."""
+    found = []
+    for file in sorted((PROJECT / "airflow_provider_moengage").rglob("*.py")):
+        if "emulator" not in file.parts:
+            calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+            found += [_text(call.args[0]) for call in calls if call.args and _is_told(call.func)]
+    return [re.sub(r"\s+", " ", text.replace(_GAP, "...")) for text in found if len(text.strip(_GAP)) > 8]
+
+
+def _is_told(function: ast.expr) -> bool:
+    if isinstance(function, ast.Attribute):
+        return function.attr in ("warning", "error", "exception")
+    return isinstance(function, ast.Name) and re.fullmatch(r"MoEngage\w+Error", function.id) is not None

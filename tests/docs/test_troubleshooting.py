@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.docs.blocks import PROJECT
-from tests.docs.messages import unsaid
+from tests.docs.messages import unsaid, warnings_and_errors
 
 PAGE = PROJECT / "docs" / "troubleshooting.md"
 QUOTES_PER_ROW = re.compile(r"`((?:[^`])+)`")
@@ -28,3 +28,16 @@ def test_the_package_still_says_it(message: str) -> None:
 def test_the_page_has_its_tables() -> None:
     assert len(quoted()) > 100
     assert unsaid("MoEngage was not told: the moon is down") != []
+
+
+def own_words(message: str) -> list[str]:
+    """The first three words of each part of a message that always reads the same."""
+    pieces = [piece.strip(" .,:;()").split()[:3] for piece in message.split("...")]
+    return [" ".join(words) for words in pieces if len(words) == 3]
+
+
+@pytest.mark.parametrize("message", [message for message in warnings_and_errors() if own_words(message)])
+def test_the_page_has_each_error_and_warning(message: str) -> None:
+    page = re.sub(r"\s+", " ", PAGE.read_text())
+
+    assert any(words in page for words in own_words(message))
