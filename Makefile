@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 100000
 
-.PHONY: demo airflow test standalone e2e browser executors chromium chaos bench bench-polling bench-sharing lint types docs check clean
+.PHONY: demo airflow test standalone e2e browser executors chromium redis chaos bench bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo  ## Sync a real warehouse to an emulated workspace, by Airflow (ROWS=all for everything)
@@ -32,10 +32,12 @@ chromium:
 		|| { [ "$$(id -u)" = 0 ] && apt-get install -qq -y chromium; } \
 		|| echo "No Chromium: the browser tests are skipped (apt-get install chromium, or CHROMIUM=/path/to/it)"
 
-executors: $(VENV)/.dev $(VENV)/.executors  ## The sharded sync on LocalExecutor, and on two Celery workers with Debian's Redis
-	command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y redis-server && service redis-server stop; } \
-		|| echo "No redis-server: the run on Celery is skipped"
+executors: $(VENV)/.dev $(VENV)/.executors redis  ## The sharded sync on LocalExecutor, and on two Celery workers with Debian's Redis
 	$(BIN)/python -m pytest -rs tests/executors
+
+redis:
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y redis-server && service redis-server stop; } \
+		|| echo "No redis-server: the run on Celery is skipped (apt-get install redis-server)"
 
 chaos: ROWS = 200000
 chaos: KILLS = 100

@@ -385,15 +385,15 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's own fields, for Airflow before 3.3."""
         from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
-        from wtforms import FloatField, IntegerField, PasswordField, StringField
+        from wtforms import IntegerField, PasswordField, StringField
         from wtforms.validators import Optional, any_of
 
-        kinds = {"integer": IntegerField, "number": FloatField}
         widgets: dict[str, Any] = {}
         for name, field in connection_form.EXTRA_FIELDS.items():
             schema = field["schema"]
             widget = BS3TextFieldWidget()
-            kind = kinds.get(schema["type"][0], StringField)
+            # Airflow takes no field for fractions: a number is a text there, and the hook reads it.
+            kind = IntegerField if schema["type"][0] == "integer" else StringField
             if schema.get("format") == "password":
                 kind, widget = PasswordField, BS3PasswordFieldWidget()
             validators = [Optional()]
