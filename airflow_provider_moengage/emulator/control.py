@@ -45,7 +45,7 @@ Control endpoints; each takes ?workspace=<id>, without it the default workspace 
   GET    /_emulator/connection                  how to connect: address, workspace id, keys
   GET    /_emulator/requests?since=N            the API requests after number N
   GET    /_emulator/elements?since=N&limit=M    the accepted elements after running number N
-  GET    /_emulator/elements?last=N             the last N of them
+  GET    /_emulator/elements?last=N             the last N of them, also as the text that was sent
   GET    /_emulator/business_events             the business events that are defined
   POST   /_emulator/business_events             define one, or change the one of that name:
       {"name": "Sale", "attributes": {"city": "string"}, "campaigns": ["c1"], "flows": []}

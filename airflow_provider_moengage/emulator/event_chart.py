@@ -29,10 +29,12 @@ Unit = Literal["day", "week", "month", "year"]
 class _Scale:
     """Which bar a day is in.
 
-    :param names: what the bars are called, by the beginning of their time.
+    :param step: units in a bar.
+    :param names: what the bars are called, by the beginning of their time; those of several years by both ends.
     """
 
     unit: Unit
+    step: int
     names: list[str]
     index: Callable[[date], int]
 
@@ -60,8 +62,8 @@ class EventChart:
 def draw(days: Days) -> dict[str, Any]:
     """Return the bars, and how many events of each name are in which.
 
-    Bars are days, or weeks from Monday, months or years where the days are too many. Events whose day is a word
-    have bars of their own, under ``words``.
+    Bars are days, or weeks from Monday, months, years or spans of ``step`` years where the days are too many.
+    Events whose day is a word have bars of their own, under ``words``.
     """
     totals: Counter[str] = Counter()
     dates: dict[str, date | None] = {}
@@ -84,6 +86,7 @@ def draw(days: Days) -> dict[str, Any]:
         bars.get(name, others)[columns[day]] += count
     return {
         "unit": scale.unit if scale else "day",
+        "step": scale.step if scale else 1,
         "bars": scale.names if scale else [],
         "words": words,
         "series": [{"name": name, "total": totals[name], "counts": bars[name]} for name in named],
@@ -102,20 +105,24 @@ def _scale(first: date, last: date) -> _Scale:
     count = (last - first).days + 1
     if count <= MAX_BARS:
         names = [(first + timedelta(days=place)).isoformat() for place in range(count)]
-        return _Scale("day", names, lambda day: (day - first).days)
+        return _Scale("day", 1, names, lambda day: (day - first).days)
     monday = first - timedelta(days=first.weekday())
     weeks = (last - monday).days // 7 + 1
     if weeks <= MAX_BARS:
         names = [(monday + timedelta(weeks=place)).isoformat() for place in range(weeks)]
-        return _Scale("week", names, lambda day: (day - monday).days // 7)
+        return _Scale("week", 1, names, lambda day: (day - monday).days // 7)
     months = _month(last) - _month(first) + 1
     if months <= MAX_BARS:
         start = _month(first)
         names = [f"{month // 12:04}-{month % 12 + 1:02}" for month in range(start, start + months)]
-        return _Scale("month", names, lambda day: _month(day) - start)
+        return _Scale("month", 1, names, lambda day: _month(day) - start)
     step = -(-(last.year - first.year + 1) // MAX_BARS)
-    names = [f"{year:04}" for year in range(first.year, last.year + 1, step)]
-    return _Scale("year", names, lambda day: (day.year - first.year) // step)
+    names = [_years(year, min(year + step - 1, last.year)) for year in range(first.year, last.year + 1, step)]
+    return _Scale("year", step, names, lambda day: (day.year - first.year) // step)
+
+
+def _years(first: int, last: int) -> str:
+    return f"{first:04}" if first == last else f"{first:04}\N{EN DASH}{last:04}"
 
 
 def _month(day: date) -> int:

@@ -121,6 +121,8 @@ class FileImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _check_seconds("steps_seconds", self.steps_seconds, self.steps_seconds)
         if self.folder is not None:
             msgspec.structs.force_setattr(self, "folder", os.fspath(self.folder))
+            if not is_utf8(self.folder):
+                raise ValueError(f"folder {self.folder!r}: expected a path in UTF-8")
             if " " in PurePath(self.folder).name:
                 raise ValueError(f"folder {self.folder!r}: MoEngage takes no space in a folder's name")
 
@@ -145,6 +147,15 @@ def read_files(wire: Any) -> tuple[ImportFile, ...]:
         return msgspec.convert(wire, tuple[ImportFile, ...])
     except msgspec.ValidationError as error:
         raise ValueError(f"files: {error}") from error
+
+
+def is_utf8(path: str) -> bool:
+    """Tell whether a path, or a name, is UTF-8 on disk: another one can't be said in JSON."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_moengage.emulator.file_imports import FileImport, ImportFile
+from airflow_provider_moengage.emulator.file_imports import FileImport, ImportFile, is_utf8
 from airflow_provider_moengage.emulator.import_file_rules import Rows, RuleBroken, judge_file
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def prefix_of(name: str) -> str | None:
 
 def _new_files(folder: Path, seen: Container[str]) -> list[Path]:
     try:
-        inside = sorted(path for path in folder.iterdir() if path.is_file())
+        inside = sorted(path for path in folder.iterdir() if is_utf8(path.name) and path.is_file())
     except OSError:
         return []
     return [path for path in inside if path.name not in seen and prefix_of(path.name) is not None][:MOST_FILES]

@@ -22,6 +22,19 @@ class ReceivedElement(NamedTuple):
     element: dict[str, Any]
 
 
+class SentElement(NamedTuple):
+    """A `ReceivedElement` whose element is as it was sent: as JSON, and the same as text."""
+
+    request: int
+    position: int
+    element: msgspec.Raw
+    text: str
+
+
+class _Sent(msgspec.Struct):
+    elements: list[msgspec.Raw]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The body of an accepted request."""
@@ -97,16 +110,17 @@ class ElementLog:
         while keep is not None and self._batches and self._held - self._batches[0].elements >= keep:
             self._held -= self._batches.popleft().elements
 
-    def last(self, count: int) -> list[ReceivedElement]:
-        """Return the last ``count`` elements, oldest first; only the bodies that hold them are decoded."""
-        found: list[ReceivedElement] = []
+    def last(self, count: int) -> list[SentElement]:
+        """Return the last ``count`` elements, oldest first; only the bodies that hold them are read."""
+        found: list[SentElement] = []
         for batch in reversed(self._batches):
             if count <= len(found):
                 break
-            elements = msgspec.json.decode(batch.body)["elements"]
+            elements = msgspec.json.decode(batch.body, type=_Sent).elements
             first = max(batch.elements - (count - len(found)), 0)
             found[:0] = [
-                ReceivedElement(batch.request, place, elements[place]) for place in range(first, len(elements))
+                SentElement(batch.request, place, elements[place], bytes(elements[place]).decode())
+                for place in range(first, len(elements))
             ]
         return found
 

@@ -18,7 +18,7 @@ from airflow_provider_moengage.emulator.file_import_catalog import FileImportCat
 from airflow_provider_moengage.emulator.firings import Firing, FiringLog
 from airflow_provider_moengage.emulator.limits import RateLimits
 from airflow_provider_moengage.emulator.quotas import Quotas
-from airflow_provider_moengage.emulator.received import Batch, ElementLog, ReceivedElement, ReceivedElements
+from airflow_provider_moengage.emulator.received import Batch, ElementLog, ReceivedElements, SentElement
 from airflow_provider_moengage.emulator.watch import Outcome, Watch
 
 if TYPE_CHECKING:
@@ -199,8 +199,8 @@ class Workspace:
         with self._lock:
             return self._log.snapshot(self._settings.keep_elements)
 
-    def last_elements(self, count: int) -> list[ReceivedElement]:
-        """Return the last accepted elements, oldest first, at most ``count`` of those kept."""
+    def last_elements(self, count: int) -> list[SentElement]:
+        """Return the last accepted elements as they were sent, oldest first, at most ``count`` of those kept."""
         with self._lock:
             keep = self._settings.keep_elements
             return self._log.last(count if keep is None else min(count, keep))

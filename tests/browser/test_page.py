@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent, Credentials, Fault, FileImport, ImportFile
-from tests.browser.scene import customer, event, play
+from tests.browser.scene import DATA, customer, event, play
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -156,6 +156,26 @@ def test_the_names_of_a_day_stand_on_each_other(open_page, sender, expect):
     assert (second["x"], second["height"] / first["height"]) == (first["x"], pytest.approx(1.5))
 
 
+def test_a_bar_of_several_years_says_so(open_page, sender, expect):
+    sender.bulk(*(event("u", "Buy", f"{year}-05-01") for year in (1900, 1901, 2026)))
+    page = open_page()
+    expect(page.get_by_role("heading", name="Events by span of 3 years")).to_be_visible()
+    expect(page.locator("#events-note")).to_have_text(
+        "By the time that each event carries, in UTC: 1900 to 2026, a bar for 3 years"
+    )
+    expect(page.locator("#events g title").first).to_have_text("1900\N{EN DASH}1902: 2 events\nBuy: 2")
+    assert rows(page, "#events-table") == [["1900\N{EN DASH}1902", "2"], ["2026", "1"]]
+    expect(page.locator("#events-table th").first).to_have_text("Years")
+
+
+def test_a_bar_of_one_year_says_so(open_page, sender, expect):
+    sender.bulk(*(event("u", "Buy", f"{year}-05-01") for year in (1990, 2026)))
+    page = open_page()
+    expect(page.get_by_role("heading", name="Events by year")).to_be_visible()
+    expect(page.locator("#events-note")).to_contain_text("1990 to 2026, a bar a year")
+    assert rows(page, "#events-table") == [["1990", "1"], ["2026", "1"]]
+
+
 def test_names_beyond_six_share_a_bar(open_page, sender, expect):
     sender.bulk(*(event("u", f"Name {number}", "2026-02-01") for number in range(9) for _ in range(number + 1)))
     page = open_page()
@@ -266,6 +286,44 @@ def test_the_last_elements_follow_while_they_are_open(open_page, sender, expect)
     expect(page.locator("#elements pre").first).to_contain_text("more characters")
 
 
+def test_the_last_elements_are_other_ones_after_a_reset_and_as_many_anew(open_page, emulator, sender, expect):
+    sender.bulk(customer("before"))
+    page = open_page()
+    page.get_by_role("heading", name="The last elements").click()
+    expect(page.locator("#elements pre")).to_contain_text("before")
+    with page.expect_response("**/_emulator/picture"):
+        pass
+    emulator.workspace.reset()
+    sender.bulk(customer("after"))
+    expect(page.locator("#elements pre")).to_contain_text("after")
+    expect(page.locator("#elements pre")).to_have_count(1)
+
+
+def test_the_last_elements_keep_a_selection_while_none_arrives(open_page, sender, expect):
+    sender.bulk(customer("a"))
+    page = open_page()
+    page.get_by_role("heading", name="The last elements").click()
+    page.locator("#elements pre").focus()
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#elements pre'))")
+    for _ in range(2):
+        with page.expect_response("**/_emulator/elements*"):
+            pass
+    assert '"a"' in page.evaluate("getSelection().toString()")
+    expect(page.locator("#elements pre")).to_be_focused()
+
+
+def test_the_last_elements_are_as_they_were_sent(open_page, emulator, sender, expect):
+    element = '{"type": "customer", "customer_id": "ü",  "attributes": {"id": 9007199254740993, "price": 1.0}}'
+    body = f'{{"type": "transition", "elements": [{element}]}}'
+    path = f"{emulator.url}/v1/transition/EMULATOR"
+    headers = {"Content-Type": "application/json"}
+    assert sender.session.post(path, body.encode(), headers=headers, auth=DATA, timeout=10).status_code == 200
+    page = open_page()
+    page.get_by_role("heading", name="The last elements").click()
+    expect(page.locator("#elements pre")).to_be_visible()
+    assert page.locator("#elements pre").text_content() == f"request 1, element 1: {element}"
+
+
 def test_it_says_when_the_emulator_is_gone_and_goes_on_when_it_is_back(open_page, emulator, complaints, expect):
     page = open_page()
     emulator.stop()
@@ -274,6 +332,41 @@ def test_it_says_when_the_emulator_is_gone_and_goes_on_when_it_is_back(open_page
     emulator.start()
     expect(page.locator("#state")).to_have_text("live")
     expect(page.get_by_text("The emulator does not answer.")).to_be_hidden()
+    complaints.forgive("Failed to load resource")
+
+
+def test_it_comes_to_life_where_the_first_look_fails(open_page, complaints, expect):
+    page = open_page()
+    page.route("**/_emulator/connection", lambda route: route.abort())
+    page.reload()
+    expect(page.get_by_text("Nothing to show yet (")).to_be_visible()
+    expect(page.locator("#state")).to_have_text("not answering")
+    page.unroute("**/_emulator/connection")
+    expect(page.locator("#state")).to_have_text("live")
+    expect(page.get_by_text("Nothing to show yet (")).to_be_hidden()
+    expect(tile(page, "Customers")).to_have_text("0")
+    complaints.forgive("Failed to load resource")
+
+
+def test_it_still_says_when_it_is_gone_where_the_first_look_had_failed(open_page, emulator, complaints, expect):
+    page = open_page()
+    page.route("**/_emulator/connection", lambda route: route.abort(), times=1)
+    page.reload()
+    expect(page.locator("#state")).to_have_text("live")
+    emulator.stop()
+    expect(page.get_by_text("The emulator does not answer.")).to_contain_text("as it was at 09:30:00 UTC")
+    expect(page.get_by_text("Nothing to show yet (")).to_be_hidden()
+    complaints.forgive("Failed to load resource")
+
+
+def test_the_page_of_a_workspace_waits_until_there_is_one(open_page, emulator, complaints, expect):
+    page = open_page()
+    page.goto(f"{emulator.url}/?workspace=LATER")
+    expect(page.get_by_text("workspace 'LATER': this emulator has none of that id")).to_be_visible()
+    emulator.add_workspace(Credentials("LATER", "later-key"))
+    expect(page.locator("#state")).to_have_text("live")
+    expect(page.locator("#workspace")).to_have_text("LATER")
+    expect(page.locator("#data-key")).to_have_text("later-key")
     complaints.forgive("Failed to load resource")
 
 

@@ -23,7 +23,7 @@ def days(first, *after):
         ("2026-01-26", 60 * 7, "month", "2026-01", 15),
         ("2021-12-31", 4 * 365, "month", "2021-12", 49),
         ("1970-01-01", 20_000, "year", "1970", 55),
-        ("0001-01-01", (date.max - date.min).days, "year", "0001", 60),
+        ("0001-01-01", (date.max - date.min).days, "year", "0001\N{EN DASH}0167", 60),
     ],
 )
 def test_the_bars_are_as_long_as_few_enough_of_them_need(first, span, unit, beginning, bars):
@@ -47,6 +47,19 @@ def test_a_month_is_in_its_own_bar():
     drawn = draw({("Buy", "2024-12-31"): 1, ("Buy", "2025-01-01"): 2, ("Buy", "2026-03-31"): 4})
     assert drawn["bars"][:2] == ["2024-12", "2025-01"]
     assert (drawn["series"][0]["counts"][:2], drawn["series"][0]["counts"][-1]) == ([1, 2], 4)
+
+
+def test_a_bar_of_several_years_is_named_by_its_first_and_its_last():
+    drawn = draw({("Buy", "1900-01-01"): 1, ("Buy", "1901-12-31"): 2, ("Buy", "2026-01-01"): 4})
+    assert (drawn["unit"], drawn["step"]) == ("year", 3)
+    assert drawn["bars"][:2] == ["1900\N{EN DASH}1902", "1903\N{EN DASH}1905"]
+    assert (drawn["bars"][-2:], len(drawn["bars"])) == (["2023\N{EN DASH}2025", "2026"], 43)
+    assert (drawn["series"][0]["counts"][0], drawn["series"][0]["counts"][-1]) == (3, 4)
+
+
+def test_a_bar_of_one_year_is_named_by_it():
+    drawn = draw({("Buy", "1967-01-01"): 1, ("Buy", "2026-01-01"): 2})
+    assert (drawn["step"], drawn["bars"][0], drawn["bars"][-1], len(drawn["bars"])) == (1, "1967", "2026", 60)
 
 
 def test_names_beyond_the_most_frequent_are_counted_together_and_keep_their_order():

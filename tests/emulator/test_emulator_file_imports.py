@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from airflow_provider_moengage.emulator import Credentials, FileImport, ImportFile
@@ -395,6 +397,7 @@ def test_a_file_that_makes_no_sense_is_an_error_that_names_the_argument(options,
         ({"steps_seconds": (0, 2)}, "steps_seconds"),
         ({"steps_seconds": (0, 5, 2)}, "steps_seconds"),
         ({"folder": "/data/my folder"}, "folder"),
+        ({"folder": os.fsdecode(b"/data/J\xf6rg")}, "folder .*: expected a path in UTF-8"),
         ({"id_column": ""}, "id_column"),
         ({"time_column": ""}, "time_column"),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tracemalloc
 from datetime import UTC, datetime
 
@@ -195,6 +197,15 @@ def test_what_is_no_data_file_is_not_taken(door, clock, folder):
     for name in ("users.csv", "manifest.json", ".users_20240101.csv", "users_20240101.csv.tmp"):
         put(folder, name, GOOD)
     assert take(door, clock) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name is text")
+def test_a_file_whose_name_is_not_utf_8_is_not_taken(door, clock, folder):
+    put(folder, os.fsdecode(b"J\xf6rg_20240101.csv"), GOOD)
+    put(folder, "Jörg_20240101.csv", GOOD)
+    assert names(take(door, clock)) == ["Jörg_20240101.csv"]
+    assert door.control("POST", "file_imports/run", {"import_id": "i1"}).json()["files"] == []
+    assert door.control("GET", "picture").status_code == 200
 
 
 def test_a_prefix_with_other_characters_fails_but_for_events_which_go_by_their_name(

@@ -82,6 +82,7 @@ def test_customers_and_events_are_counted_by_name_and_day(door):
     assert shown["dropped"] == {"guest": 1}
     assert shown["events"] == {
         "unit": "day",
+        "step": 1,
         "bars": ["2026-01-01", "2026-01-02", "2026-01-03"],
         "words": ["arrival", "unreadable"],
         "series": [
@@ -329,6 +330,18 @@ def test_the_last_elements_come_without_those_before_them(door, workspace):
     assert door.control("GET", "elements?last=x").status_code == 400
     workspace.configure(keep_elements=0)
     assert last(3) == []
+
+
+def test_the_last_elements_have_the_text_that_was_sent(door):
+    sent = [
+        '{"type":"customer", "customer_id":"a","attributes":{"n":9007199254740993,"x":1.0,"u":"\\u00fc"}}',
+        '{"type": "customer",\n "customer_id": "ü", "attributes": {"n": 1E2}}',
+    ]
+    body = f'{{"elements": [{sent[0]},\n{sent[1]}], "type": "transition"}}'
+    assert door.raw(body.encode()).status_code == 200
+    elements = door.control("GET", "elements?last=2").json()["elements"]
+    assert [it["text"] for it in elements] == sent
+    assert [it["element"] for it in elements] == [json.loads(text) for text in sent]
 
 
 def test_each_workspace_has_its_own_picture_and_keys():

@@ -52,9 +52,10 @@ async function look() {
   } catch (error) {
     failed = true;
     connection = null; // it may come back with other keys
-    if (last === null) at("lost").textContent = `The emulator does not answer (${error.message}); this page tries again every second.`;
+    at("never").textContent = `Nothing to show yet (${error.message}); this page tries again every second.`;
   }
-  at("lost").hidden = !failed;
+  at("never").hidden = !failed || last !== null;
+  at("lost").hidden = !failed || last === null;
   at("state").dataset.state = failed ? "lost" : "live";
   at("state").textContent = failed ? "not answering" : "live";
   clearTimeout(timer);
@@ -107,15 +108,16 @@ const WORDS = {
   unreadable: ["unreadable", "with a time in no documented form"],
   "(other)": ["others", "of more names and days than are told apart"],
 };
-const TITLES = { day: "day", week: "week", month: "month", year: "year" };
 
-function drawEvents({ unit, bars: times, words, series, others }) {
+function drawEvents({ unit, step, bars: times, words, series, others }) {
+  const by = step > 1 ? `span of ${count(step, unit)}` : unit;
   series = series.map((row) => ({ ...row, name: cut(row.name) }));
   const rows = [...series, ...(others.total ? [{ ...others, name: `${count(others.names, "other name")}` }] : [])];
-  at("events-title").textContent = `Events by ${TITLES[unit]}`;
+  at("events-title").textContent = `Events by ${by}`;
   const note = at("events-note");
   note.textContent = "By the time that each event carries, in UTC";
-  if (times.length) note.textContent += `: ${times[0]}${times.length > 1 ? ` to ${times.at(-1)}` : ""}, a bar a ${TITLES[unit]}`;
+  const [begins, ends] = [times[0]?.split("–")[0], times.at(-1)?.split("–").at(-1)];
+  if (times.length) note.textContent += `: ${begins}${times.length > 1 ? ` to ${ends}` : ""}, a bar ${step > 1 ? `for ${count(step, unit)}` : `a ${unit}`}`;
   at("events-legend").replaceChildren(...rows.map((row, place) => key(`c${slot(row, place, series)}`, row.name, row.total)));
   at("events-table").closest("details").hidden = !rows.length;
   if (!rows.length) return none(at("events"), h("p", { class: "empty" }, "No event has arrived yet. Each one will be counted here, by name and day."));
@@ -129,11 +131,11 @@ function drawEvents({ unit, bars: times, words, series, others }) {
     columns.push({ label, must: true, apart: true, title: title(`Events ${meaning}`, place), values: values(place) });
   });
   const said = rows.map((row) => `${row.name} ${number(row.total)}`).join(", ");
-  bars(at("events"), { columns, kinds: rows.map((row, place) => `c${slot(row, place, series)}`), height: 246, label: `Events by ${unit} and name: ${said}` });
+  bars(at("events"), { columns, kinds: rows.map((row, place) => `c${slot(row, place, series)}`), height: 246, label: `Events by ${by} and name: ${said}` });
   const names = [...times, ...words.map((word) => (WORDS[word] ?? [word])[0])];
   const filled = names.map((name, place) => [name, values(place)]).filter(([, counts]) => sum(counts));
   at("events-table").replaceChildren(
-    ...table([[capital(unit), ([name]) => name], ...rows.map((row, place) => [row.name, ([, counts]) => number(counts[place]), true])], filled).filter(Boolean),
+    ...table([[capital(step > 1 ? `${unit}s` : unit), ([name]) => name], ...rows.map((row, place) => [row.name, ([, counts]) => number(counts[place]), true])], filled).filter(Boolean),
   );
 }
 
@@ -355,20 +357,20 @@ function drawConnection(empty) {
   at("connect").open = empty;
 }
 
-let peeked = null;
 async function peek() {
-  const elements = last.counts.elements;
-  if (!at("peek").open || peeked === elements) return;
-  peeked = elements;
+  if (!at("peek").open) return;
   try {
-    const { elements: found } = await call("GET", "elements", undefined, { last: PEEK });
-    const text = (element) => JSON.stringify(element);
-    const cutOff = (said) => (said.length > LONGEST ? `${said.slice(0, LONGEST)} … and ${count(said.length - LONGEST, "more character")}` : said);
-    const shown = found.toReversed().map(({ request, position, element }) => h("pre", { class: "element", tabindex: 0 }, `request ${number(request)}, element ${number(position + 1)}: ${cutOff(text(element))}`));
-    at("elements").replaceChildren(...(shown.length ? shown : [h("p", { class: "empty" }, "None is kept.")]));
+    const { elements } = await call("GET", "elements", undefined, { last: PEEK });
+    show("elements", elements.map(({ request, position, text }) => [request, position, text]), drawElements);
   } catch {
-    peeked = null;
+    // the next look shows them, or says that nothing answers
   }
+}
+
+function drawElements(elements) {
+  if (!elements.length) return h("p", { class: "empty" }, "None is kept.");
+  const cutOff = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)} … and ${count(text.length - LONGEST, "more character")}` : text);
+  return elements.toReversed().map(([request, position, text]) => h("pre", { class: "element", tabindex: 0 }, `request ${number(request)}, element ${number(position + 1)}: ${cutOff(text)}`));
 }
 
 let hush = null;
@@ -433,7 +435,6 @@ function begin() {
   at("keep").addEventListener("click", () => at("sure").close());
   at("forget").addEventListener("click", () => {
     at("sure").close();
-    peeked = null;
     act(() => call("POST", "reset"), "Forgotten");
   });
   document.addEventListener("visibilitychange", () => document.hidden || look());
