@@ -58,5 +58,5 @@ LABELS = {"login": "Workspace ID", "password": "Data API key", "host": "Base URL
 PLACEHOLDERS = {
     "login": "Dashboard: Settings > Account > APIs",
     "password": "The key of the Data tile",
-    "host": "Empty for MoEngage itself; else a gateway or the emulator, http://127.0.0.1:8123",
+    "host": "Leave it empty and give the data center below; or a gateway, the emulator",
 }
