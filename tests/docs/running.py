@@ -62,7 +62,9 @@ def main() -> None:
     version = _airflow_version()
     old = [block for block in blocks if block.needs_airflow > version]
     missing = "|".join(dag_id for block in old for dag_id in block.dag_ids)
-    old += [block for block in blocks if missing and re.search(rf"(?:dags test|--dag-id) (?:{missing})\b", block.text)]
+    old += [
+        block for block in blocks if missing and re.search(rf"(?:dags test|--dag-id) (?:{missing})\b", block.text)
+    ]
     with crm() as crm_url:
         for page in dict.fromkeys(block.page for block in blocks):
             (HOME / "dags" / f"page_{page.replace('-', '_').lower()}.py").write_text(
