@@ -259,8 +259,9 @@ Airflow        {airflow}   (no login: everyone on this machine is admin)
 MoEngage       {emulator}   (the emulated workspace {WORKSPACE}: what arrives is on this page)
 Log            {home / "airflow.log"}
 
-The example Dags are running or wait for you; the connections are under Admin > Connections.
-file_road wants to be triggered with {road}
+incremental_sync has sent yesterday's purchases by its schedule. For the days before: open it, Trigger, Backfill.
+The other example Dags run when you trigger them, file_road with {road}
+The connections are under Admin > Connections.
 
 Ctrl-C ends all of it.
 """,
