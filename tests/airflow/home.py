@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 from collections import defaultdict
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+END = "\0 exit "
+"""What stands before the exit code of a command, on a line of its own; see `commands`."""
+
+PROJECT = Path(__file__).parent.parent.parent
 
 
 @dataclass
@@ -37,6 +44,40 @@ class Airflow:
         log = done.stdout + done.stderr
         assert exits_with in (None, done.returncode), log
         return log
+
+    @contextmanager
+    def kept_running(self) -> Iterator[Callable[..., str]]:
+        """Yield what runs a command of Airflow, and returns what it says, in one process for all of them."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.airflow.commands"],
+            env=self.environment,
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+
+        def run(*command: str) -> str:
+            stdin.write(json.dumps(command) + "\n")
+            stdin.flush()
+            said = ""
+            for line in stdout:
+                if line.startswith(END):
+                    return said
+                said += line
+            raise AssertionError(f"Airflow has ended\n{said}")
+
+        try:
+            yield run
+        finally:
+            stdin.close()
+            stdout.close()
+            process.terminate()
+            process.wait(30)
 
     def states(self, dag_id: str) -> dict[str, list[str]]:
         states = defaultdict(list)

@@ -28,12 +28,13 @@ class Place:
     """An Airflow with the example Dags, their warehouse, and a workspace that has what they name."""
 
     airflow: Airflow
+    command: Callable[..., str]
     emulator: Emulator
     warehouse: Path
 
     def run(self, dag_id: str, *arguments: str) -> str:
         """Run an example to its end and return its log, when every task has gone well."""
-        log = self.airflow.run("-m", "airflow", "dags", "test", dag_id, *arguments, exits_with=None)
+        log = self.command("dags", "test", dag_id, *arguments)
         states = self.airflow.states(dag_id)
         assert states, log
         assert {state for each in states.values() for state in each} == {"success"}, log
@@ -75,7 +76,8 @@ def whole_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             AIRFLOW_CONN_MOENGAGE_DEFAULT=json.dumps(moengage),
             AIRFLOW_CONN_WAREHOUSE=json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
         )
-        yield Place(airflow, emulator, warehouse)
+        with airflow.kept_running() as command:
+            yield Place(airflow, command, emulator, warehouse)
 
 
 @pytest.fixture

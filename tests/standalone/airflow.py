@@ -107,6 +107,9 @@ class Standalone:
         return task
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task of a run that has ended: a scheduler that is just ending it would end it all the same."""
+        run = f"/dags/{dag_id}/dagRuns/{run_id}"
+        until(lambda: self.call("GET", run)["state"] in ("success", "failed"), "the run to end")
         what = {"dag_run_id": run_id, "task_ids": [task_id], "dry_run": False, "only_failed": False}
         self.call("POST", f"/dags/{dag_id}/clearTaskInstances", json={**what, "reset_dag_runs": True})
 

@@ -1,0 +1,31 @@
+"""Runs the commands that it reads, one after another, in one process: to start Airflow takes seconds each time."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+
+from airflow.__main__ import main
+
+from tests.airflow.home import END
+
+
+def run(command: list[str]) -> int:
+    """Run a command of Airflow; return its exit code."""
+    sys.argv = ["airflow", *command]
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        code = run(json.loads(line))
+        sys.stderr.flush()
+        print(f"\n{END}{code}", flush=True)
