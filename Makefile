@@ -75,5 +75,6 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.%: $(VENV)/bin/python pyproject.toml
+	@echo "Installing what this needs into $(VENV): a minute, or more the first time ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

@@ -260,7 +260,8 @@ MoEngage       {emulator}   (the emulated workspace {WORKSPACE}: what arrives is
 Log            {home / "airflow.log"}
 
 incremental_sync has sent yesterday's purchases by its schedule. For the days before: open it, Trigger, Backfill.
-The other example Dags run when you trigger them, file_road with {road}
+after_file_import follows a file import; the others run when you trigger them, file_road with this as its
+configuration (Advanced Options): {road}
 The connections are under Admin > Connections.
 
 Ctrl-C ends all of it.
