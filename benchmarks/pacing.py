@@ -23,7 +23,7 @@ from itertools import count
 from typing import Protocol
 
 from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply
-from airflow_provider_moengage.bulk.pacing import Limits, Pacer
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from airflow_provider_moengage.emulator.limits import RateLimits, limit_headers
 from airflow_provider_moengage.emulator.settings import Settings
 from benchmarks import end_to_end, warehouse

@@ -1,6 +1,6 @@
 """The one place of the benchmarks that knows the pipeline's inner modules: from a source to request bodies.
 
-What :class:`~airflow_provider_moengage.bulk.delivery.Delivery` does in the caller's thread, without lanes and
+What :class:`~airflow_provider_moengage.bulk.run.delivery.Delivery` does in the caller's thread, without lanes and
 network. Whoever changes those modules adapts :func:`bodies`.
 """
 
@@ -10,14 +10,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from airflow_provider_moengage.bulk.checkpoint import Checkpoint
-from airflow_provider_moengage.bulk.encoding import Encoder
-from airflow_provider_moengage.bulk.pacing import Limits
-from airflow_provider_moengage.bulk.packing import Packer
-from airflow_provider_moengage.bulk.reading import Reader
-from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.elements.encoding import Encoder
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
+from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
+from airflow_provider_moengage.bulk.resume.counters import Tally
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
+from airflow_provider_moengage.bulk.run.packer import Packer
+from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.bulk.sources import Source, Stream
-from airflow_provider_moengage.bulk.tally import Tally
 from airflow_provider_moengage.transfers.rows import Query, Rows
 from benchmarks.data import Element, Kind, Row
 

@@ -131,7 +131,7 @@ class _Airflow:
 _IMPORTED_BY_TASKS = (
     "airflow.providers.sqlite.hooks.sqlite",
     "airflow.sdk.execution_time.task_runner",
-    "airflow_provider_moengage.bulk.delivery",
+    "airflow_provider_moengage.bulk.run.delivery",
     "airflow_provider_moengage.hooks.moengage",
     "airflow_provider_moengage.operators.bulk_import",
     "airflow_provider_moengage.operators.checkpoints",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import warehouse
 
-from airflow_provider_moengage.bulk.rules import LARGEST_BODY
+from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
 from airflow_provider_moengage.emulator import Counts, Emulator, Settings
 
 PROJECT = Path(__file__).resolve().parent.parent

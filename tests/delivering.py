@@ -10,12 +10,12 @@ from typing import Any
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.workspace import Workspace
-from airflow_provider_moengage.bulk.delivery import Delivery
-from airflow_provider_moengage.bulk.memory import Memory
 from airflow_provider_moengage.bulk.options import DeliveryOptions
-from airflow_provider_moengage.bulk.pacing import Limits
-from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
+from airflow_provider_moengage.bulk.resume.saved_run import Memory
+from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Stream
 from airflow_provider_moengage.emulator import Emulator, Settings
 from tests.fake_clock import FakeClock

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_moengage.api.responses import Reply
-from airflow_provider_moengage.bulk.elements import Finding
-from airflow_provider_moengage.bulk.lanes import Client
-from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.elements.checks import Finding
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
+from airflow_provider_moengage.bulk.run.lane import Client
 
 
 class KilledError(BaseException):

@@ -48,8 +48,8 @@ def test_public_modules_load_nothing_heavy_on_top_of_airflow() -> None:
 def test_the_pipeline_and_the_api_know_nothing_of_airflow() -> None:
     script = (
         "import sys\n"
-        "import airflow_provider_moengage.bulk.delivery, airflow_provider_moengage.bulk.mapping\n"
-        "import airflow_provider_moengage.api.client, airflow_provider_moengage.bulk.rejects\n"
+        "import airflow_provider_moengage.bulk.run.delivery, airflow_provider_moengage.bulk.mapping\n"
+        "import airflow_provider_moengage.api.client, airflow_provider_moengage.bulk.resume.rejects\n"
         "import airflow_provider_moengage.api.file_imports_client, airflow_provider_moengage.waiting.poller\n"
         "import airflow_provider_moengage.waiting.news, airflow_provider_moengage.waiting.verdict\n"
         "sys.exit('airflow' in sys.modules)\n"

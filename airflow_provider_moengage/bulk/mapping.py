@@ -10,7 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from airflow_provider_moengage.bulk.rules import BLOCKED_ATTRIBUTE_NAMES, EVENT_PLATFORMS, IDENTIFYING_ATTRIBUTES
+from airflow_provider_moengage.bulk.elements.rules import (
+    BLOCKED_ATTRIBUTE_NAMES,
+    EVENT_PLATFORMS,
+    IDENTIFYING_ATTRIBUTES,
+)
 
 Row = Sequence[Any]
 Element = dict[str, Any]

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from airflow_provider_moengage.bulk.ready import Form, ready_elements
+from airflow_provider_moengage.bulk.elements.fast_path import Form, ready_elements
 
 
 @dataclass(frozen=True, slots=True)

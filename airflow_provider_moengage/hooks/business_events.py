@@ -60,7 +60,7 @@ def plain_attributes(event_attributes: Mapping[str, Any] | None) -> dict[str, An
 
     :raises ValueError: naming the attribute that cannot be sent.
     """
-    from airflow_provider_moengage.bulk.encoding import NotEncodableError, to_plain
+    from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, to_plain
 
     attributes = {}
     for name, value in (event_attributes or {}).items():

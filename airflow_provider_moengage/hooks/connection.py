@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_moengage.api.data_centers import dashboard_url, normalise_data_center
 from airflow_provider_moengage.api.workspace import Workspace
-from airflow_provider_moengage.bulk.pacing import DOCUMENTED_PER_MINUTE, Limits
+from airflow_provider_moengage.bulk.rate_limit.pacer import DOCUMENTED_PER_MINUTE, Limits
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 
 DEFAULT_TIMEOUT = 30.0

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
     from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
-    from airflow_provider_moengage.bulk.delivery import Delivery
-    from airflow_provider_moengage.bulk.memory import Memory
     from airflow_provider_moengage.bulk.report import DeliveryReport
+    from airflow_provider_moengage.bulk.resume.saved_run import Memory
+    from airflow_provider_moengage.bulk.run.delivery import Delivery
     from airflow_provider_moengage.bulk.sources import Source
 
 
@@ -124,11 +124,11 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageRateLimitError: where MoEngage did nothing but throttle for an hour.
         :raises MoEngageError: where the run was stopped, or what it has done could not be kept.
         """
-        from airflow_provider_moengage.bulk.checkpoint import NotStoredError
-        from airflow_provider_moengage.bulk.delivery import Delivery, RejectsNotWrittenError
-        from airflow_provider_moengage.bulk.memory import InDoubtError
-        from airflow_provider_moengage.bulk.pacing import StoppedError
-        from airflow_provider_moengage.bulk.rejects import Rejects
+        from airflow_provider_moengage.bulk.rate_limit.pacer import StoppedError
+        from airflow_provider_moengage.bulk.resume.checkpoint import NotStoredError
+        from airflow_provider_moengage.bulk.resume.rejects import Rejects
+        from airflow_provider_moengage.bulk.resume.saved_run import InDoubtError
+        from airflow_provider_moengage.bulk.run.delivery import Delivery, RejectsNotWrittenError
         from airflow_provider_moengage.bulk.sources import Stream
         from airflow_provider_moengage.hooks.task_files import rejects_file
         from airflow_provider_moengage.metrics import BulkMetrics

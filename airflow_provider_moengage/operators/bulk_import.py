@@ -76,7 +76,7 @@ class BulkImportOperator(DeliveryOperator):
         :raises ValueError: where ``elements`` or ``path`` came out as something else than elements.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
-        from airflow_provider_moengage.bulk.fingerprint import fingerprint_of_elements
+        from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint_of_elements
         from airflow_provider_moengage.bulk.sources import Numbered, Stream
         from airflow_provider_moengage.operators.ndjson import NdjsonFiles
 

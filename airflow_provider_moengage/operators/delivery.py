@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_moengage.bulk.mapping import ElementMapping
-    from airflow_provider_moengage.bulk.memory import Memory
+    from airflow_provider_moengage.bulk.resume.saved_run import Memory
     from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
     from airflow_provider_moengage.lineage import Lineage
@@ -156,7 +156,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         options: DeliveryOptions,
         context: Context,
     ) -> Memory | None:
-        from airflow_provider_moengage.bulk.fingerprint import fingerprint
+        from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
         from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
         from airflow_provider_moengage.operators.checkpoints import memory_of_task
         from airflow_provider_moengage.operators.task_state import TaskLife

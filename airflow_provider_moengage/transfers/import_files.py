@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import IO, Any
 
-from airflow_provider_moengage.bulk.encoding import to_utc
+from airflow_provider_moengage.bulk.elements.encoding import to_utc
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 
 LEAST_ROWS = 5

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from airflow_provider_moengage.bulk.elements import (
+from airflow_provider_moengage.bulk.elements.checks import (
     Finding,
     attribute_values,
     check_customer_id,
@@ -22,9 +22,9 @@ from airflow_provider_moengage.bulk.elements import (
     identifier,
     user_attribute_name,
 )
-from airflow_provider_moengage.bulk.event_time import event_time
+from airflow_provider_moengage.bulk.elements.event_time import event_time
+from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.mapping import Attributes, QueryColumns, check_columns
-from airflow_provider_moengage.bulk.rules import Code
 
 IMPORT_TYPES = ("USERS", "EVENTS")
 FILE_FORMATS = ("csv", "json")

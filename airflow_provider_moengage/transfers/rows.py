@@ -9,9 +9,9 @@ from itertools import chain, islice
 from operator import eq
 from typing import Any
 
-from airflow_provider_moengage.bulk.compiled import rows_form
+from airflow_provider_moengage.bulk.elements.fast_path import Form
+from airflow_provider_moengage.bulk.elements.row_codegen import rows_form
 from airflow_provider_moengage.bulk.mapping import ElementMapping, Recipe, Row, compile_mappings
-from airflow_provider_moengage.bulk.ready import Form
 from airflow_provider_moengage.bulk.sources import Chunk, Left, Stream
 from airflow_provider_moengage.transfers.keyset import (
     NAME_BYTES,

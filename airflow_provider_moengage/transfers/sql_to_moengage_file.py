@@ -27,7 +27,7 @@ from airflow_provider_moengage.transfers.sql_stream import database_hook, rows_a
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_moengage.bulk.elements import Finding
+    from airflow_provider_moengage.bulk.elements.checks import Finding
     from airflow_provider_moengage.transfers.import_files import WrittenFile
 
 _PREFIXES_OF_USERS = ("registered_user_data", "anonymous_user_data")

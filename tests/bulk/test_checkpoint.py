@@ -14,13 +14,13 @@ import pytest
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.workspace import Workspace
-from airflow_provider_moengage.bulk import delivery
-from airflow_provider_moengage.bulk.checkpoint import NotStoredError
-from airflow_provider_moengage.bulk.delivery import Delivery
-from airflow_provider_moengage.bulk.memory import InDoubtError, Memory
 from airflow_provider_moengage.bulk.options import DeliveryOptions
-from airflow_provider_moengage.bulk.pacing import Limits
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.resume.checkpoint import NotStoredError
+from airflow_provider_moengage.bulk.resume.saved_run import InDoubtError, Memory
+from airflow_provider_moengage.bulk.run import delivery
+from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Numbered, Stream
 from airflow_provider_moengage.emulator import Fault
 from tests.delivering import Setting, customer, event

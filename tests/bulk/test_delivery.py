@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.bulk.pacing import Limits
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
+from airflow_provider_moengage.bulk.run.lane_count import Width
 from airflow_provider_moengage.bulk.sources import Chunk, Stream
-from airflow_provider_moengage.bulk.width import Width
 from tests.delivering import Setting, customer, event
 
 

@@ -13,9 +13,9 @@ import pytest
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Reply
-from airflow_provider_moengage.bulk.delivery import RejectsNotWrittenError
-from airflow_provider_moengage.bulk.sending import ATTEMPTS
-from airflow_provider_moengage.bulk.width import Width
+from airflow_provider_moengage.bulk.run.delivery import RejectsNotWrittenError
+from airflow_provider_moengage.bulk.run.lane_count import Width
+from airflow_provider_moengage.bulk.run.sender import ATTEMPTS
 from airflow_provider_moengage.emulator import Fault
 from tests.delivering import Setting, customer, event
 

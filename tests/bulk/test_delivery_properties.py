@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_moengage.bulk.pacing import Limits
-from airflow_provider_moengage.bulk.rules import LARGEST_BODY
+from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from tests.delivering import Setting, customer
 
 USERS = st.sampled_from(["ann", "bob", "çelik", "д", "🦊", "0", "", "user-7", 7, 7.0, None])

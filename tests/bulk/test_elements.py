@@ -12,10 +12,15 @@ from uuid import UUID
 
 import pytest
 
-from airflow_provider_moengage.bulk.elements import Prepared, prepare
-from airflow_provider_moengage.bulk.encoding import Encoder
-from airflow_provider_moengage.bulk.event_time import event_time
-from airflow_provider_moengage.bulk.rules import REFUSED_CUSTOMER_IDS, RESERVED_ATTRIBUTE_NAMES, WARNINGS, Code
+from airflow_provider_moengage.bulk.elements.checks import Prepared, prepare
+from airflow_provider_moengage.bulk.elements.encoding import Encoder
+from airflow_provider_moengage.bulk.elements.event_time import event_time
+from airflow_provider_moengage.bulk.elements.rules import (
+    REFUSED_CUSTOMER_IDS,
+    RESERVED_ATTRIBUTE_NAMES,
+    WARNINGS,
+    Code,
+)
 from tests.names import name_of
 
 TIME = "2020-05-31T16:33:35Z"

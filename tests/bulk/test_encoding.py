@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from airflow_provider_moengage.bulk.encoding import Encoder, NotEncodableError, NotFiniteError, to_plain
+from airflow_provider_moengage.bulk.elements.encoding import Encoder, NotEncodableError, NotFiniteError, to_plain
 from tests.names import name_of
 
 UUID_TEXT = "12345678-1234-5678-1234-567812345678"

@@ -8,11 +8,11 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_moengage.bulk.fingerprint import fingerprint, fingerprint_of_elements
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
+from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint, fingerprint_of_elements
 
 _SCRIPT = """
-from airflow_provider_moengage.bulk.fingerprint import fingerprint, fingerprint_of_elements
+from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint, fingerprint_of_elements
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 tags = {"a", "b", "c", "d", "e"}
 print(fingerprint("sql", {"p": tags}, CustomerMapping(attributes=frozenset(tags))))

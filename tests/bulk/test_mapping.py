@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.bulk.elements import prepare
+from airflow_provider_moengage.bulk.elements.checks import prepare
 from airflow_provider_moengage.bulk.mapping import (
     Column,
     CustomerMapping,

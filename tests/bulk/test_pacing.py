@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply
-from airflow_provider_moengage.bulk.pacing import Limits, Pacer, StoppedError
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer, StoppedError
 from tests.fake_clock import FakeClock
 
 ACCEPTED = Reply(Outcome.ACCEPTED, 200)

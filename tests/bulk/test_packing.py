@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_moengage.bulk.encoding import Encoder
-from airflow_provider_moengage.bulk.packing import (
+from airflow_provider_moengage.bulk.elements.encoding import Encoder
+from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
+from airflow_provider_moengage.bulk.run.packer import (
     LARGEST_ELEMENT,
     Batch,
     Elements,
@@ -21,7 +22,6 @@ from airflow_provider_moengage.bulk.packing import (
     users_of,
     weight,
 )
-from airflow_provider_moengage.bulk.rules import LARGEST_BODY
 
 PLENTY = 10**9
 EMPTY_BODY = len(b'{"type":"transition","elements":[]}')

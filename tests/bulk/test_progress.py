@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.bulk.progress import Progress
+from airflow_provider_moengage.bulk.run.progress import Progress
 from tests.fake_clock import FakeClock
 
 

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_moengage.bulk.compiled import rows_form
-from airflow_provider_moengage.bulk.elements import prepare
-from airflow_provider_moengage.bulk.encoding import Encoder
+from airflow_provider_moengage.bulk.elements.checks import prepare
+from airflow_provider_moengage.bulk.elements.encoding import Encoder
+from airflow_provider_moengage.bulk.elements.fast_path import Ready, ready_elements
+from airflow_provider_moengage.bulk.elements.row_codegen import rows_form
 from airflow_provider_moengage.bulk.mapping import (
     Column,
     CustomerMapping,
@@ -27,7 +28,6 @@ from airflow_provider_moengage.bulk.mapping import (
     EventMapping,
     compile_mappings,
 )
-from airflow_provider_moengage.bulk.ready import Ready, ready_elements
 
 
 class Tier(enum.Enum):

@@ -12,9 +12,9 @@ from uuid import UUID
 
 import pytest
 
-from airflow_provider_moengage.bulk.elements import Finding
-from airflow_provider_moengage.bulk.rejects import Rejects
-from airflow_provider_moengage.bulk.rules import Code
+from airflow_provider_moengage.bulk.elements.checks import Finding
+from airflow_provider_moengage.bulk.elements.rules import Code
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from tests.names import name_of
 
 FINDING = Finding(Code.CUSTOMER_ID_REFUSED, "customer_id: dropped")

@@ -12,10 +12,10 @@ import pytest
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.workspace import Workspace
-from airflow_provider_moengage.bulk.delivery import Delivery
 from airflow_provider_moengage.bulk.options import DeliveryOptions
-from airflow_provider_moengage.bulk.pacing import Limits
-from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
+from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Stream
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_moengage.bulk.width import Width
+from airflow_provider_moengage.bulk.run.lane_count import Width
 
 
 class Running:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import Connection
 
-from airflow_provider_moengage.bulk.pacing import Limits
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 from airflow_provider_moengage.hooks.connection import read_connection
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.api.client import MoEngageClient
-from airflow_provider_moengage.bulk import delivery
-from airflow_provider_moengage.bulk.memory import Memory
-from airflow_provider_moengage.bulk.rejects import Rejects
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
+from airflow_provider_moengage.bulk.resume.saved_run import Memory
+from airflow_provider_moengage.bulk.run import delivery
 from tests.doom import Doom, KilledError
 
 if TYPE_CHECKING:

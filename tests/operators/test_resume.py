@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.bulk import rejects
+from airflow_provider_moengage.bulk.resume import rejects
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.operators import checkpoints
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.bulk.checkpoint import Checkpoint
-from airflow_provider_moengage.bulk.encoding import Encoder
+from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
-from airflow_provider_moengage.bulk.memory import Memory
-from airflow_provider_moengage.bulk.packing import Batch, Packer
-from airflow_provider_moengage.bulk.reading import Reader
-from airflow_provider_moengage.bulk.rejects import Rejects
-from airflow_provider_moengage.bulk.tally import Tally
+from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
+from airflow_provider_moengage.bulk.resume.counters import Tally
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
+from airflow_provider_moengage.bulk.resume.saved_run import Memory
+from airflow_provider_moengage.bulk.run.packer import Batch, Packer
+from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.transfers.keyset import KeyColumns, KeyRange
 from airflow_provider_moengage.transfers.rows import KeyedRows, Query
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_moengage.bulk.encoding import NOT_JSON, Encoder
-from airflow_provider_moengage.bulk.rules import LARGEST_BODY
+from airflow_provider_moengage.bulk.elements.encoding import NOT_JSON, Encoder
+from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
 
 _PREFIX = b'{"type":"transition","elements":['
 _SUFFIX = b"]}"

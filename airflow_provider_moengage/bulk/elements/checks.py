@@ -15,11 +15,11 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from airflow_provider_moengage.bulk import rules
-from airflow_provider_moengage.bulk.encoding import NotEncodableError, NotFiniteError, to_plain
-from airflow_provider_moengage.bulk.event_time import event_time
-from airflow_provider_moengage.bulk.packing import Weight, weight
-from airflow_provider_moengage.bulk.rules import WARNINGS, Code
+from airflow_provider_moengage.bulk.elements import rules
+from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, NotFiniteError, to_plain
+from airflow_provider_moengage.bulk.elements.event_time import event_time
+from airflow_provider_moengage.bulk.elements.rules import WARNINGS, Code
+from airflow_provider_moengage.bulk.run.packer import Weight, weight
 
 
 @dataclass(frozen=True, slots=True)

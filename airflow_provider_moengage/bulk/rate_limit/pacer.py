@@ -3,7 +3,8 @@
 MoEngage API reference, "Rate Limits": 60,000 users and 60,000 events a minute and workspace. The pacer keeps a
 copy of the server's sliding window, one for users and one for events, and spends from it before a request goes.
 What was spent comes back 60 seconds after the *answer*, when the server has surely forgotten it too. Where others
-send to the workspace as well, only a share of the limit is spent (:mod:`~airflow_provider_moengage.bulk.sharing`).
+send to the workspace as well, only a share of the limit is spent
+(:mod:`~airflow_provider_moengage.bulk.rate_limit.fair_share`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply
 from airflow_provider_moengage.bulk.clock import Clock
-from airflow_provider_moengage.bulk.sharing import Share
+from airflow_provider_moengage.bulk.rate_limit.fair_share import Share
 
 WINDOW = 60.0
 """Seconds that MoEngage looks back ("a minute")."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_moengage.bulk import rules
-from airflow_provider_moengage.bulk.elements import (
+from airflow_provider_moengage.bulk.elements import rules
+from airflow_provider_moengage.bulk.elements.checks import (
     Prepared,
     action_name,
     event_attribute_name,
@@ -22,10 +22,8 @@ from airflow_provider_moengage.bulk.elements import (
     prepare,
     user_attribute_name,
 )
-from airflow_provider_moengage.bulk.encoding import NotEncodableError
-from airflow_provider_moengage.bulk.mapping import Recipe
-from airflow_provider_moengage.bulk.packing import weight
-from airflow_provider_moengage.bulk.ready import (
+from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError
+from airflow_provider_moengage.bulk.elements.fast_path import (
     AS_IT_IS,
     CONVERTERS,
     Form,
@@ -34,6 +32,8 @@ from airflow_provider_moengage.bulk.ready import (
     is_good_event,
     usual_time,
 )
+from airflow_provider_moengage.bulk.mapping import Recipe
+from airflow_provider_moengage.bulk.run.packer import weight
 
 Rows = Sequence[Sequence[Any]]
 Make = Callable[[Rows, Callable[[Any], None], Callable[[str], None], Callable[[Any], Prepared]], None]

@@ -10,7 +10,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_moengage.bulk.encoding import to_utc
+from airflow_provider_moengage.bulk.elements.encoding import to_utc
 
 _EPOCH_MILLISECONDS_FROM = 100_000_000_000
 """Seconds up to here reach the year 5138; a larger number counts milliseconds."""

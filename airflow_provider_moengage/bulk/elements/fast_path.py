@@ -1,8 +1,8 @@
 """Elements made ready to be sent, many at a time: those that are as they should be pass at once.
 
 Most elements need no change and break no rule, and to see that takes a fraction of the time that
-:func:`~airflow_provider_moengage.bulk.elements.prepare` takes to say what is wrong with one. So each is looked at
-here, and prepared only where it may be one of the others.
+:func:`~airflow_provider_moengage.bulk.elements.checks.prepare` takes to say what is wrong with one. So each is
+looked at here, and prepared only where it may be one of the others.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from airflow_provider_moengage.bulk import rules
-from airflow_provider_moengage.bulk.elements import (
+from airflow_provider_moengage.bulk.elements import rules
+from airflow_provider_moengage.bulk.elements.checks import (
     Finding,
     Prepared,
     action_name,
@@ -24,9 +24,9 @@ from airflow_provider_moengage.bulk.elements import (
     prepare,
     user_attribute_name,
 )
-from airflow_provider_moengage.bulk.encoding import NotEncodableError, exact_decimal, finite, to_utc
-from airflow_provider_moengage.bulk.event_time import event_time
-from airflow_provider_moengage.bulk.packing import Weight, weight
+from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, exact_decimal, finite, to_utc
+from airflow_provider_moengage.bulk.elements.event_time import event_time
+from airflow_provider_moengage.bulk.run.packer import Weight, weight
 
 
 class UnusualError(Exception):

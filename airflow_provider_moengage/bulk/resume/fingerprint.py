@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from airflow_provider_moengage.bulk.rejects import written
+from airflow_provider_moengage.bulk.resume.rejects import written
 
 _CHUNK = 1_000
 

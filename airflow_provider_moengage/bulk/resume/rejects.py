@@ -17,8 +17,8 @@ from typing import IO, Any, Protocol, TypeGuard
 
 import msgspec
 
-from airflow_provider_moengage.bulk.elements import Finding
-from airflow_provider_moengage.bulk.encoding import NotEncodableError, to_plain
+from airflow_provider_moengage.bulk.elements.checks import Finding
+from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, to_plain
 
 _POSITIONS_KEPT = 20
 """Positions a code's line in the log names; the file, where there is one, has them all."""

@@ -1,0 +1,1 @@
+"""An element: its rules, its encoding, and what it weighs against the limits."""

@@ -1,0 +1,1 @@
+"""One run: read, check, pack, and send over several lanes."""
