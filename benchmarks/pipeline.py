@@ -18,7 +18,7 @@ from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.packer import Packer
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.bulk.sources import Source, Stream
-from airflow_provider_moengage.transfers.rows import Query, Rows
+from airflow_provider_moengage.sources.sql_rows import Query, Rows
 from benchmarks.data import Element, Kind, Row
 
 _LIFTED = Limits(600_000_000, 600_000_000)

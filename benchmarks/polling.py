@@ -206,10 +206,10 @@ async def _tick() -> float:
 
 async def _shared(here: Scene, waiters: int, interval: float) -> Result:
     """Wait by the provider's triggers."""
+    from airflow_provider_moengage.polling.poller import Clock
+    from airflow_provider_moengage.polling.selection import Selection
     from airflow_provider_moengage.triggers import pollers
     from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
-    from airflow_provider_moengage.waiting.poller import Clock
-    from airflow_provider_moengage.waiting.selection import Selection
 
     class Accelerated(Clock):
         def time(self) -> float:

@@ -134,9 +134,9 @@ _IMPORTED_BY_TASKS = (
     "airflow_provider_moengage.bulk.run.delivery",
     "airflow_provider_moengage.hooks.moengage",
     "airflow_provider_moengage.operators.bulk_import",
-    "airflow_provider_moengage.operators.checkpoints",
-    "airflow_provider_moengage.operators.ndjson",
-    "airflow_provider_moengage.transfers.rows",
+    "airflow_provider_moengage.tasks.checkpoint_stores",
+    "airflow_provider_moengage.sources.ndjson",
+    "airflow_provider_moengage.sources.sql_rows",
     "airflow_provider_moengage.transfers.sql_to_moengage",
 )
 """What each forked task process would load again; it saves a second a try."""

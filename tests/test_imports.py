@@ -50,8 +50,9 @@ def test_the_pipeline_and_the_api_know_nothing_of_airflow() -> None:
         "import sys\n"
         "import airflow_provider_moengage.bulk.run.delivery, airflow_provider_moengage.bulk.mapping\n"
         "import airflow_provider_moengage.api.client, airflow_provider_moengage.bulk.resume.rejects\n"
-        "import airflow_provider_moengage.api.file_imports_client, airflow_provider_moengage.waiting.poller\n"
-        "import airflow_provider_moengage.waiting.news, airflow_provider_moengage.waiting.verdict\n"
+        "import airflow_provider_moengage.api.file_imports_client, airflow_provider_moengage.polling.poller\n"
+        "import airflow_provider_moengage.polling.unreported_files\n"
+        "import airflow_provider_moengage.polling.success_policy\n"
         "sys.exit('airflow' in sys.modules)\n"
     )
 

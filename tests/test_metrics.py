@@ -24,9 +24,9 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
-from airflow_provider_moengage.operators.file_wait import FileWait
-from airflow_provider_moengage.waiting.selection import Selection
-from airflow_provider_moengage.waiting.verdict import Policy
+from airflow_provider_moengage.polling.selection import Selection
+from airflow_provider_moengage.polling.success_policy import Policy
+from airflow_provider_moengage.tasks.file_import_wait import FileWait
 from tests.delivering import Setting, customer
 from tests.operators.task import Task
 from tests.statsd import StatsD, send_stats_to, statsd_server

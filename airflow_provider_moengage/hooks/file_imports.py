@@ -25,8 +25,8 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRequestError,
     MoEngageServerError,
 )
-from airflow_provider_moengage.hooks.translation import translated
-from airflow_provider_moengage.waiting.pages import Pages
+from airflow_provider_moengage.hooks.errors import translated
+from airflow_provider_moengage.polling.pages import Pages
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient, TriggerReply

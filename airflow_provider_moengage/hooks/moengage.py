@@ -21,7 +21,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRequestError,
 )
 from airflow_provider_moengage.hooks.connection import ConnectionSettings, read_connection
-from airflow_provider_moengage.hooks.translation import translated
+from airflow_provider_moengage.hooks.errors import translated
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
@@ -130,8 +130,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         from airflow_provider_moengage.bulk.resume.saved_run import InDoubtError
         from airflow_provider_moengage.bulk.run.delivery import Delivery, RejectsNotWrittenError
         from airflow_provider_moengage.bulk.sources import Stream
-        from airflow_provider_moengage.hooks.task_files import rejects_file
         from airflow_provider_moengage.metrics import BulkMetrics
+        from airflow_provider_moengage.tasks.files import rejects_file
 
         if isinstance(elements, Mapping | str | bytes) or hasattr(elements, "iterrows"):
             name = type(elements).__name__

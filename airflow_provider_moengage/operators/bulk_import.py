@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.bulk.options import is_deferred
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
-from airflow_provider_moengage.operators.elements_argument import ElementsArgument
+from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -78,7 +78,7 @@ class BulkImportOperator(DeliveryOperator):
         """
         from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint_of_elements
         from airflow_provider_moengage.bulk.sources import Numbered, Stream
-        from airflow_provider_moengage.operators.ndjson import NdjsonFiles
+        from airflow_provider_moengage.sources.ndjson import NdjsonFiles
 
         if self.elements is not None:
             elements = self.elements.read(context)

@@ -20,7 +20,7 @@ from airflow_provider_moengage.exceptions import (
 )
 from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.operators.firing_record import FiringRecord
+from airflow_provider_moengage.tasks.business_event_state import FiringRecord
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -196,7 +196,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
 
     def _defer(self, error: MoEngageRateLimitError, give_up_at: datetime) -> None:
         from airflow_provider_moengage import metrics
-        from airflow_provider_moengage.triggers.moment import wait_until
+        from airflow_provider_moengage.tasks.wait_until import wait_until
 
         now = datetime.now(UTC)
         opens_at = now + timedelta(seconds=error.retry_after or SHORTEST_WINDOW)

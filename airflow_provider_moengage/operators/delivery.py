@@ -20,7 +20,7 @@ from airflow_provider_moengage.bulk.options import (
     is_deferred,
 )
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.operators.outlets import FIGURES, tell_outlets
+from airflow_provider_moengage.tasks.outlets import FIGURES, tell_outlets
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -142,7 +142,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
 
         :raises ValueError: naming the option that is wrong.
         """
-        from airflow_provider_moengage.hooks.task_files import rejects_path_of_task
+        from airflow_provider_moengage.tasks.files import rejects_path_of_task
 
         given = self._options()
         path = given["rejects_path"] or self._folder_of_deployment("rejects_path")
@@ -158,8 +158,8 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     ) -> Memory | None:
         from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
         from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
-        from airflow_provider_moengage.operators.checkpoints import memory_of_task
-        from airflow_provider_moengage.operators.task_state import TaskLife
+        from airflow_provider_moengage.tasks.checkpoint_stores import memory_of_task
+        from airflow_provider_moengage.tasks.state import TaskLife
 
         given = self.checkpoint_path
         folder = self._folder("checkpoint_path", given) if given else self._folder_of_deployment("checkpoint_path")

@@ -18,7 +18,11 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRateLimitError,
 )
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.operators.file_wait import (
+from airflow_provider_moengage.polling.failures import FAILED_POLLS
+from airflow_provider_moengage.polling.selection import Selection
+from airflow_provider_moengage.tasks.file_import_start import ImportCall, now, wait
+from airflow_provider_moengage.tasks.file_import_state import ImportRecord, ImportRun
+from airflow_provider_moengage.tasks.file_import_wait import (
     GRACE,
     LONGEST_TIMEOUT,
     FileWait,
@@ -27,10 +31,6 @@ from airflow_provider_moengage.operators.file_wait import (
     execution_timeout_at,
     files_of,
 )
-from airflow_provider_moengage.operators.import_call import ImportCall, now, wait
-from airflow_provider_moengage.operators.import_record import ImportRecord, ImportRun
-from airflow_provider_moengage.waiting.failures import FAILED_POLLS
-from airflow_provider_moengage.waiting.selection import Selection
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

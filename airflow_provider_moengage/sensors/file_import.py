@@ -27,7 +27,9 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRateLimitError,
 )
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.operators.file_wait import (
+from airflow_provider_moengage.polling.failures import FAILED_POLLS
+from airflow_provider_moengage.polling.selection import Baseline, Selection
+from airflow_provider_moengage.tasks.file_import_wait import (
     GRACE,
     LONGEST_TIMEOUT,
     FileWait,
@@ -36,9 +38,7 @@ from airflow_provider_moengage.operators.file_wait import (
     execution_timeout_at,
     files_of,
 )
-from airflow_provider_moengage.operators.task_state import TaskState
-from airflow_provider_moengage.waiting.failures import FAILED_POLLS
-from airflow_provider_moengage.waiting.selection import Baseline, Selection
+from airflow_provider_moengage.tasks.state import TaskState
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from airflow_provider_moengage.bulk.options import whole
-from airflow_provider_moengage.transfers.keyset import Key, KeyColumns, as_table, key_to_json, null_key_error
-from airflow_provider_moengage.transfers.sql_stream import database_hook, stream_query
+from airflow_provider_moengage.sources.sql_keyset import Key, KeyColumns, as_table, key_to_json, null_key_error
+from airflow_provider_moengage.sources.sql_stream import database_hook, stream_query
 
 MOST_SHARDS = 1_000
 """Airflow maps a task over 1,024 values, and Oracle takes a list of 1,000, before they are told otherwise."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
 from airflow_provider_moengage.bulk.options import flag, is_deferred
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
-from airflow_provider_moengage.transfers.keyset import KeyColumns, KeyRange
-from airflow_provider_moengage.transfers.sql_stream import database_hook, rows_at_once
-from airflow_provider_moengage.transfers.window import TaskWindow, check_moments, check_watermark
+from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange
+from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once
+from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context
@@ -120,7 +120,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
         from airflow_provider_moengage.bulk.sources import Stream
-        from airflow_provider_moengage.transfers.rows import KeyedRows, Query, Rows
+        from airflow_provider_moengage.sources.sql_rows import KeyedRows, Query, Rows
 
         mappings = self._mappings()
         hook = database_hook(self.conn_id)

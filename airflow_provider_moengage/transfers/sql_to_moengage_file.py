@@ -12,23 +12,23 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_moengage.bulk.mapping import Attributes, check_attributes
 from airflow_provider_moengage.bulk.options import is_deferred, one_of, whole
 from airflow_provider_moengage.exceptions import MoEngageRequestError
-from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.operators.outlets import tell_outlets
-from airflow_provider_moengage.transfers.import_files import LARGEST_FILE, FileNames, FileSplitter, check_prefix
-from airflow_provider_moengage.transfers.import_folder import (
+from airflow_provider_moengage.import_files.folder import (
     ImportFolder,
     check_folder,
     check_manifest_path,
     write_file,
 )
-from airflow_provider_moengage.transfers.import_rows import FILE_FORMATS, IMPORT_TYPES, ImportRows
-from airflow_provider_moengage.transfers.sql_stream import database_hook, rows_at_once, stream_query
+from airflow_provider_moengage.import_files.rows import FILE_FORMATS, IMPORT_TYPES, ImportRows
+from airflow_provider_moengage.import_files.splitting import LARGEST_FILE, FileNames, FileSplitter, check_prefix
+from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
+from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once, stream_query
+from airflow_provider_moengage.tasks.outlets import tell_outlets
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_moengage.bulk.elements.checks import Finding
-    from airflow_provider_moengage.transfers.import_files import WrittenFile
+    from airflow_provider_moengage.import_files.splitting import WrittenFile
 
 _PREFIXES_OF_USERS = ("registered_user_data", "anonymous_user_data")
 

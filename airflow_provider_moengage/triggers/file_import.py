@@ -12,15 +12,15 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
+from airflow_provider_moengage.polling.failures import FAILED_POLLS
 from airflow_provider_moengage.triggers.file_import_event import FileImportRunEventTrigger
-from airflow_provider_moengage.triggers.findings import findings
-from airflow_provider_moengage.waiting.failures import FAILED_POLLS
+from airflow_provider_moengage.triggers.poll_updates import findings
 
 __all__ = ["FileImportRunEventTrigger", "FileImportRunTrigger"]
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun
-    from airflow_provider_moengage.waiting.poller import Finding
+    from airflow_provider_moengage.polling.poller import Finding
 
 
 class FileImportRunTrigger(BaseTrigger):
@@ -33,7 +33,7 @@ class FileImportRunTrigger(BaseTrigger):
 
     :param moengage_conn_id: the workspace's connection.
     :param what: ``import_id`` or ``import_name``, and its value.
-    :param selection: see :meth:`~airflow_provider_moengage.waiting.selection.Selection.to_dict`.
+    :param selection: see :meth:`~airflow_provider_moengage.polling.selection.Selection.to_dict`.
     :param poke_interval: seconds between two looks at the import. Where several wait for it, the shortest counts.
     :param timeout_at: UTC epoch seconds at which to give up; None for never.
     :param execution_timeout_at: UTC epoch seconds at which the task's ``execution_timeout`` is reached, which
@@ -140,8 +140,8 @@ class FileImportRunTrigger(BaseTrigger):
         raise AssertionError("findings end by an error only")
 
     def _decision(self) -> Any:
-        from airflow_provider_moengage.waiting.poller import Finding
-        from airflow_provider_moengage.waiting.selection import Selection
+        from airflow_provider_moengage.polling.poller import Finding
+        from airflow_provider_moengage.polling.selection import Selection
 
         selection = Selection.from_dict(self.selection)
 

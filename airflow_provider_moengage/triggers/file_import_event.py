@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.file_imports import PARTIAL_SUCCESS, SUCCESSFUL, TERMINAL, read_status
 from airflow_provider_moengage.exceptions import MoEngageError
-from airflow_provider_moengage.triggers.findings import findings
+from airflow_provider_moengage.triggers.poll_updates import findings
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -22,7 +22,7 @@ except ImportError:  # Airflow 2
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun
-    from airflow_provider_moengage.waiting.news import News
+    from airflow_provider_moengage.polling.unreported_files import News
 
 LOOK_AGAIN = 300.0
 """Seconds until it looks again after what a person has to mend: a key, an import that is gone."""
@@ -100,7 +100,7 @@ class FileImportRunEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire for each file that is finished, for ever."""
-        from airflow_provider_moengage.waiting.news import News, memory_of
+        from airflow_provider_moengage.polling.unreported_files import News, memory_of
 
         memory = Memory(getattr(self, "asset_state_store", None), self._key, self.log)
         news = News(self.file_name, self.statuses, memory_of(await memory.read()))
@@ -140,7 +140,7 @@ class FileImportRunEventTrigger(BaseEventTrigger):
         return {"import_id": self.import_id, "import_name": self.import_name, **run.to_dict()}
 
     def _decision(self, news: News) -> Any:
-        from airflow_provider_moengage.waiting.poller import Finding
+        from airflow_provider_moengage.polling.poller import Finding
 
         return lambda runs: Finding(news.look(runs))
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
-from airflow_provider_moengage.waiting.failures import FAILED_POLLS
-from airflow_provider_moengage.waiting.poller import PATIENCE, Clock, Poller
+from airflow_provider_moengage.polling.failures import FAILED_POLLS
+from airflow_provider_moengage.polling.poller import PATIENCE, Clock, Poller
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.workspace import Workspace
-    from airflow_provider_moengage.waiting.budget import Budget
+    from airflow_provider_moengage.polling.rate_budget import Budget
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ _BUDGETS: dict[tuple[str, str], tuple[Budget, Budget]] = {}
 def _budgets(workspace: Workspace) -> tuple[Budget, Budget]:
     from airflow.providers.common.compat.sdk import conf
 
-    from airflow_provider_moengage.waiting.budget import Budget
+    from airflow_provider_moengage.polling.rate_budget import Budget
 
     key = workspace.file_imports_url, workspace.workspace_id
     if key not in _BUDGETS:

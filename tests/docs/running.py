@@ -391,7 +391,7 @@ def _load_dags() -> _Dags:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from airflow_provider_moengage.triggers import moment as moments
+    from airflow_provider_moengage.tasks import wait_until as moments
 
     run, wait = DAG.test, moments.wait_until
 

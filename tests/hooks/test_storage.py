@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_moengage.hooks.storage import storage_path
-from airflow_provider_moengage.hooks.task_files import file_to_write
-from airflow_provider_moengage.operators.ndjson import NdjsonFiles
+from airflow_provider_moengage.sources.ndjson import NdjsonFiles
+from airflow_provider_moengage.storage import storage_path
+from airflow_provider_moengage.tasks.files import file_to_write
 
 
 @pytest.mark.parametrize(

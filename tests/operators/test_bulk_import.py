@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
-from airflow_provider_moengage.operators.elements_argument import ElementsArgument
+from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
 from tests.delivering import Setting, customer
 
 try:

@@ -21,8 +21,8 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRequestError,
     MoEngageServerError,
 )
-from airflow_provider_moengage.operators import import_call
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
+from airflow_provider_moengage.tasks import file_import_start as import_call
 from tests.delivering import Setting
 from tests.operators.task import Task
 
@@ -679,7 +679,7 @@ def crash(*_: Any, **__: Any) -> None:
 def crash_after_trigger(
     task: Task, monkeypatch: pytest.MonkeyPatch, *, before_it_is_recorded: bool = False
 ) -> None:
-    record = "airflow_provider_moengage.operators.import_record.ImportRecord.triggered"
+    record = "airflow_provider_moengage.tasks.file_import_state.ImportRecord.triggered"
     wait = "airflow_provider_moengage.operators.file_import.TriggerFileImportOperator._triggered"
     with monkeypatch.context() as patched:
         patched.setattr(record if before_it_is_recorded else wait, crash)

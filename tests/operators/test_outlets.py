@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
-from airflow_provider_moengage.operators.outlets import tell_outlets
+from airflow_provider_moengage.tasks.outlets import tell_outlets
 from tests.delivering import Setting, customer
 from tests.operators.task import Task
 

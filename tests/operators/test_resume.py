@@ -12,8 +12,8 @@ import pytest
 
 from airflow_provider_moengage.bulk.resume import rejects
 from airflow_provider_moengage.exceptions import MoEngageError
-from airflow_provider_moengage.operators import checkpoints
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
+from airflow_provider_moengage.tasks import checkpoint_stores as checkpoints
 from tests.delivering import Setting, customer
 from tests.operators.dying import Worker
 from tests.operators.task import Task

@@ -23,9 +23,9 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_moengage.emulator import Fault, FileImport, ImportFile
 from airflow_provider_moengage.exceptions import MoEngageAuthError, MoEngageImportFailedError, MoEngageServerError
+from airflow_provider_moengage.polling.poller import Clock
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
 from airflow_provider_moengage.triggers import pollers
-from airflow_provider_moengage.waiting.poller import Clock
 from tests.delivering import Setting
 from tests.operators.task import Task
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_moengage.exceptions import MoEngageRequestError
-from airflow_provider_moengage.transfers import import_files
-from airflow_provider_moengage.transfers.import_files import FileNames, FileSplitter, WrittenFile, check_prefix
+from airflow_provider_moengage.import_files import splitting as import_files
+from airflow_provider_moengage.import_files.splitting import FileNames, FileSplitter, WrittenFile, check_prefix
 
 NAMES = FileNames("users", "token", dt.datetime(2026, 11, 22, 3, 10, 59, tzinfo=dt.UTC), "csv")
 

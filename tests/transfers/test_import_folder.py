@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_moengage.transfers.import_folder import (
+from airflow_provider_moengage.import_files.folder import (
     ImportFolder,
     check_folder,
     check_manifest_path,

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from airflow_provider_moengage.transfers import import_rows
-from airflow_provider_moengage.transfers.import_rows import ImportRows
+from airflow_provider_moengage.import_files import rows as import_rows
+from airflow_provider_moengage.import_files.rows import ImportRows
 
 INDIA = dt.timezone(dt.timedelta(hours=5, minutes=30))
 

@@ -18,8 +18,8 @@ from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import Memory
 from airflow_provider_moengage.bulk.run.packer import Batch, Packer
 from airflow_provider_moengage.bulk.run.reader import Reader
-from airflow_provider_moengage.transfers.keyset import KeyColumns, KeyRange
-from airflow_provider_moengage.transfers.rows import KeyedRows, Query
+from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange
+from airflow_provider_moengage.sources.sql_rows import KeyedRows, Query
 
 ROWS = 40
 

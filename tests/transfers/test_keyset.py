@@ -23,7 +23,7 @@ import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_moengage.transfers.keyset import (
+from airflow_provider_moengage.sources.sql_keyset import (
     KeyColumns,
     KeyRange,
     check_key,
@@ -594,7 +594,7 @@ def test_a_null_in_a_key_is_told_by_column_and_row() -> None:
 
 def test_a_digest_is_the_same_in_every_process() -> None:
     program = (
-        "from datetime import date; from airflow_provider_moengage.transfers.keyset import digest;"
+        "from datetime import date; from airflow_provider_moengage.sources.sql_keyset import digest;"
         "print(digest(('ß', 7, date(2026, 1, 2)), 1).hex())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -16,9 +16,9 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_moengage.bulk.mapping import EventMapping
-from airflow_provider_moengage.transfers.keyset import KeyColumns, KeyRange, stream_range
+from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange, stream_range
+from airflow_provider_moengage.sources.sql_stream import database_hook
 from airflow_provider_moengage.transfers.shards import plan_shards
-from airflow_provider_moengage.transfers.sql_stream import database_hook
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.transfers.postgres import postgres_server
 from tests.transfers.test_sql_stream import url

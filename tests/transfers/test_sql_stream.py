@@ -17,7 +17,7 @@ import sqlalchemy
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
-from airflow_provider_moengage.transfers.sql_stream import stream_query
+from airflow_provider_moengage.sources.sql_stream import stream_query
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import Setting
 from tests.transfers.postgres import postgres_server
@@ -140,7 +140,7 @@ MEMORY = """
 import json, resource, sys
 import psycopg, psycopg2, sqlalchemy
 from types import SimpleNamespace
-from airflow_provider_moengage.transfers.sql_stream import stream_query
+from airflow_provider_moengage.sources.sql_stream import stream_query
 way, url = sys.argv[1:]
 class Unknown:
     def close(self): pass

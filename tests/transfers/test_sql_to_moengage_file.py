@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from airflow_provider_moengage.emulator import FileImport
 from airflow_provider_moengage.emulator.import_folder import read_folder as take_folder
 from airflow_provider_moengage.exceptions import MoEngageRequestError
-from airflow_provider_moengage.transfers.import_folder import ImportFolder
+from airflow_provider_moengage.import_files.folder import ImportFolder
 from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEngageFileOperator
 from tests.transfers.import_file_reader import NAME, read_file, read_folder
 from tests.transfers.test_import_folder import attach

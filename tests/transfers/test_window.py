@@ -17,14 +17,14 @@ from airflow.providers.common.compat.sdk import Asset
 from airflow_provider_moengage.bulk.mapping import EventMapping
 from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.exceptions import MoEngageAuthError, MoEngageRejectsError
-from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
-from airflow_provider_moengage.transfers.window import (
+from airflow_provider_moengage.tasks.watermark import (
     Run,
     Window,
     check_moments,
     window_after,
     window_without_watermark,
 )
+from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import Setting
 from tests.operators.task import Store
 from tests.transfers.postgres import postgres_server

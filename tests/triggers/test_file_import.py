@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator, Fault, FileImport, ImportFile, Settings
+from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.triggers import file_import_event, pollers
 from airflow_provider_moengage.triggers.file_import import FileImportRunEventTrigger, FileImportRunTrigger
-from airflow_provider_moengage.waiting.selection import Selection
 
 HAS_ASSETS = hasattr(__import__("airflow.triggers.base", fromlist=["x"]), "BaseEventTrigger")
 needs_assets = pytest.mark.skipif(not HAS_ASSETS, reason="Airflow 2 watches no assets by triggers")

@@ -14,10 +14,10 @@ import pytest
 
 from airflow_provider_moengage.emulator import Credentials, FileImport, ImportFile
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
+from airflow_provider_moengage.polling.poller import Clock
+from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.triggers import pollers
 from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
-from airflow_provider_moengage.waiting.poller import Clock
-from airflow_provider_moengage.waiting.selection import Selection
 from tests.delivering import Setting, connection_to
 
 USERS = "users-import"

@@ -13,9 +13,9 @@ from typing import Any
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
 from airflow_provider_moengage.api.file_imports_client import ImportNotFoundError
-from airflow_provider_moengage.waiting.budget import Budget
-from airflow_provider_moengage.waiting.poller import Clock, Decide, Finding, Poller, Waiter
-from airflow_provider_moengage.waiting.selection import Selection
+from airflow_provider_moengage.polling.poller import Clock, Decide, Finding, Poller, Waiter
+from airflow_provider_moengage.polling.rate_budget import Budget
+from airflow_provider_moengage.polling.selection import Selection
 from tests.waiting.file_runs import RUNNING
 
 STOP = 20.0

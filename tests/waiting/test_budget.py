@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_moengage.waiting.budget import FIRST_PAUSE, LEAST_SHARE, LONGEST_PAUSE, Budget
+from airflow_provider_moengage.polling.rate_budget import FIRST_PAUSE, LEAST_SHARE, LONGEST_PAUSE, Budget
 
 
 class Run:

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from airflow_provider_moengage.api.file_imports import FileRun
-from airflow_provider_moengage.waiting.news import News, memory_of
-from airflow_provider_moengage.waiting.selection import MOST_BASELINE_IDS
+from airflow_provider_moengage.polling.selection import MOST_BASELINE_IDS
+from airflow_provider_moengage.polling.unreported_files import News, memory_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ALL = ("SUCCESSFUL", "PARTIAL_SUCCESS", "FAILED")

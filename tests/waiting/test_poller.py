@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_moengage.api.file_imports import FileRun
-from airflow_provider_moengage.waiting.poller import Finding
-from airflow_provider_moengage.waiting.selection import Selection
+from airflow_provider_moengage.polling.poller import Finding
+from airflow_provider_moengage.polling.selection import Selection
 from tests.waiting.file_runs import DONE, file
 from tests.waiting.stage import on_a_loop, stage_with
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from airflow_provider_moengage.waiting.poller import Clock, Finding
-from airflow_provider_moengage.waiting.selection import Selection
+from airflow_provider_moengage.polling.poller import Clock, Finding
+from airflow_provider_moengage.polling.selection import Selection
 from tests.waiting.file_runs import DONE, file
 from tests.waiting.stage import Waiting, denied, let_all_run, on_a_loop, stage_with
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.api.file_imports import FileRun
 from airflow_provider_moengage.api.file_imports_client import ImportNotFoundError
-from airflow_provider_moengage.waiting.failures import FAILED_POLLS
-from airflow_provider_moengage.waiting.poller import Finding
+from airflow_provider_moengage.polling.failures import FAILED_POLLS
+from airflow_provider_moengage.polling.poller import Finding
 from tests.waiting.file_runs import DONE, RUNNING, file
 from tests.waiting.stage import denied, on_a_loop, stage_with, throttled, unable
 

@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.file_imports_client import ImportNotFoundError
 from airflow_provider_moengage.emulator import Fault, ImportFile
-from airflow_provider_moengage.waiting.selection import Selection
+from airflow_provider_moengage.polling.selection import Selection
 from tests.waiting.conftest import Emulated
 from tests.waiting.stage import on_a_loop
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_moengage.waiting.selection import Selection
+from airflow_provider_moengage.polling.selection import Selection
 from tests.waiting.file_runs import DONE, RUNNING, file
 from tests.waiting.stage import Stage, details, on_a_loop, stage_with, unable
 

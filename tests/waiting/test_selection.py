@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_moengage.api.file_imports import FileRun
-from airflow_provider_moengage.waiting.selection import MOST_BASELINE_IDS, Baseline, Selection
+from airflow_provider_moengage.polling.selection import MOST_BASELINE_IDS, Baseline, Selection
 from tests.waiting.file_runs import at, file
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_moengage.api.file_imports import FileRun
-from airflow_provider_moengage.waiting.verdict import Policy, summary
+from airflow_provider_moengage.polling.success_policy import Policy, summary
 from tests.waiting.file_runs import file
 
 GOOD = file("good.csv", total_rows=100, failed_rows=0)

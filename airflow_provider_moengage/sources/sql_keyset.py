@@ -23,7 +23,7 @@ from typing import Any
 from uuid import UUID
 
 from airflow_provider_moengage.bulk.mapping import QueryColumns
-from airflow_provider_moengage.transfers.sql_stream import (
+from airflow_provider_moengage.sources.sql_stream import (
     Parameters,
     RowStream,
     statement,

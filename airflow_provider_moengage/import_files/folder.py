@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
-from airflow_provider_moengage.hooks.storage import storage_path
+from airflow_provider_moengage.storage import storage_path
 
 _NO_HOST = ("", "file", "local", "memory")
 """Schemes whose paths begin with a folder; in all others a bucket, container or host comes first."""

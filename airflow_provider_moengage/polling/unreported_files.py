@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_moengage.api.file_imports import FileRun, read_time
-from airflow_provider_moengage.waiting.selection import MOST_BASELINE_IDS, Baseline, is_named
+from airflow_provider_moengage.polling.selection import MOST_BASELINE_IDS, Baseline, is_named
 
 
 class News:

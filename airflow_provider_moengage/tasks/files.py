@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_moengage.hooks.storage import storage_path
+from airflow_provider_moengage.storage import storage_path
 
 _SUFFIX = ".ndjson"
 

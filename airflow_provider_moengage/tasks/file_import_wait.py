@@ -15,8 +15,8 @@ from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import FileRun
 from airflow_provider_moengage.bulk.options import one_of, whole
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageImportFailedError
-from airflow_provider_moengage.waiting.selection import Selection
-from airflow_provider_moengage.waiting.verdict import PARTIAL_POLICIES, Policy, summary
+from airflow_provider_moengage.polling.selection import Selection
+from airflow_provider_moengage.polling.success_policy import PARTIAL_POLICIES, Policy, summary
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
@@ -59,8 +59,8 @@ class FileWait:
         :raises MoEngageImportNotFoundError: where there is no such import.
         :raises MoEngageError: where MoEngage does not say.
         """
+        from airflow_provider_moengage.hooks.errors import translated
         from airflow_provider_moengage.hooks.file_imports import no_such_import, read_history
-        from airflow_provider_moengage.hooks.translation import translated
 
         client = hook.get_file_imports_conn()
         try:
@@ -126,8 +126,8 @@ def files_of(event: Mapping[str, Any] | None, wait: FileWait) -> list[FileRun]:
     :raises AirflowTaskTimeout: where the task's execution_timeout was reached.
     :raises MoEngageError: where the trigger could not go on.
     """
+    from airflow_provider_moengage.hooks.errors import translated
     from airflow_provider_moengage.hooks.file_imports import no_such_import
-    from airflow_provider_moengage.hooks.translation import translated
 
     facts = event if isinstance(event, Mapping) else {}
     status = facts.get("status")

@@ -13,7 +13,7 @@ from airflow_provider_moengage.bulk.elements.fast_path import Form
 from airflow_provider_moengage.bulk.elements.row_codegen import rows_form
 from airflow_provider_moengage.bulk.mapping import ElementMapping, Recipe, Row, compile_mappings
 from airflow_provider_moengage.bulk.sources import Chunk, Left, Stream
-from airflow_provider_moengage.transfers.keyset import (
+from airflow_provider_moengage.sources.sql_keyset import (
     NAME_BYTES,
     Key,
     KeyColumns,
@@ -25,7 +25,7 @@ from airflow_provider_moengage.transfers.keyset import (
     null_key_exists,
     stream_range,
 )
-from airflow_provider_moengage.transfers.sql_stream import stream_query
+from airflow_provider_moengage.sources.sql_stream import stream_query
 
 
 @dataclass(frozen=True, slots=True)

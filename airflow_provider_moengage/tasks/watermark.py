@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
-from airflow_provider_moengage.operators.task_state import TaskState
+from airflow_provider_moengage.tasks.state import TaskState
 
 _KEY = "moengage_window"
 _BACKFILL = "backfill"

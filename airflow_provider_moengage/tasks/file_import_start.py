@@ -16,8 +16,8 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.bulk.clock import SystemClock
 from airflow_provider_moengage.exceptions import MoEngageRateLimitError
-from airflow_provider_moengage.operators.file_wait import execution_timeout_at
-from airflow_provider_moengage.operators.import_record import ImportRecord, ImportRun, newest
+from airflow_provider_moengage.tasks.file_import_state import ImportRecord, ImportRun, newest
+from airflow_provider_moengage.tasks.file_import_wait import execution_timeout_at
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun
@@ -138,7 +138,7 @@ class ImportCall:
         :param run: of a call that may have triggered it after all.
         """
         from airflow_provider_moengage.hooks.file_imports import COOLDOWN, trigger_error
-        from airflow_provider_moengage.triggers.moment import wait_until
+        from airflow_provider_moengage.tasks.wait_until import wait_until
 
         task = self._task
         error = trigger_error(self._import_id, reply)
@@ -176,8 +176,8 @@ class ImportCall:
 
     def _history(self) -> list[FileRun]:
         """Return the files; none where MoEngage knows no such import, which the trigger's answer judges."""
+        from airflow_provider_moengage.hooks.errors import translated
         from airflow_provider_moengage.hooks.file_imports import history
-        from airflow_provider_moengage.hooks.translation import translated
 
         for asked in range(1, THROTTLED_ASKS + 1):
             try:

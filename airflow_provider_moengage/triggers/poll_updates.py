@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
-from airflow_provider_moengage.waiting.failures import FAILED_POLLS
+from airflow_provider_moengage.polling.failures import FAILED_POLLS
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.workspace import Workspace
-    from airflow_provider_moengage.waiting.poller import Decide, Finding
+    from airflow_provider_moengage.polling.poller import Decide, Finding
 
 
 async def findings(

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_moengage.api.file_imports import FileRun, read_time
-from airflow_provider_moengage.operators.task_state import TaskLife, TaskState
-from airflow_provider_moengage.waiting.selection import Baseline
+from airflow_provider_moengage.polling.selection import Baseline
+from airflow_provider_moengage.tasks.state import TaskLife, TaskState
 
 _KEY = "moengage_file_import"
 _CALLING, _TRIGGERED, _DONE = "calling", "triggered", "done"

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_moengage.api.business_events import UNKNOWN_ADVICE
 from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
-from airflow_provider_moengage.operators.task_state import TaskLife, TaskState
+from airflow_provider_moengage.tasks.state import TaskLife, TaskState
 
 _KEY = "moengage_business_event"
 _SENDING, _FIRED, _UNKNOWN = "sending", "fired", "unknown"

@@ -20,9 +20,9 @@ from typing import Any, Protocol
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
-from airflow_provider_moengage.waiting.budget import Budget
-from airflow_provider_moengage.waiting.failures import FAILED_POLLS
-from airflow_provider_moengage.waiting.pages import Pages
+from airflow_provider_moengage.polling.failures import FAILED_POLLS
+from airflow_provider_moengage.polling.pages import Pages
+from airflow_provider_moengage.polling.rate_budget import Budget
 
 SAFETY_INTERVAL = 300.0
 """Seconds after which a run history is read although the import details show no move."""

@@ -10,8 +10,8 @@ from typing import Any
 from airflow_provider_moengage.bulk.resume.rejects import is_on_disk
 from airflow_provider_moengage.bulk.resume.saved_run import Memory, Store
 from airflow_provider_moengage.exceptions import MoEngageError
-from airflow_provider_moengage.hooks.task_files import checkpoint_path_of_task, file_to_write
-from airflow_provider_moengage.operators.task_state import TaskLife, TaskState
+from airflow_provider_moengage.tasks.files import checkpoint_path_of_task, file_to_write
+from airflow_provider_moengage.tasks.state import TaskLife, TaskState
 
 _KEY = "moengage_checkpoint"
 

@@ -1,0 +1,1 @@
+"""Writing files that a MoEngage file import reads."""

@@ -1,0 +1,1 @@
+"""Where rows and elements come from: queries and files."""

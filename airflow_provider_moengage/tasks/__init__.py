@@ -1,0 +1,1 @@
+"""What Airflow tasks of this package remember and share."""
