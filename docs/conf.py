@@ -44,6 +44,6 @@ def setup(app: Any) -> None:
 def _say_which_file_run(*event: Any) -> tuple[str | None, str | None]:
     """Two classes are called FileRun, and a link by that name could mean either."""
     _, _, name, _, _, signature, returns = event
-    module = "emulator.file_import_runs" if ".emulator." in name else "api.file_imports"
+    module = "emulator.file_imports.runs" if ".emulator." in name else "api.file_imports"
     qualified = f"~airflow_provider_moengage.{module}.FileRun"
     return signature, returns and re.sub(r"\bFileRun\b", qualified, returns)

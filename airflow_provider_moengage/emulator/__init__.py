@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.business_events import BusinessEvent
+    from airflow_provider_moengage.emulator.bulk_import.received import ReceivedElement
+    from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
+    from airflow_provider_moengage.emulator.business_events.firings import Firing
     from airflow_provider_moengage.emulator.clock import AcceleratedClock
     from airflow_provider_moengage.emulator.faults import Fault
-    from airflow_provider_moengage.emulator.file_import_catalog import FileTrigger
-    from airflow_provider_moengage.emulator.file_import_runs import FileRun
-    from airflow_provider_moengage.emulator.file_imports import FileImport, ImportFile
-    from airflow_provider_moengage.emulator.firings import Firing
-    from airflow_provider_moengage.emulator.received import ReceivedElement
+    from airflow_provider_moengage.emulator.file_imports.catalog import FileTrigger
+    from airflow_provider_moengage.emulator.file_imports.definitions import FileImport, ImportFile
+    from airflow_provider_moengage.emulator.file_imports.runs import FileRun
     from airflow_provider_moengage.emulator.server import Emulator
     from airflow_provider_moengage.emulator.settings import Settings
     from airflow_provider_moengage.emulator.workspace import Counts, Credentials, RequestRecord, Workspace
@@ -42,17 +42,17 @@ __all__ = [
 
 _HOMES = {
     "AcceleratedClock": "clock",
-    "BusinessEvent": "business_events",
+    "BusinessEvent": "business_events.definitions",
     "Counts": "workspace",
     "Credentials": "workspace",
     "Emulator": "server",
     "Fault": "faults",
-    "FileImport": "file_imports",
-    "FileRun": "file_import_runs",
-    "FileTrigger": "file_import_catalog",
-    "Firing": "firings",
-    "ImportFile": "file_imports",
-    "ReceivedElement": "received",
+    "FileImport": "file_imports.definitions",
+    "FileRun": "file_imports.runs",
+    "FileTrigger": "file_imports.catalog",
+    "Firing": "business_events.firings",
+    "ImportFile": "file_imports.definitions",
+    "ReceivedElement": "bulk_import.received",
     "RequestRecord": "workspace",
     "Settings": "settings",
     "Workspace": "workspace",

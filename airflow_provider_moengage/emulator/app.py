@@ -11,23 +11,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_moengage.emulator.answers import Answer, failure
-from airflow_provider_moengage.emulator.authentication import authenticate
-from airflow_provider_moengage.emulator.bulk_import import bulk_import
-from airflow_provider_moengage.emulator.business_event_lists import list_business_events, search_business_events
-from airflow_provider_moengage.emulator.business_event_triggers import trigger_v1, trigger_v5
-from airflow_provider_moengage.emulator.calls import Call
-from airflow_provider_moengage.emulator.control import control_routes
-from airflow_provider_moengage.emulator.file_import_answers import (
+from airflow_provider_moengage.emulator.bulk_import.endpoint import bulk_import
+from airflow_provider_moengage.emulator.business_events.lists import list_business_events, search_business_events
+from airflow_provider_moengage.emulator.business_events.triggers import trigger_v1, trigger_v5
+from airflow_provider_moengage.emulator.connection_test import authenticate
+from airflow_provider_moengage.emulator.dashboard.control_api import control_routes
+from airflow_provider_moengage.emulator.file_imports.answers import (
     BASE,
     DETAILS,
     HISTORY,
     TRIGGER,
     file_import_failure,
 )
-from airflow_provider_moengage.emulator.file_import_details import import_details
-from airflow_provider_moengage.emulator.file_import_history import file_run_history
-from airflow_provider_moengage.emulator.file_import_trigger import trigger_file_import
+from airflow_provider_moengage.emulator.file_imports.details import import_details
+from airflow_provider_moengage.emulator.file_imports.history import file_run_history
+from airflow_provider_moengage.emulator.file_imports.trigger import trigger_file_import
+from airflow_provider_moengage.emulator.http import Answer, Call, failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _emulator(options: argparse.Namespace) -> Emulator:
-    from airflow_provider_moengage.emulator.business_events import BusinessEvent, object_id
+    from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent, object_id
     from airflow_provider_moengage.emulator.clock import AcceleratedClock
-    from airflow_provider_moengage.emulator.file_imports import FileImport
+    from airflow_provider_moengage.emulator.file_imports.definitions import FileImport
     from airflow_provider_moengage.emulator.server import Emulator
     from airflow_provider_moengage.emulator.settings import Settings
     from airflow_provider_moengage.emulator.workspace import Credentials
@@ -87,7 +87,7 @@ def _emulator(options: argparse.Namespace) -> Emulator:
 
 
 def _greeting(emulator: Emulator) -> str:
-    from airflow_provider_moengage.emulator.connecting import airflow_connection
+    from airflow_provider_moengage.emulator.dashboard.connection_help import airflow_connection
 
     credentials, settings = emulator.workspace.credentials, emulator.workspace.settings
     return (

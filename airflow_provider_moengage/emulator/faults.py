@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from airflow_provider_moengage.emulator.answers import Answer, failure, phrase
-from airflow_provider_moengage.emulator.business_event_answers import Trace, v1_failure, v5_failure
-from airflow_provider_moengage.emulator.file_import_answers import BASE, file_import_failure
+from airflow_provider_moengage.emulator.business_events.answers import Trace, v1_failure, v5_failure
+from airflow_provider_moengage.emulator.file_imports.answers import BASE, file_import_failure
+from airflow_provider_moengage.emulator.http import Answer, failure, phrase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from airflow_provider_moengage.emulator.business_event_answers import DetailForm
+from airflow_provider_moengage.emulator.business_events.answers import DetailForm
 
 Windows = tuple[tuple[int, int], ...] | None
 """A quota: (count, seconds) of each sliding window; ``None`` or empty lifts it."""

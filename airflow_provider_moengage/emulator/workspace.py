@@ -9,24 +9,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_moengage.emulator.answers import Answer
-from airflow_provider_moengage.emulator.business_events import BusinessEvent, Catalog
-from airflow_provider_moengage.emulator.calls import Call, basic_credentials
-from airflow_provider_moengage.emulator.event_chart import EventChart
+from airflow_provider_moengage.emulator.bulk_import.received import (
+    Batch,
+    ElementLog,
+    ReceivedElements,
+    SentElement,
+)
+from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent, Catalog
+from airflow_provider_moengage.emulator.business_events.firings import Firing, FiringLog
+from airflow_provider_moengage.emulator.dashboard.event_chart import EventChart
+from airflow_provider_moengage.emulator.dashboard.statistics import Outcome, Watch
 from airflow_provider_moengage.emulator.faults import NOTHING_ACCEPTED, Fault, FaultPlan
-from airflow_provider_moengage.emulator.file_import_catalog import FileImportCatalog, FileTrigger
-from airflow_provider_moengage.emulator.firings import Firing, FiringLog
+from airflow_provider_moengage.emulator.file_imports.catalog import FileImportCatalog, FileTrigger
+from airflow_provider_moengage.emulator.http import Answer, Call, basic_credentials
 from airflow_provider_moengage.emulator.limits import RateLimits
 from airflow_provider_moengage.emulator.quotas import Quotas
-from airflow_provider_moengage.emulator.received import Batch, ElementLog, ReceivedElements, SentElement
-from airflow_provider_moengage.emulator.watch import Outcome, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_provider_moengage.emulator.elements import Intake
-    from airflow_provider_moengage.emulator.file_import_runs import FileRun
-    from airflow_provider_moengage.emulator.file_imports import FileImport, ImportFile
+    from airflow_provider_moengage.emulator.bulk_import.elements import Intake
+    from airflow_provider_moengage.emulator.file_imports.definitions import FileImport, ImportFile
+    from airflow_provider_moengage.emulator.file_imports.runs import FileRun
     from airflow_provider_moengage.emulator.settings import Settings
 
 MAX_USERS_SEEN = 1_000_000

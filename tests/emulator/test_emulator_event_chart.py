@@ -4,8 +4,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from airflow_provider_moengage.emulator import event_chart
-from airflow_provider_moengage.emulator.event_chart import MAX_BARS, EventChart, draw
+from airflow_provider_moengage.emulator.dashboard import event_chart
+from airflow_provider_moengage.emulator.dashboard.event_chart import MAX_BARS, EventChart, draw
 
 
 def days(first, *after):

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_provider_moengage.emulator import FileImport, ImportFile, import_file_rules
-from airflow_provider_moengage.emulator.import_folder import prefix_of
+from airflow_provider_moengage.emulator import FileImport, ImportFile
+from airflow_provider_moengage.emulator.file_imports import file_rules as import_file_rules
+from airflow_provider_moengage.emulator.file_imports.folder import prefix_of
 
 IDS = [f"u{number}" for number in range(1, 8)]
 

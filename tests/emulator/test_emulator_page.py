@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_moengage.emulator import BusinessEvent, Credentials, Emulator, Fault, FileImport, ImportFile
-from airflow_provider_moengage.emulator import watch as watch_module
+from airflow_provider_moengage.emulator.dashboard import statistics as watch_module
 
 START = 1_700_000_000
 

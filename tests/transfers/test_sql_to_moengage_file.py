@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_moengage.emulator import FileImport
-from airflow_provider_moengage.emulator.import_folder import read_folder as take_folder
+from airflow_provider_moengage.emulator.file_imports.folder import read_folder as take_folder
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 from airflow_provider_moengage.import_files.folder import ImportFolder
 from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEngageFileOperator

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from airflow_provider_moengage.emulator.file_import_runs import FileRun, RunProgress, begin_run, named_for_run
-from airflow_provider_moengage.emulator.file_imports import FileImport, ImportFile
-from airflow_provider_moengage.emulator.import_folder import read_folder
+from airflow_provider_moengage.emulator.file_imports.definitions import FileImport, ImportFile
+from airflow_provider_moengage.emulator.file_imports.folder import read_folder
+from airflow_provider_moengage.emulator.file_imports.runs import FileRun, RunProgress, begin_run, named_for_run
 
 
 @dataclass(frozen=True, slots=True)

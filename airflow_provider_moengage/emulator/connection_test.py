@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from airflow_provider_moengage.emulator.answers import Answer, failure, json_answer
-from airflow_provider_moengage.emulator.calls import Call, basic_credentials, is_json
+from airflow_provider_moengage.emulator.http import Answer, Call, basic_credentials, failure, is_json, json_answer
 from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 APP_NAME = "MoEngage emulator"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from airflow_provider_moengage.emulator.calls import Call
-from airflow_provider_moengage.emulator.file_import_answers import not_triggered, triggered
-from airflow_provider_moengage.emulator.file_import_door import at_the_door
+from airflow_provider_moengage.emulator.file_imports.access import at_the_door
+from airflow_provider_moengage.emulator.file_imports.answers import not_triggered, triggered
+from airflow_provider_moengage.emulator.http import Call
 from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_moengage.emulator.calls import Call
-from airflow_provider_moengage.emulator.file_import_dates import read_span
-from airflow_provider_moengage.emulator.file_import_door import BadQueryError, query
-from airflow_provider_moengage.emulator.file_import_pages import moment, number, page_answer, read_offset
-from airflow_provider_moengage.emulator.file_imports import TERMINAL
+from airflow_provider_moengage.emulator.file_imports.access import BadQueryError, query
+from airflow_provider_moengage.emulator.file_imports.dates import read_span
+from airflow_provider_moengage.emulator.file_imports.definitions import TERMINAL
+from airflow_provider_moengage.emulator.file_imports.pages import moment, number, page_answer, read_offset
+from airflow_provider_moengage.emulator.http import Call
 from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.answers import Answer
-    from airflow_provider_moengage.emulator.file_import_catalog import RunningImport
-    from airflow_provider_moengage.emulator.file_import_runs import RunFile
+    from airflow_provider_moengage.emulator.file_imports.catalog import RunningImport
+    from airflow_provider_moengage.emulator.file_imports.runs import RunFile
+    from airflow_provider_moengage.emulator.http import Answer
     from airflow_provider_moengage.emulator.settings import Settings
 
 _FILTERS = frozenset(["SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS", "PROCESSING", "QUEUED", "WAITING"])

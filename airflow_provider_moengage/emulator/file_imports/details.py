@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_moengage.emulator.calls import Call
-from airflow_provider_moengage.emulator.file_import_dates import read_span
-from airflow_provider_moengage.emulator.file_import_door import BadQueryError, query
-from airflow_provider_moengage.emulator.file_import_pages import moment, number, page_answer, read_offset
-from airflow_provider_moengage.emulator.file_imports import ImportSource, ImportType, ScheduleType
+from airflow_provider_moengage.emulator.file_imports.access import BadQueryError, query
+from airflow_provider_moengage.emulator.file_imports.dates import read_span
+from airflow_provider_moengage.emulator.file_imports.definitions import ImportSource, ImportType, ScheduleType
+from airflow_provider_moengage.emulator.file_imports.pages import moment, number, page_answer, read_offset
+from airflow_provider_moengage.emulator.http import Call
 from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.answers import Answer
-    from airflow_provider_moengage.emulator.file_import_catalog import RunningImport
+    from airflow_provider_moengage.emulator.file_imports.catalog import RunningImport
+    from airflow_provider_moengage.emulator.http import Answer
     from airflow_provider_moengage.emulator.settings import Settings
 
 CREATED_BY = "emulator@example.com"

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_moengage.emulator.business_event_answers import (
+from airflow_provider_moengage.emulator.business_events.access import (
+    REQUEST_ID_HEADER,
+    covers_business_events,
+    too_large,
+)
+from airflow_provider_moengage.emulator.business_events.answers import (
     Trace,
     v5_answer,
     v5_bad_parameter,
@@ -23,18 +28,13 @@ from airflow_provider_moengage.emulator.business_event_answers import (
     v5_failure,
     v5_unauthorized_to_read,
 )
-from airflow_provider_moengage.emulator.business_event_door import (
-    REQUEST_ID_HEADER,
-    covers_business_events,
-    too_large,
-)
-from airflow_provider_moengage.emulator.calls import Call, is_json
+from airflow_provider_moengage.emulator.http import Call, is_json
 from airflow_provider_moengage.emulator.limits import throttle_headers
 from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.answers import Answer
-    from airflow_provider_moengage.emulator.business_events import Defined
+    from airflow_provider_moengage.emulator.business_events.definitions import Defined
+    from airflow_provider_moengage.emulator.http import Answer
     from airflow_provider_moengage.emulator.quotas import Quota
     from airflow_provider_moengage.emulator.settings import Windows
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_moengage.emulator.answers import Answer, json_answer, new_request_id, phrase
+from airflow_provider_moengage.emulator.http import Answer, json_answer, new_request_id, phrase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

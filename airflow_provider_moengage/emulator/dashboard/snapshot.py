@@ -6,16 +6,16 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_moengage.emulator.file_imports import TERMINAL
-from airflow_provider_moengage.emulator.watch import BULK_IMPORT, OUTCOMES
+from airflow_provider_moengage.emulator.dashboard.statistics import BULK_IMPORT, OUTCOMES
+from airflow_provider_moengage.emulator.file_imports.definitions import TERMINAL
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.file_import_catalog import RunningImport
-    from airflow_provider_moengage.emulator.file_import_runs import FileRun, RunFile
+    from airflow_provider_moengage.emulator.dashboard.statistics import Timeline, Watch
+    from airflow_provider_moengage.emulator.file_imports.catalog import RunningImport
+    from airflow_provider_moengage.emulator.file_imports.runs import FileRun, RunFile
     from airflow_provider_moengage.emulator.limits import Reading
     from airflow_provider_moengage.emulator.quotas import Quota
     from airflow_provider_moengage.emulator.settings import Windows
-    from airflow_provider_moengage.emulator.watch import Timeline, Watch
     from airflow_provider_moengage.emulator.workspace import Counts, Workspace
 
 MAX_IMPORTS, MAX_RUNS, MAX_FILES, MAX_EVENTS = 20, 3, 10, 50

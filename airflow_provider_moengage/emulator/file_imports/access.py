@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_moengage.emulator.calls import Call, basic_credentials, is_json
-from airflow_provider_moengage.emulator.file_import_answers import (
+from airflow_provider_moengage.emulator.file_imports.answers import (
     BadQuery,
     bad_query,
     file_import_failure,
     unauthorized,
 )
+from airflow_provider_moengage.emulator.http import Call, basic_credentials, is_json
 from airflow_provider_moengage.emulator.limits import limit_headers
 from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_moengage.emulator.answers import Answer
+    from airflow_provider_moengage.emulator.http import Answer
     from airflow_provider_moengage.emulator.quotas import Quota
     from airflow_provider_moengage.emulator.settings import Windows
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_provider_moengage.emulator.answers import Answer, failure, json_answer, new_request_id
-from airflow_provider_moengage.emulator.calls import Call, basic_credentials, is_json
-from airflow_provider_moengage.emulator.elements import Refusal, read_envelope, take_in
+from airflow_provider_moengage.emulator.bulk_import.elements import Refusal, read_envelope, take_in
+from airflow_provider_moengage.emulator.http import (
+    Answer,
+    Call,
+    basic_credentials,
+    failure,
+    is_json,
+    json_answer,
+    new_request_id,
+)
 from airflow_provider_moengage.emulator.limits import limit_headers
 from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 

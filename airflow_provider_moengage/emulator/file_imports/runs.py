@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airflow_provider_moengage.emulator.business_events import object_id
-from airflow_provider_moengage.emulator.file_imports import TERMINAL, ImportFile
+from airflow_provider_moengage.emulator.business_events.definitions import object_id
+from airflow_provider_moengage.emulator.file_imports.definitions import TERMINAL, ImportFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

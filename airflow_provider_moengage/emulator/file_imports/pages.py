@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_moengage.emulator.answers import Answer, json_answer
+from airflow_provider_moengage.emulator.http import Answer, json_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

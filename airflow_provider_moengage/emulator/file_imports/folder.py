@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_moengage.emulator.file_imports import FileImport, ImportFile, is_utf8
-from airflow_provider_moengage.emulator.import_file_rules import Rows, RuleBroken, judge_file
+from airflow_provider_moengage.emulator.file_imports.definitions import FileImport, ImportFile, is_utf8
+from airflow_provider_moengage.emulator.file_imports.file_rules import Rows, RuleBroken, judge_file
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -12,12 +12,12 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_moengage.emulator.business_events import BusinessEvent
-from airflow_provider_moengage.emulator.connecting import connection
+from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
+from airflow_provider_moengage.emulator.dashboard.connection_help import connection
+from airflow_provider_moengage.emulator.dashboard.page import page_routes
+from airflow_provider_moengage.emulator.dashboard.snapshot import picture
 from airflow_provider_moengage.emulator.faults import Fault
-from airflow_provider_moengage.emulator.file_imports import FileImport, read_files
-from airflow_provider_moengage.emulator.page import page_routes
-from airflow_provider_moengage.emulator.picture import picture
+from airflow_provider_moengage.emulator.file_imports.definitions import FileImport, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

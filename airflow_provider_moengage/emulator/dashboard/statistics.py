@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from airflow_provider_moengage.emulator.file_import_answers import DETAILS, HISTORY, TRIGGER
+from airflow_provider_moengage.emulator.file_imports.answers import DETAILS, HISTORY, TRIGGER
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.answers import Answer
-    from airflow_provider_moengage.emulator.elements import Intake
+    from airflow_provider_moengage.emulator.bulk_import.elements import Intake
+    from airflow_provider_moengage.emulator.http import Answer
 
 Outcome = Literal["well", "throttled", "refused", "faulted"]
 """How a request ended: each ended in one way, and what a fault hit is ``faulted`` whatever else it was."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_moengage.emulator.calls import Call, basic_credentials
+from airflow_provider_moengage.emulator.http import Call, basic_credentials
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.emulator.workspace import Workspace

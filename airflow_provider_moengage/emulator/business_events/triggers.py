@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_moengage.emulator.business_event_answers import (
+from airflow_provider_moengage.emulator.business_events.access import (
+    REQUEST_ID_HEADER,
+    covers_business_events,
+    too_large,
+)
+from airflow_provider_moengage.emulator.business_events.answers import (
     Trace,
     Violation,
     v1_failure,
@@ -26,22 +31,17 @@ from airflow_provider_moengage.emulator.business_event_answers import (
     v5_refusal,
     v5_unauthorized,
 )
-from airflow_provider_moengage.emulator.business_event_door import (
-    REQUEST_ID_HEADER,
-    covers_business_events,
-    too_large,
-)
-from airflow_provider_moengage.emulator.business_events import BusinessEvent, json_type
-from airflow_provider_moengage.emulator.calls import Call, basic_credentials, is_json
-from airflow_provider_moengage.emulator.firings import Firing, Version
+from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent, json_type
+from airflow_provider_moengage.emulator.business_events.firings import Firing, Version
+from airflow_provider_moengage.emulator.http import Call, basic_credentials, is_json
 from airflow_provider_moengage.emulator.limits import throttle_headers
 from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_moengage.emulator.answers import Answer
-    from airflow_provider_moengage.emulator.business_events import Catalog
+    from airflow_provider_moengage.emulator.business_events.definitions import Catalog
+    from airflow_provider_moengage.emulator.http import Answer
 
 _V1_FIELDS = ("event_name", "event_attributes", "triggered_by")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

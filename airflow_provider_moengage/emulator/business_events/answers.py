@@ -10,12 +10,12 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_moengage.emulator.answers import Answer, json_answer, phrase
+from airflow_provider_moengage.emulator.http import Answer, json_answer, phrase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_moengage.emulator.firings import Firing
+    from airflow_provider_moengage.emulator.business_events.firings import Firing
 
 TRIGGERED = "The business event has been triggered"
 _NO_EVENT = "Business event does not exists"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_moengage.emulator.file_import_door import BadQueryError
+from airflow_provider_moengage.emulator.file_imports.access import BadQueryError
 
 _DAYS = {"YYYY-MM-DD": "%Y-%m-%d", "YYYY/MM/DD": "%Y/%m/%d", "DD/MM/YYYY": "%d/%m/%Y", "DD-MM-YYYY": "%d-%m-%Y"}
 _FORMATS = _DAYS | {f"{name} hh:mm:ss": f"{form} %H:%M:%S" for name, form in _DAYS.items()}

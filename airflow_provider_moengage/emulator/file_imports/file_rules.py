@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from airflow_provider_moengage.emulator.file_imports import FileImport
+    from airflow_provider_moengage.emulator.file_imports.definitions import FileImport
 
 SIZE_LIMIT = 200_000_000
 """Bytes that a file stays under: the stricter reading of 200 MB."""

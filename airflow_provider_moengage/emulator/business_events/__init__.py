@@ -1,0 +1,1 @@
+"""Business events, v1 and v5."""

@@ -1,0 +1,1 @@
+"""File imports: triggers, run history and details."""
