@@ -162,7 +162,7 @@ def sqlite_warehouse(rows: int = ROWS) -> Iterator[None]:
 def _postgres() -> Iterator[None]:
     import psycopg2
 
-    from tests.transfers.postgres import postgres_server
+    from devtools.postgres import postgres_server
 
     with postgres_server() as port:
         with closing(psycopg2.connect(host="127.0.0.1", port=port, user="postgres")) as connection, connection:

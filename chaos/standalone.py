@@ -14,7 +14,7 @@ from chaos.deployment import DAGS, environment_of
 from chaos.killing import Account, Pace
 from chaos.verdict import Verdict
 from chaos.workspace import Workspace
-from tests.standalone.airflow import Standalone, standalone, until
+from devtools.standalone_airflow import Standalone, standalone, until
 
 _CONFIGURATION = CONFIGURATIONS[0]
 _WITHIN = 600.0

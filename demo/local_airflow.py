@@ -35,7 +35,7 @@ import requests
 from airflow_provider_moengage.connection_form import EXTRA_FIELDS
 from airflow_provider_moengage.emulator import BusinessEvent, Emulator, FileImport, ImportFile, Settings
 from demo import recent_warehouse
-from tests.transfers.postgres import airflow_database, postgres_server
+from devtools.postgres import airflow_database, postgres_server
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"

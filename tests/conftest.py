@@ -16,9 +16,9 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator
+from devtools.fake_clock import FakeClock
 from tests.delivering import Setting, connection_to
-from tests.fake_clock import FakeClock
-from tests.operators.dying import Worker
+from tests.dying_worker import Worker
 
 
 @pytest.fixture(scope="session", autouse=True)

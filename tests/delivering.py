@@ -18,7 +18,7 @@ from airflow_provider_moengage.bulk.resume.saved_run import Memory
 from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Stream
 from airflow_provider_moengage.emulator import Emulator, Settings
-from tests.fake_clock import FakeClock
+from devtools.fake_clock import FakeClock
 
 UNLIMITED = Limits(10**9, 10**9)
 

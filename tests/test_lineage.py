@@ -17,7 +17,7 @@ from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import Setting, customer
-from tests.operators.task import Task
+from tests.task import Task
 
 needs_openlineage = pytest.mark.skipif(not lineage.is_installed(), reason="OpenLineage's provider is missing")
 REPORT = DeliveryReport(accepted=6, customers=1, events=2, devices=3)

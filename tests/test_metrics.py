@@ -28,8 +28,8 @@ from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.polling.success_policy import Policy
 from airflow_provider_moengage.tasks.file_import_wait import FileWait
 from tests.delivering import Setting, customer
-from tests.operators.task import Task
 from tests.statsd import StatsD, send_stats_to, statsd_server
+from tests.task import Task
 
 PAGE = Path(__file__).parent.parent / "docs" / "lineage-and-metrics.md"
 

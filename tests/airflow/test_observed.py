@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent, Emulator, FileImport, ImportFile, Settings
+from devtools.postgres import postgres_server
 from tests.statsd import StatsD, statsd_server
-from tests.transfers.postgres import postgres_server
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator
-from tests.browser.scene import Clock, Sender
+from tests.browser.traffic import Clock, Sender
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent, Credentials, Fault, FileImport, ImportFile
-from tests.browser.scene import DATA, customer, event, play
+from tests.browser.traffic import DATA, customer, event, play
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

@@ -31,7 +31,7 @@ from typing import Any
 
 from tests.docs.blocks import Block, all_blocks
 from tests.docs.messages import is_said, mask
-from tests.docs.stage import crm, make_warehouse, put_commands, put_files
+from tests.docs.setup import crm, make_warehouse, put_commands, put_files
 
 SPEED = 20
 """How much faster the emulator's time goes."""

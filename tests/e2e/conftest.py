@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.place import PROJECT, SYNC, TASK, Place, local_airflow
-from tests.standalone.airflow import until
+from devtools.standalone_airflow import until
+from tests.e2e.local_airflow import PROJECT, SYNC, TASK, Place, local_airflow
 
 IMAGES = PROJECT / "docs" / "images"
 LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.e2e.place import Place
-from tests.standalone.airflow import until
+from devtools.standalone_airflow import until
+from tests.e2e.local_airflow import Place
 
 
 def test_a_file_import_is_waited_for_and_the_dag_on_its_asset_follows(place: Place) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from tests.e2e.place import SYNC, TASK, Place
+from tests.e2e.local_airflow import SYNC, TASK, Place
 
 DIALOG = "[role=dialog][data-scope=dialog][data-state=open]"
 POPOVER = "[data-scope=popover][data-part=content][data-state=open]"

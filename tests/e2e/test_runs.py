@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from tests.e2e.place import SLOTS, SYNC, TASK, Place
-from tests.standalone.airflow import until
+from devtools.standalone_airflow import until
+from tests.e2e.local_airflow import SLOTS, SYNC, TASK, Place
 
 ALL_NUMBERS = list(range(1, 401))
 A_BATCH = 25

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.e2e.place import Place
+from tests.e2e.local_airflow import Place
 
 PERSONAL = re.compile(r"household-\d+|[\w-]+@example\.com|emulator-(?:data|campaign)-key|revoked-data-key")
 

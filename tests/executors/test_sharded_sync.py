@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator, Settings
-from tests.standalone.airflow import Standalone, as_connection, standalone, until
+from devtools.standalone_airflow import Standalone, as_connection, standalone, until
 
 EXAMPLE = Path(__file__).parent.parent.parent / "example_dags" / "sharded_sync.py"
 ORDERS = 20_000

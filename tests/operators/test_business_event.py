@@ -24,8 +24,8 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
 from tests.delivering import Setting, connection_to
-from tests.operators.task import Store
-from tests.operators.task import Task as ATask
+from tests.task import Store
+from tests.task import Task as ATask
 
 ANN = "ann@example.com"
 VERSIONS = ("v1", "v5")

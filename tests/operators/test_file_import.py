@@ -24,7 +24,7 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 from airflow_provider_moengage.tasks import file_import_start as import_call
 from tests.delivering import Setting
-from tests.operators.task import Task
+from tests.task import Task
 
 TRIGGER = "/v1.0/data/fileimports/trigger"
 HISTORY = "/v1.0/data/fileimports/import/run/history"

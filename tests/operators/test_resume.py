@@ -15,9 +15,9 @@ from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks import checkpoint_stores as checkpoints
 from tests.delivering import Setting, customer
-from tests.operators.dying import Worker
-from tests.operators.task import Task
-from tests.transfers.test_import_folder import attach
+from tests.dying_worker import Worker
+from tests.import_files.test_folder import attach
+from tests.task import Task
 
 COUNT = 1_000
 

@@ -27,7 +27,7 @@ from airflow_provider_moengage.polling.poller import Clock
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
 from airflow_provider_moengage.triggers import pollers
 from tests.delivering import Setting
-from tests.operators.task import Task
+from tests.task import Task
 
 HISTORY = "/v1.0/data/fileimports/import/run/history"
 USERS = "users-import"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator, FileImport, ImportFile, Settings
-from tests.standalone.airflow import Standalone, as_connection, standalone, until
+from devtools.standalone_airflow import Standalone, as_connection, standalone, until
 from tests.statsd import StatsD, statsd_server
 
 HERE = Path(__file__).parent

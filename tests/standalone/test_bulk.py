@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from airflow_provider_moengage.emulator import Emulator, Fault
-from tests.standalone.airflow import Standalone, until
+from devtools.standalone_airflow import Standalone, until
 
 A_BATCH = 25
 """Elements of 4,000 bytes that a body holds, at the most."""

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent, Emulator, Fault
-from tests.standalone.airflow import Standalone, until
+from devtools.standalone_airflow import Standalone, until
 
 QUOTA_SECONDS = 20
 NAMES = ("New movie", "Task succeeded", "Task failed")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator, FileImport, ImportFile
-from tests.standalone.airflow import Standalone, until
+from devtools.standalone_airflow import Standalone, until
 
 EXAMPLE = "file_import_with_wait"
 

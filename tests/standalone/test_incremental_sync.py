@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator
-from tests.standalone.airflow import Standalone, until
+from devtools.standalone_airflow import Standalone, until
 
 EXAMPLE, TASK = "incremental_sync", "purchases"
 

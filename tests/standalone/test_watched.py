@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_moengage.emulator import BusinessEvent, Emulator
-from tests.standalone.airflow import Standalone, until
+from devtools.standalone_airflow import Standalone, until
 from tests.statsd import StatsD
 
 

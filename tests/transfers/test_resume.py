@@ -20,8 +20,8 @@ from airflow_provider_moengage.exceptions import (
 )
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import Setting
-from tests.operators.dying import Worker
-from tests.operators.task import Store, Task
+from tests.dying_worker import Worker
+from tests.task import Store, Task
 
 ROWS = 3_000
 CUSTOMER = CustomerMapping(customer_id="user_id", attributes=["number"])

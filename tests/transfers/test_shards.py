@@ -20,8 +20,8 @@ from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange, s
 from airflow_provider_moengage.sources.sql_stream import database_hook
 from airflow_provider_moengage.transfers.shards import plan_shards
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
-from tests.transfers.postgres import postgres_server
-from tests.transfers.test_sql_stream import url
+from devtools.postgres import postgres_server
+from tests.sources.test_sql_stream import url
 
 OPEN = {"after": None, "up_to": None}
 TABLE = "CREATE TABLE orders (shop varchar(9), number int, day date)"

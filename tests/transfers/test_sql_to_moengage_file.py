@@ -23,8 +23,8 @@ from airflow_provider_moengage.emulator.file_imports.folder import read_folder a
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 from airflow_provider_moengage.import_files.folder import ImportFolder
 from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEngageFileOperator
-from tests.transfers.import_file_reader import NAME, read_file, read_folder
-from tests.transfers.test_import_folder import attach
+from tests.import_files.reader import NAME, read_file, read_folder
+from tests.import_files.test_folder import attach
 
 USERS = "SELECT id AS user_id, email, tier, score FROM users ORDER BY id"
 EVENTS = "SELECT user_id, at, total FROM orders ORDER BY at"

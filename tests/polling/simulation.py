@@ -16,7 +16,7 @@ from airflow_provider_moengage.api.file_imports_client import ImportNotFoundErro
 from airflow_provider_moengage.polling.poller import Clock, Decide, Finding, Poller, Waiter
 from airflow_provider_moengage.polling.rate_budget import Budget
 from airflow_provider_moengage.polling.selection import Selection
-from tests.waiting.file_runs import RUNNING
+from tests.polling.file_runs import RUNNING
 
 STOP = 20.0
 """Seconds of real time after which a test that hangs has failed."""

@@ -11,8 +11,8 @@ from airflow_provider_moengage.api.file_imports import FileRun
 from airflow_provider_moengage.api.file_imports_client import ImportNotFoundError
 from airflow_provider_moengage.polling.failures import FAILED_POLLS
 from airflow_provider_moengage.polling.poller import Finding
-from tests.waiting.file_runs import DONE, RUNNING, file
-from tests.waiting.stage import denied, on_a_loop, stage_with, throttled, unable
+from tests.polling.file_runs import DONE, RUNNING, file
+from tests.polling.simulation import denied, on_a_loop, stage_with, throttled, unable
 
 if TYPE_CHECKING:
     import pytest

@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_moengage.api.file_imports_client import FileImportsClient
 from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.emulator import Emulator, FileImport, ImportFile, Settings
-from tests.waiting.stage import Stage, StageClock
+from tests.polling.simulation import Stage, StageClock
 
 
 class Emulated:

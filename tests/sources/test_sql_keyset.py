@@ -35,8 +35,8 @@ from airflow_provider_moengage.sources.sql_keyset import (
     ranged_query,
     stream_range,
 )
-from tests.transfers.postgres import postgres_server
-from tests.transfers.test_sql_stream import WAYS, url
+from devtools.postgres import postgres_server
+from tests.sources.test_sql_stream import WAYS, url
 
 ROWS = [
     (number, text, date(2026, 1, 1) + timedelta(days=day))

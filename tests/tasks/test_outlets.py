@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks.outlets import tell_outlets
 from tests.delivering import Setting, customer
-from tests.operators.task import Task
+from tests.task import Task
 
 if TYPE_CHECKING:
     import pytest

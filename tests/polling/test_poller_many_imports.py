@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from airflow_provider_moengage.polling.selection import Selection
-from tests.waiting.file_runs import DONE, RUNNING, file
-from tests.waiting.stage import Stage, details, on_a_loop, stage_with, unable
+from tests.polling.file_runs import DONE, RUNNING, file
+from tests.polling.simulation import Stage, details, on_a_loop, stage_with, unable
 
 
 @on_a_loop

@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow_provider_moengage.polling.poller import Clock, Finding
 from airflow_provider_moengage.polling.selection import Selection
-from tests.waiting.file_runs import DONE, file
-from tests.waiting.stage import Waiting, denied, let_all_run, on_a_loop, stage_with
+from tests.polling.file_runs import DONE, file
+from tests.polling.simulation import Waiting, denied, let_all_run, on_a_loop, stage_with
 
 
 def poller_tasks() -> list[Any]:

@@ -24,7 +24,7 @@ from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Numbered, Stream
 from airflow_provider_moengage.emulator import Fault
 from tests.delivering import Setting, customer, event
-from tests.doom import Doom, DoomedClient, DoomedRejects, DoomedStore, KilledError
+from tests.killing import Doom, DoomedClient, DoomedRejects, DoomedStore, KilledError
 
 SMALL_BATCHES = Limits(2_500, 2_500)
 A_BATCH = 100

@@ -25,9 +25,9 @@ from airflow_provider_moengage.tasks.watermark import (
     window_without_watermark,
 )
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+from devtools.postgres import postgres_server
 from tests.delivering import Setting
-from tests.operators.task import Store
-from tests.transfers.postgres import postgres_server
+from tests.task import Store
 
 SOURCE = Asset("purchases")
 SQL = """

@@ -19,8 +19,8 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.sources.sql_stream import stream_query
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+from devtools.postgres import postgres_server
 from tests.delivering import Setting
-from tests.transfers.postgres import postgres_server
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.bulk.run.progress import Progress
-from tests.fake_clock import FakeClock
+from devtools.fake_clock import FakeClock
 
 
 @dataclass

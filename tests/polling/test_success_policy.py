@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_moengage.api.file_imports import FileRun
 from airflow_provider_moengage.polling.success_policy import Policy, summary
-from tests.waiting.file_runs import file
+from tests.polling.file_runs import file
 
 GOOD = file("good.csv", total_rows=100, failed_rows=0)
 GOOD_WITH_FAILED_ROWS = file("mixed.csv", total_rows=100, failed_rows=4)

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import requests
 
-from tests.standalone.airflow import Standalone, until
+from devtools.standalone_airflow import Standalone, until
 
 PROJECT = Path(__file__).parent.parent.parent
 START_WITHIN = 300.0

@@ -8,8 +8,8 @@ from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.file_imports_client import ImportNotFoundError
 from airflow_provider_moengage.emulator import Fault, ImportFile
 from airflow_provider_moengage.polling.selection import Selection
-from tests.waiting.conftest import Emulated
-from tests.waiting.stage import on_a_loop
+from tests.polling.conftest import Emulated
+from tests.polling.simulation import on_a_loop
 
 DETAILS = "/v1.0/data/fileimports/import/status"
 NAMES = [f"i{n}" for n in range(30)]

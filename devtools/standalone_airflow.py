@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import requests
 
-from tests.transfers.postgres import airflow_database, postgres_server
+from devtools.postgres import airflow_database, postgres_server
 
 START_WITHIN = 240.0
 STEP_WITHIN = 150.0

@@ -10,7 +10,7 @@ from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import Memory
 from airflow_provider_moengage.bulk.run import delivery
-from tests.doom import Doom, KilledError
+from tests.killing import Doom, KilledError
 
 if TYPE_CHECKING:
     import pytest

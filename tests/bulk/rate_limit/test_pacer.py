@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer, StoppedError
-from tests.fake_clock import FakeClock
+from devtools.fake_clock import FakeClock
 
 ACCEPTED = Reply(Outcome.ACCEPTED, 200)
 THROTTLED = Reply(Outcome.THROTTLED, 429)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_moengage.api.file_imports import FileRun
 from airflow_provider_moengage.polling.selection import MOST_BASELINE_IDS, Baseline, Selection
-from tests.waiting.file_runs import at, file
+from tests.polling.file_runs import at, file
 
 
 def chosen(selection: Selection, *runs: FileRun) -> list[str]:

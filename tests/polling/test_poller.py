@@ -9,8 +9,8 @@ from typing import Any
 from airflow_provider_moengage.api.file_imports import FileRun
 from airflow_provider_moengage.polling.poller import Finding
 from airflow_provider_moengage.polling.selection import Selection
-from tests.waiting.file_runs import DONE, file
-from tests.waiting.stage import on_a_loop, stage_with
+from tests.polling.file_runs import DONE, file
+from tests.polling.simulation import on_a_loop, stage_with
 
 
 @on_a_loop
