@@ -31,7 +31,8 @@ from typing import Protocol
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.responses import Outcome, Reply
 from airflow_provider_moengage.api.workspace import Workspace
-from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer, StoppedError
+from airflow_provider_moengage.bulk.clock import StoppedError
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from benchmarks import table
 
 GROUP = "Eight workers of one workspace: part of the limit used, least and largest share"

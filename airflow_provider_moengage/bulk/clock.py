@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -34,3 +34,17 @@ class SystemClock:
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
         """Let ``seconds`` pass, or less where ``stopped`` is set before; say whether it is."""
         return stopped.wait(seconds)
+
+
+class StoppedError(Exception):
+    """The run is being stopped; whoever waits stops waiting."""
+
+
+class Log(Protocol):
+    """Where lines go: a logger of Python's or of Airflow's."""
+
+    def info(self, message: str, /, *args: Any) -> Any:
+        """Write a line that all is well."""
+
+    def warning(self, message: str, /, *args: Any) -> Any:
+        """Write a line that something may need a look."""

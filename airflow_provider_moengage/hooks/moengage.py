@@ -124,7 +124,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageRateLimitError: where MoEngage did nothing but throttle for an hour.
         :raises MoEngageError: where the run was stopped, or what it has done could not be kept.
         """
-        from airflow_provider_moengage.bulk.rate_limit.pacer import StoppedError
+        from airflow_provider_moengage.bulk.clock import StoppedError
         from airflow_provider_moengage.bulk.resume.checkpoint import NotStoredError
         from airflow_provider_moengage.bulk.resume.rejects import Rejects
         from airflow_provider_moengage.bulk.resume.saved_run import InDoubtError

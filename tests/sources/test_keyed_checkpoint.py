@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_moengage.bulk.batch import Batch
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.counters import Tally
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import Memory
-from airflow_provider_moengage.bulk.run.packer import Batch, Packer
+from airflow_provider_moengage.bulk.run.packer import Packer
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange
 from airflow_provider_moengage.sources.sql_rows import KeyedRows, Query

@@ -19,7 +19,7 @@ from airflow_provider_moengage.bulk.elements import rules
 from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, NotFiniteError, to_plain
 from airflow_provider_moengage.bulk.elements.event_time import event_time
 from airflow_provider_moengage.bulk.elements.rules import WARNINGS, Code
-from airflow_provider_moengage.bulk.run.packer import Weight, weight
+from airflow_provider_moengage.bulk.elements.weight import Weight, weight
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from airflow_provider_moengage.bulk.elements.checks import (
 )
 from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, exact_decimal, finite, to_utc
 from airflow_provider_moengage.bulk.elements.event_time import event_time
-from airflow_provider_moengage.bulk.run.packer import Weight, weight
+from airflow_provider_moengage.bulk.elements.weight import Weight, weight
 
 
 class UnusualError(Exception):

@@ -32,8 +32,8 @@ from airflow_provider_moengage.bulk.elements.fast_path import (
     is_good_event,
     usual_time,
 )
+from airflow_provider_moengage.bulk.elements.weight import weight
 from airflow_provider_moengage.bulk.mapping import Recipe
-from airflow_provider_moengage.bulk.run.packer import weight
 
 Rows = Sequence[Sequence[Any]]
 Make = Callable[[Rows, Callable[[Any], None], Callable[[str], None], Callable[[Any], Prepared]], None]

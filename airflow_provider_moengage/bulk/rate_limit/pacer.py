@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply
-from airflow_provider_moengage.bulk.clock import Clock
+from airflow_provider_moengage.bulk.clock import Clock, StoppedError
 from airflow_provider_moengage.bulk.rate_limit.fair_share import Share
 
 WINDOW = 60.0
@@ -40,10 +40,6 @@ _SHARE_MOVES = 1.0
 
 _LOOK_AGAIN = 0.05
 """Seconds between looks at requests that are on their way and hold the rest of the budget."""
-
-
-class StoppedError(Exception):
-    """The run is being stopped; whoever waits stops waiting."""
 
 
 @dataclass(frozen=True, slots=True)

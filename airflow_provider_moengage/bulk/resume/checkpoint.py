@@ -13,13 +13,12 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
-from airflow_provider_moengage.bulk.rate_limit.pacer import StoppedError
+from airflow_provider_moengage.bulk.batch import Batch
+from airflow_provider_moengage.bulk.clock import Log, StoppedError
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.counters import Tally
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import InDoubtError, Memory
-from airflow_provider_moengage.bulk.run.packer import Batch
-from airflow_provider_moengage.bulk.run.progress import Log
 from airflow_provider_moengage.bulk.sources import Chunk, Left, Source
 
 _MANY_REJECTS = 1_000

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_moengage.bulk.run.packer import Weight
+from airflow_provider_moengage.bulk.elements.weight import Weight
 
 
 class Tally:

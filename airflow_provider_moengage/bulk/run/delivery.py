@@ -14,10 +14,11 @@ from functools import partial
 from zlib import crc32
 
 from airflow_provider_moengage.api.errors import ApiError
-from airflow_provider_moengage.bulk.clock import Clock, SystemClock
+from airflow_provider_moengage.bulk.batch import Batch, Elements
+from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError, SystemClock
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.options import DeliveryOptions
-from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW, Limits, Pacer, StoppedError
+from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW, Limits, Pacer
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.counters import Tally
@@ -25,8 +26,8 @@ from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import Memory
 from airflow_provider_moengage.bulk.run.lane import Client, Lane
 from airflow_provider_moengage.bulk.run.lane_count import Width
-from airflow_provider_moengage.bulk.run.packer import Batch, Elements, Packer, pack_together
-from airflow_provider_moengage.bulk.run.progress import Log, Progress
+from airflow_provider_moengage.bulk.run.packer import Packer, pack_together
+from airflow_provider_moengage.bulk.run.progress import Progress
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.bulk.run.sender import Sender
 from airflow_provider_moengage.bulk.sources import Source

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from airflow_provider_moengage.api.responses import Reply
-from airflow_provider_moengage.bulk.run.packer import Batch
+from airflow_provider_moengage.bulk.batch import Batch
 
 _BATCHES_AHEAD = 2
 """Batches that may wait for each lane."""

@@ -7,135 +7,20 @@ time, straight into the body that they fit into; only where a body ends are they
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
-import msgspec
-
+from airflow_provider_moengage.bulk.batch import ENVELOPE_BYTES, Batch, Elements
 from airflow_provider_moengage.bulk.elements.encoding import NOT_JSON, Encoder
 from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
+from airflow_provider_moengage.bulk.elements.weight import Weight, budgets
 
-_PREFIX = b'{"type":"transition","elements":['
-_SUFFIX = b"]}"
-_ENVELOPE = len(_PREFIX) + len(_SUFFIX)
-
-LARGEST_ELEMENT = LARGEST_BODY - _ENVELOPE
+LARGEST_ELEMENT = LARGEST_BODY - ENVELOPE_BYTES
 """Bytes that one element may take at the most: a body that holds it alone."""
 
 _TOGETHER = 32
 _BYTES_TOGETHER = 12_000
 """Elements, and about how many bytes of them, that are encoded at once: more save nothing, and the last ones of a
 body are encoded twice."""
-
-
-class Weight:
-    """What an element counts for. Equal ones are one object (:func:`weight`), so they are counted fast."""
-
-    __slots__ = ("actions", "kind", "users", "warnings")
-
-    def __init__(self, kind: str, actions: int, warnings: tuple[str, ...]) -> None:
-        self.kind = kind
-        self.actions = actions
-        """What it takes of the budget of events."""
-        self.users = 0 if kind == "event" else 1
-        """What it takes of the budget of users."""
-        self.warnings = warnings
-        """Codes of what MoEngage will cut, ignore or alter."""
-
-
-@lru_cache(maxsize=4_096)
-def weight(kind: str, actions: int, warnings: tuple[str, ...] = ()) -> Weight:
-    """Return the weight of an element.
-
-    :param kind: ``customer``, ``event`` or ``device``.
-    :param actions: events that MoEngage counts for it.
-    :param warnings: codes of what MoEngage will cut, ignore or alter.
-    """
-    return Weight(kind, actions, warnings)
-
-
-class Elements(msgspec.Struct, frozen=True, gc=False):
-    """Elements that are ready to be encoded: lists of the same length."""
-
-    elements: Sequence[Any]
-    positions: Sequence[int]
-    """Their numbers in the source, from 0."""
-    weights: Sequence[Weight]
-    users: Sequence[str]
-    """Whose they are: equal for equal users, and used for nothing else."""
-
-    def __getitem__(self, part: slice) -> Elements:
-        return Elements(self.elements[part], self.positions[part], self.weights[part], self.users[part])
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def pick(self, places: Sequence[int]) -> Elements:
-        """Return those at some places."""
-        return Elements(
-            [self.elements[at] for at in places],
-            [self.positions[at] for at in places],
-            [self.weights[at] for at in places],
-            [self.users[at] for at in places],
-        )
-
-
-class Batch:
-    """Elements that go out in one request.
-
-    :param parts: them as JSON; a part may hold several, with commas between.
-    :param positions: their numbers in the source.
-    :param weights: what they count for.
-    :param users: whose they are.
-    """
-
-    __slots__ = ("parts", "positions", "users", "weights")
-
-    def __init__(
-        self, parts: Sequence[bytes], positions: Sequence[int], weights: Sequence[Weight], users: Sequence[str]
-    ) -> None:
-        self.parts = parts
-        self.positions = positions
-        self.weights = weights
-        self.users = users
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    @property
-    def body(self) -> bytes:
-        """The request's body."""
-        return _PREFIX + b",".join(self.parts) + _SUFFIX
-
-    @property
-    def lines(self) -> list[bytes]:
-        """Each element as JSON."""
-        if len(self.parts) == len(self.positions):
-            return list(self.parts)
-        return [bytes(raw) for raw in _RAW.decode(b"[" + b",".join(self.parts) + b"]")]
-
-    def part(self, part: slice) -> Batch:
-        """Return some of them, in order."""
-        return Batch(self.lines[part], self.positions[part], self.weights[part], self.users[part])
-
-    def each(self) -> Iterator[Batch]:
-        """Yield each element by itself."""
-        apart = self.part(slice(None))
-        for at in range(len(self)):
-            yield apart.part(slice(at, at + 1))
-
-
-_RAW = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-def users_of(weights: Sequence[Weight]) -> int:
-    """Return what elements take of the budget of users."""
-    return sum([weight.users for weight in weights])
-
-
-def events_of(weights: Sequence[Weight]) -> int:
-    """Return what elements take of the budget of events: one an action."""
-    return sum([weight.actions for weight in weights])
 
 
 class Packer:
@@ -229,17 +114,9 @@ class Packer:
         self._positions: list[int] = []
         self._weights: list[Weight] = []
         self._names: list[str] = []
-        self._size = _ENVELOPE - 1  # each part's comma; the first has none
+        self._size = ENVELOPE_BYTES - 1  # each part's comma; the first has none
         self._users = 0
         self._events = 0
-
-
-def budgets(weights: Sequence[Weight]) -> tuple[int, int]:
-    """Return what elements, at least one, take of the budgets of users and of events."""
-    first, number = weights[0], len(weights)
-    if weights.count(first) == number:
-        return first.users * number, first.actions * number
-    return users_of(weights), events_of(weights)
 
 
 def pack_together(leftovers: Iterable[Batch], most_users: int, most_events: int) -> list[Batch]:
@@ -253,7 +130,7 @@ def pack_together(leftovers: Iterable[Batch], most_users: int, most_events: int)
         more = (sum(map(len, leftover.parts)) + len(leftover.parts), *budgets(leftover.weights))
         fits = (
             bodies
-            and _ENVELOPE - 1 + size + more[0] <= LARGEST_BODY
+            and ENVELOPE_BYTES - 1 + size + more[0] <= LARGEST_BODY
             and users + more[1] <= most_users
             and events + more[2] <= most_events
         )

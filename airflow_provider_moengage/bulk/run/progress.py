@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from airflow_provider_moengage.bulk.clock import Clock
+from airflow_provider_moengage.bulk.clock import Clock, Log
 
 INTERVAL = 10.0
 """Seconds between progress lines."""
-
-
-class Log(Protocol):
-    """Where lines go: a logger of Python's or of Airflow's."""
-
-    def info(self, message: str, /, *args: Any) -> Any:
-        """Write a line that all is well."""
-
-    def warning(self, message: str, /, *args: Any) -> Any:
-        """Write a line that something may need a look."""
 
 
 class Figures(Protocol):

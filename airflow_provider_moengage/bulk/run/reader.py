@@ -11,12 +11,13 @@ from uuid import UUID
 
 import msgspec
 
+from airflow_provider_moengage.bulk.batch import Elements
 from airflow_provider_moengage.bulk.elements.checks import Finding, Prepared
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
-from airflow_provider_moengage.bulk.run.packer import LARGEST_ELEMENT, Elements
+from airflow_provider_moengage.bulk.run.packer import LARGEST_ELEMENT
 from airflow_provider_moengage.bulk.sources import Chunk
 
 _CHUNK_BYTES = 200_000

@@ -15,18 +15,18 @@ import tenacity
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
-from airflow_provider_moengage.bulk.clock import Clock
+from airflow_provider_moengage.bulk.batch import Batch
+from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError
 from airflow_provider_moengage.bulk.elements.checks import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
-from airflow_provider_moengage.bulk.rate_limit.pacer import Pacer, StoppedError
+from airflow_provider_moengage.bulk.elements.weight import budgets
+from airflow_provider_moengage.bulk.rate_limit.pacer import Pacer
 from airflow_provider_moengage.bulk.report import counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.counters import Tally
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.lane import Client
 from airflow_provider_moengage.bulk.run.lane_count import Width
-from airflow_provider_moengage.bulk.run.packer import Batch, budgets
-from airflow_provider_moengage.bulk.run.progress import Log
 
 ATTEMPTS = 12
 """Times a request is sent before the run is given up, 429 not counted. With the waits between them that is

@@ -14,8 +14,9 @@ from itertools import count
 import pytest
 
 from airflow_provider_moengage.api.responses import Outcome, Reply
+from airflow_provider_moengage.bulk.clock import StoppedError
 from airflow_provider_moengage.bulk.rate_limit.fair_share import Share
-from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer, StoppedError
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 
 LIMIT = 60_000
 FOREVER = math.inf

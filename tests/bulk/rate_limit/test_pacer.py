@@ -9,7 +9,8 @@ import pytest
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply
-from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer, StoppedError
+from airflow_provider_moengage.bulk.clock import StoppedError
+from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from devtools.fake_clock import FakeClock
 
 ACCEPTED = Reply(Outcome.ACCEPTED, 200)

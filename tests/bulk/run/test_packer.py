@@ -9,19 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_moengage.bulk.batch import Batch, Elements
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
-from airflow_provider_moengage.bulk.run.packer import (
-    LARGEST_ELEMENT,
-    Batch,
-    Elements,
-    Packer,
-    Weight,
-    events_of,
-    pack_together,
-    users_of,
-    weight,
-)
+from airflow_provider_moengage.bulk.elements.weight import Weight, events_of, users_of, weight
+from airflow_provider_moengage.bulk.run.packer import LARGEST_ELEMENT, Packer, pack_together
 
 PLENTY = 10**9
 EMPTY_BODY = len(b'{"type":"transition","elements":[]}')

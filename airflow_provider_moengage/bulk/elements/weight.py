@@ -1,0 +1,50 @@
+"""What an element counts for in the limits and in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+
+class Weight:
+    """What an element counts for. Equal ones are one object (:func:`weight`), so they are counted fast."""
+
+    __slots__ = ("actions", "kind", "users", "warnings")
+
+    def __init__(self, kind: str, actions: int, warnings: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.actions = actions
+        """What it takes of the budget of events."""
+        self.users = 0 if kind == "event" else 1
+        """What it takes of the budget of users."""
+        self.warnings = warnings
+        """Codes of what MoEngage will cut, ignore or alter."""
+
+
+@lru_cache(maxsize=4_096)
+def weight(kind: str, actions: int, warnings: tuple[str, ...] = ()) -> Weight:
+    """Return the weight of an element.
+
+    :param kind: ``customer``, ``event`` or ``device``.
+    :param actions: events that MoEngage counts for it.
+    :param warnings: codes of what MoEngage will cut, ignore or alter.
+    """
+    return Weight(kind, actions, warnings)
+
+
+def users_of(weights: Sequence[Weight]) -> int:
+    """Return what elements take of the budget of users."""
+    return sum([weight.users for weight in weights])
+
+
+def events_of(weights: Sequence[Weight]) -> int:
+    """Return what elements take of the budget of events: one an action."""
+    return sum([weight.actions for weight in weights])
+
+
+def budgets(weights: Sequence[Weight]) -> tuple[int, int]:
+    """Return what elements, at least one, take of the budgets of users and of events."""
+    first, number = weights[0], len(weights)
+    if weights.count(first) == number:
+        return first.users * number, first.actions * number
+    return users_of(weights), events_of(weights)
