@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from airflow_provider_moengage.arguments import is_non_empty
 from airflow_provider_moengage.bulk.elements.rules import (
     BLOCKED_ATTRIBUTE_NAMES,
     EVENT_PLATFORMS,
@@ -166,12 +167,12 @@ class EventMapping:
     user_identifiers: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.action, Column) and not _is_name(self.action):
+        if not isinstance(self.action, Column) and not is_non_empty(self.action):
             raise ValueError("EventMapping.action: expected the event's name, or Column('event_name')")
-        if not _is_name(self.time):
+        if not is_non_empty(self.time):
             raise ValueError("EventMapping.time: expected the column that says when the event happened")
         for name in ("user_timezone_offset", "device_id"):
-            if getattr(self, name) is not None and not _is_name(getattr(self, name)):
+            if getattr(self, name) is not None and not is_non_empty(getattr(self, name)):
                 raise ValueError(f"EventMapping.{name}: expected the name of a column, or None")
         if (
             not (self.platform is None or isinstance(self.platform, Column))
@@ -233,7 +234,7 @@ class DeviceMapping:
 
     def __post_init__(self) -> None:
         for name in ("customer_id", "device_id"):
-            if not _is_name(getattr(self, name)):
+            if not is_non_empty(getattr(self, name)):
                 raise ValueError(f"DeviceMapping.{name}: expected the name of a column")
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
@@ -324,7 +325,7 @@ def _check_user(mapping: CustomerMapping | EventMapping) -> None:
     if mapping.customer_id is None:
         if not mapping.user_identifiers:
             raise ValueError(f"{name}.customer_id: expected a column, or None together with user_identifiers")
-    elif not _is_name(mapping.customer_id):
+    elif not is_non_empty(mapping.customer_id):
         raise ValueError(f"{name}.customer_id: expected the name of a column")
     _check_named(f"{name}.user_identifiers", mapping.user_identifiers or {})
 
@@ -342,15 +343,11 @@ def check_attributes(what: str, attributes: Any) -> None:
     elif (
         isinstance(attributes, str)
         or not isinstance(attributes, Collection)  # an iterator would be used up by this very check
-        or not all(_is_name(name) for name in attributes)
+        or not all(is_non_empty(name) for name in attributes)
     ):
         raise ValueError(f"{what}: expected a list of columns, or a mapping of attribute to column")
 
 
 def _check_named(what: str, named: Mapping[str, str]) -> None:
-    if not isinstance(named, Mapping) or not all(_is_name(part) for pair in named.items() for part in pair):
+    if not isinstance(named, Mapping) or not all(is_non_empty(part) for pair in named.items() for part in pair):
         raise ValueError(f"{what}: expected a mapping of MoEngage's name to a column's name")
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty, number, one_of, whole
+
 MOST_LANES = 64
 """Connections that one run may hold at once. Past a few dozen the workspace's limit is reached long before."""
 
@@ -47,9 +49,8 @@ class DeliveryOptions:
         self._set("validation", one_of("validation", self.validation, VALIDATIONS))
         self._set("max_rejects", _most("max_rejects", self.max_rejects))
         self._set("dry_run", flag("dry_run", self.dry_run))
-        path = self.rejects_path
-        if path is not None and not (isinstance(path, str) and path.strip()):
-            raise ValueError(f"rejects_path {path!r}: expected a path, or None to write no rejects")
+        if self.rejects_path is not None:
+            non_empty("rejects_path", self.rejects_path, "a path, or None to write no rejects")
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -69,64 +70,12 @@ def check_parsed_options(given: Mapping[str, Any]) -> None:
 
     :raises ValueError: naming the option that is wrong.
     """
-    DeliveryOptions(**{name: value for name, value in given.items() if not is_deferred(value)})
-
-
-def is_deferred(value: object) -> bool:
-    """Say whether a value is known only when the task runs: a template, or another task's result."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    return hasattr(value, "iter_references")  # an XComArg
-
-
-def whole(name: str, value: object, least: int, most: int) -> int:
-    """Return a whole number, which may be the text that a template has rendered to.
-
-    :raises ValueError: naming the argument.
-    """
-    number = _number(name, value, f"a whole number from {least} to {most}")
-    if number != int(number) or not least <= number <= most:
-        raise ValueError(f"{name} {value!r}: expected a whole number from {least} to {most}")
-    return int(number)
+    DeliveryOptions(**{name: value for name, value in given.items() if not is_unresolved(value)})
 
 
 def _most(name: str, value: object) -> float:
     expected = "a count (0, 1, 2, ...) or a fraction below 1"
-    number = _number(name, value, expected)
-    if number < 0 or (number >= 1 and number != int(number)):
+    given = number(name, value, expected)
+    if given < 0 or (given >= 1 and given != int(given)):
         raise ValueError(f"{name} {value!r}: expected {expected}")
-    return int(number) if number == int(number) else number
-
-
-def _number(name: str, value: object, expected: str) -> float:
-    try:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError
-        number = float(value)
-        if number - number != 0:
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise ValueError(f"{name} {value!r}: expected {expected}") from None
-    return number
-
-
-def one_of(name: str, value: object, known: tuple[str, ...]) -> str:
-    """Return one of the known texts.
-
-    :raises ValueError: naming the argument.
-    """
-    if value not in known:
-        raise ValueError(f"{name} {value!r}: expected {' or '.join(map(repr, known))}")
-    return str(value)
-
-
-def flag(name: str, value: object) -> bool:
-    """Return a flag, which may be the text that a template has rendered to.
-
-    :raises ValueError: naming the argument.
-    """
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):  # what a template renders to
-        return value.strip().lower() == "true"
-    raise ValueError(f"{name} {value!r}: expected True or False")
+    return int(given) if given == int(given) else given

@@ -15,7 +15,7 @@ from airflow_provider_moengage.api.business_events import (
     FiringReply,
     is_address,
 )
-from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.arguments import is_unresolved, non_empty, one_of
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -77,10 +77,8 @@ def check_trigger(event_name: object, event_attributes: object, triggered_by: ob
 
     :raises ValueError: naming the one that is wrong.
     """
-    if api_version not in API_VERSIONS:
-        raise ValueError(f"api_version {api_version!r}: expected {' or '.join(map(repr, API_VERSIONS))}")
-    if not isinstance(event_name, str) or not event_name.strip():
-        raise ValueError(f"event_name {event_name!r}: expected the name of a business event")
+    one_of("api_version", api_version, API_VERSIONS)
+    non_empty("event_name", event_name, "the name of a business event")
     if event_attributes is not None and not isinstance(event_attributes, Mapping):
         raise ValueError(
             f"event_attributes: expected a mapping of attribute to value, not {type(event_attributes).__name__}"
@@ -101,7 +99,7 @@ def check_parsed_trigger(
     """
 
     def known(value: object, instead: object) -> object:
-        return instead if is_deferred(value) else value
+        return instead if is_unresolved(value) else value
 
     address = known(triggered_by, "somebody@example.com")
     check_trigger(known(event_name, "a name"), known(event_attributes, None), address, known(api_version, "v1"))

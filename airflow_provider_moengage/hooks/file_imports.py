@@ -17,6 +17,7 @@ from airflow_provider_moengage.api.file_imports import (
     date_filters,
     read_status,
 )
+from airflow_provider_moengage.arguments import non_empty
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -101,9 +102,7 @@ def import_of(import_id: object, import_name: object) -> dict[str, str]:
     for name, value in (("import_id", import_id), ("import_name", import_name)):
         if value is None:
             continue
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{name} {value!r}: expected a text that is not empty")
-        return {name: value}
+        return {name: non_empty(name, value)}
     raise ValueError("import_id, import_name: one of them is needed")
 
 

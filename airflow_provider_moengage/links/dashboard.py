@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
-from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.arguments import is_unresolved
 
 
 class MoEngageDashboardLink(BaseOperatorLink):  # type: ignore[misc, unused-ignore]
@@ -24,7 +24,7 @@ class MoEngageDashboardLink(BaseOperatorLink):  # type: ignore[misc, unused-igno
             from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
             conn_id = getattr(operator, "moengage_conn_id", None)
-            if not isinstance(conn_id, str) or is_deferred(conn_id):
+            if not isinstance(conn_id, str) or is_unresolved(conn_id):
                 conn_id = _rendered(ti_key)
             return MoEngageHook(conn_id).dashboard_url
         except Exception:

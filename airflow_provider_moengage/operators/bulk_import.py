@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.arguments import is_non_empty, is_unresolved, path_text
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
 
@@ -54,7 +54,7 @@ class BulkImportOperator(DeliveryOperator):
         self.path = path
         if self.elements is not None:
             self.elements.depend_on_tasks(self)
-        elif not is_deferred(path):
+        elif not is_unresolved(path):
             self.path = _paths(path)
 
     def render_template(
@@ -106,7 +106,7 @@ def _paths(given: Any) -> list[Any]:
     :raises ValueError: where they are none.
     """
     several = given if isinstance(given, list | tuple) else [given]
-    paths = [str(path) if isinstance(path, PathLike) or hasattr(path, "protocol") else path for path in several]
-    if not paths or not all(is_deferred(path) or (isinstance(path, str) and path.strip()) for path in paths):
+    paths = [path_text(path) for path in several]
+    if not paths or not all(is_unresolved(path) or is_non_empty(path) for path in paths):
         raise ValueError("path: expected a path to NDJSON files, or a list of paths")
     return paths

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage.api.business_events import SHORTEST_WINDOW, UNKNOWN_ADVICE
-from airflow_provider_moengage.bulk.options import flag as _flag
-from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.arguments import boolean, flag, is_unresolved, one_of
 from airflow_provider_moengage.exceptions import (
     MoEngageError,
     MoEngageOutcomeUnknownError,
@@ -123,7 +122,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         hook = MoEngageHook(self.moengage_conn_id)
-        if _flag("dry_run", self.is_dry_run):
+        if flag("dry_run", self.is_dry_run):
             self._check_everything(hook)
             self.log.info("Dry run: business event %r would be triggered", self.event_name)
             return {"event_name": self.event_name, "api_version": self.api_version, "dry_run": True}
@@ -230,12 +229,10 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
 
     def _check_arguments(self) -> None:
         check_parsed_trigger(self.event_name, self.event_attributes, self.triggered_by, self.api_version)
-        if self.on_quota not in ON_QUOTA:
-            raise ValueError(f"on_quota {self.on_quota!r}: expected {' or '.join(map(repr, ON_QUOTA))}")
+        one_of("on_quota", self.on_quota, ON_QUOTA)
         if not isinstance(self.quota_timeout, timedelta) or self.quota_timeout < timedelta(0):
             raise ValueError(f"quota_timeout {self.quota_timeout!r}: expected a timedelta of 0 or more")
         for name in ("fail_on_partial", "retry_unknown", "check_event"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} {getattr(self, name)!r}: expected True or False")
-        if not is_deferred(self.is_dry_run):
-            _flag("dry_run", self.is_dry_run)
+            boolean(name, getattr(self, name))
+        if not is_unresolved(self.is_dry_run):
+            flag("dry_run", self.is_dry_run)

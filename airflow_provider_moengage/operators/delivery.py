@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_moengage.bulk.options import (
-    OPTION_NAMES,
-    DeliveryOptions,
-    check_parsed_options,
-    flag,
-    is_deferred,
-)
+from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty, path_text
+from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions, check_parsed_options
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.tasks.outlets import FIGURES, tell_outlets
 
@@ -80,13 +75,13 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.delivery = delivery
         self.validation = validation
         self.max_rejects = max_rejects
-        self.rejects_path = _path_text(rejects_path)
-        self.checkpoint_path = _path_text(checkpoint_path)
+        self.rejects_path = path_text(rejects_path)
+        self.checkpoint_path = path_text(checkpoint_path)
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.moengage_conn_id = moengage_conn_id
         self._hook: MoEngageHook | None = None
         check_parsed_options(self._options())
-        if not (checkpoint_path is None or is_deferred(checkpoint_path)):
+        if not (checkpoint_path is None or is_unresolved(checkpoint_path)):
             self._folder("checkpoint_path", self.checkpoint_path)
 
     def deliver(
@@ -185,15 +180,10 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
 
     @staticmethod
     def _folder(name: str, path: Any) -> str:
-        if not (isinstance(path, str) and path.strip()):
-            raise ValueError(f"{name} {path!r}: expected a folder, or None")
-        if path.endswith((".ndjson", ".json")):
-            raise ValueError(f"{name} {path!r}: expected a folder, not a file")
-        return path
+        folder = non_empty(name, path, "a folder, or None")
+        if folder.endswith((".ndjson", ".json")):
+            raise ValueError(f"{name} {folder!r}: expected a folder, not a file")
+        return folder
 
     def _options(self) -> dict[str, Any]:
         return {option: getattr(self, field) for option, field in zip(OPTION_NAMES, _OPTION_FIELDS, strict=True)}
-
-
-def _path_text(path: Any) -> Any:
-    return str(path) if isinstance(path, PathLike) or hasattr(path, "protocol") else path

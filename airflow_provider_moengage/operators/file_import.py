@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
-from airflow_provider_moengage.bulk.options import is_deferred, one_of
+from airflow_provider_moengage.arguments import boolean, is_unresolved, one_of, seconds
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -92,8 +92,8 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         self.import_id = import_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poke_interval = _seconds("poke_interval", poke_interval)
-        self.timeout = _seconds("timeout", timeout)
+        self.poke_interval = seconds("poke_interval", poke_interval)
+        self.timeout = seconds("timeout", timeout)
         if self.timeout > LONGEST_TIMEOUT:
             raise ValueError(f"timeout {timeout!r}: expected ten years at most")
         self.on_cooldown = on_cooldown
@@ -251,18 +251,10 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
     def _check_arguments(self) -> None:
         from airflow_provider_moengage.hooks.file_imports import import_of
 
-        if not is_deferred(self.import_id):
+        if not is_unresolved(self.import_id):
             import_of(self.import_id if self.import_id is not None else "", None)
         one_of("on_cooldown", self.on_cooldown, ON_COOLDOWN)
         for name in ("wait_for_completion", "deferrable"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} {getattr(self, name)!r}: expected True or False")
-        partial = "fail" if is_deferred(self.partial_success) else self.partial_success
-        check_policy(partial, None if is_deferred(self.max_failed_rows) else self.max_failed_rows)
-
-
-def _seconds(name: str, value: object) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        raise ValueError(f"{name} {value!r}: expected seconds, or a timedelta, of 0 or more")
-    return float(seconds)
+            boolean(name, getattr(self, name))
+        partial = "fail" if is_unresolved(self.partial_success) else self.partial_success
+        check_policy(partial, None if is_unresolved(self.max_failed_rows) else self.max_failed_rows)

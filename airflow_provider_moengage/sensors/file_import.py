@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_moengage.api.file_imports import as_moment, read_time
-from airflow_provider_moengage.bulk.options import is_deferred, whole
+from airflow_provider_moengage.arguments import boolean, is_unresolved, whole
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -240,18 +240,17 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
     def _check_arguments(self) -> None:
         from airflow_provider_moengage.hooks.file_imports import import_of
 
-        if not is_deferred(self.since):
+        if not is_unresolved(self.since):
             _, triggered = _read_since(self.since)
             if triggered is None:
                 import_of(self.import_id, self.import_name)
-        if not is_deferred(self.file_name):
+        if not is_unresolved(self.file_name):
             _check_file_name(self.file_name)
-        if not is_deferred(self.expected_files):
+        if not is_unresolved(self.expected_files):
             whole("expected_files", self.expected_files, 1, MOST_FILES)
-        if not isinstance(self.deferrable, bool):
-            raise ValueError(f"deferrable {self.deferrable!r}: expected True or False")
-        partial = "fail" if is_deferred(self.partial_success) else self.partial_success
-        check_policy(partial, None if is_deferred(self.max_failed_rows) else self.max_failed_rows)
+        boolean("deferrable", self.deferrable)
+        partial = "fail" if is_unresolved(self.partial_success) else self.partial_success
+        check_policy(partial, None if is_unresolved(self.max_failed_rows) else self.max_failed_rows)
 
 
 def _check_file_name(name: object) -> None:

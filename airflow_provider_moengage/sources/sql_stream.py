@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from airflow_provider_moengage.arguments import whole
+
 Parameters = Any
 """What the driver takes: a sequence or a mapping, in the driver's own style of placeholders."""
 
@@ -59,13 +61,7 @@ def rows_at_once(fetch_size: Any) -> int:
 
     :raises ValueError: naming the argument.
     """
-    try:
-        rows = int(fetch_size)
-    except (TypeError, ValueError):
-        rows = 0
-    if not 1 <= rows <= MOST_ROWS_FETCHED:
-        raise ValueError(f"fetch_size {fetch_size!r}: expected rows, from 1 to {MOST_ROWS_FETCHED}")
-    return rows
+    return whole("fetch_size", fetch_size, 1, MOST_ROWS_FETCHED)
 
 
 def stream_query(

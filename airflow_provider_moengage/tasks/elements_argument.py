@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from airflow_provider_moengage.bulk.options import is_deferred
+from airflow_provider_moengage.arguments import is_task_output, is_unresolved
 
 
 class ElementsArgument:
@@ -36,7 +36,7 @@ class ElementsArgument:
     def __str__(self) -> str:
         value = self._value
         if isinstance(value, str):
-            return "elements as text" if self._is_rendered or not is_deferred(value) else value
+            return "elements as text" if self._is_rendered or not is_unresolved(value) else value
         if _is_callable(value):
             module, name = (
                 getattr(value, "__module__", ""),
@@ -103,7 +103,7 @@ class ElementsArgument:
 
 def _has_template(value: Any) -> bool:
     if isinstance(value, str):
-        return is_deferred(value) or "{#" in value
+        return is_unresolved(value) or "{#" in value
     if isinstance(value, dict):
         return any(map(_has_template, value.values()))
     if isinstance(value, list | tuple | set):
@@ -115,8 +115,7 @@ _NEVER_TEMPLATES = (bool, int, float, bytes, Decimal, date, UUID)
 
 
 def _is_callable(value: object) -> bool:
-    # An XComArg is no function, whatever Python says of it.
-    return callable(value) and not hasattr(value, "iter_references")
+    return callable(value) and not is_task_output(value)  # an XComArg is callable to Python
 
 
 def _parse(text: str) -> Any:

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import FileRun
-from airflow_provider_moengage.bulk.options import one_of, whole
+from airflow_provider_moengage.arguments import one_of, whole
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageImportFailedError
 from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.polling.success_policy import PARTIAL_POLICIES, Policy, summary

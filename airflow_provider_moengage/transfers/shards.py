@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from airflow_provider_moengage.bulk.options import whole
+from airflow_provider_moengage.arguments import non_empty, whole
 from airflow_provider_moengage.sources.sql_keyset import Key, KeyColumns, as_table, key_to_json, null_key_error
 from airflow_provider_moengage.sources.sql_stream import database_hook, stream_query
 
@@ -46,9 +46,8 @@ def plan_shards(
     :param parameters: values for the query's placeholders, in the driver's own style.
     :raises ValueError: naming the argument that is wrong, or the column that is NULL in some row.
     """
-    for name, value in (("conn_id", conn_id), ("sql", sql)):
-        if not (isinstance(value, str) and value.strip()):
-            raise ValueError(f"{name}: expected a text that is not empty")
+    non_empty("conn_id", conn_id)
+    non_empty("sql", sql)
     columns, most = KeyColumns(key_columns), whole("shards", shards, 1, MOST_SHARDS)
     hook = database_hook(conn_id)
 

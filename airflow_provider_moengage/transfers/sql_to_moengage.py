@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
-from airflow_provider_moengage.bulk.options import flag, is_deferred
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once
@@ -98,8 +98,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
         self.fetch_size = fetch_size
         for name in ("sql", "conn_id"):
             value = getattr(self, name)
-            if not is_deferred(value) and not (isinstance(value, str) and value.strip()):
-                raise ValueError(f"{name}: expected a text that is not empty")
+            if not is_unresolved(value):
+                non_empty(name, value)
         self._mappings()
         if key_columns is not None:
             KeyColumns(key_columns)
@@ -109,7 +109,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
             check_watermark(watermark, sql, parameters, key_range)
             if watermark not in [*self.inlets, *self.outlets]:
                 self.inlets = [*self.inlets, watermark]
-        if not is_deferred(fetch_size):
+        if not is_unresolved(fetch_size):
             rows_at_once(fetch_size)
 
     def execute(self, context: Context) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_moengage.arguments import is_unresolved, non_empty, one_of, path_text, whole
 from airflow_provider_moengage.bulk.mapping import Attributes, check_attributes
-from airflow_provider_moengage.bulk.options import is_deferred, one_of, whole
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 from airflow_provider_moengage.import_files.folder import (
     ImportFolder,
@@ -131,14 +131,14 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         super().__init__(**kwargs)
         self.sql = sql
         self.conn_id = conn_id
-        self.folder = _as_text(folder)
+        self.folder = path_text(folder)
         self.prefix = prefix
         self.import_type = one_of("import_type", import_type, IMPORT_TYPES)
         self.id_column = id_column
         self.time_column = time_column
         self.attributes = attributes
         self.file_format = one_of("file_format", file_format, FILE_FORMATS)
-        self.manifest_path = _as_text(manifest_path)
+        self.manifest_path = path_text(manifest_path)
         self.max_file_bytes = max_file_bytes
         self.parameters = parameters
         self.fetch_size = fetch_size
@@ -221,11 +221,9 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             self.log.info("The query has no rows: no file was written")
 
     def _check_columns(self) -> None:
-        if not (isinstance(self.id_column, str) and self.id_column.strip()):
-            raise ValueError("id_column: expected the column with the user's id")
+        non_empty("id_column", self.id_column, "the column with the user's id")
         if self.import_type == "EVENTS":
-            if not (isinstance(self.time_column, str) and self.time_column.strip()):
-                raise ValueError("time_column: expected the column that says when the event happened")
+            non_empty("time_column", self.time_column, "the column with the time of the event")
             if self.time_column == self.id_column:
                 raise ValueError("time_column: expected another column than id_column")
         elif self.time_column is not None:
@@ -234,12 +232,12 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
 
     def _check_templated(self, *, are_rendered: bool) -> None:
         def is_known(value: object) -> bool:
-            return are_rendered or not is_deferred(value)
+            return are_rendered or not is_unresolved(value)
 
         for name in ("sql", "conn_id"):
             value = getattr(self, name)
-            if is_known(value) and not (isinstance(value, str) and value.strip()):
-                raise ValueError(f"{name}: expected a text that is not empty")
+            if is_known(value):
+                non_empty(name, value)
         if is_known(self.folder):
             check_folder(self.folder)
         if is_known(self.prefix):
@@ -280,8 +278,3 @@ class _WrongRows:
             f"{self.count:,} of {of:,} rows cannot be written, so no file was. Mend them in the query, or leave"
             f" them out there. Positions count from 0.\n{named}{more}"
         )
-
-
-def _as_text(path: Any) -> Any:
-    """A path as text; a template or another task's result as it is."""
-    return str(path) if isinstance(path, PathLike) or hasattr(path, "protocol") else path

@@ -4,12 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.bulk.options import (
-    OPTION_NAMES,
-    DeliveryOptions,
-    check_parsed_options,
-    is_deferred,
-)
+from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions, check_parsed_options
 
 
 class ResultOfATask:
@@ -73,11 +68,6 @@ def test_a_bad_value_is_found_when_the_dag_is_parsed(name: str, bad: Any) -> Non
 @pytest.mark.parametrize("name", OPTION_NAMES)
 def test_what_is_known_only_in_the_run_is_left_for_the_run(name: str, later: Any) -> None:
     check_parsed_options({name: later})
-
-
-@pytest.mark.parametrize("value", ["text", "{ }", 5, None, ["{{ x }}"]])
-def test_a_plain_value_is_not_left_for_the_run(value: object) -> None:
-    assert not is_deferred(value)
 
 
 @pytest.mark.parametrize(

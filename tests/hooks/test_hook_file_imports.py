@@ -508,9 +508,9 @@ def test_a_failure_on_a_later_page_is_an_error_after_the_files_before(imports: S
 
 WRONG_QUESTIONS = {
     "no import": ({}, "import_id, import_name: one of them is needed"),
-    "empty id": ({"import_id": ""}, "import_id '': expected a text"),
-    "blank name": ({"import_name": "  "}, "import_name '  ': expected a text"),
-    "id of another type": ({"import_id": 7}, "import_id 7: expected a text"),
+    "empty id": ({"import_id": ""}, "import_id '': expected a non-empty string"),
+    "blank name": ({"import_name": "  "}, "import_name '  ': expected a non-empty string"),
+    "id of another type": ({"import_id": 7}, "import_id 7: expected a non-empty string"),
     "unknown status": (
         {"import_id": USERS, "file_status": "DONE"},
         "file_status 'DONE': expected SUCCESSFUL, FAILED, PARTIAL_SUCCESS, PROCESSING, QUEUED, WAITING",

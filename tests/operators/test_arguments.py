@@ -70,15 +70,15 @@ def test_elements_and_path_are_checked(wrong: dict[str, Any], message: str) -> N
 
 
 WRONG_SQL: list[tuple[dict[str, Any], str]] = [
-    ({"sql": " "}, "sql: expected a text"),
-    ({"sql": ["SELECT 1"]}, "sql: expected a text"),
-    ({"conn_id": ""}, "conn_id: expected a text"),
+    ({"sql": " "}, "^sql .*: expected a non-empty string"),
+    ({"sql": ["SELECT 1"]}, "^sql .*: expected a non-empty string"),
+    ({"conn_id": ""}, "^conn_id '': expected a non-empty string"),
     ({"mapping": None}, "mapping: expected one or a list of CustomerMapping, EventMapping, DeviceMapping"),
     ({"mapping": []}, "mapping: expected one or a list"),
     ({"mapping": [CustomerMapping(), "customers"]}, "mapping: expected one or a list"),
     ({"mapping": {"customer_id": "id"}}, "mapping: expected one or a list"),
-    ({"fetch_size": 0}, "fetch_size 0: expected rows"),
-    ({"fetch_size": "many"}, "fetch_size 'many': expected rows"),
+    ({"fetch_size": 0}, "fetch_size 0: expected a whole number from 1 to 100000"),
+    ({"fetch_size": "many"}, "fetch_size 'many': expected a whole number from 1 to 100000"),
 ]
 
 
