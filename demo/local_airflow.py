@@ -248,11 +248,11 @@ def _furnish(emulator: Emulator, home: Path) -> None:
     nightly = ImportFile("users_{date}.csv", total_rows=2_400, updated_rows=2_310, failed_rows=0)
     workspace.add_file_import(FileImport("nightly-users", "Nightly users", (nightly,)))
     folder = home / "watched-by-moengage"
-    workspace.add_file_import(FileImport("file-road", "File road", folder=str(folder), id_column="user_id"))
+    workspace.add_file_import(FileImport("file-sync", "File sync", folder=str(folder), id_column="user_id"))
 
 
 def _say_what_is_here(airflow: str, emulator: str, home: Path) -> None:
-    road = json.dumps({"import_id": "file-road", "folder": f"file://{home / 'watched-by-moengage'}"})
+    conf = json.dumps({"import_id": "file-sync", "folder": f"file://{home / 'watched-by-moengage'}"})
     print(
         f"""
 Airflow        {airflow}   (no login: everyone on this machine is admin)
@@ -260,8 +260,8 @@ MoEngage       {emulator}   (the emulated workspace {WORKSPACE}: what arrives is
 Log            {home / "airflow.log"}
 
 incremental_sync has sent yesterday's purchases by its schedule. For the days before: open it, Trigger, Backfill.
-after_file_import follows a file import; the others run when you trigger them, file_road with this as its
-configuration (Advanced Options): {road}
+after_file_import follows a file import; the others run when you trigger them, file_sync with this as its
+configuration (Advanced Options): {conf}
 The connections are under Admin > Connections.
 
 Ctrl-C ends all of it.

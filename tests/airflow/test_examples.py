@@ -137,12 +137,14 @@ def wait_for_a_file_import(place: Place) -> None:
     assert len(place.emulator.workspace.file_triggers) == 1
 
 
-def go_by_files(place: Place) -> None:
+def sync_through_files(place: Place) -> None:
     folder = place.airflow.home / "watched"
-    road = FileImport("road", "Road", folder=str(folder), id_column="user_id", steps_seconds=(0, 0.1, 0.2))
-    place.emulator.workspace.add_file_import(road)
+    import_ = FileImport(
+        "file-sync", "File sync", folder=str(folder), id_column="user_id", steps_seconds=(0, 0.1, 0.2)
+    )
+    place.emulator.workspace.add_file_import(import_)
 
-    place.run("file_road", "-c", json.dumps({"import_id": "road", "folder": f"file://{folder}"}))
+    place.run("file_sync", "-c", json.dumps({"import_id": "file-sync", "folder": f"file://{folder}"}))
 
     assert len(place.emulator.workspace.file_triggers) == 1
     [file] = folder.iterdir()
@@ -152,7 +154,14 @@ def go_by_files(place: Place) -> None:
 
 @pytest.mark.parametrize(
     "example",
-    [sync_the_warehouse, sync_incrementally, sync_by_shards, start_campaigns, wait_for_a_file_import, go_by_files],
+    [
+        sync_the_warehouse,
+        sync_incrementally,
+        sync_by_shards,
+        start_campaigns,
+        wait_for_a_file_import,
+        sync_through_files,
+    ],
 )
 def test_an_example_does_what_it_says(place: Place, example: Callable[[Place], None]) -> None:
     example(place)

@@ -62,9 +62,9 @@ def test_shards_and_a_whole_warehouse_arrive_once(place: Place) -> None:
     assert set(orders.values()) == {1}
 
 
-def test_the_file_road_reaches_the_last_row(place: Place) -> None:
+def test_the_file_sync_delivers_the_last_row(place: Place) -> None:
     folder = place.warehouse.path.parent / "watched-by-moengage"
 
-    run = place.run_by_hand("file_road", "compare", import_id="file-road", folder=f"file://{folder}")
+    run = place.run_by_hand("file_sync", "compare", import_id="file-sync", folder=f"file://{folder}")
 
-    assert place.airflow.xcom("file_road", run, "compare") == {"written": 60, "read": 60, "failed": 0}
+    assert place.airflow.xcom("file_sync", run, "compare") == {"written": 60, "read": 60, "failed": 0}

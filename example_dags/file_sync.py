@@ -24,7 +24,7 @@ from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEnga
     tags=["moengage"],
     params={"import_id": "put the id of your import here", "folder": "s3://aws_default@bucket/moengage_users"},
 )
-def file_road() -> None:
+def file_sync() -> None:
     """Write files, have them imported, and compare the rows."""
     write = SqlToMoEngageFileOperator(
         task_id="write",
@@ -64,4 +64,4 @@ def file_road() -> None:
     compare(write.output, wait.output)  # type: ignore[arg-type]
 
 
-file_road()
+file_sync()
