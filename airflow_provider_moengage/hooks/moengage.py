@@ -131,7 +131,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         from airflow_provider_moengage.bulk.run.delivery import Delivery, RejectsNotWrittenError
         from airflow_provider_moengage.bulk.sources import Stream
         from airflow_provider_moengage.metrics import BulkMetrics
-        from airflow_provider_moengage.tasks.files import rejects_file
+        from airflow_provider_moengage.storage import rejects_file
 
         if isinstance(elements, Mapping | str | bytes) or hasattr(elements, "iterrows"):
             name = type(elements).__name__

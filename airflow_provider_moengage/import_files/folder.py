@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
-from airflow_provider_moengage.storage import storage_path
+from airflow_provider_moengage.storage import is_local, local_or_remote
 
 _NO_HOST = ("", "file", "local", "memory")
 """Schemes whose paths begin with a folder; in all others a bucket, container or host comes first."""
@@ -50,20 +50,6 @@ def check_manifest_path(manifest_path: object, folder: str) -> str:
     return manifest_path
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Write a small file.
-
-    :param path: URI of any ObjectStoragePath.
-    """
-    file = storage_path(path)
-    if file.protocol in ("", "file"):
-        on_disk = Path(file.path)
-        on_disk.parent.mkdir(parents=True, exist_ok=True)
-        on_disk.write_bytes(data)
-    else:
-        file.fs.pipe_file(file.path, data)
-
-
 class ImportFolder:
     """Files of one try on their way into a folder. On leaving, whatever has not been published is gone.
 
@@ -76,10 +62,10 @@ class ImportFolder:
     """
 
     def __init__(self, folder: str, log: Any) -> None:
-        place = storage_path(folder)
+        place = local_or_remote(folder)
         self._store: _Store = (
-            _Disk(Path(place.path))
-            if place.protocol in ("", "file")
+            _Disk(place)
+            if is_local(place)
             else _Remote(place.fs, place.path, appears_whole=place.protocol in _APPEAR_WHOLE)
         )
         self._log = log

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_moengage.bulk.resume.rejects import is_on_disk
 from airflow_provider_moengage.bulk.resume.saved_run import Memory, Store
 from airflow_provider_moengage.exceptions import MoEngageError
-from airflow_provider_moengage.tasks.files import checkpoint_path_of_task, file_to_write
+from airflow_provider_moengage.storage import file_to_write, write_whole
+from airflow_provider_moengage.tasks.files import checkpoint_path_of_task
 from airflow_provider_moengage.tasks.state import TaskLife, TaskState
 
 _KEY = "moengage_checkpoint"
@@ -45,7 +44,7 @@ class InFile:
     """
 
     def __init__(self, path: str) -> None:
-        self._file: Any = file_to_write(path)
+        self._file = file_to_write(path)
 
     def load(self) -> dict[str, Any] | None:
         """Return what is there.
@@ -65,17 +64,7 @@ class InFile:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace it."""
-        data = json.dumps(state).encode()
-        if not is_on_disk(self._file):
-            with self._file.open("wb") as file:  # an object appears when it is complete
-                file.write(data)
-            return
-        beside = self._file.with_name(f"{self._file.name}.new")
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._file)
+        write_whole(self._file, json.dumps(state).encode())
 
 
 class InStateStore:

@@ -16,12 +16,12 @@ from airflow_provider_moengage.import_files.folder import (
     ImportFolder,
     check_folder,
     check_manifest_path,
-    write_file,
 )
 from airflow_provider_moengage.import_files.rows import FILE_FORMATS, IMPORT_TYPES, ImportRows
 from airflow_provider_moengage.import_files.splitting import LARGEST_FILE, FileNames, FileSplitter, check_prefix
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once, stream_query
+from airflow_provider_moengage.storage import file_to_write, write_whole
 from airflow_provider_moengage.tasks.outlets import tell_outlets
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
 
         # Users who are not registered have an id of another kind, which the dashboard asks for.
         id_attribute = None if self.prefix == "anonymous_user_data" else "uid"
-        write_file(path, json.format(json.encode(rows.mapping(id_attribute=id_attribute))))
+        write_whole(file_to_write(path), json.format(json.encode(rows.mapping(id_attribute=id_attribute))))
 
     def _report(self, files: list[WrittenFile], rows: ImportRows) -> None:
         for finding in rows.name_warnings:

@@ -16,7 +16,6 @@ from airflow_provider_moengage.import_files.folder import (
     ImportFolder,
     check_folder,
     check_manifest_path,
-    write_file,
 )
 
 LOG = logging.getLogger("tests.import_folder")
@@ -281,13 +280,3 @@ def test_a_manifest_may_be_anywhere_else(path: str) -> None:
 def test_a_manifest_that_would_be_taken_for_data_is_an_error(path: Any) -> None:
     with pytest.raises(ValueError, match=r"^manifest_path "):
         check_manifest_path(path, "/data/users/")
-
-
-def test_a_small_file_is_written_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = attach("memory", monkeypatch)
-
-    write_file(f"{tmp_path}/new/a.json", b"{}")
-    write_file("memory://bucket/a.json", b"{}")
-
-    assert (tmp_path / "new" / "a.json").read_bytes() == b"{}"
-    assert store.cat_file("/bucket/a.json") == b"{}"

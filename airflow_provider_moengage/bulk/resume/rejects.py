@@ -12,13 +12,13 @@ import tempfile
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PosixPath, WindowsPath
-from typing import IO, Any, Protocol, TypeGuard
+from typing import IO, Any, Protocol
 
 import msgspec
 
 from airflow_provider_moengage.bulk.elements.checks import Finding
 from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, to_plain
+from airflow_provider_moengage.storage import is_local
 
 _POSITIONS_KEPT = 20
 """Positions a code's line in the log names; the file, where there is one, has them all."""
@@ -44,7 +44,7 @@ class RejectsFile(Protocol):
     def parent(self) -> Any:
         """Its folder."""
 
-    def open(self, mode: str = "r", **kwargs: Any) -> IO[Any]:
+    def open(self, mode: str) -> IO[Any]:
         """Open it."""
 
     def exists(self) -> bool:
@@ -71,7 +71,7 @@ class Rejects:
         """Bytes of those that :meth:`settle` has given out, and of those of earlier tries."""
         self._positions: dict[str, list[int]] = defaultdict(list)
         self._file = file
-        self._is_on_disk = is_on_disk(file)
+        self._is_on_disk = is_local(file)
         self._part = None if file is None else file.parent / f"{file.name}.part"
         self._stream: IO[bytes] | None = None
         self._lock = threading.RLock()
@@ -241,11 +241,6 @@ class Rejects:
             where = f"at position{'s' if ', ' in named else ''} {named}" if positions else "by an earlier try"
             sentences.append(f"{count:,} rejected as {code}, {where}")
         return sentences
-
-
-def is_on_disk(file: object) -> TypeGuard[Path]:
-    """Say whether a file is a plain one. In Airflow 2 every ObjectStoragePath is a Path as well."""
-    return isinstance(file, PosixPath | WindowsPath)
 
 
 def _size(file: Any) -> int:
