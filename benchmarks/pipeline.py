@@ -13,7 +13,7 @@ from typing import Any
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
-from airflow_provider_moengage.bulk.resume.counters import Tally
+from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.packer import Packer
 from airflow_provider_moengage.bulk.run.reader import Reader
@@ -40,8 +40,8 @@ def bodies(source: Source, validation: str) -> Iterator[bytes]:
     :param validation: ``off``, ``warn`` or ``strict``.
     :raises RuntimeError: where an element was rejected; those of the benchmarks are all good.
     """
-    rejects, tally, encoder = Rejects(None), Tally(lambda: 0.0, lambda: 0.0), Encoder()
-    checkpoint = Checkpoint(source, tally, rejects, logging.getLogger(__name__), None)
+    rejects, counters, encoder = Rejects(None), Counters(lambda: 0.0, lambda: 0.0), Encoder()
+    checkpoint = Checkpoint(source, counters, rejects, logging.getLogger(__name__), None)
     reader = Reader(validation, rejects, checkpoint, encoder)
     packer = Packer(_LIFTED.most_users_a_request, _LIFTED.most_events_a_request, encoder, reader.refuse)
     for elements in reader.elements(lambda: None):

@@ -14,7 +14,7 @@ from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
-from airflow_provider_moengage.bulk.resume.saved_run import Memory
+from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Stream
 from airflow_provider_moengage.emulator import Emulator, Settings
@@ -49,7 +49,7 @@ class Setting:
         *,
         limits: Limits = UNLIMITED,
         rejects: Any = None,
-        memory: Memory | None = None,
+        memory: SavedRun | None = None,
         **options: Any,
     ) -> DeliveryReport:
         workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.emulator.url, timeout=10.0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
-from airflow_provider_moengage.bulk.resume.saved_run import Memory
+from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run import delivery
 from tests.killing import Doom, KilledError
 
@@ -29,8 +29,8 @@ class Worker:
         monkeypatch.setattr(delivery, "_LAST_WAIT", 0.1)
         for owner, name in (
             (MoEngageClient, "bulk_import"),
-            (Memory, "save"),
-            (Rejects, "settle"),
+            (SavedRun, "save"),
+            (Rejects, "flush"),
             (Rejects, "close"),
         ):
             monkeypatch.setattr(owner, name, self._mortal(getattr(owner, name)))
@@ -58,9 +58,9 @@ class Worker:
 
         return acted
 
-    def _noting(self, opened: Callable[[Rejects], Any]) -> Callable[[Rejects], Any]:
-        def note(rejects: Rejects) -> Any:
-            stream = opened(rejects)
+    def _noting(self, opened: Callable[..., Any]) -> Callable[..., Any]:
+        def note(rejects: Rejects, *given: Any) -> Any:
+            stream = opened(rejects, *given)
             if stream not in self._streams:
                 self._streams.append(stream)
             return stream

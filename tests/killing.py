@@ -90,12 +90,12 @@ class DoomedRejects(Rejects):
 
     def bury(self) -> None:
         """Write what is in the buffer now, and not over what the next try writes."""
-        if self._stream is not None:
-            self._stream.close()
+        if self._collected is not None and self._collected.stream is not None:
+            self._collected.stream.close()
 
-    def settle(self, *, is_last: bool = False) -> list[tuple[int, list[str]]]:
+    def flush(self, *, is_last: bool = False) -> list[tuple[int, list[str]]]:
         self.doom.moment()
-        return super().settle(is_last=is_last)
+        return super().flush(is_last=is_last)
 
     def close(self, *, is_complete: bool = True) -> None:
         self.doom.moment()

@@ -1,8 +1,7 @@
-"""What a run reads, and how what is left of it is named for the next try.
+"""What a run reads, and how the rest of it is identified for the next try.
 
-A source gives its elements numbers. Whoever reads it again later has to find the same element under the same
-name: a list and files are read by number, the rows of a query by their key. A stream of which neither can be
-said is read from its start.
+A source numbers its elements. Another reading must find the same element under the same token: elements of a list
+or of files are identified by number, rows of a query by their key. A stream without either is read from its start.
 """
 
 from __future__ import annotations
@@ -21,46 +20,46 @@ from airflow_provider_moengage.bulk.elements.fast_path import Form, ready_elemen
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some elements of a source, one after the other.
+    """Consecutive elements of a source.
 
     :param positions: their numbers in the source, from 0.
-    :param given: what they are made of: themselves, or rows.
+    :param given: what they are made of: the elements themselves, or rows.
     :param form: makes elements of it.
-    :param marks: what the source needs to name them: the key of each one's row. None where the number is enough.
-    :param is_reread: an earlier try has read them as well, so they may be done.
+    :param keys: what the source makes their tokens of: the key of each one's row. None if the number is enough.
+    :param is_reread: an earlier try has read them too, so they may be done.
     """
 
     positions: Sequence[int]
     given: Sequence[Any]
     form: Form = ready_elements
-    marks: Sequence[Any] | None = None
+    keys: Sequence[Any] | None = None
     is_reread: bool = False
 
     def pick(self, places: Sequence[int]) -> Chunk:
-        """Return those at some places; for a chunk whose form makes one element of each that is given."""
+        """Return those at some indexes. Only for a chunk with one element for each item of ``given``."""
         return Chunk(
             [self.positions[at] for at in places],
             [self.given[at] for at in places],
             self.form,
-            None if self.marks is None else [self.marks[at] for at in places],
+            None if self.keys is None else [self.keys[at] for at in places],
             self.is_reread,
         )
 
 
 @dataclass(slots=True)
-class Left:
+class Remaining:
     """What an earlier try has left of a source.
 
-    :param last: number and mark of the last element that it had sent.
-    :param open: names of the elements before it that are not done.
-    :param sent: names of those whose request was on its way when the try ended.
-    :param first: number and mark of the first element that is open, as far as it was read; None where it is one of
-        an earlier try's that was not read again yet.
+    :param last: position and key of the last element that was sent.
+    :param open: tokens of the elements before it that are not done.
+    :param in_flight: tokens of those whose request was in flight when the try ended.
+    :param first: position and key of the first open element that this try has read; None if there is none, or if
+        only elements are open that an earlier try had read and this one has not read again.
     """
 
     last: tuple[int, Any]
     open: set[Any] = field(default_factory=set)
-    sent: set[Any] = field(default_factory=set)
+    in_flight: set[Any] = field(default_factory=set)
     first: tuple[int, Any] | None = None
 
 
@@ -69,48 +68,50 @@ class Source(Protocol):
 
     @property
     def total(self) -> int | None:
-        """How many there are, where that is known."""
+        """How many there are, if that is known."""
 
     @property
     def is_resumable(self) -> bool:
-        """Whether another try finds the same elements under the same names."""
+        """Whether another try finds the same elements under the same tokens."""
 
     @property
     def why_not(self) -> str:
-        """Why it is not resumable, in half a sentence."""
+        """Why it is not resumable: a clause that follows "because"."""
 
     def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
-        """Read it: all of it, or what :meth:`left` says of a bookmark and all after that.
+        """Read all of it, or what remains after a bookmark.
 
-        :param size: says how many to give at once, at the most.
+        :param size: returns the largest number of elements for the next chunk.
         """
 
-    def left(self, bookmark: Mapping[str, Any]) -> Left:
+    def remaining(self, bookmark: Mapping[str, Any]) -> Remaining:
         """Read a bookmark."""
 
-    def name(self, position: int, mark: Any) -> Any:
-        """What an element is called in a bookmark."""
+    def token(self, position: int, key: Any) -> Any:
+        """Return what identifies an element in a bookmark."""
 
-    def bookmark(self, left: Left) -> dict[str, Any]:
-        """Return what is left, JSON-ready."""
+    def bookmark(self, remaining: Remaining) -> dict[str, Any]:
+        """Return what remains, JSON-ready."""
 
 
 class Stream:
     """Elements that are read once; another reading may give others.
 
     :param elements: an iterable.
-    :param why_not: why it cannot be resumed.
+    :param why_not: why it cannot be resumed: a clause that follows "because".
     """
 
     is_resumable = False
 
-    def __init__(self, elements: Iterable[object], why_not: str = "its elements have no names") -> None:
+    def __init__(
+        self, elements: Iterable[object], why_not: str = "another reading may give other elements"
+    ) -> None:
         self.elements = elements
         self.why_not = why_not
 
     @property
     def total(self) -> int | None:
-        """How many there are, where that is known."""
+        """How many there are, if that is known."""
         return len(self.elements) if isinstance(self.elements, Sized) else None
 
     def chunks(
@@ -118,20 +119,20 @@ class Stream:
         bookmark: Mapping[str, Any] | None,  # noqa: ARG002 (it has none)
         size: Callable[[], int],
     ) -> Generator[Chunk]:
-        """Read it from its start, whatever the bookmark says."""
+        """Read it from its start, whatever the bookmark."""
         return _numbered(iter(self.elements), 0, size)
 
-    def left(self, bookmark: Mapping[str, Any]) -> Left:
+    def remaining(self, bookmark: Mapping[str, Any]) -> Remaining:
         """Read a bookmark."""
-        return Left((bookmark["last"], None))
+        return Remaining((bookmark["last"], None))
 
-    def name(self, position: int, mark: Any) -> Any:  # noqa: ARG002 (it has none)
-        """What an element is called."""
+    def token(self, position: int, key: Any) -> Any:  # noqa: ARG002 (it has none)
+        """Return the position."""
         return position
 
-    def bookmark(self, left: Left) -> dict[str, Any]:
+    def bookmark(self, remaining: Remaining) -> dict[str, Any]:
         """Return that something was sent."""
-        return {"last": left.last[0]}
+        return {"last": remaining.last[0]}
 
 
 class Numbered(Stream):
@@ -140,21 +141,25 @@ class Numbered(Stream):
     is_resumable = True
 
     def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
-        """Read it; the numbers tell what is done."""
+        """Read it. Up to the bookmark's last element, an earlier try has read it too."""
         again = 0 if bookmark is None else bookmark["last"] + 1
         elements = iter(self.elements)
         for chunk in _numbered(islice(elements, again), 0, size):
             yield Chunk(chunk.positions, chunk.given, is_reread=True)
         yield from _numbered(elements, again, size)
 
-    def left(self, bookmark: Mapping[str, Any]) -> Left:
+    def remaining(self, bookmark: Mapping[str, Any]) -> Remaining:
         """Read a bookmark."""
-        opened, sent = (set(_unpacked(bookmark[name])) for name in ("open", "sent"))
-        return Left((bookmark["last"], None), opened, sent)
+        opened, in_flight = (set(_unpacked(bookmark[name])) for name in ("open", "sent"))
+        return Remaining((bookmark["last"], None), opened, in_flight)
 
-    def bookmark(self, left: Left) -> dict[str, Any]:
-        """Return the numbers that are left, JSON-ready."""
-        return {"last": left.last[0], "open": _packed(left.open), "sent": _packed(left.sent)}
+    def bookmark(self, remaining: Remaining) -> dict[str, Any]:
+        """Return the positions that remain, JSON-ready."""
+        return {
+            "last": remaining.last[0],
+            "open": _packed(remaining.open),
+            "sent": _packed(remaining.in_flight),
+        }
 
 
 def _numbered(elements: Iterator[object], first: int, size: Callable[[], int]) -> Generator[Chunk]:
@@ -164,7 +169,7 @@ def _numbered(elements: Iterator[object], first: int, size: Callable[[], int]) -
 
 
 def _packed(numbers: Collection[int]) -> str:
-    """Numbers as text: the gaps between them, for these are small and many are alike."""
+    """Numbers as text: the gaps between them, which are small and often equal."""
     if not numbers:
         return ""
     ordered = sorted(numbers)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
     from airflow_provider_moengage.bulk.report import DeliveryReport
-    from airflow_provider_moengage.bulk.resume.saved_run import Memory
+    from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
     from airflow_provider_moengage.bulk.run.delivery import Delivery
     from airflow_provider_moengage.bulk.sources import Source
 
@@ -101,7 +101,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             return False, f"{url} could not be reached: no answer within the time allowed"
 
     def bulk_import(
-        self, elements: Iterable[object] | Source, *, memory: Memory | None = None, **delivery_options: Any
+        self, elements: Iterable[object] | Source, *, memory: SavedRun | None = None, **delivery_options: Any
     ) -> DeliveryReport:
         """Deliver users, events and devices; nothing is lost, and each user's elements arrive in order.
 
@@ -125,9 +125,9 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageError: where the run was stopped, or what it has done could not be kept.
         """
         from airflow_provider_moengage.bulk.clock import StoppedError
-        from airflow_provider_moengage.bulk.resume.checkpoint import NotStoredError
         from airflow_provider_moengage.bulk.resume.rejects import Rejects
-        from airflow_provider_moengage.bulk.resume.saved_run import InDoubtError
+        from airflow_provider_moengage.bulk.resume.saved_run import UnknownOutcomeError
+        from airflow_provider_moengage.bulk.resume.writer import NotStoredError
         from airflow_provider_moengage.bulk.run.delivery import Delivery, RejectsNotWrittenError
         from airflow_provider_moengage.bulk.sources import Stream
         from airflow_provider_moengage.metrics import BulkMetrics
@@ -160,7 +160,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
                 observe=metrics,
             )
             report = delivery.run()
-        except InDoubtError as error:
+        except UnknownOutcomeError as error:
             raise MoEngageOutcomeUnknownError(
                 f"Nothing was sent, for delivery='at_most_once' never sends twice: {error}. See in MoEngage what"
                 " has arrived; clear the task to send everything, or send the rest yourself"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_moengage.bulk.mapping import ElementMapping
-    from airflow_provider_moengage.bulk.resume.saved_run import Memory
+    from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
     from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
     from airflow_provider_moengage.lineage import Lineage
@@ -150,7 +150,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         inputs: Callable[[], Sequence[object]],
         options: DeliveryOptions,
         context: Context,
-    ) -> Memory | None:
+    ) -> SavedRun | None:
         from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
         from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
         from airflow_provider_moengage.tasks.checkpoint_stores import memory_of_task

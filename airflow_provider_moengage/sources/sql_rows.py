@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_moengage.bulk.elements.fast_path import Form
 from airflow_provider_moengage.bulk.elements.row_codegen import rows_form
 from airflow_provider_moengage.bulk.mapping import ElementMapping, Recipe, Row, compile_mappings
-from airflow_provider_moengage.bulk.sources import Chunk, Left, Stream
+from airflow_provider_moengage.bulk.sources import Chunk, Remaining, Stream
 from airflow_provider_moengage.sources.sql_keyset import (
     NAME_BYTES,
     Key,
@@ -92,7 +92,7 @@ class _KeyedChunk:
 class KeyedRows:
     """Rows that are read in the order of their keys.
 
-    An element's mark is its row's key, and its name in a bookmark a digest of the key and of the mapping that has
+    An element's key is its row's key, and its token in a bookmark a digest of the key and of the mapping that has
     made it: rows that come or go between two tries do not shift the others. A bookmark has the key of the first
     row that is open and that of the last one that was sent; the rows between are read again, and those that come
     after.
@@ -128,56 +128,56 @@ class KeyedRows:
                 for _, key, elements in rows:
                     rest = range(last_in_row + 1, self._a_row)
                     positions = range(row * self._a_row + rest.start, (row + 1) * self._a_row)
-                    yield Chunk(positions, elements[rest.start :], marks=[key] * len(rest))
+                    yield Chunk(positions, elements[rest.start :], keys=[key] * len(rest))
         yield from self._later(KeyRange(after=last_key, up_to=self._range.up_to), row + 1, size)
         query = self._query
         if null_key_exists(query.hook, query.sql, query.parameters, self._key_columns):
             raise ValueError(f"key_columns ({self._key_columns}): the query has rows where one of them is NULL")
 
-    def left(self, bookmark: Mapping[str, Any]) -> Left:
+    def remaining(self, bookmark: Mapping[str, Any]) -> Remaining:
         """Read a bookmark."""
         self._first = bookmark["first"]
         last = (bookmark["last"], key_from_json(bookmark["last_key"]))
-        opened, sent = (set(_unpacked(bookmark[name])) for name in ("open", "sent"))
-        return Left(last, opened, sent)
+        opened, in_flight = (set(_unpacked(bookmark[name])) for name in ("open", "sent"))
+        return Remaining(last, opened, in_flight)
 
-    def name(self, position: int, mark: Any) -> Any:
-        """What an element is called."""
-        return digest(mark, position % self._a_row)
+    def token(self, position: int, key: Any) -> Any:
+        """Return what identifies an element in a bookmark."""
+        return digest(key, position % self._a_row)
 
-    def bookmark(self, left: Left) -> dict[str, Any]:
-        """Return what is left, JSON-ready."""
-        last, last_key = left.last
-        if left.first is not None:
-            self._first = [left.first[0] // self._a_row, key_to_json(left.first[1])]
-        elif not (left.open or left.sent):
+    def bookmark(self, remaining: Remaining) -> dict[str, Any]:
+        """Return what remains, JSON-ready."""
+        last, last_key = remaining.last
+        if remaining.first is not None:
+            self._first = [remaining.first[0] // self._a_row, key_to_json(remaining.first[1])]
+        elif not (remaining.open or remaining.in_flight):
             self._first = None
         return {
             "last": last,
             "last_key": key_to_json(last_key),
             "first": self._first,
-            "open": _packed(left.open),
-            "sent": _packed(left.sent),
+            "open": _packed(remaining.open),
+            "sent": _packed(remaining.in_flight),
         }
 
     def _again(self, rows: _KeyedChunk, last_name: bytes, last_in_row: int) -> Chunk:
         """Rows that an earlier try has read as well, as elements; of the last one's row those that it had sent."""
         positions: list[int] = []
         given: list[object] = []
-        marks: list[Key] = []
+        chunk_keys: list[Key] = []
         for number, key, elements in rows:
             some = elements[: last_in_row + 1] if digest(key, 0) == last_name else elements
             positions += range(number * self._a_row, number * self._a_row + len(some))
             given += some
-            marks += [key] * len(some)
-        return Chunk(positions, given, marks=marks, is_reread=True)
+            chunk_keys += [key] * len(some)
+        return Chunk(positions, given, keys=chunk_keys, is_reread=True)
 
     def _later(self, key_range: KeyRange, row_number: int, size: Callable[[], int]) -> Generator[Chunk]:
         a_row = self._a_row
         for rows in self._rows(key_range, row_number, size):
             positions = range(rows.first * a_row, (rows.first + len(rows.rows)) * a_row)
-            marks = rows.keys if a_row == 1 else [key for key in rows.keys for _ in range(a_row)]
-            yield Chunk(positions, rows.rows, rows.form, marks)
+            keys = rows.keys if a_row == 1 else [key for key in rows.keys for _ in range(a_row)]
+            yield Chunk(positions, rows.rows, rows.form, keys)
 
     def _rows(self, key_range: KeyRange, number: int, size: Callable[[], int]) -> Generator[_KeyedChunk]:
         """Read rows with their keys.

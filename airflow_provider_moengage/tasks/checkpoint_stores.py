@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_moengage.bulk.resume.saved_run import Memory, Store
+from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, Store
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.storage import file_to_write, write_whole
 from airflow_provider_moengage.tasks.files import checkpoint_path_of_task
@@ -20,7 +20,7 @@ LARGEST_VALUE = 48_000
 
 def memory_of_task(
     context: Mapping[str, Any], checkpoint_path: str | None, fingerprint: Callable[[], str]
-) -> Memory | None:
+) -> SavedRun | None:
     """Return what earlier tries of a task have left; None where nothing can be kept.
 
     :param checkpoint_path: URI of a folder; None: the state store, where Airflow has one.
@@ -34,7 +34,7 @@ def memory_of_task(
     else:
         return None
     life = TaskLife(context)
-    return Memory(store, fingerprint(), (life.max_tries, life.retries), is_retry=life.is_retry)
+    return SavedRun(store, fingerprint(), (life.max_tries, life.retries), is_retry=life.is_retry)
 
 
 class InFile:

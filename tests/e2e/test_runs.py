@@ -75,7 +75,7 @@ def test_a_retry_goes_on_where_the_time_was_up(place: Place) -> None:
     assert (report["accepted"], report["rejected"], report["resumed"]) == (400, 0, True)
     assert sorted(set(numbers(place))) == ALL_NUMBERS
     assert len(numbers(place)) <= 400 + 2 * A_BATCH
-    assert "Going on where an earlier try has ended" in place.log("long_sync", run)
+    assert "Resuming from an earlier try" in place.log("long_sync", run)
 
 
 def test_marked_failed_a_sync_stops_and_a_clear_goes_on(place: Place) -> None:

@@ -14,9 +14,9 @@ from airflow_provider_moengage.bulk.batch import Batch
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
-from airflow_provider_moengage.bulk.resume.counters import Tally
+from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
-from airflow_provider_moengage.bulk.resume.saved_run import Memory
+from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run.packer import Packer
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange
@@ -38,10 +38,10 @@ class InMemory:
         self._state = json.dumps(state)
 
 
-class Unsettled(Rejects):
+class NeverFlushed(Rejects):
     """Rejects on an object store, where a few are not uploaded yet."""
 
-    def settle(self, *, is_last: bool = False) -> list[Any]:
+    def flush(self, *, is_last: bool = False) -> list[Any]:
         return []
 
 
@@ -68,10 +68,10 @@ class Try:
         self.rejects = rejects
         self.checkpoint = Checkpoint(
             source,
-            Tally(lambda: 0.0, lambda: 0.0),
+            Counters(lambda: 0.0, lambda: 0.0),
             rejects,
             logging.getLogger(__name__),
-            Memory(store, "the same"),
+            SavedRun(store, "the same"),
             at_most_once=True,
         )
         encoder = Encoder()
@@ -93,7 +93,7 @@ class Try:
         return self.batch.part(slice(places[0], places[-1] + 1))
 
 
-@pytest.mark.parametrize("rejects", [Rejects, Unsettled])
+@pytest.mark.parametrize("rejects", [Rejects, NeverFlushed])
 def test_rows_before_those_in_doubt_are_read_again_by_the_try_after_next(tmp_path: Path, rejects: Any) -> None:
     database, store = Database(tmp_path / "warehouse.db"), InMemory()
     first = Try(database, store, Rejects(None))

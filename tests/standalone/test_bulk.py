@@ -43,5 +43,5 @@ def test_marked_failed_a_sync_stops_and_a_clear_goes_on(
     assert (report["accepted"], report["rejected"], report["resumed"]) == (400, 0, True)
     assert sorted(set(numbers)) == list(range(1, 401))
     assert len(numbers) <= 400 + 2 * A_BATCH
-    assert "Going on where an earlier try has ended" in log()
+    assert "Resuming from an earlier try" in log()
     assert "user 1" not in log()

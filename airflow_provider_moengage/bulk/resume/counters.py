@@ -1,4 +1,4 @@
-"""Figures of a run, added up over its tries."""
+"""Counts of a run, added up over its tries."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Any
 from airflow_provider_moengage.bulk.elements.weight import Weight
 
 
-class Tally:
-    """What the lanes have done so far.
+class Counters:
+    """What the lanes have done so far. All of them share it.
 
-    :param elapsed: seconds since this try began.
-    :param throttled: seconds that the limits have held it back.
+    Its lock is a leaf but for the pacer's, which :meth:`to_dict` takes through ``throttled``. It is re-entrant
+    because a signal handler may interrupt the thread that holds it, and the run's last report reads the counts.
+
+    :param elapsed: returns the seconds since this try began.
+    :param throttled: returns the seconds that the rate limit has made a lane wait in this try.
     """
 
     def __init__(self, elapsed: Callable[[], float], throttled: Callable[[], float]) -> None:
-        self._lock = threading.RLock()  # a signal's exception may leave it taken, and then figures are told
+        self._lock = threading.RLock()
         self._elapsed = elapsed
         self._throttled = throttled
         self._before: Mapping[str, Any] = {}
@@ -29,10 +32,10 @@ class Tally:
         self.bytes = 0
         self.retries = 0
         self.warnings: Counter[str] = Counter()
-        """Elements that MoEngage has taken, by code of what it will cut, ignore or alter."""
-        self.settled_rejects = 0
-        self.settled_codes: Counter[str] = Counter()
-        """Rejects that a checkpoint holds."""
+        """Accepted elements by code of what MoEngage will cut, ignore or alter."""
+        self.stored_rejects = 0
+        self.stored_codes: Counter[str] = Counter()
+        """Rejects that a checkpoint counts as done, and their codes."""
         self.refused_in_a_row = 0
         self.unknown_in_a_row = 0
         self.last_refusal = ""
@@ -44,21 +47,21 @@ class Tally:
 
     @property
     def throttled_seconds(self) -> float:
-        """Seconds that the limits held a lane back."""
+        """Seconds that the rate limit made a lane wait, in all tries."""
         return float(self._before.get("throttled_seconds", 0.0)) + self._throttled()
 
-    def sent(self, size: int) -> None:
-        """Count a request of so many bytes."""
+    def count_request(self, size: int) -> None:
+        """Count a request with a body of that many bytes."""
         with self._lock:
             self.requests += 1
             self.bytes += size
 
-    def repeat(self) -> None:
-        """Count a request that is going to be sent again."""
+    def count_retry(self) -> None:
+        """Count a request that will be sent again."""
         with self._lock:
             self.retries += 1
 
-    def take(self, weights: Sequence[Weight]) -> None:
+    def count_accepted(self, weights: Sequence[Weight]) -> None:
         """Count elements that MoEngage has accepted."""
         with self._lock:
             self.refused_in_a_row = self.unknown_in_a_row = 0
@@ -69,31 +72,31 @@ class Tally:
                 for code in weight.warnings:
                     self.warnings[code] += number
 
-    def refuse(self, reason: str) -> None:
-        """Count an element that MoEngage has refused alone."""
+    def count_refused(self, reason: str) -> None:
+        """Count an element that MoEngage has refused when it was alone in a request."""
         with self._lock:
             self.unknown_in_a_row = 0
             self.refused_in_a_row += 1
             self.last_refusal = reason
 
-    def doubt(self) -> int:
-        """Count a request without an answer that says what became of it; return how many in a row that makes."""
+    def count_unknown(self) -> int:
+        """Count a request with an unknown outcome; return how many there were in a row."""
         with self._lock:
             self.unknown_in_a_row += 1
             return self.unknown_in_a_row
 
-    def settle_reject(self, codes: Iterable[str]) -> None:
-        """Count a reject that a checkpoint holds from now on."""
-        self.settled_rejects += 1
-        self.settled_codes.update(codes)
+    def count_stored_reject(self, codes: Iterable[str]) -> None:
+        """Count a reject that the next checkpoint counts as done. The caller holds the checkpoint's lock."""
+        self.stored_rejects += 1
+        self.stored_codes.update(codes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures of what is done, JSON-ready."""
+        """Return the counts of what is done, JSON-ready."""
         with self._lock:
             return {
                 "accepted": self.accepted,
-                "rejected": self.settled_rejects,
-                "rejects": dict(self.settled_codes),
+                "rejected": self.stored_rejects,
+                "rejects": dict(self.stored_codes),
                 "kinds": dict(self.kinds),
                 "warnings": dict(self.warnings),
                 **{name: getattr(self, name) for name in _PLAIN},
@@ -101,16 +104,16 @@ class Tally:
                 "throttled_seconds": round(self.throttled_seconds, 3),
             }
 
-    def restore(self, figures: Mapping[str, Any]) -> None:
-        """Go on from the figures of an earlier try."""
-        self._before = figures
-        self.accepted = figures["accepted"]
-        self.settled_rejects = figures["rejected"]
-        self.settled_codes.update(figures["rejects"])
-        self.kinds.update(figures["kinds"])
-        self.warnings.update(figures["warnings"])
+    def restore(self, counts: Mapping[str, Any]) -> None:
+        """Continue from the counts of an earlier try."""
+        self._before = counts
+        self.accepted = counts["accepted"]
+        self.stored_rejects = counts["rejected"]
+        self.stored_codes.update(counts["rejects"])
+        self.kinds.update(counts["kinds"])
+        self.warnings.update(counts["warnings"])
         for name in _PLAIN:
-            setattr(self, name, figures[name])
+            setattr(self, name, counts[name])
 
 
 _PLAIN = ("actions", "requests", "bytes", "retries")

@@ -1,4 +1,4 @@
-"""A short name of inputs: two runs with the same one would send the same. Nothing can be read from it."""
+"""A fingerprint of a run's inputs: two runs with the same one would send the same. It reveals nothing of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from airflow_provider_moengage.bulk.resume.rejects import written
+from airflow_provider_moengage.bulk.resume.rejects import to_json_value
 
 _CHUNK = 1_000
 
@@ -17,7 +17,7 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")  # a set has another orde
 
 
 def fingerprint(*inputs: object) -> str:
-    """Return the name of inputs of any type that can be written somehow."""
+    """Return the fingerprint of inputs of any type."""
     digest = blake2b(digest_size=16)
     for part in inputs:
         digest.update(json.dumps(_plain(part)).encode() + b"\n")
@@ -25,13 +25,13 @@ def fingerprint(*inputs: object) -> str:
 
 
 def fingerprint_of_elements(elements: Sequence[object]) -> str:
-    """Return the name of a list of elements: of all that is in it, in its order."""
+    """Return the fingerprint of a list of elements: of their whole content and their order."""
     digest = blake2b(digest_size=16)
     for start in range(0, len(elements), _CHUNK):
         chunk = elements[start : start + _CHUNK]
         try:
             digest.update(_ENCODER.encode_lines(chunk))
-        except Exception:  # one of them cannot be encoded, and will be a reject
+        except Exception:
             for element in chunk:
                 digest.update(json.dumps(_plain(element)).encode() + b"\n")
     return digest.hexdigest()
@@ -45,6 +45,6 @@ def _plain(value: object) -> object:
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, set | frozenset):  # in another process it has another order
+    if isinstance(value, set | frozenset):  # its order differs between processes
         return sorted(map(repr, value))
-    return written(value)
+    return to_json_value(value)

@@ -1,6 +1,6 @@
-"""Elements that did not go: counted by code, and written one a line where a path is given.
+"""Rejected elements: counted by code, and written to a file, one line each, if a path is given.
 
-The file holds whole elements, which are personal data; a log gets codes and positions only.
+The file holds whole elements, which are personal data. The log gets codes and positions only.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, 
 from airflow_provider_moengage.storage import is_local
 
 _POSITIONS_KEPT = 20
-"""Positions a code's line in the log names; the file, where there is one, has them all."""
+"""Positions that the log line of a code names. The file, if there is one, has all of them."""
 
 _WORTH_AN_UPLOAD = 1_000
 _MOST_BEFORE_AN_UPLOAD = 10_000
-"""Rejects that are uploaded together, at the least and at the most: a tenth of all there are. Until then they are
-open, and judged again after a crash."""
+"""Rejects that are uploaded together, at least and at most: a tenth of all rejects so far. Until the upload they
+are open, and checked again after a crash."""
 
 _DEEPEST = 50
 _LONGEST_INTEGER = 4_096
-"""Bits; Python writes no int of over 4,300 decimal digits."""
+"""Bits. Python refuses to write an int of more than 4,300 decimal digits."""
 
 
 class RejectsFile(Protocol):
-    """Where rejects go: a file on an object store, which appears when it is closed, or pathlib's Path."""
+    """Where rejects go: a pathlib Path, or a file on an object store, which appears when it is closed."""
 
     @property
     def name(self) -> str:
@@ -48,7 +48,7 @@ class RejectsFile(Protocol):
         """Open it."""
 
     def exists(self) -> bool:
-        """Say whether it is there."""
+        """Return whether it exists."""
 
     def unlink(self) -> None:
         """Remove it."""
@@ -57,28 +57,28 @@ class RejectsFile(Protocol):
 class Rejects:
     """The rejects of a run. Lanes and reader add to it at the same time.
 
-    They are collected beside the file, as ``<name>.part``, and take its place when the run ends. What is safe in
-    there, a checkpoint may count as done: on a disk what was flushed, on an object store what was uploaded.
+    They are collected next to the file, in ``<name>.part``, which replaces the file when the run ends. A
+    checkpoint may count a reject as done once it is flushed: to a disk, or to an object store by an upload.
 
-    :param file: where to write them; None counts them only. A file of an earlier run stays until this one has
-        rejects of its own, or has ended well without any.
+    Its lock guards counts and stream, also during a flush. No other lock of a run is taken while it is held.
+
+    :param file: where to write them; None only counts them. The file of an earlier run stays until this one has
+        rejects of its own or has ended in success without any.
     """
 
     def __init__(self, file: RejectsFile | None) -> None:
         self.count = 0
         self.by_code: Counter[str] = Counter()
-        self.settled_bytes = 0
-        """Bytes of those that :meth:`settle` has given out, and of those of earlier tries."""
+        self.flushed_bytes = 0
+        """Bytes of the rejects that :meth:`flush` has returned, in all tries."""
         self._positions: dict[str, list[int]] = defaultdict(list)
         self._file = file
-        self._is_on_disk = is_local(file)
-        self._part = None if file is None else file.parent / f"{file.name}.part"
-        self._stream: IO[bytes] | None = None
+        self._collected = None if file is None else _Collected(file)
         self._lock = threading.RLock()
         self._is_tracked = False
         self._is_closed = False
         self._end = 0
-        self._waiting: list[tuple[int, list[str], int]] = []
+        self._pending: list[tuple[int, list[str], int]] = []
 
     @property
     def path(self) -> str | None:
@@ -91,29 +91,31 @@ class Rejects:
         return self._end > 0
 
     def track(self) -> None:
-        """From now on remember what :meth:`settle` has not given out yet."""
+        """From now on, remember the rejects that :meth:`flush` has not returned yet."""
         self._is_tracked = True
 
     def restore(self, count: int, by_code: Mapping[str, int], size: int) -> None:
-        """Go on with the rejects of an earlier try.
+        """Continue with the rejects of an earlier try.
 
-        :param size: bytes of them that were safe.
+        :param size: bytes of them that were flushed.
         """
         self.count = count
         self.by_code.update(by_code)
-        self._end = self.settled_bytes = size
+        self._end = self.flushed_bytes = size
 
     def begin(self) -> bool:
-        """Make sure, before anything is sent, that rejects can be written. On a disk only: an object store would
-        have to be given a file to tell.
+        """Check that rejects can be written, before anything is sent. On a disk only: an object store shows it
+        only when it gets a file.
 
-        :return: False where the file lacks rejects of an earlier try.
-        :raises OSError: where they can not be written.
+        :return: False if rejects of an earlier try are missing.
+        :raises OSError: if rejects cannot be written.
         """
         size = self._end
-        if self._file is not None and (size or self._is_on_disk):
-            self._open()
-        return self._file is None or (self._end == size and bool(size) == bool(self.count))
+        if self._collected is None:
+            return True
+        if size or self._collected.is_on_disk:
+            self._open(self._collected)
+        return self._end == size and bool(size) == bool(self.count)
 
     def add(self, position: int, element: object, findings: Sequence[Finding]) -> None:
         """Take an element out of the run.
@@ -125,14 +127,19 @@ class Rejects:
         codes = list(dict.fromkeys(str(finding.code) for finding in findings))
         with self._lock:
             end = self._end
-            if self._file is not None and not self._is_closed:
+            if self._collected is not None and not self._is_closed:
                 messages = [finding.message for finding in findings]
-                line = {"position": position, "codes": codes, "messages": messages, "element": written(element)}
+                line = {
+                    "position": position,
+                    "codes": codes,
+                    "messages": messages,
+                    "element": to_json_value(element),
+                }
                 data = json.dumps(line).encode() + b"\n"
-                self._open().write(data)
+                self._open(self._collected).write(data)
                 end += len(data)
-            if self._is_tracked:  # at once with its end: the exception of a signal may come between any two lines
-                self._waiting.append((position, codes, end))
+            if self._is_tracked:  # right next to its end: a signal handler may raise between any two lines
+                self._pending.append((position, codes, end))
             self._end = end
             self.count += 1
             for code in codes:
@@ -141,98 +148,57 @@ class Rejects:
                     self._positions[code].append(position)
 
     @property
-    def waiting(self) -> int:
-        """How many :meth:`settle` has not given out yet."""
-        return len(self._waiting)
+    def pending(self) -> int:
+        """How many rejects :meth:`flush` has not returned yet."""
+        return len(self._pending)
 
-    def settle(self, *, is_last: bool = False) -> list[tuple[int, list[str]]]:
-        """Make safe what is there, and give it out, once: position and codes. On an object store only when it is
-        worth an upload of all of them.
+    def flush(self, *, is_last: bool = False) -> list[tuple[int, list[str]]]:
+        """Make rejects safe, and return the position and codes of each, once. On an object store, this waits until
+        there are enough of them to be worth an upload.
 
         :param is_last: make all of them safe.
-        :raises OSError: where that fails.
+        :raises OSError: if they cannot be written.
         """
         with self._lock:
-            if not self._waiting or self._is_closed:
+            if not self._pending or self._is_closed:
                 return []
-            end = self._waiting[-1][2]
-            if self._stream is not None and self._is_on_disk:
-                self._stream.seek(end)
-                self._stream.truncate()  # of what was written and not booked
-                self._stream.flush()
-                os.fsync(self._stream.fileno())
-            elif self._stream is not None:
-                if not is_last and len(self._waiting) < min(
-                    max(_WORTH_AN_UPLOAD, self.count // 10), _MOST_BEFORE_AN_UPLOAD
-                ):
+            end = self._pending[-1][2]
+            collected = self._collected
+            if collected is not None and collected.stream is not None:
+                worth_an_upload = min(max(_WORTH_AN_UPLOAD, self.count // 10), _MOST_BEFORE_AN_UPLOAD)
+                if not collected.is_on_disk and not is_last and len(self._pending) < worth_an_upload:
                     return []
-                self._copy(self._part, end)
-            settled = [(position, codes) for position, codes, _ in self._waiting]
-            self._waiting.clear()
-            self.settled_bytes = end
-            return settled
+                collected.flush(end)
+            flushed = [(position, codes) for position, codes, _ in self._pending]
+            self._pending.clear()
+            self.flushed_bytes = end
+            return flushed
 
     def close(self, *, is_complete: bool = True) -> None:
-        """Finish the file; on an object store it appears now. Nothing is settled after that.
+        """Finish the file; on an object store it appears now. Nothing is flushed after that.
 
-        :param is_complete: the run came to its end: then no file means that nothing was rejected.
-        :raises OSError: where the rejects could not be written. The run is not touched by that.
+        :param is_complete: the run has ended in success: without rejects, the file of an earlier run is removed.
+        :raises OSError: if the rejects could not be written. What was delivered stays delivered.
         """
         with self._lock:
-            file, part, stream = self._file, self._part, self._stream
-            if self._is_closed or file is None or part is None:
+            if self._is_closed or self._collected is None:
                 return
             self._is_closed = True
-            if stream is not None and self._end:
-                if not self._is_on_disk:
-                    self._copy(file, self._end)
-                stream.close()
-                if self._is_on_disk:
-                    part.replace(file)
-            elif stream is not None:
-                stream.close()
-            if part.exists():
-                part.unlink()
-            if not self.count and is_complete and file.exists():
-                file.unlink()
+            self._collected.publish(self._end)
+            if not self.count and is_complete:
+                self._collected.remove_earlier()
 
-    def _open(self) -> IO[bytes]:
+    def _open(self, collected: _Collected) -> IO[bytes]:
         """The collected rejects, open at their end."""
-        if self._stream is None:
-            assert self._file is not None
-            assert self._part is not None
-            sizes = {place: _size(place) for place in (self._part, self._file)} if self._end else {}
-            earlier = next((place for place, size in sizes.items() if size >= self._end), None)
-            if earlier is None and any(size > 0 for size in sizes.values()):
-                earlier = max(sizes, key=sizes.__getitem__)  # all that is left
-            if not self._is_on_disk:
-                self._stream = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the run)
-            elif earlier == self._part:
-                self._stream = self._part.open("r+b")
-            else:
-                self._stream = self._part.open("w+b")
-            if earlier is not None and not (self._is_on_disk and earlier == self._part):
-                with earlier.open("rb") as source:
-                    shutil.copyfileobj(source, self._stream)
-            if not sizes or earlier is None or sizes[earlier] < self._end:
-                self._end = self.settled_bytes = _end_of_lines(self._stream) if earlier is not None else 0
-            self._stream.seek(self._end)
-            self._stream.truncate()
-        return self._stream
-
-    def _copy(self, target: Any, end: int) -> None:
-        """Write what is collected to an object, up to an end."""
-        assert self._stream is not None
-        try:
-            self._stream.truncate(end)
-            self._stream.seek(0)
-            with target.open("wb") as file:
-                shutil.copyfileobj(self._stream, file)
-        finally:
-            self._stream.seek(0, os.SEEK_END)
+        if collected.stream is not None:
+            return collected.stream
+        stream, found = collected.open(self._end)
+        if found != self._end:
+            self._end = self.flushed_bytes = found
+        return stream
 
     def describe(self) -> list[str]:
-        """Return one sentence a code, for the log."""
+        """Return one sentence for each code, for the log."""
         sentences = []
         for code, count in sorted(self.by_code.items()):
             positions = [str(position) for position in sorted(self._positions[code])]
@@ -243,6 +209,87 @@ class Rejects:
         return sentences
 
 
+class _Collected:
+    """The lines on their way into a rejects file: in ``<name>.part`` on a disk, in a temporary file otherwise."""
+
+    def __init__(self, file: RejectsFile) -> None:
+        self._file = file
+        self._part = file.parent / f"{file.name}.part"
+        self.is_on_disk = is_local(file)
+        self.stream: IO[bytes] | None = None
+
+    def open(self, size: int) -> tuple[IO[bytes], int]:
+        """Open them at their end.
+
+        :param size: bytes that an earlier try has flushed.
+        :return: the stream, and how many of these bytes are left.
+        """
+        earlier, is_whole = self._earlier(size)
+        stream: IO[bytes]
+        if not self.is_on_disk:
+            stream = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the run)
+        else:
+            stream = self._part.open("r+b" if earlier == self._part else "w+b")
+        self.stream = stream
+        if earlier is not None and not (self.is_on_disk and earlier == self._part):
+            with earlier.open("rb") as source:
+                shutil.copyfileobj(source, stream)
+        if not is_whole:
+            size = 0 if earlier is None else _end_of_lines(stream)
+        stream.seek(size)
+        stream.truncate()
+        return stream, size
+
+    def flush(self, end: int) -> None:
+        """Make the lines safe up to an end."""
+        if self.stream is None:
+            return
+        if not self.is_on_disk:
+            self._upload(self.stream, self._part, end)
+            return
+        self.stream.seek(end)
+        self.stream.truncate()  # cuts off a line that a signal has interrupted
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+
+    def publish(self, end: int) -> None:
+        """Let the lines, if there are any, replace the file."""
+        stream = self.stream
+        if stream is not None:
+            if end and not self.is_on_disk:
+                self._upload(stream, self._file, end)
+            stream.close()
+            if end and self.is_on_disk:
+                self._part.replace(self._file)
+        if self._part.exists():
+            self._part.unlink()
+
+    def remove_earlier(self) -> None:
+        """Remove the file of an earlier run."""
+        if self._file.exists():
+            self._file.unlink()
+
+    def _earlier(self, size: int) -> tuple[Any, bool]:
+        """Return what an earlier try left, or None, and whether it has all bytes."""
+        if not size:
+            return None, False
+        sizes = {place: _size(place) for place in (self._part, self._file)}
+        for place, found in sizes.items():
+            if found >= size:
+                return place, True
+        longest = max(sizes, key=sizes.__getitem__)
+        return (longest if sizes[longest] > 0 else None), False
+
+    def _upload(self, stream: IO[bytes], target: Any, end: int) -> None:
+        try:
+            stream.truncate(end)
+            stream.seek(0)
+            with target.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+        finally:
+            stream.seek(0, os.SEEK_END)
+
+
 def _size(file: Any) -> int:
     try:
         return int(file.stat().st_size)
@@ -251,7 +298,7 @@ def _size(file: Any) -> int:
 
 
 def _end_of_lines(stream: IO[bytes]) -> int:
-    """Return where the last whole line ends."""
+    """Return where the last complete line ends."""
     stream.seek(0)
     end = 0
     for line in stream:
@@ -260,10 +307,10 @@ def _end_of_lines(stream: IO[bytes]) -> int:
     return end
 
 
-def written(value: object, within: tuple[int, ...] = ()) -> object:
-    """Put anything into a form that JSON has: the one it is sent in, where it can be sent.
+def to_json_value(value: object, within: tuple[int, ...] = ()) -> object:
+    """Return anything as JSON values: the way it is sent, if it can be sent.
 
-    :param within: the objects around it, by identity: one that contains itself has no end.
+    :param within: ids of the objects around it, to stop at one that contains itself.
     """
     if isinstance(value, int) and value.bit_length() > _LONGEST_INTEGER:
         return hex(value)
@@ -272,16 +319,24 @@ def written(value: object, within: tuple[int, ...] = ()) -> object:
     if isinstance(value, float):
         return value if value - value == 0 else str(value)
     if isinstance(value, Mapping | list | tuple | set | frozenset):
-        if id(value) in within or len(within) > _DEEPEST:
-            return "..."
-        within = (*within, id(value))
-        if isinstance(value, Mapping):
-            return {str(name): written(item, within) for name, item in value.items()}
-        return [written(item, within) for item in value]
+        return _container(value, within)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode(errors="backslashreplace")
+    return _other(value)
+
+
+def _container(value: Any, within: tuple[int, ...]) -> object:
+    if id(value) in within or len(within) > _DEEPEST:
+        return "..."
+    within = (*within, id(value))
+    if isinstance(value, Mapping):
+        return {str(name): to_json_value(item, within) for name, item in value.items()}
+    return [to_json_value(item, within) for item in value]
+
+
+def _other(value: object) -> object:
     try:
-        # A datetime that is written otherwise would come back as mere text when the file is replayed.
+        # The form that is sent: a datetime in another form would be mere text when the file is replayed.
         return msgspec.to_builtins(to_plain(value))
     except (NotEncodableError, RecursionError):
         pass

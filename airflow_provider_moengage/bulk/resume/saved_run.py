@@ -1,7 +1,7 @@
-"""What the tries of a task leave for each other, and what a try may conclude from it.
+"""What earlier tries of a task have stored, and whether this try may resume from it.
 
-A retry may go on where the try before it has ended; a person's Clear of a task that had ended is a wish to send
-everything again. Whose tries they are, the caller says: a *life* is the same for all tries between two Clears.
+A retry may resume where the try before it ended. When a person clears a task that had ended, everything is sent
+again. The caller distinguishes the two with a *clear epoch*: it is the same for all tries between two Clears.
 """
 
 from __future__ import annotations
@@ -16,87 +16,90 @@ _RUNNING, _COMPLETE = "running", "complete"
 
 
 class Store(Protocol):
-    """Where a state outlives the process."""
+    """Keeps a state when the process ends."""
 
     def load(self) -> dict[str, Any] | None:
-        """Return what an earlier try has left: None for nothing, empty where it cannot be read."""
+        """Return what an earlier try stored: None for nothing, empty if it cannot be read."""
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace it. Returns when it is stored: a process that is killed meanwhile leaves the old or the new."""
+        """Replace the state. Returns when it is stored; a killed process leaves the old or the new one."""
 
 
-class InDoubtError(Exception):
-    """An earlier try may have sent what this one would send, and that must not be sent twice."""
+class UnknownOutcomeError(Exception):
+    """An earlier try may have sent what this one would send, and it must not be sent twice."""
 
 
-class Memory:
-    """What earlier tries of the same task have left in a store.
+class SavedRun:
+    """The run of earlier tries of the same task, as they stored it.
 
-    :param store: where it is.
-    :param fingerprint: of the inputs; with others the run starts afresh.
-    :param life: what changes when somebody clears the task, and may change otherwise: two JSON-ready values, of
-        which the first surely stays over the retries.
-    :param is_retry: False where this is surely the first try, or the first after a Clear.
+    :param store: where it is stored.
+    :param fingerprint: of the inputs; a run of other inputs is not resumed.
+    :param clear_epoch: two JSON-ready values. The first changes only when the task is cleared; the second may
+        change at other times too.
+    :param is_retry: False if this is certainly the first try, or the first after a Clear.
     """
 
     def __init__(
-        self, store: Store, fingerprint: str, life: tuple[Any, Any] = (None, None), *, is_retry: bool = True
+        self, store: Store, fingerprint: str, clear_epoch: tuple[Any, Any] = (None, None), *, is_retry: bool = True
     ) -> None:
         self._store = store
-        self._stamp = {"version": _VERSION, "fingerprint": fingerprint, "life": list(life)}
+        self._clear_epoch = list(clear_epoch)
+        self._stamp = {"version": _VERSION, "fingerprint": fingerprint, "life": self._clear_epoch}
         self._state = store.load()
         self._is_retry = is_retry
 
     @property
     def report(self) -> DeliveryReport | None:
-        """What an earlier try in this life of the task has ended with: there is nothing left to do."""
+        """The report of a try since the last Clear that delivered everything; None if there is work to do."""
         state = self._state
-        if not state or not (self._is_complete and self._is_same_input and state["life"] == self._stamp["life"]):
+        if not state or not (self._is_complete and self._has_same_inputs and state["life"] == self._clear_epoch):
             return None
         return DeliveryReport(**state["report"])
 
     @property
     def unfinished(self) -> dict[str, Any] | None:
-        """The state of a run of the same inputs that has not ended."""
-        return self._state if self._state and self._is_same_input and not self._is_complete else None
+        """The state of an unfinished run of the same inputs."""
+        return self._state if self._state and self._has_same_inputs and not self._is_complete else None
 
     @property
     def rejects_path(self) -> str | None:
-        """Where the unfinished run has put its rejects."""
+        """Where the unfinished run has written its rejects."""
         path = (self.unfinished or {}).get("rejects_path")
         return None if path is None else str(path)
 
-    def why_afresh(self, source_has_names: bool, why_not: str, *, at_most_once: bool) -> str | None:
-        """Say why this try cannot go on where the one before it has ended, though one may have sent something.
+    def obstacle(self, *, is_resumable: bool, why_not: str, at_most_once: bool) -> str | None:
+        """Return why this try cannot resume although an earlier one may have sent something.
 
-        :param source_has_names: whether the source is read again under the same names.
-        :param why_not: why it is not.
-        :return: half a sentence; None where it can, or where there is nothing to go on with.
+        :param is_resumable: whether another reading of the source finds the same elements.
+        :param why_not: why it does not.
+        :return: a clause that follows "because"; None if this try can resume, or has nothing to resume from.
         """
         state = self._state
         if state is None:
             return None
         if not state:
-            return "what an earlier try has left cannot be read" if self._is_retry else None
+            return "the checkpoint of an earlier try cannot be read" if self._is_retry else None
         if not self._may_be_a_retry:
-            return None if self.unfinished is None or source_has_names else why_not
-        if not self._is_same_input:
-            return "an earlier try had other inputs"
-        if self._is_complete:
-            return "`retries` were changed since, so that a retry and a Clear look the same"
-        if not source_has_names:
-            return why_not
-        if at_most_once and not state["at_most_once"]:
-            return "an earlier try ran with delivery='at_least_once', which notes no requests"
-        return None
+            return None if self.unfinished is None or is_resumable else why_not
+        obstacles = (
+            (not self._has_same_inputs, "an earlier try had other inputs"),
+            (self._is_complete, "`retries` has changed since, so a retry and a Clear cannot be distinguished"),
+            (not is_resumable, why_not),
+            (
+                at_most_once and not state.get("at_most_once"),
+                "an earlier try ran with delivery='at_least_once', which does not record requests before they are"
+                " sent",
+            ),
+        )
+        return next((reason for applies, reason in obstacles if applies), None)
 
     @property
     def must_not_repeat(self) -> bool:
-        """Whether what an earlier try has sent belongs to this one too: nobody has asked for it anew."""
+        """Whether no Clear has asked to send again what an earlier try may have sent."""
         return self._may_be_a_retry or (self._state == {} and self._is_retry)
 
     def save(self, state: Mapping[str, Any], *, is_complete: bool = False) -> None:
-        """Replace what is there."""
+        """Replace what is stored."""
         self._store.save({**self._stamp, "status": _COMPLETE if is_complete else _RUNNING, **state})
 
     @property
@@ -104,11 +107,11 @@ class Memory:
         return bool(self._state) and (self._state or {}).get("status") == _COMPLETE
 
     @property
-    def _is_same_input(self) -> bool:
+    def _has_same_inputs(self) -> bool:
         state = self._state or {}
         return all(state.get(name) == self._stamp[name] for name in ("version", "fingerprint"))
 
     @property
     def _may_be_a_retry(self) -> bool:
-        life = (self._state or {}).get("life")
-        return isinstance(life, list) and life[:1] == self._stamp["life"][:1]  # type: ignore[index]
+        stored = (self._state or {}).get("life")
+        return isinstance(stored, list) and stored[:1] == self._clear_epoch[:1]

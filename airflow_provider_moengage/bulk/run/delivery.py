@@ -21,11 +21,11 @@ from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW, Limits, Pacer
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
-from airflow_provider_moengage.bulk.resume.counters import Tally
+from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
-from airflow_provider_moengage.bulk.resume.saved_run import Memory
+from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run.lane import Client, Lane
-from airflow_provider_moengage.bulk.run.lane_count import Width
+from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.run.packer import Packer, pack_together
 from airflow_provider_moengage.bulk.run.progress import Progress
 from airflow_provider_moengage.bulk.run.reader import Reader
@@ -52,7 +52,7 @@ class Delivery:
     :param clock: time; another one for tests.
     :param observe: told the figures, and the share of the limit that is used: at the beginning, with each progress
         line, and at the end.
-    :raises InDoubtError: where an earlier try may have sent what must not go twice.
+    :raises UnknownOutcomeError: where an earlier try may have sent what must not go twice.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Delivery:
         rejects: Rejects,
         log: Log,
         *,
-        memory: Memory | None = None,
+        memory: SavedRun | None = None,
         clock: Clock | None = None,
         observe: Callable[[DeliveryReport, float], None] | None = None,
     ) -> None:
@@ -79,17 +79,17 @@ class Delivery:
         self._stopped = threading.Event()
         self._pacer = Pacer(limits, self._clock, self._stopped)
         started = self._clock.monotonic()
-        self._tally = Tally(lambda: self._clock.monotonic() - started, lambda: self._pacer.waited)
+        self._counters = Counters(lambda: self._clock.monotonic() - started, lambda: self._pacer.waited)
         at_most_once = options.delivery == "at_most_once"
-        self._checkpoint = Checkpoint(source, self._tally, rejects, log, memory, at_most_once=at_most_once)
+        self._checkpoint = Checkpoint(source, self._counters, rejects, log, memory, at_most_once=at_most_once)
         self._encoder = Encoder()
         self._reader = Reader(options.validation, rejects, self._checkpoint, self._encoder)
-        self._width = Width(self._clock.monotonic, self._seconds_at_limit)
+        self._width = LaneScaler(self._clock.monotonic, self._seconds_at_limit)
         self._sender = Sender(
             self._pacer,
             rejects,
             self._checkpoint,
-            self._tally,
+            self._counters,
             self._width,
             log,
             self._clock,
@@ -217,10 +217,10 @@ class Delivery:
                     self._hand_over(lane, full, progress)
 
     def _seconds_at_limit(self) -> float:
-        tally, limits = self._tally, self._limits
-        users = (tally.accepted - tally.kinds["event"]) / limits.users_per_minute
-        minutes = max(users, tally.actions / limits.events_per_minute)
-        return minutes * WINDOW / max(tally.requests, 1)
+        counters, limits = self._counters, self._limits
+        users = (counters.accepted - counters.kinds["event"]) / limits.users_per_minute
+        minutes = max(users, counters.actions / limits.events_per_minute)
+        return minutes * WINDOW / max(counters.requests, 1)
 
     def stop(self) -> None:
         """End the run at once: :meth:`run` raises, and lanes that wait stop waiting.
@@ -232,7 +232,7 @@ class Delivery:
     @property
     def accepted(self) -> int:
         """Elements taken by MoEngage so far."""
-        return self._tally.accepted
+        return self._counters.accepted
 
     @property
     def rejected(self) -> int:
@@ -253,10 +253,10 @@ class Delivery:
         """Seconds that the limits make a run of so many elements take, if they are like those so far: the first
         minute's worth goes at once, and every further one a minute later.
         """
-        tally = self._tally
-        share = total / max(tally.accepted, 1)
-        users = int((tally.accepted - tally.kinds["event"]) * share)
-        events = int(tally.actions * share)
+        counters = self._counters
+        share = total / max(counters.accepted, 1)
+        users = int((counters.accepted - counters.kinds["event"]) * share)
+        events = int(counters.actions * share)
         limits = self._limits
         minutes = max((users - 1) // limits.users_per_minute, (events - 1) // limits.events_per_minute, 0)
         return minutes * WINDOW
@@ -306,21 +306,21 @@ class Delivery:
             raise StoppedError
 
     def _report(self) -> DeliveryReport:
-        tally = self._tally
+        counters = self._counters
         return DeliveryReport(
             dry_run=self._options.dry_run,
-            accepted=tally.accepted,
+            accepted=counters.accepted,
             rejected=self._rejects.count,
-            customers=tally.kinds["customer"],
-            events=tally.kinds["event"],
-            devices=tally.kinds["device"],
-            actions=tally.actions,
-            requests=tally.requests,
-            bytes=tally.bytes,
-            retries=tally.retries,
-            throttled_seconds=round(tally.throttled_seconds, 3),
-            elapsed_seconds=round(tally.elapsed_seconds, 3),
-            warnings=dict(sorted(tally.warnings.items())),
+            customers=counters.kinds["customer"],
+            events=counters.kinds["event"],
+            devices=counters.kinds["device"],
+            actions=counters.actions,
+            requests=counters.requests,
+            bytes=counters.bytes,
+            retries=counters.retries,
+            throttled_seconds=round(counters.throttled_seconds, 3),
+            elapsed_seconds=round(counters.elapsed_seconds, 3),
+            warnings=dict(sorted(counters.warnings.items())),
             rejects=dict(sorted(self._rejects.by_code.items())),
             rejects_path=self._rejects.path if self._rejects.holds_lines else None,
             resumed=self._checkpoint.is_resumed,

@@ -24,7 +24,7 @@ _NOT_BUSY = 0.5
 """Parts of its time that a process computes: from the first on lanes are of no use, below the second they are."""
 
 
-class Width:
+class LaneScaler:
     """Says how many lanes are of use to a run. What requests take is told by the lanes.
 
     :param monotonic: the time, in seconds.

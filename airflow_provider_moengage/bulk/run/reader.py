@@ -50,9 +50,9 @@ class Reader:
         with closing(self._checkpoint.chunks(self._next_size)) as chunks:
             for chunk in chunks:
                 between_chunks()
-                to_send, in_doubt = self._checkpoint.take_up(chunk)
-                if in_doubt is not None:
-                    for position, element in zip(in_doubt.positions, in_doubt.given, strict=True):
+                to_send, unknown = self._checkpoint.take_up(chunk)
+                if unknown is not None:
+                    for position, element in zip(unknown.positions, unknown.given, strict=True):
                         self._rejects.add(position, element, [_IN_DOUBT])
                 if to_send.given:
                     yield self._good(to_send)

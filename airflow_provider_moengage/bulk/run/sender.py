@@ -23,10 +23,10 @@ from airflow_provider_moengage.bulk.elements.weight import budgets
 from airflow_provider_moengage.bulk.rate_limit.pacer import Pacer
 from airflow_provider_moengage.bulk.report import counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
-from airflow_provider_moengage.bulk.resume.counters import Tally
+from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.lane import Client
-from airflow_provider_moengage.bulk.run.lane_count import Width
+from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 
 ATTEMPTS = 12
 """Times a request is sent before the run is given up, 429 not counted. With the waits between them that is
@@ -64,7 +64,7 @@ class Sender:
     :param pacer: says when a request may go.
     :param rejects: gets what MoEngage refuses.
     :param checkpoint: told of each request before it goes, and of what was accepted.
-    :param tally: counts.
+    :param counters: counts.
     :param width: told how long requests take.
     :param log: gets a line for each repeat.
     :param clock: time.
@@ -79,8 +79,8 @@ class Sender:
         pacer: Pacer,
         rejects: Rejects,
         checkpoint: Checkpoint,
-        tally: Tally,
-        width: Width,
+        counters: Counters,
+        width: LaneScaler,
         log: Log,
         clock: Clock,
         stopped: threading.Event,
@@ -92,7 +92,7 @@ class Sender:
         self._pacer = pacer
         self._rejects = rejects
         self._checkpoint = checkpoint
-        self._tally = tally
+        self._counters = counters
         self._width = width
         self._log = log
         self._clock = clock
@@ -109,16 +109,16 @@ class Sender:
         :raises StoppedError: where the run is stopped.
         """
         if self._dry_run:
-            self._tally.sent(len(batch.body))
+            self._counters.count_request(len(batch.body))
             self._checkpoint.accept(batch)
             return
         self._settle(client, batch)
-        refused = self._tally.refused_in_a_row
+        refused = self._counters.refused_in_a_row
         if refused >= HOPELESS_AFTER and refused > self._max_rejects:
             raise ApiError(
                 ErrorKind.REQUEST,
                 f"MoEngage refused {refused:,} elements one by one and accepted none"
-                f" meanwhile ({self._tally.last_refusal}): the fault is hardly in the elements",
+                f" meanwhile ({self._counters.last_refusal}): the fault is hardly in the elements",
             )
 
     def deliver_at_once(self, client: Client, batch: Batch) -> bool:
@@ -166,7 +166,7 @@ class Sender:
                 self._tell_hold(reply)
                 if reply.outcome is not Outcome.THROTTLED:
                     return reply
-                self._tally.repeat()
+                self._counters.count_retry()
 
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda reply: reply.outcome in self._passing),
@@ -183,7 +183,7 @@ class Sender:
 
     def _send_once(self, client: Client, batch: Batch, body: bytes, sent_at: float) -> Reply:
         self._checkpoint.announce(batch)
-        self._tally.sent(len(body))
+        self._counters.count_request(len(body))
         reply = client.bulk_import(body)
         if reply.outcome is Outcome.ACCEPTED:
             self._width.waited(self._clock.monotonic() - sent_at)
@@ -207,7 +207,7 @@ class Sender:
     def _sleep(self, seconds: float) -> None:
         if self._clock.wait(self._stopped, seconds):
             raise StoppedError
-        self._tally.repeat()
+        self._counters.count_retry()
 
     def _tell_retry(self, state: tenacity.RetryCallState) -> None:
         if state.outcome is None or state.next_action is None:
@@ -228,7 +228,7 @@ class Sender:
         finding = Finding(Code.OUTCOME_UNKNOWN, f"{words}; with delivery='at_most_once' it is not sent again")
         for position, line in zip(batch.positions, batch.lines, strict=True):
             self._rejects.add(position, msgspec.json.decode(line), [finding])
-        in_a_row = self._tally.doubt()
+        in_a_row = self._counters.count_unknown()
         if in_a_row >= ATTEMPTS:
             raise _server_error(f"It is not known what became of the last {in_a_row} requests", reply)
         wait = random.uniform(0.5, 1.0) * min(2.0**in_a_row, LONGEST_WAIT)  # noqa: S311 (spreads lanes)
@@ -251,7 +251,7 @@ class Sender:
             request = f" (request id {reply.request_id})" if reply.request_id else ""
             finding = Finding(Code.REFUSED_BY_SERVER, f"MoEngage refused it: {words}{request}")
         self._rejects.add(batch.positions[0], msgspec.json.decode(batch.lines[0]), [finding])
-        self._tally.refuse(_name_of(reply))
+        self._counters.count_refused(_name_of(reply))
 
 
 def _name_of(reply: Reply) -> str:

@@ -17,8 +17,8 @@ from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.report import DeliveryReport
-from airflow_provider_moengage.bulk.resume.checkpoint import NotStoredError
-from airflow_provider_moengage.bulk.resume.saved_run import InDoubtError, Memory
+from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, UnknownOutcomeError
+from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 from airflow_provider_moengage.bulk.run import delivery
 from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Numbered, Stream
@@ -70,7 +70,7 @@ class Run:
                 SMALL_BATCHES,
                 rejects,
                 self.setting.log,
-                memory=Memory(self.store, self.fingerprint, (self.life, 3), is_retry=self.is_retry),
+                memory=SavedRun(self.store, self.fingerprint, (self.life, 3), is_retry=self.is_retry),
                 clock=self.setting.clock,
             ).run()
         finally:
@@ -186,8 +186,8 @@ def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(setting: Set
     run.attempt()
     state = run.store.state
 
-    assert Memory(run.store, "same", (1, 3)).report == DeliveryReport(**state["report"])  # type: ignore[index]
-    assert Memory(run.store, "same", (2, 3)).report is None
+    assert SavedRun(run.store, "same", (1, 3)).report == DeliveryReport(**state["report"])  # type: ignore[index]
+    assert SavedRun(run.store, "same", (2, 3)).report is None
     run.life = 2
     report = run.attempt()
 
@@ -276,15 +276,15 @@ def test_a_stream_starts_over_and_says_what_that_means(
     elements = [event(f"user {number}", number=number) for number in range(1_000)]
     run = Run(setting, elements, tmp_path, concurrency=1)
     with pytest.raises(KilledError):
-        run.attempt(Doom(12), Stream(elements, "nobody knows them"))
+        run.attempt(Doom(12), Stream(elements, "its elements are unknown"))
 
     with caplog.at_level(logging.WARNING):
-        report = run.attempt(source=Stream(elements, "nobody knows them"))
+        report = run.attempt(source=Stream(elements, "its elements are unknown"))
 
     assert (report.accepted, report.resumed) == (1_000, False)
     assert len(setting.arrived) > 1_000
-    assert "for nobody knows them: everything is sent anew" in caplog.text
-    assert "events that had arrived will be there twice" in caplog.text
+    assert "cannot resume because its elements are unknown; sending everything again" in caplog.text
+    assert "events that had arrived will be duplicated" in caplog.text
 
 
 def test_at_most_once_does_not_start_a_stream_over_until_it_is_told_to(setting: Setting, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_at_most_once_does_not_start_a_stream_over_until_it_is_told_to(setting: 
         run.attempt(Doom(12), Stream(run.elements))
     before = len(setting.arrived)
 
-    with pytest.raises(InDoubtError, match="an earlier try may have sent some of it"):
+    with pytest.raises(UnknownOutcomeError, match="an earlier try may have sent some of it"):
         run.attempt(source=Stream(run.elements))
     assert len(setting.arrived) == before
     run.life = 2
@@ -307,7 +307,7 @@ def test_what_cannot_be_read_is_sent_anew_but_not_at_most_once(setting: Setting,
 
     strict = Run(setting, customers(100), tmp_path, delivery="at_most_once")
     strict.store.state = {}
-    with pytest.raises(InDoubtError, match="cannot be read"):
+    with pytest.raises(UnknownOutcomeError, match="cannot be read"):
         strict.attempt()
 
 
@@ -319,7 +319,7 @@ def test_at_most_once_other_inputs_send_nothing_until_the_task_is_cleared(
     before = len(setting.arrived)
     run.fingerprint = "other"
 
-    with pytest.raises(InDoubtError, match="other inputs"):
+    with pytest.raises(UnknownOutcomeError, match="other inputs"):
         run.attempt()
     assert len(setting.arrived) == before
     run.life = 2
@@ -341,11 +341,11 @@ class Interrupted(Numbered):
         super().__init__(elements)
         self.names = names
 
-    def name(self, position: int, mark: Any) -> Any:
+    def token(self, position: int, key: Any) -> Any:
         self.names -= 1
         if self.names == 0:
             raise KeyboardInterrupt
-        return super().name(position, mark)
+        return super().token(position, key)
 
 
 @pytest.mark.parametrize("names", [1, 50, 150, 290])
@@ -428,3 +428,42 @@ def test_a_store_that_fails_ends_only_what_depends_on_it(
             run.attempt()
         assert len(setting.arrived) == 1_000
         assert caplog.text.count("The checkpoint could not be stored (ConnectionError)") == 1
+
+
+# What an at-most-once run of 500 numbered elements stored in an earlier release: 0 to 99, 200 to 299 and 310 were
+# accepted, 150 to 199 were in flight.
+STORED_BEFORE = {
+    "version": 1,
+    "fingerprint": "same",
+    "life": [1, 3],
+    "status": "running",
+    "bookmark": {"last": 310, "open": "c$~Y#V3Wc~DmXJ8&IAB+R|6U", "sent": "c$~Y#V0300BdGuYgMR{|"},
+    "figures": {
+        "accepted": 201,
+        "rejected": 0,
+        "rejects": {},
+        "kinds": {"customer": 201},
+        "warnings": {},
+        "actions": 0,
+        "requests": 3,
+        "bytes": 24_000,
+        "retries": 0,
+        "elapsed_seconds": 1.5,
+        "throttled_seconds": 0.25,
+    },
+    "rejects_path": None,
+    "rejects_bytes": 0,
+    "at_most_once": True,
+}
+
+
+def test_a_checkpoint_of_an_earlier_release_is_resumed(setting: Setting, tmp_path: Path) -> None:
+    run = Run(setting, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
+    run.store.state = STORED_BEFORE
+
+    report = run.attempt()
+
+    assert report.resumed
+    assert sorted(map(number_of, setting.arrived)) == [*range(100, 150), *range(300, 310), *range(311, 500)]
+    assert sorted(line["position"] for line in run.rejected) == list(range(150, 200))
+    assert (report.accepted, report.rejected) == (450, 50)

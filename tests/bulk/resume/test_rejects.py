@@ -264,11 +264,11 @@ def test_a_line_that_was_written_and_not_booked_is_taken_out_again(path: Path) -
     rejects.track()
     rejects.begin()
     rejects.add(0, {"a": 1}, [FINDING])
-    stream = rejects._open()
+    stream = rejects._open(rejects._collected)
     stream.write(b'{"half of a li')  # and then the exception of a signal
-    assert rejects.settle() == [(0, ["customer_id_refused"])]
+    assert rejects.flush() == [(0, ["customer_id_refused"])]
     rejects.add(1, {"a": 2}, [FINDING])
-    rejects.settle()
+    rejects.flush()
     rejects.close()
 
     assert [line["position"] for line in lines(path)] == [0, 1]
@@ -280,7 +280,7 @@ def test_what_is_left_of_an_earlier_file_is_kept_line_by_line(path: Path) -> Non
     first.begin()
     for position in range(10):
         first.add(position, {}, [FINDING])
-    first.settle()
+    first.flush()
     part = path.with_name("rejects.ndjson.part")
     size = part.stat().st_size
     part.write_bytes(part.read_bytes()[: size - 5])
@@ -303,7 +303,7 @@ def test_where_the_file_cannot_be_put_in_place_nothing_is_settled_any_more(path:
     with pytest.raises(OSError, match="directory"):
         rejects.close()
 
-    assert rejects.settle(is_last=True) == []
+    assert rejects.flush(is_last=True) == []
 
 
 def test_earlier_rejects_that_had_no_file_are_missed(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
-from airflow_provider_moengage.bulk.run.lane_count import Width
+from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.sources import Chunk, Stream
 from tests.delivering import Setting, customer, event
 
@@ -74,7 +74,7 @@ def test_a_users_elements_arrive_in_order_while_lanes_are_added(
 ) -> None:
     stream = [event(f"user-{n % 50}", n=n, padding="x" * 300) for n in range(12_000)]
     wider = iter([1, 1, 3, 3, 8])
-    monkeypatch.setattr(Width, "useful", lambda _, lanes: next(wider, lanes))
+    monkeypatch.setattr(LaneScaler, "useful", lambda _, lanes: next(wider, lanes))
 
     report = setting.deliver(stream, concurrency=None)
 

@@ -14,7 +14,7 @@ from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Reply
 from airflow_provider_moengage.bulk.run.delivery import RejectsNotWrittenError
-from airflow_provider_moengage.bulk.run.lane_count import Width
+from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.run.sender import ATTEMPTS
 from airflow_provider_moengage.emulator import Fault
 from tests.delivering import Setting, customer, event
@@ -24,7 +24,7 @@ from tests.delivering import Setting, customer, event
 def setting(setting: Setting, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Setting:
     """The deliveries send over lanes, or, where MoEngage answers at once, in the reader's own thread."""
     monkeypatch.setattr(setting, "lanes", request.param)
-    monkeypatch.setattr(Width, "useful", lambda *_: 0)
+    monkeypatch.setattr(LaneScaler, "useful", lambda *_: 0)
     return setting
 
 

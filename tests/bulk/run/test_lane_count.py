@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_moengage.bulk.run.lane_count import Width
+from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 
 
 class Running:
@@ -11,7 +11,7 @@ class Running:
     def __init__(self, computing: float = 0.002, at_limit: float = 0.0) -> None:
         self.now = self.computed = 0.0
         self._computing = computing
-        self.width = Width(lambda: self.now, lambda: at_limit, lambda: self.computed)
+        self.width = LaneScaler(lambda: self.now, lambda: at_limit, lambda: self.computed)
 
     def answer(self, number: int, waited: float, stored: float = 0.0, lanes: int = 1) -> None:
         for _ in range(number):
@@ -99,7 +99,7 @@ def test_the_reader_goes_on_by_itself_until_it_is_idle_half_the_time() -> None:
 
 
 def test_nothing_changes_where_no_time_passes() -> None:
-    width = Width(lambda: 0.0, lambda: 0.0, lambda: 0.0)
+    width = LaneScaler(lambda: 0.0, lambda: 0.0, lambda: 0.0)
     for _ in range(10):
         width.accepted(0.0)
 
