@@ -50,7 +50,7 @@ def put_files(folder: Path, storage: Path) -> None:
     customer = {"type": "customer", "customer_id": "u-001", "attributes": {"tier": "gold"}}
     line = json.dumps(customer) + "\n"
     places = [folder / "export" / name for name in ("customers.ndjson", "events.ndjson")]
-    places += [storage / "moengage" / "rejects" / "mended.ndjson"]
+    places += [storage / "moengage" / "rejects" / "fixed.ndjson"]
     places += [storage / "export" / "users-1.ndjson"]
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
