@@ -13,25 +13,27 @@ from airflow_provider_moengage.bulk.elements.fast_path import Form
 from airflow_provider_moengage.bulk.elements.row_codegen import rows_form
 from airflow_provider_moengage.bulk.mapping import ElementMapping, Recipe, Row, compile_mappings
 from airflow_provider_moengage.bulk.sources import Chunk, Remaining, Stream
-from airflow_provider_moengage.sources.sql_key import (
-    DIGEST_BYTES,
+from airflow_provider_moengage.sources.sql_keyset import (
+    NAME_BYTES,
     Key,
     KeyColumns,
     KeyRange,
     check_key,
+    check_key_types,
     digest,
     key_from_json,
     key_to_json,
+    null_key_exists,
+    stream_range,
 )
-from airflow_provider_moengage.sources.sql_keyset import null_key_exists, stream_range
-from airflow_provider_moengage.sources.sql_stream import DatabaseHook, stream_query
+from airflow_provider_moengage.sources.sql_stream import stream_query
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """A query, and what becomes of its rows."""
 
-    hook: DatabaseHook
+    hook: Any
     sql: str
     parameters: Any
     mappings: Sequence[ElementMapping]
@@ -60,8 +62,10 @@ class Rows(Stream):
         with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
             recipes = compile_mappings(query.mappings, result.columns)
             form = rows_form(recipes)
+            read = result.reader()
             first = 0
-            while rows := list(islice(result.rows, _rows_of(size(), recipes))):
+            while given := list(islice(result.rows, _rows_of(size(), recipes))):
+                rows = given if read is None else read(given)
                 until = first + len(rows) * len(recipes)
                 yield Chunk(range(first, until), rows, form)
                 first = until
@@ -192,6 +196,8 @@ class KeyedRows:
             recipes = compile_mappings(query.mappings, result.columns)
             form = rows_form(recipes)
             at = columns.indexes(result.columns)
+            check_key_types([result.described[index] for index in at], result.database.name)
+            read = result.reader()
             before: Key = ()
             while rows := list(islice(result.rows, _rows_of(size(), recipes))):
                 keys: list[Key] = list(zip(*[[row[index] for row in rows] for index in at], strict=True))
@@ -206,7 +212,7 @@ class KeyedRows:
                             f"key_columns ({columns}): rows {row - 1} and {row} have the same key; add columns"
                             " until each row has a key of its own"
                         )
-                yield _KeyedChunk(number, rows, keys, form, recipes)
+                yield _KeyedChunk(number, rows if read is None else read(rows), keys, form, recipes)
                 number += len(rows)
                 before = keys[-1]
 
@@ -217,5 +223,5 @@ def _packed(names: Collection[bytes]) -> str:
 
 def _unpacked(text: str) -> Iterator[bytes]:
     data = base64.b85decode(text)
-    for start in range(0, len(data), DIGEST_BYTES):
-        yield data[start : start + DIGEST_BYTES]
+    for start in range(0, len(data), NAME_BYTES):
+        yield data[start : start + NAME_BYTES]

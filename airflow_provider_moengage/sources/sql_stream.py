@@ -1,38 +1,35 @@
-"""Streams the rows of a query, so that memory does not grow with the result.
+"""Rows of a query, one chunk at a time: memory does not grow with the result, whatever the database.
 
-Airflow's DbApiHook cannot stream: ``get_records`` and its variants hold the whole result. How a driver streams is
-its own matter, and :data:`STRATEGIES` lists the drivers that are read in a way of their own. Any other driver is
-read through SQLAlchemy if its dialect knows server-side cursors (MySQL and others), and through a plain cursor if
-not (Snowflake, BigQuery, ...), which fetches rows as they are read.
+Airflow's DbApiHook cannot stream: ``get_records`` and its kin hold the whole result. Rows are read here through
+the hook's own connection, with everything that it says (TLS, character set, init command), and a cursor that the
+database streams through (:mod:`~airflow_provider_moengage.sources.database`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from airflow_provider_moengage.arguments import whole
+from airflow_provider_moengage.sources.database import Database, SourceColumn, database_of, reader_of_rows
 
 Parameters = Any
 """What the driver takes: a sequence or a mapping, in the driver's own style of placeholders."""
 
 MakeQuery = Callable[[Any], tuple[str, Parameters]]
-"""Returns a query and its parameters for a driver: for its connection or, through SQLAlchemy, its module."""
+"""Returns a text and its parameters for a driver's connection."""
 
 MOST_ROWS_FETCHED = 100_000
 """Rows that may be held at once."""
 
-_ROWS_IN_PROCESS = 1_000
-"""Rows fetched at a time from a database in this process: no network to wait for, and the processor's cache is
-used better."""
+Rows = Sequence[Sequence[Any]]
 
 
 class DatabaseHook(Protocol):
-    """The part of Airflow's DbApiHook that every hook of a database has."""
+    """What is used of a DbApiHook."""
 
     def get_conn(self) -> Any:
         """Return a connection of the driver."""
@@ -40,35 +37,42 @@ class DatabaseHook(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RowStream:
-    """The result of a query.
+    """A query's result.
 
-    :param columns: names, in the order of a row's values.
-    :param rows: one sequence per row; can be read once.
+    :param described: its columns, in the rows' order.
+    :param rows: one tuple a row, as the driver gives it; read once.
+    :param database: what is special about the database.
     """
 
-    columns: tuple[str, ...]
+    described: tuple[SourceColumn, ...]
     rows: Iterator[Sequence[Any]]
+    database: Database
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return tuple(column.name for column in self.described)
+
+    def reader(self) -> Callable[[Rows], Rows] | None:
+        """Return what makes of rows those that are sent; None if they are sent as the driver gives them."""
+        return reader_of_rows(self.described)
 
 
-Strategy = Callable[[Any, MakeQuery, int], AbstractContextManager[RowStream]]
-"""Runs a query on a driver's connection and streams its rows: (connection, make_query, fetch_size)."""
-
-
-def database_hook(conn_id: str) -> DatabaseHook:
+def database_hook(conn_id: str) -> Any:
     """Return the hook of a connection.
 
-    :raises ValueError: if the connection is not to a database.
+    :raises ValueError: if the connection is not a database's.
     """
     from airflow.providers.common.compat.sdk import BaseHook
 
     hook = BaseHook.get_hook(conn_id)
     if not callable(getattr(hook, "get_records", None)):
         raise ValueError(f"conn_id {conn_id!r}: expected a database, its hook is {type(hook).__name__}")
-    return cast("DatabaseHook", hook)
+    return hook
 
 
 def rows_at_once(fetch_size: Any) -> int:
-    """Return how many rows to hold, or the number in a rendered template.
+    """Return how many rows to hold, which may be the text that a template has rendered to.
 
     :raises ValueError: naming the argument.
     """
@@ -90,135 +94,38 @@ def stream_query(
 
 
 def statement(sql: str) -> str:
-    """Return a statement without the semicolons that may end it in a file."""
+    """Return a statement without what may end it in a file."""
     return sql.strip().rstrip("; \t\r\n")
 
 
 @contextmanager
 def stream_made_query(hook: DatabaseHook, make_query: MakeQuery, *, fetch_size: int) -> Iterator[RowStream]:
-    """Run a query that depends on the driver and stream its rows, like :func:`stream_query`."""
+    """Run a query that depends on the driver, and stream its rows; otherwise as :func:`stream_query`."""
     with closing(hook.get_conn()) as connection:
-        driver = type(connection).__module__.partition(".")[0]
-        strategy = STRATEGIES.get(driver)
-        if strategy is None and not _has_server_side_cursors(hook):
-            strategy = plain_cursor
-        if strategy is not None:
-            with strategy(connection, make_query, fetch_size) as stream:
-                yield stream
-            return
-    with _through_sqlalchemy(hook, make_query, fetch_size) as stream:
-        yield stream
+        database = database_of(connection)
+        at_once = min(fetch_size, database.most_rows_at_once or fetch_size)
+        database.prepare(connection)
+        with database.cursor(connection, fetch_size) as cursor:
+            _execute(cursor, *make_query(connection))
+            first = database.fetch(cursor, at_once) if database.is_described_late else None
+            described = database.columns(cursor, connection)
+            if not described:
+                raise ValueError("sql: the statement returns no rows; expected one SELECT")
+            yield RowStream(described, _fetched(database, cursor, at_once, first), database)
 
 
-@contextmanager
-def plain_cursor(connection: Any, make_query: MakeQuery, fetch_size: int) -> Iterator[RowStream]:
-    """Stream from a cursor that fetches rows as they are read."""
-    with closing(connection.cursor()) as cursor:
-        with suppress(AttributeError):  # DuckDB's cursors have none
-            cursor.arraysize = fetch_size
-        _execute(cursor, *make_query(connection))
-        yield RowStream(_columns(cursor.description), _fetched(cursor, fetch_size))
-
-
-@contextmanager
-def _cursor_in_process(connection: Any, make_query: MakeQuery, fetch_size: int) -> Iterator[RowStream]:
-    """Stream from a database that runs in this process."""
-    with plain_cursor(connection, make_query, min(fetch_size, _ROWS_IN_PROCESS)) as stream:
-        yield stream
-
-
-@contextmanager
-def _named_cursor(
-    connection: Any, make_query: MakeQuery, fetch_size: int, *, open_cursor: Callable[[Any], Any]
-) -> Iterator[RowStream]:
-    """Stream from PostgreSQL, which sends the whole result at once unless the cursor has a name."""
-    with closing(open_cursor(connection)) as cursor:
-        cursor.itersize = fetch_size
-        _execute(cursor, *make_query(connection))
-        first = cursor.fetchmany(fetch_size)  # psycopg2 knows the columns only after the first fetch
-        yield RowStream(_columns(cursor.description), _fetched(cursor, fetch_size, first))
-
-
-def _psycopg2_cursor(connection: Any) -> Any:
-    from psycopg2.extensions import cursor
-
-    return connection.cursor("moengage", cursor_factory=cursor)  # the connection's default may return dicts
-
-
-def _psycopg_cursor(connection: Any) -> Any:
-    from psycopg.rows import tuple_row
-
-    return connection.cursor("moengage", row_factory=tuple_row)
-
-
-STRATEGIES: dict[str, Strategy] = {
-    "psycopg2": partial(_named_cursor, open_cursor=_psycopg2_cursor),
-    "psycopg": partial(_named_cursor, open_cursor=_psycopg_cursor),
-    "sqlite3": _cursor_in_process,
-    "duckdb": _cursor_in_process,
-}
-"""By the top-level package of the connection's class."""
-
-
-def _has_server_side_cursors(hook: DatabaseHook) -> bool:
-    """Return whether SQLAlchemy knows server-side cursors of the hook's database, if it knows the database."""
-    try:
-        engine = cast("Any", hook).get_sqlalchemy_engine()
-    except Exception:  # each hook fails in its own way without a dialect
-        return False
-    try:
-        return bool(engine.dialect.supports_server_side_cursors)
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def _through_sqlalchemy(hook: DatabaseHook, make_query: MakeQuery, fetch_size: int) -> Iterator[RowStream]:
-    engine = cast("Any", hook).get_sqlalchemy_engine()
-    engine.hide_parameters = True  # in its errors
-    try:
-        sql, parameters = make_query(engine.dialect.dbapi)
-        with engine.connect() as plain:
-            connection = plain.execution_options(
-                stream_results=True,
-                max_row_buffer=fetch_size,
-                no_parameters=parameters is None,  # otherwise a % in the query has to be doubled
-            )
-            result = connection.exec_driver_sql(sql, _for_driver(parameters))
-            if not result.returns_rows:
-                raise _no_rows()
-            with closing(result):
-                yield RowStream(tuple(map(str, result.keys())), _fetched(result, fetch_size))
-    finally:
-        engine.dispose()
-
-
-def _fetched(cursor: Any, fetch_size: int, first: Sequence[Any] | None = None) -> Iterator[Sequence[Any]]:
-    def chunks() -> Iterator[Sequence[Any]]:
-        chunk = cursor.fetchmany(fetch_size) if first is None else first
+def _fetched(database: Database, cursor: Any, at_once: int, first: Rows | None) -> Iterator[Sequence[Any]]:
+    def chunks() -> Iterator[Rows]:
+        chunk = database.fetch(cursor, at_once) if first is None else first
         while chunk:
             yield chunk
-            chunk = cursor.fetchmany(fetch_size)
+            chunk = database.fetch(cursor, at_once)
 
     return chain.from_iterable(chunks())
 
 
 def _execute(cursor: Any, sql: str, parameters: Parameters) -> None:
     if parameters is None:
-        cursor.execute(sql)  # without parameters a % in the query stays a %
+        cursor.execute(sql)  # without parameters a % in the text is a %
     else:
-        cursor.execute(sql, _for_driver(parameters))
-
-
-def _for_driver(parameters: Parameters) -> Parameters:
-    return tuple(parameters) if isinstance(parameters, list) else parameters
-
-
-def _columns(description: Sequence[Sequence[Any]] | None) -> tuple[str, ...]:
-    if not description:
-        raise _no_rows()
-    return tuple(str(column[0]) for column in description)
-
-
-def _no_rows() -> ValueError:
-    return ValueError("sql: the statement returns no rows; expected one SELECT")
+        cursor.execute(sql, tuple(parameters) if isinstance(parameters, list) else parameters)

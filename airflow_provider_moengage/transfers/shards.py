@@ -7,8 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 from airflow_provider_moengage.arguments import non_empty, whole
-from airflow_provider_moengage.sources.sql_key import Key, KeyColumns, key_to_json, null_key_error
-from airflow_provider_moengage.sources.sql_keyset import counting_query, numbered_keys_query
+from airflow_provider_moengage.sources.sql_keyset import (
+    Key,
+    KeyColumns,
+    as_table,
+    check_key_types,
+    key_to_json,
+    null_key_error,
+)
 from airflow_provider_moengage.sources.sql_stream import database_hook, stream_query
 
 MOST_SHARDS = 1_000
@@ -54,6 +60,7 @@ def plan_shards(
 
     def rows_of(query: str) -> list[Key]:
         with stream_query(hook, query, parameters, fetch_size=most) as result:
+            check_key_types(result.described, result.database.name)
             return [tuple(row) for row in result.rows]
 
     [(rows, *keyed)] = rows_of(counting_query(sql, columns))
@@ -68,3 +75,19 @@ def plan_shards(
         )
     bounds = [key_to_json(key, columns.names) for key in keys]
     return [{"after": after, "up_to": up_to} for after, up_to in pairwise([None, *bounds, None])]
+
+
+def counting_query(sql: str, key_columns: KeyColumns) -> str:
+    """Return a query of one row: how many rows a query has, and in how many each column of the key is not NULL."""
+    counts = "".join(f", COUNT({name})" for name in key_columns.names)
+    return f"SELECT COUNT(*){counts} FROM {as_table(sql)}"  # noqa: S608 (checked names)
+
+
+def numbered_keys_query(sql: str, key_columns: KeyColumns, numbers: Sequence[int]) -> str:
+    """Return a query of the keys that have these numbers, counted from 1 in the order of the keys."""
+    numbered = f"SELECT {key_columns}, ROW_NUMBER() OVER (ORDER BY {key_columns}) AS moengage_number"
+    listed = ", ".join(map(str, numbers))
+    return (
+        f"SELECT {key_columns} FROM ({numbered} FROM {as_table(sql)}) moengage_numbered"  # noqa: S608
+        f" WHERE moengage_number IN ({listed}) ORDER BY moengage_number"
+    )

@@ -13,7 +13,6 @@ from typing import Any
 import psycopg
 import psycopg2
 import pytest
-import sqlalchemy
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
@@ -33,27 +32,10 @@ def url(port: int, driver: str = "postgresql") -> str:
     return f"{driver}://postgres@127.0.0.1:{port}/postgres"
 
 
-class Unknown:
-    """A driver's connection that gives no sign of streaming by itself."""
-
-    def __init__(self) -> None:
-        self.closed = False
-
-    def close(self) -> None:
-        self.closed = True
-
-    def cursor(self) -> Any:
-        raise AssertionError("SQLAlchemy can stream, so its cursor is to be used")
-
-
 WAYS: dict[str, Any] = {
     "PostgresHook": lambda port: BaseHook.get_hook("pg"),
     "psycopg 2": lambda port: SimpleNamespace(get_conn=lambda: psycopg2.connect(url(port))),
     "psycopg 3": lambda port: SimpleNamespace(get_conn=lambda: psycopg.connect(url(port))),
-    "SQLAlchemy": lambda port: SimpleNamespace(
-        get_conn=Unknown,
-        get_sqlalchemy_engine=lambda: sqlalchemy.create_engine(url(port, "postgresql+psycopg2")),
-    ),
 }
 
 
@@ -82,7 +64,7 @@ def test_a_percent_sign_without_parameters_is_one(hook: Any) -> None:
 
 
 def test_a_statement_without_rows_is_an_error(hook: Any) -> None:
-    errors = (ValueError, psycopg.Error, psycopg2.Error, sqlalchemy.exc.DBAPIError)
+    errors = (ValueError, psycopg.Error, psycopg2.Error)
 
     with pytest.raises(errors), stream_query(hook, "CREATE TABLE should_not_be (n int)", fetch_size=4):
         pass
@@ -138,18 +120,13 @@ def test_what_postgresql_returns_arrives_as_moengage_reads_it(
 
 MEMORY = """
 import json, resource, sys
-import psycopg, psycopg2, sqlalchemy
+import psycopg, psycopg2
 from types import SimpleNamespace
 from airflow_provider_moengage.sources.sql_stream import stream_query
 way, url = sys.argv[1:]
-class Unknown:
-    def close(self): pass
 hooks = {
     "psycopg 2": SimpleNamespace(get_conn=lambda: psycopg2.connect(url)),
     "psycopg 3": SimpleNamespace(get_conn=lambda: psycopg.connect(url)),
-    "SQLAlchemy": SimpleNamespace(
-        get_conn=Unknown, get_sqlalchemy_engine=lambda: sqlalchemy.create_engine(url.replace(":", "+psycopg2:", 1))
-    ),
 }
 peaks = []
 for rows in (10_000, 300_000):
@@ -162,7 +139,7 @@ print(json.dumps(peaks))
 """
 
 
-@pytest.mark.parametrize("way", ["psycopg 2", "psycopg 3", "SQLAlchemy"])
+@pytest.mark.parametrize("way", ["psycopg 2", "psycopg 3"])
 def test_memory_does_not_grow_with_the_result(port: int, way: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, way, url(port)], capture_output=True, text=True, check=True

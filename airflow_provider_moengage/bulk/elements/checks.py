@@ -16,7 +16,12 @@ from typing import Any
 from uuid import UUID
 
 from airflow_provider_moengage.bulk.elements import rules
-from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, NotFiniteError, to_plain
+from airflow_provider_moengage.bulk.elements.encoding import (
+    NotEncodableError,
+    NotFiniteError,
+    NotReadableError,
+    to_plain,
+)
 from airflow_provider_moengage.bulk.elements.event_time import event_time
 from airflow_provider_moengage.bulk.elements.rules import WARNINGS, Code
 from airflow_provider_moengage.bulk.elements.weight import Weight, weight
@@ -158,6 +163,8 @@ def _plain(name: str, value: Any, findings: list[Finding]) -> Any:
         return to_plain(value)
     except NotFiniteError as error:
         findings.append(Finding(Code.VALUE_NOT_FINITE, f"{name}: {error}; send a number, null or nothing"))
+    except NotReadableError as error:
+        findings.append(Finding(Code.VALUE_NOT_READABLE, f"{name}: {error}"))
     except (NotEncodableError, RecursionError) as error:
         what = "an object that contains itself" if isinstance(error, RecursionError) else error
         findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {what} cannot be sent"))
@@ -195,6 +202,9 @@ def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
         plain = to_plain(value)
     except NotFiniteError:
         return None
+    except NotReadableError as error:
+        findings.append(Finding(Code.VALUE_NOT_READABLE, f"{name}: {error}"))
+        return _NO_ID
     except (NotEncodableError, RecursionError) as error:
         findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {error} cannot be sent"))
         return _NO_ID

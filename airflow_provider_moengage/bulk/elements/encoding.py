@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -31,6 +32,22 @@ class NotEncodableError(ValueError):
 
 class NotFiniteError(NotEncodableError):
     """A number is NaN or infinite, or a moment is no moment (pandas' NaT)."""
+
+
+class NotReadableError(NotEncodableError):
+    """A source holds a value that its driver cannot read. The message says what kind it is, never the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a value of a source that cannot be read or sent: its element is rejected, the rest is sent.
+
+    :param what: what kind of value it is, and what to do; never the value.
+    :param column: the column that holds it, if that is known.
+    """
+
+    what: str
+    column: str = ""
 
 
 class Encoder:
@@ -164,6 +181,10 @@ def _object(value: Mapping[Any, Any]) -> dict[str, Any]:
     return plain
 
 
+def _refuse_unreadable(value: Unreadable) -> Any:
+    raise NotReadableError(f"column {value.column!r} holds {value.what}" if value.column else value.what)
+
+
 def _unusual(value: Any) -> Any:
     if isinstance(value, Enum):
         return to_plain(value.value)
@@ -220,6 +241,7 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     set: _array,
     frozenset: _array,
     dict: _object,
+    Unreadable: _refuse_unreadable,
 }
 
 _SUBCLASSES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (

@@ -25,6 +25,7 @@ class Code(StrEnum):
     DEVICE_FIELD_MISSING = "device_field_missing"
     VALUE_NOT_FINITE = "value_not_finite"
     VALUE_NOT_ENCODABLE = "value_not_encodable"
+    VALUE_NOT_READABLE = "value_not_readable"
     ELEMENT_TOO_LARGE = "element_too_large"
     REFUSED_BY_SERVER = "refused_by_server"
     OUTCOME_UNKNOWN = "outcome_unknown"

@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol
 import msgspec
 
 from airflow_provider_moengage.bulk.elements.checks import Finding
-from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, to_plain
+from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, Unreadable, to_plain
 from airflow_provider_moengage.storage import is_local
 
 _POSITIONS_KEPT = 20
@@ -314,6 +314,8 @@ def to_json_value(value: object, within: tuple[int, ...] = ()) -> object:
     """
     if isinstance(value, int) and value.bit_length() > _LONGEST_INTEGER:
         return hex(value)
+    if isinstance(value, Unreadable):
+        return None  # replayed as it is, the attribute is left as it was
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from airflow_provider_moengage.bulk.elements.checks import Prepared, prepare
-from airflow_provider_moengage.bulk.elements.encoding import Encoder
+from airflow_provider_moengage.bulk.elements.encoding import Encoder, Unreadable
 from airflow_provider_moengage.bulk.elements.event_time import event_time
 from airflow_provider_moengage.bulk.elements.rules import (
     REFUSED_CUSTOMER_IDS,
@@ -178,6 +178,13 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
     "field name that is no text": (customer() | {5: 1}, [Code.VALUE_NOT_ENCODABLE]),
     "action's field name that is no text": (event(action() | {5: 1}), [Code.VALUE_NOT_ENCODABLE]),
     "action's field": (event(action(app_version=object())), [Code.VALUE_NOT_ENCODABLE]),
+    "what a driver cannot read": (customer({"a": Unreadable("an infinite date")}), [Code.VALUE_NOT_READABLE]),
+    "what a driver cannot read, in a list": (customer({"a": [Unreadable("a date")]}), [Code.VALUE_NOT_READABLE]),
+    "an id that a driver cannot read": (customer(customer_id=Unreadable("text")), [Code.VALUE_NOT_READABLE]),
+    "a time that a driver cannot read": (
+        event(action(current_time=Unreadable("an infinite moment"))),
+        [Code.VALUE_NOT_READABLE, Code.EVENT_TIME_INVALID],
+    ),
     "key of an object in an attribute": (customer({"a": {5: 1}}), [Code.VALUE_NOT_ENCODABLE]),
     "several": (
         {"type": "device", "attributes": {"a": float("nan")}},

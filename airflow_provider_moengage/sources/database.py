@@ -1,0 +1,119 @@
+"""What is special about a kind of database: its session, its cursor, its types.
+
+Airflow's DbApiHook hides which database it speaks to. What a column holds, how rows are streamed, and which
+columns can serve as a key differs from one to the next. Each kind that needs something of its own is a module in
+:mod:`~airflow_provider_moengage.sources.databases`; this class is what holds for every other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+Reader = Callable[[Any], Any]
+"""Makes of a driver's value, not None, the one that is sent; an
+:class:`~airflow_provider_moengage.bulk.elements.encoding.Unreadable` rejects the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceColumn:
+    """A column of a query's result, as the driver describes it.
+
+    :param name: the column's name.
+    :param type_name: the database's name of its type, for messages; empty if the driver does not say.
+    :param read: makes of a value what is sent; None: the value is sent as the driver gives it.
+    :param key_problem: why the column cannot be a key, in half a sentence: "sorts by index and compares as text".
+    :param key_advice: what can be one instead, with ``{name}`` for the column: "CAST({name} AS CHAR)".
+    """
+
+    name: str
+    type_name: str = ""
+    read: Reader | None = None
+    key_problem: str | None = None
+    key_advice: str = "CAST({name} AS VARCHAR)"
+
+
+class Database:
+    """Any database whose driver sends rows as they are fetched."""
+
+    name = "the database"
+
+    lost_connection_setting: str | None = None
+    """The database's setting that ends a session that waits too long, for messages."""
+
+    most_rows_at_once: int | None = None
+    """Rows that are fetched together at most, whatever ``fetch_size`` says."""
+
+    is_described_late = False
+    """Whether the columns are known only when the first rows are there."""
+
+    def prepare(self, connection: Any) -> None:
+        """Set up a session: moments in UTC, and patience while MoEngage's limit holds the rows back."""
+
+    @contextmanager
+    def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
+        """Yield a cursor that holds no more than ``fetch_size`` rows."""
+        with closing(connection.cursor()) as cursor:
+            with suppress(AttributeError):  # not every driver's cursor takes it
+                cursor.arraysize = fetch_size
+            yield cursor
+
+    def fetch(self, cursor: Any, rows: int) -> Sequence[Sequence[Any]]:
+        """Return the next rows, none at the end."""
+        fetched: Sequence[Sequence[Any]] = cursor.fetchmany(rows)
+        return fetched
+
+    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002 (some need it)
+        """Describe the columns of a cursor's result; none if the statement returns no rows."""
+        return tuple(SourceColumn(str(described[0])) for described in cursor.description or ())
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Return whether an error says that the connection is gone, so that another one may go on."""
+        return type(error).__name__ in ("OperationalError", "InterfaceError")
+
+
+_MODULES = {
+    "_duckdb": "duckdb",
+    "duckdb": "duckdb",
+    "psycopg": "postgresql",
+    "psycopg2": "postgresql",
+    "MySQLdb": "mysql",
+    "mysql": "mysql",
+    "sqlite3": "sqlite",
+}
+"""Top-level module of a driver's connection class, and the module of ours that knows it."""
+
+
+def database_of(connection: Any) -> Database:
+    """Return what is special about the database of a connection.
+
+    :param connection: of any driver of the Python database API; a class derived from the driver's own counts as
+        the driver's.
+    """
+    for kind in type(connection).__mro__:
+        module = _MODULES.get(kind.__module__.partition(".")[0])
+        if module is not None:
+            databases = import_module(f"airflow_provider_moengage.sources.databases.{module}")
+            database: Database = databases.database_of(connection)
+            return database
+    return Database()
+
+
+def reader_of_rows(columns: Sequence[SourceColumn]) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+    """Return what makes of rows those that are sent; None if rows are sent as the driver gives them."""
+    readers = [(at, column.read) for at, column in enumerate(columns) if column.read is not None]
+    if not readers:
+        return None
+
+    def read(rows: Sequence[Any]) -> Sequence[Any]:
+        if not rows:
+            return rows
+        by_column: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for at, make in readers:
+            by_column[at] = [None if value is None else make(value) for value in by_column[at]]
+        return list(zip(*by_column, strict=True))
+
+    return read

@@ -1,0 +1,198 @@
+"""MySQL and MariaDB, by mysqlclient and MySQL Connector/Python.
+
+The hook's own connection is used, with its TLS, character set and init command; only its cursor class is ours,
+for the drivers' default one holds the whole result.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from airflow_provider_moengage.bulk.elements.encoding import Unreadable
+from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
+
+_NET_WRITE_TIMEOUT = 31_536_000
+"""Seconds that the server waits until rows are taken, by default 60; the most that every platform allows is a
+year (MariaDB's reference, "net_write_timeout")."""
+
+_FLAG_BINARY, _FLAG_ENUM, _FLAG_SET = 128, 256, 2048
+_TINY, _FLOAT, _DOUBLE, _TIMESTAMP, _TIME, _BIT, _JSON, _STRING, _GEOMETRY = 1, 4, 5, 7, 11, 16, 245, 254, 255
+"""Types of the client protocol, ``enum_field_types``."""
+
+_TYPE_NAMES = {
+    _FLOAT: "FLOAT",
+    _DOUBLE: "DOUBLE",
+    _TIMESTAMP: "TIMESTAMP",
+    _TIME: "TIME",
+    _BIT: "BIT",
+    _JSON: "JSON",
+    _GEOMETRY: "GEOMETRY",
+}
+
+_KEY_PROBLEMS = {
+    "ENUM": "sorts by the number of its value and compares as text",
+    "SET": "sorts by the number of its value and compares as text",
+    "BIT": "sorts as a number and compares as text",
+    "FLOAT": "holds floating-point numbers, which do not come back exactly",
+    "DOUBLE": "holds floating-point numbers, which do not come back exactly",
+    "TIME": "holds durations, which the driver gives back in another form",
+    "JSON": "sorts by the kind of its value and compares as text",
+    "GEOMETRY": "has no order",
+}
+_KEY_ADVICE = {
+    "BIT": "CAST({name} AS UNSIGNED)",
+    "FLOAT": "CAST({name} AS DECIMAL(30, 10))",
+    "DOUBLE": "CAST({name} AS DECIMAL(30, 10))",
+}
+
+
+def database_of(connection: Any) -> Database:
+    """Return what is special about a connection's driver."""
+    is_connector = any(kind.__module__.partition(".")[0] == "mysql" for kind in type(connection).__mro__)
+    return _Connector() if is_connector else _MySQLClient()
+
+
+class _MySQL(Database):
+    name = "MySQL or MariaDB"
+    lost_connection_setting = "net_write_timeout"
+
+    def __init__(self) -> None:
+        self._zone: dt.tzinfo | None = dt.UTC
+
+    def prepare(self, connection: Any) -> None:
+        """Set the session to UTC, unless the connection sets a zone, and let the server wait for slow readers."""
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SELECT @@session.time_zone AS session_zone, @@global.time_zone AS global_zone")
+            [row] = cursor.fetchall()
+            session, everywhere = row.values() if isinstance(row, dict) else row
+            if session == everywhere:
+                cursor.execute("SET SESSION time_zone = '+00:00'")
+                session = "+00:00"
+            cursor.execute(f"SET SESSION net_write_timeout = {_NET_WRITE_TIMEOUT}")
+        self._zone = _zone(session)
+
+    def _column(self, name: str, code: int, flags: int, size: int | None) -> SourceColumn:
+        type_name = _TYPE_NAMES.get(code, "")
+        if flags & _FLAG_ENUM:
+            type_name = "ENUM"
+        elif flags & _FLAG_SET:
+            type_name = "SET"
+        problem = _KEY_PROBLEMS.get(type_name)
+        if type_name == "TIMESTAMP" and self._zone is not dt.UTC:
+            problem = "holds moments in the session's time zone, where an hour can come twice"
+        advice = _KEY_ADVICE.get(type_name, "CAST({name} AS CHAR)")
+        return SourceColumn(name, type_name, self._reader(name, type_name, code, size), problem, advice)
+
+    def _reader(self, name: str, type_name: str, code: int, size: int | None) -> Reader | None:
+        if type_name == "GEOMETRY":
+            geometry = Unreadable(f"a geometry; ST_AsText({name}) in the query makes it text", name)
+            return lambda _: geometry
+        if type_name == "TIMESTAMP" and self._zone is not dt.UTC:
+            return self._read_timestamp(name)
+        if type_name == "BIT":
+            return _read_boolean if size == 1 else _read_bits
+        if code == _TINY and size == 1:
+            return _read_boolean
+        return {"SET": _read_set, "TIME": _read_time, "JSON": _read_json}.get(type_name)
+
+    def _read_timestamp(self, name: str) -> Reader:
+        zone = self._zone
+        unknown = Unreadable(
+            "a TIMESTAMP, and the zone of the session is not known; set time_zone = '+00:00'", name
+        )
+
+        def read(value: dt.datetime) -> Any:
+            return unknown if zone is None else value.replace(tzinfo=zone)
+
+        return read
+
+
+class _MySQLClient(_MySQL):
+    @contextmanager
+    def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it holds one row)
+        from MySQLdb.cursors import SSCursor
+
+        # Not closed: that would read all the rows that are left. They go with the connection.
+        yield connection.cursor(SSCursor)
+
+    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
+        """Describe the columns: mysqlclient gives each one's length, and the flags apart."""
+        flags = getattr(cursor, "description_flags", None) or ()
+        return tuple(
+            self._column(str(described[0]), described[1], flag, described[3])
+            for described, flag in zip(cursor.description or (), flags, strict=True)
+        )
+
+    def is_lost(self, error: BaseException) -> bool:
+        return super().is_lost(error) and bool(error.args) and error.args[0] in _LOST
+
+
+class _Connector(_MySQL):
+    @contextmanager
+    def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it holds one row)
+        # Not closed, for the same reason; an unread result would be an error.
+        yield connection.cursor(buffered=False, raw=False, dictionary=False)
+
+    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
+        """Describe the columns: MySQL Connector/Python gives the flags, and no length."""
+        return tuple(
+            self._column(str(described[0]), described[1], described[7], None)
+            for described in cursor.description or ()
+        )
+
+    def is_lost(self, error: BaseException) -> bool:
+        return super().is_lost(error) and getattr(error, "errno", None) in _LOST
+
+
+_LOST = {1159, 1160, 1161, 1927, 2006, 2013, 2055}
+"""Errors of server and client that say that the connection is gone."""
+
+
+def _zone(name: Any) -> dt.tzinfo | None:
+    """Return the zone of a session; None if only the server knows it (``SYSTEM``)."""
+    text = name.decode() if isinstance(name, bytes | bytearray) else str(name)
+    if text in ("+00:00", "UTC"):
+        return dt.UTC
+    with suppress(ValueError):
+        return dt.datetime.strptime(text, "%z").tzinfo
+    with suppress(Exception):
+        return ZoneInfo(text)
+    return None
+
+
+def _read_boolean(value: Any) -> bool:
+    return bool(_read_bits(value))
+
+
+def _read_bits(value: Any) -> int:
+    return int.from_bytes(value, "big") if isinstance(value, bytes | bytearray) else int(value)
+
+
+def _read_set(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return value.split(",") if value else []
+    return sorted(value)
+
+
+def _read_time(value: Any) -> Any:
+    """Write a TIME as the database does: ``-838:59:59.000000`` to ``838:59:59.000000``."""
+    if not isinstance(value, dt.timedelta):
+        return value
+    sign, positive = ("-", -value) if value.days < 0 else ("", value)
+    minutes, seconds = divmod(positive.days * 86_400 + positive.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{positive.microseconds:06}" if positive.microseconds else ""
+    return f"{sign}{hours:02}:{minutes:02}:{seconds:02}{fraction}"
+
+
+def _read_json(value: Any) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return Unreadable("text that is not JSON")

@@ -1,0 +1,246 @@
+"""PostgreSQL, by psycopg2 and psycopg 3.
+
+PostgreSQL's drivers fetch a whole result unless the cursor has a name. They turn what Python's calendar does not
+have into something else or into an error: psycopg2 reads ``infinity`` as the last moment of the year 9999 and
+``24:00`` as midnight, psycopg 3 fails. So dates and moments are read here (psycopg2's own way is also slower, and
+psycopg 3 gives each moment a zone that is slow to convert), and times, intervals and ranges stay text as the
+database writes them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from airflow_provider_moengage.bulk.elements.encoding import Unreadable
+from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
+
+# Numbers of types: PostgreSQL's pg_type.dat.
+_DATE, _DATE_ARRAY = (1082,), (1182,)
+_MOMENTS, _MOMENT_ARRAYS = (1114, 1184), (1115, 1185)
+_AS_TEXT = (1083, 1266, 1186, 3904, 3906, 3908, 3910, 3912, 3926, 4451, 4532, 4533, 4534, 4535, 4536)
+"""time, timetz, interval, the ranges and the multiranges."""
+_TEXT_ARRAYS = (1183, 1270, 1187)
+"""Arrays of time, timetz and interval."""
+_NETWORK_TYPES = (650, 869)
+"""cidr and inet: psycopg 3 makes objects of them."""
+
+_SESSION = """
+SELECT set_config(name, CASE name WHEN 'TimeZone' THEN 'UTC' ELSE '0' END, true) FROM pg_catalog.pg_settings
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')
+OR (name = 'TimeZone' AND source NOT IN ('client', 'session'))
+"""
+"""For this transaction: UTC, unless the connection sets a zone, and no end while MoEngage's limit holds rows."""
+
+_TYPES = """
+SELECT t.oid, t.typname, CASE t.typcategory WHEN 'A' THEN e.typtype ELSE t.typtype END, t.typcategory, t.typelem
+FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem WHERE t.oid IN ({})
+"""
+
+_FLOAT_PROBLEM = "holds floating-point numbers, which do not come back exactly"
+_KEY_PROBLEMS = {
+    "float4": _FLOAT_PROBLEM,
+    "float8": _FLOAT_PROBLEM,
+    "interval": "can write one duration in several ways",
+    "json": "has no order",
+    "jsonb": "sorts by the kind of its value",
+}
+_KEY_ADVICE = {"float4": "CAST({name} AS numeric)", "float8": "CAST({name} AS numeric)"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """A type, as ``pg_type`` describes it."""
+
+    name: str
+    kind: str
+    """``typtype``; of an array, its elements'."""
+    category: str
+    element: int
+
+    @property
+    def is_array(self) -> bool:
+        return self.category == "A"
+
+    @property
+    def is_composite(self) -> bool:
+        return self.kind == "c" or self.name == "record"
+
+
+_UNKNOWN_TYPE = _Type("", "b", "X", 0)
+
+
+def database_of(connection: Any) -> Database:
+    """Return what is special about a connection's driver."""
+    return _Psycopg2() if _is_psycopg2(connection) else _Psycopg3()
+
+
+class _PostgreSQL(Database):
+    name = "PostgreSQL"
+    lost_connection_setting = "idle_in_transaction_session_timeout"
+
+    def prepare(self, connection: Any) -> None:
+        """Set the zone and the timeouts, for the transaction that the named cursor needs."""
+        connection.autocommit = False
+        try:
+            with closing(_plain_cursor(connection)) as cursor:
+                cursor.execute(_SESSION)
+        except Exception as error:
+            if not _is_database_error(error):
+                raise
+            connection.rollback()  # a relative of PostgreSQL that lacks set_config or pg_settings
+
+    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:
+        """Describe the columns. The database is asked what their types are: its users make types as well."""
+        described = [(str(column[0]), int(column[1])) for column in cursor.description or ()]
+        types = _types(connection, {oid for _, oid in described})
+        self._register(cursor, types)
+        return tuple(self._column(name, oid, types.get(oid, _UNKNOWN_TYPE)) for name, oid in described)
+
+    def _register(self, cursor: Any, types: Mapping[int, _Type]) -> None:
+        """Let a cursor know types that its driver does not know."""
+
+    def _column(self, name: str, oid: int, kind: _Type) -> SourceColumn:
+        read = None
+        problem = _KEY_PROBLEMS.get(kind.name)
+        if kind.is_composite:
+            composite = Unreadable(f"a composite value; to_jsonb({name}) in the query makes an object of it", name)
+            read, problem = (lambda _: composite), "holds composite values"
+        elif kind.is_array:
+            read, problem = self._array_reader(oid), "holds arrays"
+        return SourceColumn(name, kind.name, read, problem, _KEY_ADVICE.get(kind.name, "CAST({name} AS text)"))
+
+    def _array_reader(self, oid: int) -> Reader | None:  # noqa: ARG002 (psycopg2 needs it)
+        return None
+
+
+class _Psycopg2(_PostgreSQL):
+    is_described_late = True
+
+    @contextmanager
+    def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
+        from psycopg2 import extensions
+
+        # The connection may be set to give dicts.
+        with closing(connection.cursor("moengage", cursor_factory=extensions.cursor)) as cursor:
+            cursor.itersize = fetch_size
+            for caster in _psycopg2_casters():
+                extensions.register_type(caster, cursor)
+            yield cursor
+
+    def _array_reader(self, oid: int) -> Reader | None:
+        from psycopg2 import extensions
+
+        if oid in extensions.string_types or oid in (*_DATE_ARRAY, *_MOMENT_ARRAYS, *_TEXT_ARRAYS):
+            return None  # the driver makes a list of it
+        parse = extensions.new_array_type((oid,), "moengage_array", extensions.UNICODE)
+        return lambda value: parse(value, None)
+
+
+class _Psycopg3(_PostgreSQL):
+    @contextmanager
+    def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
+        from psycopg.rows import tuple_row
+        from psycopg.types.string import TextLoader
+
+        with closing(connection.cursor("moengage", row_factory=tuple_row)) as cursor:
+            cursor.itersize = fetch_size
+            dates, moments = _psycopg3_loaders()
+            loaders = {**dict.fromkeys(_DATE, dates), **dict.fromkeys(_MOMENTS, moments)}
+            loaders.update(dict.fromkeys((*_AS_TEXT, *_NETWORK_TYPES), TextLoader))
+            for oid, loader in loaders.items():
+                cursor.adapters.register_loader(oid, loader)
+            yield cursor
+
+    def _register(self, cursor: Any, types: Mapping[int, _Type]) -> None:
+        from psycopg.types import TypeInfo
+
+        for oid, kind in types.items():
+            if kind.is_array and cursor.adapters.types.get(oid) is None:
+                TypeInfo(kind.name.removeprefix("_"), kind.element, oid).register(cursor)
+
+
+def _types(connection: Any, oids: Collection[int]) -> dict[int, _Type]:
+    if not oids:
+        return {}
+    with closing(_plain_cursor(connection)) as cursor:
+        cursor.execute(_TYPES.format(", ".join(map(str, sorted(oids)))))
+        return {int(oid): _Type(*described) for oid, *described in cursor.fetchall()}
+
+
+def _is_psycopg2(connection: Any) -> bool:
+    return any(kind.__module__.partition(".")[0] == "psycopg2" for kind in type(connection).__mro__)
+
+
+def _plain_cursor(connection: Any) -> Any:
+    """Return a cursor that gives tuples, whatever the connection is set to."""
+    if _is_psycopg2(connection):
+        from psycopg2.extensions import cursor
+
+        return connection.cursor(cursor_factory=cursor)
+    from psycopg.rows import tuple_row
+
+    return connection.cursor(row_factory=tuple_row)
+
+
+def _is_database_error(error: BaseException) -> bool:
+    return any(kind.__name__ == "DatabaseError" for kind in type(error).__mro__)
+
+
+def _moment(text: str) -> Any:
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError:
+        return _out_of_calendar("a moment", text)
+
+
+def _day(text: str) -> Any:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        return _out_of_calendar("a date", text)
+
+
+def _out_of_calendar(what: str, text: str) -> Unreadable:
+    if text.lstrip("-") == "infinity":
+        return Unreadable(f"{what} that is infinite")
+    return Unreadable(f"{what} outside the years 1 to 9999")
+
+
+@cache
+def _psycopg2_casters() -> Sequence[Any]:
+    from psycopg2.extensions import UNICODE, new_array_type, new_type
+
+    def caster(read: Callable[[str], Any]) -> Callable[[str | None, Any], Any]:
+        return lambda text, _: None if text is None else read(text)
+
+    date = new_type(_DATE, "moengage_date", caster(_day))
+    moment = new_type(_MOMENTS, "moengage_moment", caster(_moment))
+    return (
+        date,
+        moment,
+        new_type(_AS_TEXT, "moengage_text", UNICODE),
+        new_array_type(_DATE_ARRAY, "moengage_dates", date),
+        new_array_type(_MOMENT_ARRAYS, "moengage_moments", moment),
+        new_array_type(_TEXT_ARRAYS, "moengage_texts", UNICODE),
+    )
+
+
+@cache
+def _psycopg3_loaders() -> tuple[Any, Any]:
+    """Return psycopg 3's loaders of ours, for dates and for moments."""
+    from psycopg.adapt import Loader
+
+    class DateLoader(Loader):
+        def load(self, data: Any) -> Any:
+            return _day(bytes(data).decode())
+
+    class MomentLoader(Loader):
+        def load(self, data: Any) -> Any:
+            return _moment(bytes(data).decode())
+
+    return DateLoader, MomentLoader
