@@ -1,7 +1,7 @@
-"""A Dag that runs when MoEngage has finished a file, whoever made the import run: its schedule, a person, Airflow.
+"""A Dag that runs when MoEngage finishes a file, whether a schedule, a person or Airflow started the import.
 
-Needs Airflow 3, the connection `moengage_default` with the workspace id and the key of the Data tile, and in
-MoEngage's dashboard an import `Nightly users`.
+Needs Airflow 3, the connection `moengage_default` with the workspace ID and the key of the Data tile, and an
+import `Nightly users` in MoEngage's dashboard.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ imported = Asset(
 
 @dag(schedule=[imported], start_date=datetime(2026, 1, 1), catchup=False, tags=["moengage"])
 def after_file_import() -> None:
-    """Look at each file that has been finished since the last run of this Dag."""
+    """Report each file that MoEngage finished since the last run of this Dag."""
 
     @task
     def look(triggering_asset_events: Any = None) -> list[str]:
-        """Say which files there are, and how many rows of them failed."""
+        """Print each file with its status and failed rows, and return the names."""
         files = [event.extra["payload"] for event in triggering_asset_events[imported]]
         for file in files:
             print(

@@ -1,8 +1,8 @@
-"""Tiers of customers to MoEngage, and then a business event: campaigns start when the profiles are up to date.
+"""Sync customer tiers to MoEngage, then trigger a business event, so that campaigns use up-to-date profiles.
 
 Needs two connections: `warehouse` (any database that Airflow has a hook for) with a table `customers`, and
-`moengage_default` with a key for business events. MoEngage needs the business events `Tiers updated`, with an
-attribute `customers` of type number, and `Sync failed`, with an attribute `dag` of type string.
+`moengage_default` with a key for business events. MoEngage needs two business events: `Tiers updated` with an
+attribute `customers` of type number, and `Sync failed` with an attribute `dag` of type string.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOpe
     start_date=datetime(2026, 1, 1),
     catchup=False,
     tags=["moengage"],
-    render_template_as_native_obj=True,  # else every template gives text, and MoEngage wants a number below
-    # Once a run, however many tasks fail: a notification counts against MoEngage's quota as any trigger does.
+    render_template_as_native_obj=True,  # otherwise a template renders to a string, but MoEngage expects a number
+    # On the Dag, so that it is sent once per run: each notification counts against MoEngage's trigger quota.
     on_failure_callback=MoEngageBusinessEventNotifier(
         event_name="Sync failed", event_attributes={"dag": "{{ dag.dag_id }}"}
     ),
 )
 def business_event_after_sync() -> None:
-    """Send the profiles first, then start what is to reach them."""
+    """Send the profiles first, then start the campaigns."""
     tiers = SqlToMoEngageOperator(
         task_id="tiers",
         conn_id="warehouse",
@@ -40,8 +40,7 @@ def business_event_after_sync() -> None:
         task_id="start_campaigns",
         event_name="Tiers updated",
         event_attributes={"customers": "{{ ti.xcom_pull('tiers')['accepted'] }}"},
-        # Before Airflow 3.3 nothing is remembered of a worker that was killed while it sent, and a retry would
-        # trigger the event again.
+        # Before Airflow 3.3, no state survives a killed worker, and a retry would trigger the event again.
         retries=0,
     )
     tiers >> start_campaigns

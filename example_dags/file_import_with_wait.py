@@ -1,7 +1,7 @@
-"""A file import is triggered, waited for without holding a worker slot, and followed up by its rows.
+"""Trigger a file import, wait for it without a worker slot, and report the row counts.
 
-Needs the connection `moengage_default` with the workspace id and the key of the Data tile, and a periodic import
-`Nightly users` in MoEngage's dashboard. Another one is given by its id or its name when the Dag is run.
+Needs the connection `moengage_default` with the workspace ID and the key of the Data tile, and a periodic import
+`Nightly users` in MoEngage's dashboard. To use another import, pass its ID or name as a parameter of the run.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
     params={"import_id": "", "import_name": "Nightly users"},
 )
 def file_import_with_wait() -> None:
-    """Trigger, wait, and look at the rows."""
+    """Trigger the import, wait for it, and count its rows."""
 
     @task
     def find(import_id: str, import_name: str) -> str:
-        """Say which import it is: MoEngage triggers it by its id, and the dashboard has its name."""
+        """Return the import's ID: MoEngage triggers imports by ID, but the dashboard shows the name."""
         return import_id or MoEngageHook().find_import(import_name).import_id
 
     trigger = TriggerFileImportOperator(
         task_id="trigger",
         import_id=find("{{ params.import_id }}", "{{ params.import_name }}"),  # type: ignore[arg-type]
-        deferrable=True,  # an import that has run in the last five minutes is waited for in the triggerer
+        deferrable=True,  # waits for the five-minute cooldown in the triggerer
     )
     wait = FileImportRunSensor(
         task_id="wait",
-        since=trigger.output,  # the run that this trigger has made, and none before
+        since=trigger.output,  # only the run that this trigger started
         deferrable=True,
-        poke_interval=10,  # seconds; all who wait for imports of a workspace share one poller, so it costs little
+        poke_interval=10,  # seconds; all waiting tasks share one poller, so a short interval is cheap
         timeout=timedelta(hours=6),
         partial_success="accept",
         max_failed_rows=100,
@@ -48,7 +48,7 @@ def file_import_with_wait() -> None:
 
     @task
     def count_rows(files: list[dict[str, Any]]) -> dict[str, int]:
-        """Say what became of the rows, for whoever comes next."""
+        """Return the total row counts."""
         names = ("total_rows", "added_rows", "updated_rows", "skipped_rows", "failed_rows")
         rows = {name: sum(file[name] or 0 for file in files) for name in names}
         print(f"{len(files)} files: {rows}")

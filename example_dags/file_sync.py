@@ -1,8 +1,9 @@
-"""A large sync through files: from a warehouse to a folder that a MoEngage import watches, and what became of it.
+"""A file-based sync: write warehouse rows to a folder that a MoEngage import watches, import them, and compare.
 
 Needs the connections `warehouse` (any database that Airflow has a hook for) and `moengage_default`, a folder on
-object storage, and in MoEngage's dashboard a periodic import of users that watches it: prefix
-`registered_user_data`, date format `yyyymmdd_hhmm`. Its id and the folder are given when the Dag is run.
+object storage, and a periodic import of users in MoEngage's dashboard that watches this folder with the prefix
+`registered_user_data` and the date format `yyyymmdd_hhmm`. Pass the import's ID and the folder as parameters of
+the run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEnga
     params={"import_id": "put the id of your import here", "folder": "s3://aws_default@bucket/moengage_users"},
 )
 def file_sync() -> None:
-    """Write files, have them imported, and compare the rows."""
+    """Write the files, import them, and compare the row counts."""
     write = SqlToMoEngageFileOperator(
         task_id="write",
         conn_id="warehouse",
@@ -37,7 +38,7 @@ def file_sync() -> None:
 
     @task.short_circuit
     def has_rows(written: dict[str, Any]) -> bool:
-        """Skip the import where there is nothing to import: it would make no file, and be waited for in vain."""
+        """Skip the import if there are no files: it would report no file, and the sensor would wait in vain."""
         return bool(written["files"])
 
     trigger = TriggerFileImportOperator(task_id="trigger", import_id="{{ params.import_id }}", deferrable=True)
@@ -53,11 +54,11 @@ def file_sync() -> None:
 
     @task
     def compare(written: dict[str, Any], files: list[dict[str, Any]]) -> dict[str, int]:
-        """Fail where MoEngage has read other rows than were written, or could not take some of them."""
+        """Fail if MoEngage read more or fewer rows than were written, or if rows failed."""
         read = sum(file["total_rows"] or 0 for file in files)
         failed = sum(file["failed_rows"] or 0 for file in files)
         if read != written["rows"] or failed:
-            raise ValueError(f"{written['rows']} rows were written, MoEngage has read {read}, and {failed} failed")
+            raise ValueError(f"{written['rows']} rows were written, MoEngage read {read}, and {failed} failed")
         return {"written": written["rows"], "read": read, "failed": failed}
 
     has_rows(write.output) >> trigger  # type: ignore[arg-type]

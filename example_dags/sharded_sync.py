@@ -1,8 +1,8 @@
-"""One sync on many workers: the orders are cut into ranges of their keys, and each range is a task of its own.
+"""A parallel sync: the orders are split into key ranges, and each range is a mapped task.
 
-Needs a connection `warehouse` with the table below and `moengage_default`. Whatever executor Airflow has runs the
-shards side by side; together they keep to the workspace's limit. A shard that fails is retried by itself and goes
-on where it was.
+Needs a connection `warehouse` with the table below and `moengage_default`. Any executor can run the shards in
+parallel; together they stay within the workspace's rate limit. A failed shard is retried alone, and resumes where
+it stopped.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOpe
 ORDERS = {
     "conn_id": "warehouse",
     "sql": "SELECT order_id, user_id, total, ordered_at FROM orders",
-    # Unique, and no person's: the keys at the cuts are in XCom.
+    # Unique, and not personal data: XCom contains the keys at the shard boundaries.
     "key_columns": ["order_id"],
 }
 
 
 @dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False, tags=["moengage"])
 def sharded_sync() -> None:
-    """Plan the shards, and send them."""
+    """Plan the shards, then send them in parallel."""
     ranges = task(plan_shards)(**ORDERS, shards=8)
     SqlToMoEngageOperator.partial(
         task_id="orders",

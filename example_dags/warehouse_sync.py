@@ -1,7 +1,7 @@
-"""Households and their purchases, from a warehouse to MoEngage.
+"""Sync households and their purchases from a warehouse to MoEngage.
 
 Needs two connections: `warehouse` (any database that Airflow has a hook for) with the tables below, and
-`moengage_default`. `make demo` runs this very file.
+`moengage_default`. `make demo` runs this file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import dag  # on Airflow 3 alone: from 
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 
-# MoEngage takes ids such as 1 and 2 for mistakes and drops them, so the number gets a prefix.
+# MoEngage treats IDs such as 1 and 2 as invalid and drops them, so the number gets a prefix.
 USER_ID = "'household-' || household_id"
 
 HOUSEHOLDS = f"""
@@ -30,12 +30,12 @@ FROM purchases LEFT JOIN products USING (product_id)
 
 @dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False, tags=["moengage"])
 def warehouse_sync() -> None:
-    """Send who the users are first, then what they did."""
+    """Send the users first, then their events."""
     households = SqlToMoEngageOperator(
         task_id="households",
         conn_id="warehouse",
         sql=HOUSEHOLDS,
-        key_columns=["user_id"],  # a retry goes on where the try before it has ended
+        key_columns=["user_id"],  # a retry resumes where the previous try stopped
         mapping=CustomerMapping(customer_id="user_id"),
     )
     purchases = SqlToMoEngageOperator(
