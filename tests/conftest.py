@@ -52,7 +52,7 @@ def in_small_batches(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setti
     """The same, with limits so low that a request holds a hundred elements, and on the emulator's clock."""
     low = {"users_per_minute": 2_500, "events_per_minute": 2_500}
     monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, extra=low))
-    monkeypatch.setattr("airflow_provider_moengage.bulk.run.delivery.SystemClock", lambda: setting.clock)
+    monkeypatch.setattr("airflow_provider_moengage.bulk.run.context.SystemClock", lambda: setting.clock)
     return setting
 
 

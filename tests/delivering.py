@@ -15,6 +15,7 @@ from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
+from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Stream
 from airflow_provider_moengage.emulator import Emulator, Settings
@@ -49,21 +50,16 @@ class Setting:
         *,
         limits: Limits = UNLIMITED,
         rejects: Any = None,
-        memory: SavedRun | None = None,
+        saved_run: SavedRun | None = None,
         **options: Any,
     ) -> DeliveryReport:
         workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.emulator.url, timeout=10.0)
         client = MoEngageClient(workspace, now=self.clock.time)
-        delivery = Delivery(
-            elements if isinstance(elements, Stream) else Stream(elements),
-            client,
-            DeliveryOptions(**{"concurrency": self.lanes, **options}),
-            limits,
-            Rejects(rejects),
-            self.log,
-            memory=memory,
-            clock=self.clock,
+        context = RunContext.create(
+            DeliveryOptions(**{"concurrency": self.lanes, **options}), limits, self.log, self.clock
         )
+        source = elements if isinstance(elements, Stream) else Stream(elements)
+        delivery = Delivery(context, source, client, Rejects(rejects), saved_run=saved_run)
         try:
             return delivery.run()
         finally:

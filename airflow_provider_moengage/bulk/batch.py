@@ -22,14 +22,14 @@ _RAW = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Elements(msgspec.Struct, frozen=True, gc=False):
-    """Elements that are ready to be encoded: lists of the same length."""
+    """Elements that are ready to be encoded, as lists of the same length."""
 
     elements: Sequence[Any]
     positions: Sequence[int]
     """Their numbers in the source, from 0."""
     weights: Sequence[Weight]
     users: Sequence[str]
-    """Whose they are: equal for equal users, and used for nothing else."""
+    """A key of each one's user: equal for equal users, and used for nothing else."""
 
     def __getitem__(self, part: slice) -> Elements:
         return Elements(self.elements[part], self.positions[part], self.weights[part], self.users[part])
@@ -38,7 +38,7 @@ class Elements(msgspec.Struct, frozen=True, gc=False):
         return len(self.positions)
 
     def pick(self, places: Sequence[int]) -> Elements:
-        """Return those at some places."""
+        """Return those at some indexes."""
         return Elements(
             [self.elements[at] for at in places],
             [self.positions[at] for at in places],
@@ -48,12 +48,12 @@ class Elements(msgspec.Struct, frozen=True, gc=False):
 
 
 class Batch:
-    """Elements that go out in one request.
+    """The elements of one request.
 
-    :param parts: them as JSON; a part may hold several, with commas between.
+    :param parts: the elements as JSON; a part may hold several, with commas between.
     :param positions: their numbers in the source.
     :param weights: what they count for.
-    :param users: whose they are.
+    :param users: a key of each one's user.
     """
 
     __slots__ = ("parts", "positions", "users", "weights")
@@ -71,7 +71,7 @@ class Batch:
 
     @property
     def body(self) -> bytes:
-        """The request's body."""
+        """The body of the request."""
         return _PREFIX + b",".join(self.parts) + _SUFFIX
 
     @property
@@ -82,11 +82,11 @@ class Batch:
         return [bytes(raw) for raw in _RAW.decode(b"[" + b",".join(self.parts) + b"]")]
 
     def part(self, part: slice) -> Batch:
-        """Return some of them, in order."""
+        """Return a slice of them."""
         return Batch(self.lines[part], self.positions[part], self.weights[part], self.users[part])
 
     def each(self) -> Iterator[Batch]:
-        """Yield each element by itself."""
+        """Yield each element as a batch of its own."""
         apart = self.part(slice(None))
         for at in range(len(self)):
             yield apart.part(slice(at, at + 1))

@@ -1,4 +1,4 @@
-"""Time, as the pipeline sees it: one place to inject another one."""
+"""What all parts of a run use: the time, which tests replace, the log, and the error that stops a run."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import Any, Protocol
 
 
 class Clock(Protocol):
-    """What the pipeline asks of time."""
+    """The time, as a run uses it."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return seconds since an arbitrary start; never decreases."""
 
     def time(self) -> float:
-        """UTC epoch seconds."""
+        """Return the UTC epoch time in seconds."""
 
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
-        """Let ``seconds`` pass, or less where ``stopped`` is set before; say whether it is."""
+        """Wait for ``seconds``, or until ``stopped`` is set; return whether it is set."""
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The machine's time."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return seconds since an arbitrary start; never decreases."""
         return time.monotonic()
 
     def time(self) -> float:
-        """UTC epoch seconds."""
+        """Return the UTC epoch time in seconds."""
         return time.time()
 
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
-        """Let ``seconds`` pass, or less where ``stopped`` is set before; say whether it is."""
+        """Wait for ``seconds``, or until ``stopped`` is set; return whether it is set."""
         return stopped.wait(seconds)
 
 
 class StoppedError(Exception):
-    """The run is being stopped; whoever waits stops waiting."""
+    """The run is being stopped; all waiting ends."""
 
 
 class Log(Protocol):
-    """Where lines go: a logger of Python's or of Airflow's."""
+    """A logger of Python or Airflow."""
 
     def info(self, message: str, /, *args: Any) -> Any:
-        """Write a line that all is well."""
+        """Log progress."""
 
     def warning(self, message: str, /, *args: Any) -> Any:
-        """Write a line that something may need a look."""
+        """Log something that may need attention."""

@@ -1,4 +1,4 @@
-"""What became of a run, in figures: no element, id or key is among them."""
+"""The result of a run as counts. It holds no element, id or key."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """The figures of one run. ``accepted + rejected`` is the number of elements read.
+    """The counts of one run. ``accepted + rejected`` is the number of elements read.
 
-    In a dry run the figures are what would have been sent.
+    In a dry run they count what would have been sent.
     """
 
     dry_run: bool = False
     accepted: int = 0
-    """Elements that MoEngage has taken: ``customers + events + devices``."""
+    """Elements that MoEngage has accepted: ``customers + events + devices``."""
     rejected: int = 0
     customers: int = 0
     events: int = 0
     devices: int = 0
     actions: int = 0
-    """Actions inside the events, which is what MoEngage counts as events."""
+    """Actions inside the events; MoEngage counts each as an event."""
     requests: int = 0
     bytes: int = 0
-    """Bytes of the bodies that were sent, repeats included."""
+    """Bytes of the bodies that were sent, retries included."""
     retries: int = 0
-    """Requests that were sent again, after a 429, a 5xx, a cut connection or no answer."""
+    """Requests that were sent again after a 429, a 5xx, a cut connection or a timeout."""
     throttled_seconds: float = 0.0
-    """Seconds in which the limits held at least one lane back."""
+    """Seconds in which at least one lane waited for the rate limit."""
     elapsed_seconds: float = 0.0
     warnings: dict[str, int] = field(default_factory=dict)
     """Elements by code of what MoEngage will cut, ignore or alter."""
@@ -38,7 +38,7 @@ class DeliveryReport:
     resumed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON-ready values: the XCom of the bulk operators."""
+        """Return the counts as JSON-ready values: the XCom of the bulk operators."""
         return asdict(self)
 
     @property
@@ -50,8 +50,8 @@ class DeliveryReport:
             f" {counted(self.events, 'event')} with {counted(self.actions, 'action')},"
             f" {counted(self.devices, 'device')})",
             f"{self.rejected:,} rejected",
-            f"{counted(self.requests, 'request')} ({self.retries:,} of them repeats), {_size(self.bytes)}",
-            f"{self.elapsed_seconds:.1f} s, of which {self.throttled_seconds:.1f} s held back by the rate limit",
+            f"{counted(self.requests, 'request')} ({self.retries:,} of them retries), {_size(self.bytes)}",
+            f"{self.elapsed_seconds:.1f} s, of which {self.throttled_seconds:.1f} s waiting for the rate limit",
         ]
         return "; ".join(parts)
 

@@ -128,6 +128,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         from airflow_provider_moengage.bulk.resume.rejects import Rejects
         from airflow_provider_moengage.bulk.resume.saved_run import UnknownOutcomeError
         from airflow_provider_moengage.bulk.resume.writer import NotStoredError
+        from airflow_provider_moengage.bulk.run.context import RunContext
         from airflow_provider_moengage.bulk.run.delivery import Delivery, RejectsNotWrittenError
         from airflow_provider_moengage.bulk.sources import Stream
         from airflow_provider_moengage.metrics import BulkMetrics
@@ -149,15 +150,9 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         client = self.get_conn()
         metrics = BulkMetrics(self.moengage_conn_id)
         try:
+            context = RunContext.create(options, self.settings.limits, self.log)
             self._delivery = delivery = Delivery(
-                source,
-                client,
-                options,
-                self.settings.limits,
-                Rejects(file),
-                self.log,
-                memory=memory,
-                observe=metrics,
+                context, source, client, Rejects(file), saved_run=memory, observe=metrics
             )
             report = delivery.run()
         except UnknownOutcomeError as error:

@@ -258,4 +258,4 @@ def test_rejects_that_another_machine_has_are_told(
 
     assert report["rejected"] == 50
     assert not path.exists() or len(path.read_text().splitlines()) < 50
-    assert "Rejects of an earlier try are not there any more" in capsys.readouterr().out + caplog.text
+    assert "Rejects of an earlier try are missing" in capsys.readouterr().out + caplog.text

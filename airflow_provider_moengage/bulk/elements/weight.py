@@ -7,16 +7,16 @@ from functools import lru_cache
 
 
 class Weight:
-    """What an element counts for. Equal ones are one object (:func:`weight`), so they are counted fast."""
+    """What an element counts for. Equal ones are the same object (:func:`weight`), so counting is fast."""
 
     __slots__ = ("actions", "kind", "users", "warnings")
 
     def __init__(self, kind: str, actions: int, warnings: tuple[str, ...]) -> None:
         self.kind = kind
         self.actions = actions
-        """What it takes of the budget of events."""
+        """Events that it takes of the rate limit."""
         self.users = 0 if kind == "event" else 1
-        """What it takes of the budget of users."""
+        """Users that it takes of the rate limit."""
         self.warnings = warnings
         """Codes of what MoEngage will cut, ignore or alter."""
 

@@ -1,30 +1,29 @@
-"""The run itself: elements are read, made ready, packed and sent over several lanes at once.
+"""The run itself: reads elements, checks them, packs them into requests, and sends them over several lanes.
 
-The reader (the caller's thread) checks, encodes and packs; each lane (a thread with a connection of its own)
-sends one body after the other. A user's elements all go through one lane, so they arrive in order. Queues are
+The reader (the caller's thread) checks, encodes and packs. Each lane (a thread with a connection of its own) sends
+one body after the other. All elements of a user go through the same lane, so they arrive in order. Queues are
 bounded: memory does not grow with the source.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
 from zlib import crc32
 
 from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.api.responses import Outcome
 from airflow_provider_moengage.bulk.batch import Batch, Elements
-from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError, SystemClock
+from airflow_provider_moengage.bulk.clock import StoppedError
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
-from airflow_provider_moengage.bulk.options import DeliveryOptions
-from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW, Limits, Pacer
+from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
-from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
-from airflow_provider_moengage.bulk.run.lane import Client, Lane
+from airflow_provider_moengage.bulk.run.context import RunContext
+from airflow_provider_moengage.bulk.run.lane import Client, Job, Lane
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.run.packer import Packer, pack_together
 from airflow_provider_moengage.bulk.run.progress import Progress
@@ -33,7 +32,7 @@ from airflow_provider_moengage.bulk.run.sender import Sender
 from airflow_provider_moengage.bulk.sources import Source
 
 _LAST_WAIT = 1.0
-"""Seconds that lanes have to end once the run is over. One that still waits for an answer is left behind."""
+"""Seconds that lanes have to end once the run is over. One that still waits for an answer is abandoned."""
 
 _TICK = 0.5
 """Seconds between looks at errors and the clock while the reader waits for a lane."""
@@ -42,80 +41,63 @@ _TICK = 0.5
 class Delivery:
     """One run.
 
+    :param context: clock, log, counters, options and pacer of the run.
     :param source: what to deliver.
     :param client: the workspace to send to.
-    :param options: how.
-    :param limits: the workspace's limits.
-    :param rejects: where what cannot go is put.
-    :param log: gets progress lines; counts, codes and positions only.
-    :param memory: what earlier tries have left, and where this one leaves what it has done; None keeps nothing.
-    :param clock: time; another one for tests.
-    :param observe: told the figures, and the share of the limit that is used: at the beginning, with each progress
-        line, and at the end.
-    :raises UnknownOutcomeError: where an earlier try may have sent what must not go twice.
+    :param rejects: gets what cannot be sent.
+    :param saved_run: what earlier tries left, and where this one stores what it has done; None stores nothing.
+    :param observe: called with the report so far and the used share of the limit: at the beginning, with each
+        progress line, and at the end.
+    :raises UnknownOutcomeError: if an earlier try may have sent what must not be sent twice.
     """
 
     def __init__(
         self,
+        context: RunContext,
         source: Source,
         client: Client,
-        options: DeliveryOptions,
-        limits: Limits,
         rejects: Rejects,
-        log: Log,
         *,
-        memory: SavedRun | None = None,
-        clock: Clock | None = None,
+        saved_run: SavedRun | None = None,
         observe: Callable[[DeliveryReport, float], None] | None = None,
     ) -> None:
+        self._context = context
         self._source = source
         self._client = client
-        self._options = options
-        self._limits = limits
         self._rejects = rejects
-        self._log = log
-        self._clock = clock or SystemClock()
         self._observe = observe
-        self._stopped = threading.Event()
-        self._pacer = Pacer(limits, self._clock, self._stopped)
-        started = self._clock.monotonic()
-        self._counters = Counters(lambda: self._clock.monotonic() - started, lambda: self._pacer.waited)
-        at_most_once = options.delivery == "at_most_once"
-        self._checkpoint = Checkpoint(source, self._counters, rejects, log, memory, at_most_once=at_most_once)
-        self._encoder = Encoder()
-        self._reader = Reader(options.validation, rejects, self._checkpoint, self._encoder)
-        self._width = LaneScaler(self._clock.monotonic, self._seconds_at_limit)
-        self._sender = Sender(
-            self._pacer,
-            rejects,
-            self._checkpoint,
-            self._counters,
-            self._width,
-            log,
-            self._clock,
-            self._stopped,
-            max_rejects=options.max_rejects,
-            at_most_once=at_most_once,
-            dry_run=options.dry_run,
+        self._log = context.log
+        self._clock = context.clock
+        self._options = context.options
+        self._counters = context.counters
+        self._limits = context.pacer.limits
+        self._checkpoint = Checkpoint(
+            source, context.counters, rejects, context.log, saved_run, at_most_once=context.is_at_most_once
         )
+        self._encoder = Encoder()
+        self._reader = Reader(context.options.validation, rejects, self._checkpoint, self._encoder)
+        self._lane_scaler = LaneScaler(context.clock.monotonic, self._seconds_at_limit)
+        self._sender = Sender(context, rejects, self._checkpoint, self._lane_scaler)
         self._lanes: list[Lane] = []
-        self._may_send_itself = options.concurrency is None and memory is None and not at_most_once
+        self._may_send_itself = (
+            context.options.concurrency is None and saved_run is None and not context.is_at_most_once
+        )
         self._sends_itself = False
         self._packers: list[Packer] = []
         self._failure: BaseException | None = None
-        self._is_told_to_stop = False
+        self._is_stop_requested = False
 
     def run(self) -> DeliveryReport:
         """Deliver every element, in order for each user.
 
-        :return: the figures. ``accepted + rejected`` is the number of elements.
-        :raises OSError: where rejects could not be written, before anything is sent.
-        :raises RejectsNotWrittenError: where they could not be written after all was sent.
-        :raises ApiError: where MoEngage cannot be reached any more, or refuses the caller. Nothing is lost by
-            that: what the checkpoint does not hold is to be sent again.
+        :return: the report. ``accepted + rejected`` is the number of elements.
+        :raises OSError: if rejects cannot be written; nothing was sent.
+        :raises RejectsNotWrittenError: if rejects could not be written after everything was sent.
+        :raises ApiError: if MoEngage cannot be reached any more, or refuses the caller. Nothing is lost by that:
+            another try sends what the checkpoint does not hold.
         """
         if not self._rejects.begin():
-            self._log.warning("Rejects of an earlier try are not there any more: the file will not have them all")
+            self._log.warning("Rejects of an earlier try are missing; the rejects file will be incomplete")
         try:
             self._deliver_all()
         except BaseException as error:
@@ -138,19 +120,19 @@ class Delivery:
         ):
             try:
                 act()
-            except Exception as trouble:
+            except Exception as trouble:  # the error that ended the run is the one to report
                 self._log.warning("The %s could not be written (%s)", what, type(trouble).__name__)
         name = error.kind.value if isinstance(error, ApiError) else type(error).__name__
-        self._describe(self._report(), f"The run ended early ({name}); what was done until then: ")
+        self._describe(self._report(), f"The run ended early ({name}); done so far: ")
 
     def _deliver_all(self) -> None:
-        progress = Progress(self._log, self._clock, self, self._source.total, self._tell_observer)
-        self._tell_observer()
+        progress = Progress(self._log, self._clock, self, self._source.total, self._call_observer)
+        self._call_observer()
         self._open_lanes(self._options.concurrency or 1)
 
         def between_chunks() -> None:
             self._check()
-            progress.tell()
+            progress.log_if_due()
 
         try:
             # An early end closes the source's cursor.
@@ -163,7 +145,7 @@ class Delivery:
             self._drain(progress)
             self._send_leftovers(progress)
         finally:
-            self._stopped.set()
+            self._context.stopped.set()
             for lane in self._lanes:
                 lane.end()
             for lane in self._lanes:
@@ -179,7 +161,7 @@ class Delivery:
         ]
 
     def _by_lane(self, elements: Elements) -> Iterable[tuple[int, Elements]]:
-        """Part elements, in order, by the lane of each one's user."""
+        """Split elements, in order, by the lane of each one's user."""
         if len(self._lanes) == 1:
             return [(0, elements)]
         places: list[list[int]] = [[] for _ in self._lanes]
@@ -191,13 +173,13 @@ class Delivery:
         return crc32(user.encode(errors="surrogatepass")) % len(self._lanes)
 
     def _adapt(self, progress: Progress) -> None:
-        """Go on with as many lanes as are of use, or none. Before a user's elements take another way, all that was
-        handed over is delivered.
+        """Continue with as many lanes as are useful, or with none. A user's elements may then go through another
+        lane, so everything that was handed over is delivered first.
         """
         if self._options.concurrency is not None:
             return
         lanes = 0 if self._sends_itself else len(self._lanes)
-        useful = self._width.useful(lanes)
+        useful = self._lane_scaler.useful_lanes(lanes)
         if useful == 0 and not self._may_send_itself:
             useful = 1
         if useful == lanes:
@@ -205,9 +187,9 @@ class Delivery:
         self._drain(progress)
         self._sends_itself = useful == 0
         if useful > len(self._lanes):
-            self._widen(useful, progress)
+            self._add_lanes(useful, progress)
 
-    def _widen(self, number: int, progress: Progress) -> None:
+    def _add_lanes(self, number: int, progress: Progress) -> None:
         leftovers = [batch for packer in self._packers if (batch := packer.take()) is not None]
         self._open_lanes(number)
         for leftover in leftovers:
@@ -227,11 +209,11 @@ class Delivery:
 
         A signal handler may call it: it takes no lock, which the interrupted thread might hold.
         """
-        self._is_told_to_stop = True
+        self._is_stop_requested = True
 
     @property
     def accepted(self) -> int:
-        """Elements taken by MoEngage so far."""
+        """Elements that MoEngage has accepted so far."""
         return self._counters.accepted
 
     @property
@@ -242,16 +224,16 @@ class Delivery:
     @property
     def share_of_limit(self) -> float:
         """How much of the workspace's limit the last minute took, from 0 to 1."""
-        return self._pacer.share_used()
+        return self._context.pacer.share_used()
 
     @property
     def throttled_seconds(self) -> float:
-        """Seconds the limits held a lane back so far."""
-        return self._pacer.waited
+        """Seconds that the limits have made a lane wait so far."""
+        return self._context.pacer.waited
 
     def least_seconds(self, total: int) -> float:
-        """Seconds that the limits make a run of so many elements take, if they are like those so far: the first
-        minute's worth goes at once, and every further one a minute later.
+        """Seconds that the limits make a run of that many elements take, if all are like those so far: the first
+        minute's worth goes at once, and each further one a minute later.
         """
         counters = self._counters
         share = total / max(counters.accepted, 1)
@@ -263,16 +245,19 @@ class Delivery:
 
     def _hand_over(self, number: int, batch: Batch, progress: Progress) -> None:
         lane = self._lanes[number]
+        job = Job(batch)
         if self._sends_itself:
-            begun_at = self._clock.monotonic()
-            is_delivered = self._sender.deliver_at_once(lane.client, batch)
+            began_at = self._clock.monotonic()
+            reply = self._sender.deliver_at_once(lane.client, batch)
+            is_accepted = reply is not None and reply.outcome is Outcome.ACCEPTED
             # While a lane waits, the run can be stopped.
-            self._sends_itself = is_delivered and self._clock.monotonic() - begun_at < _TICK
-            if is_delivered:
+            self._sends_itself = is_accepted and self._clock.monotonic() - began_at < _TICK
+            if is_accepted:
                 self._check()
-                progress.tell()
+                progress.log_if_due()
                 return
-        self._until(partial(lane.offer, batch, _TICK), progress)
+            job = Job(batch, reply)
+        self._until(partial(lane.offer, job, _TICK), progress)
 
     def _drain(self, progress: Progress) -> None:
         for lane in self._lanes:
@@ -282,12 +267,12 @@ class Delivery:
         while True:
             is_done = done()
             self._check()
-            progress.tell()
+            progress.log_if_due()
             if is_done:
                 return
 
     def _send_leftovers(self, progress: Progress) -> None:
-        """Send what is left in the packers, in as few requests as hold it. The lanes are idle, so order holds."""
+        """Send what is left in the packers, in as few requests as possible. The lanes are idle, so order holds."""
         leftovers = [batch for packer in self._packers if (batch := packer.take()) is not None]
         bodies = pack_together(leftovers, self._limits.most_users_a_request, self._limits.most_events_a_request)
         for number, batch in enumerate(bodies):
@@ -297,12 +282,12 @@ class Delivery:
     def _fail(self, error: BaseException) -> None:
         if self._failure is None and not isinstance(error, StoppedError):
             self._failure = error
-        self._stopped.set()
+        self._context.stopped.set()
 
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._is_told_to_stop or self._stopped.is_set():
+        if self._is_stop_requested or self._context.stopped.is_set():
             raise StoppedError
 
     def _report(self) -> DeliveryReport:
@@ -326,12 +311,12 @@ class Delivery:
             resumed=self._checkpoint.is_resumed,
         )
 
-    def _tell_observer(self, report: DeliveryReport | None = None) -> None:
+    def _call_observer(self, report: DeliveryReport | None = None) -> None:
         if self._observe is not None:
             self._observe(report or self._report(), self.share_of_limit)
 
     def _describe(self, report: DeliveryReport, introduction: str) -> None:
-        self._tell_observer(report)
+        self._call_observer(report)
         self._log.info("%s%s", introduction, report.summary)
         for code, count in report.warnings.items():
             self._log.warning(
@@ -342,10 +327,10 @@ class Delivery:
 
 
 class RejectsNotWrittenError(Exception):
-    """Everything was sent, and the rejects could not be written.
+    """Everything was sent, but the rejects could not be written.
 
-    :param report: the figures of the run.
-    :param cause: name of what kept them from being written.
+    :param report: the report of the run.
+    :param cause: name of the error that kept them from being written.
     """
 
     def __init__(self, report: DeliveryReport, cause: str) -> None:

@@ -1,11 +1,11 @@
-"""Lanes: threads that each send one batch after the other, so that what goes through one stays in order."""
+"""Lanes: threads that each send one batch after the other, so that elements within a lane stay in order."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from airflow_provider_moengage.api.responses import Reply
 from airflow_provider_moengage.bulk.batch import Batch
@@ -15,7 +15,7 @@ _BATCHES_AHEAD = 2
 
 
 class Client(Protocol):
-    """What a lane needs of MoEngage's API."""
+    """The part of MoEngage's API that a lane needs."""
 
     def bulk_import(self, body: bytes) -> Reply:
         """Send one body."""
@@ -24,29 +24,38 @@ class Client(Protocol):
         """Return another client, for another thread."""
 
     def close(self) -> None:
-        """Give its connections back."""
+        """Close its connections."""
+
+
+class Job(NamedTuple):
+    """What a lane is asked to do."""
+
+    batch: Batch
+    reply: Reply | None = None
+    """MoEngage's answer if the reader has sent the batch already, and it was not accepted."""
 
 
 class Lane:
     """A thread that sends batches one after the other, over a connection of its own.
 
-    :param deliver: sends one batch over a client, until nothing of it is left.
+    It has no lock: reader and thread talk over simple queues. A signal handler may raise in the reader at any
+    moment, so nothing may stay locked, and ending a lane must never wait.
+
+    :param deliver: sends a job's batch over a client, until each element is accepted or rejected.
     :param client: the lane's own.
-    :param fail: told what ended the thread before its time.
+    :param fail: called with the error that has ended the thread.
     """
 
     def __init__(
         self,
-        deliver: Callable[[Client, Batch], None],
+        deliver: Callable[[Client, Job], None],
         client: Client,
         fail: Callable[[BaseException], None],
     ) -> None:
         self._deliver = deliver
         self.client = client
         self._fail = fail
-        # Simple queues, for the reader may be interrupted by a signal's exception at any moment: no lock of theirs
-        # stays taken, and ending a lane never waits.
-        self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._undone = 0
@@ -54,8 +63,8 @@ class Lane:
             self._room.put(None)
         self._thread: threading.Thread | None = None
 
-    def offer(self, batch: Batch, timeout: float) -> bool:
-        """Hand over a batch, or say that there is no room yet. The first one starts the thread."""
+    def offer(self, job: Job, timeout: float) -> bool:
+        """Hand over a job; return False if there is no room yet. The first one starts the thread."""
         if self._thread is None:
             thread = threading.Thread(target=self._work, name="moengage-lane", daemon=True)
             thread.start()
@@ -65,11 +74,11 @@ class Lane:
         except queue.Empty:
             return False
         self._undone += 1
-        self._inbox.put(batch)
+        self._inbox.put(job)
         return True
 
     def idle(self, timeout: float) -> bool:
-        """Wait until everything handed over is done, or until nothing was for so long."""
+        """Wait until all jobs are done; return False if none was done within the timeout."""
         while self._undone:
             try:
                 self._done.get(timeout=timeout)
@@ -79,11 +88,11 @@ class Lane:
         return True
 
     def end(self) -> None:
-        """Let the thread end: when what was handed over is done, or else at once where the run is stopped."""
+        """Let the thread end: after its jobs, or at once if the run is stopped."""
         self._inbox.put(None)
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread's end, or for so long."""
+        """Wait for the thread's end, at most for the timeout."""
         if self._thread is None:
             self.client.close()
         else:
@@ -91,11 +100,11 @@ class Lane:
 
     def _work(self) -> None:
         try:
-            while (batch := self._inbox.get()) is not None:
+            while (job := self._inbox.get()) is not None:
                 self._room.put(None)
-                self._deliver(self.client, batch)
+                self._deliver(self.client, job)
                 self._done.put(None)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is ends the run, in the reader's thread
             self._fail(error)
         finally:
             self.client.close()

@@ -1,4 +1,4 @@
-"""How many lanes are useful: as many requests at once as it takes to keep this process, or the limit, busy."""
+"""How many lanes are useful: as many requests at a time as keep this process, or the rate limit, busy."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import time
 from collections.abc import Callable
 
 MOST_LANES_BY_ITSELF = 16
-"""Lanes that a run opens without being told. At 50 ms an answer they carry 300 requests a second, more than one
-process can fill.
+"""Lanes that a run opens unless ``concurrency`` is set. With 50 ms for each answer they carry 300 requests a
+second, more than one process can fill.
 """
 
 _ENOUGH_ANSWERS = 4
-"""Answers to wait for before the next look: one by itself may be slow by chance."""
+"""Answers to wait for before the next decision: a single one may be slow by chance."""
 
 _FOR_A_START = 4
-"""Lanes that the workspace's limit is no reason against: what a minute allows may all go at its start."""
-
+"""Lanes that are allowed whatever the workspace's limit, because a minute's worth may all go at its start."""
 
 _BUSY = 0.8
 _NOT_BUSY = 0.5
-"""Parts of its time that a process computes: from the first on lanes are of no use, below the second they are."""
+"""CPU utilisation of the process: above the first, add no lanes; below the second, do."""
 
 
 class LaneScaler:
-    """Says how many lanes are of use to a run. What requests take is told by the lanes.
+    """Decides how many lanes a run uses. The lanes record what requests take.
 
-    :param monotonic: the time, in seconds.
-    :param cpu_seconds: what the process has computed so far.
-    :param seconds_at_limit: returns how many seconds the limits allow one request after the other, on average.
+    Its lock is a leaf: no other lock is taken while it is held.
+
+    :param monotonic: returns the time, in seconds.
+    :param seconds_at_limit: returns how many seconds apart the limits allow requests, on average.
+    :param cpu_seconds: returns the CPU time of the process so far.
     """
 
     def __init__(
@@ -44,26 +45,26 @@ class LaneScaler:
         self._lock = threading.RLock()
         self._begin()
 
-    def waited(self, seconds: float) -> None:
-        """Book how long MoEngage took to accept a request."""
+    def record_answer(self, seconds: float) -> None:
+        """Record how long MoEngage took to accept a request."""
         with self._lock:
             self._seconds += seconds
 
-    def accepted(self, seconds: float) -> None:
-        """Book that it is done, and how long it took to store that."""
+    def record_done(self, seconds: float) -> None:
+        """Record that the request is done, and how long it took to store that."""
         with self._lock:
             self._seconds += seconds
             self._answers += 1
 
-    def useful(self, lanes: int) -> int:
-        """Return how many lanes to go on with; 0 where the reader had better send by itself.
+    def useful_lanes(self, lanes: int) -> int:
+        """Return how many lanes to use from now on; 0: the reader should send by itself.
 
-        While one lane waits for its answer, others can use the process: so many that it is never idle are enough,
-        and more than the limit can use are of no use. Where the process is not idle with one, the threads only
-        stand in each other's way. Of several none is closed.
+        While one lane waits for its answer, others can use the process. Lanes are useful until the process is
+        never idle, or until the limit is used up. If one lane already keeps the process busy, more threads would
+        only compete for it. Open lanes are never closed.
         """
         with self._lock:
-            elapsed = self._monotonic() - self._started
+            elapsed = self._monotonic() - self._started_at
             if self._answers < max(_ENOUGH_ANSWERS, lanes) or elapsed <= 0:
                 return lanes
             seconds = self._seconds / self._answers
@@ -82,5 +83,5 @@ class LaneScaler:
     def _begin(self) -> None:
         self._answers = 0
         self._seconds = 0.0
-        self._started = self._monotonic()
+        self._started_at = self._monotonic()
         self._cpu_at_start = self._cpu_seconds()

@@ -1,7 +1,7 @@
 """Bodies that are as full as MoEngage allows, measured to the byte.
 
 MoEngage API reference, "Bulk Import": at most 100 kB a request, envelope included. Elements are encoded a few at a
-time, straight into the body that they fit into; only where a body ends are they encoded one by one.
+time, straight into the body that has room for them. Only at the end of a body are they encoded one by one.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
 from airflow_provider_moengage.bulk.elements.weight import Weight, budgets
 
 LARGEST_ELEMENT = LARGEST_BODY - ENVELOPE_BYTES
-"""Bytes that one element may take at the most: a body that holds it alone."""
+"""Bytes of the largest element that can be sent: alone in a body."""
 
 _TOGETHER = 32
 _BYTES_TOGETHER = 12_000
-"""Elements, and about how many bytes of them, that are encoded at once: more save nothing, and the last ones of a
-body are encoded twice."""
+"""Largest number of elements, and roughly of bytes, that are encoded at once. More would save nothing, and the
+last ones of a body are encoded twice."""
 
 
 class Packer:
     """Fills one body after the other, in order.
 
-    :param most_users: users that one body may hold: no more than a minute's budget, or it could never go.
+    :param most_users: users that one body may hold. More than a minute's budget could never be sent.
     :param most_events: the same for events.
     :param encoder: shared by all packers of a run.
-    :param reject: gets the position of an element that cannot be sent, the element, and its size in bytes where
-        that is why, else the error.
+    :param reject: called with the position of an element that cannot be sent, the element, and the reason: its
+        size in bytes, or the error that encoding it has raised.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Packer:
         self._begin()
 
     def add(self, given: Elements) -> Iterator[Batch]:
-        """Take elements; yield each body that is full. What is not yielded yet is in the next one."""
+        """Take elements; yield each body that is full. The rest goes into the next one."""
         step = self._encoder.how_many(_BYTES_TOGETHER, most=_TOGETHER)
         for start in range(0, len(given), step):
             some = given[start : start + step]
@@ -63,15 +63,15 @@ class Packer:
                 yield from self._add_each(some)
 
     def add_encoded(self, batch: Batch) -> Iterator[Batch]:
-        """Take one element, encoded already; as :meth:`add`."""
+        """Take one element that is encoded already; otherwise like :meth:`add`."""
         [line], [one] = batch.parts, batch.weights
         if not self._has_room(len(line), one.users, one.actions) and (full := self.take()):
             yield full
         self._append(line, batch, one.users, one.actions)
 
     def take(self) -> Batch | None:
-        """Return what is there, or None, and begin anew."""
-        batch = Batch(self._parts, self._positions, self._weights, self._names) if self._parts else None
+        """Return the body so far, or None if it is empty, and begin another one."""
+        batch = Batch(self._parts, self._positions, self._weights, self._user_keys) if self._parts else None
         self._begin()
         return batch
 
@@ -84,7 +84,7 @@ class Packer:
                 self._reject(some.positions[at], some.elements[at], len(line))
 
     def _lines(self, some: Elements) -> Sequence[bytes | None]:
-        """Each element as JSON, and None for those that have no form in it."""
+        """Return each element as JSON, and None for those that cannot be encoded."""
         try:
             return self._encoder.each(some.elements)
         except NOT_JSON as error:
@@ -104,7 +104,7 @@ class Packer:
         self._parts.append(data)
         self._positions.extend(some.positions)
         self._weights.extend(some.weights)
-        self._names.extend(some.users)
+        self._user_keys.extend(some.users)
         self._size += 1 + len(data)
         self._users += users
         self._events += events
@@ -113,16 +113,16 @@ class Packer:
         self._parts: list[bytes] = []
         self._positions: list[int] = []
         self._weights: list[Weight] = []
-        self._names: list[str] = []
-        self._size = ENVELOPE_BYTES - 1  # each part's comma; the first has none
+        self._user_keys: list[str] = []
+        self._size = ENVELOPE_BYTES - 1  # each part counts a comma, and the first has none
         self._users = 0
         self._events = 0
 
 
 def pack_together(leftovers: Iterable[Batch], most_users: int, most_events: int) -> list[Batch]:
-    """Put the last, half-empty batches of several lanes into as few bodies as hold them, in the source's order.
+    """Put the last, partly filled batches of several lanes into as few bodies as possible, in the source's order.
 
-    A user's elements are in one leftover only, so none is split and their order stays.
+    All elements of a user are in the same batch, so their order stays.
     """
     bodies: list[list[Batch]] = []
     size = users = events = 0

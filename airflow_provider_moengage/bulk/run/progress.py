@@ -1,4 +1,4 @@
-"""The lines that tell whoever reads the log how a run is doing. Counts and rates only."""
+"""The progress lines of a run: counts and rates only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ INTERVAL = 10.0
 """Seconds between progress lines."""
 
 
-class Figures(Protocol):
-    """What a progress line is made of."""
+class Counts(Protocol):
+    """What a progress line shows."""
 
     @property
     def accepted(self) -> int:
-        """Elements taken by MoEngage so far."""
+        """Elements that MoEngage has accepted so far."""
 
     @property
     def rejected(self) -> int:
@@ -28,16 +28,16 @@ class Figures(Protocol):
 
     @property
     def throttled_seconds(self) -> float:
-        """Seconds the limits held a lane back so far."""
+        """Seconds that the limit has made a lane wait so far."""
 
     def least_seconds(self, total: int) -> float:
-        """Seconds that the limits make a run of so many elements take from its start, however fast it is."""
+        """Seconds that the limits make a run of that many elements take from its start, however fast it is."""
 
 
 class Progress:
-    """Writes a line every 10 seconds, whenever it is asked to.
+    """Writes a line every 10 seconds.
 
-    :param total: elements in the source, where that is known.
+    :param total: elements in the source, if that is known.
     :param also: called with each line.
     """
 
@@ -45,37 +45,37 @@ class Progress:
         self,
         log: Log,
         clock: Clock,
-        figures: Figures,
+        counts: Counts,
         total: int | None,
         also: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = log
         self._clock = clock
-        self._figures = figures
+        self._counts = counts
         self._total = total
         self._also = also
-        self._started = self._last = clock.monotonic()
-        self._done_at_start = self._done_then = figures.accepted + figures.rejected  # by earlier tries
+        self._started_at = self._last_at = clock.monotonic()
+        self._done_at_start = self._done_at_last = counts.accepted + counts.rejected  # by earlier tries
 
-    def tell(self) -> None:
-        """Write a line if one is due."""
+    def log_if_due(self) -> None:
+        """Write a line if 10 seconds have passed since the last one."""
         now = self._clock.monotonic()
-        elapsed = now - self._last
+        elapsed = now - self._last_at
         if elapsed < INTERVAL:
             return
-        figures = self._figures
-        done = figures.accepted + figures.rejected
-        rate = (done - self._done_then) / elapsed
+        counts = self._counts
+        done = counts.accepted + counts.rejected
+        rate = (done - self._done_at_last) / elapsed
         of_total = f" of {self._total:,}" if self._total is not None else ""
         line = (
-            f"{done:,}{of_total} elements done, {rate:,.0f} a second, {figures.share_of_limit:.0%} of the limit"
-            f" used, {figures.throttled_seconds:.0f} s held back by it, {figures.rejected:,} rejected"
+            f"{done:,}{of_total} elements done, {rate:,.0f} a second, {counts.share_of_limit:.0%} of the limit"
+            f" used, {counts.throttled_seconds:.0f} s waiting for it, {counts.rejected:,} rejected"
         )
-        overall = (done - self._done_at_start) / (now - self._started)
+        overall = (done - self._done_at_start) / (now - self._started_at)
         if self._total is not None and overall > 0:
             by_rate = max(self._total - done, 0) / overall
-            by_limit = figures.least_seconds(self._total) - (now - self._started)
+            by_limit = counts.least_seconds(self._total) - (now - self._started_at)
             line += f", about {max(by_rate, by_limit):,.0f} s left"
         self._log.info("%s", line)
         self._also()
-        self._last, self._done_then = now, done
+        self._last_at, self._done_at_last = now, done

@@ -1,4 +1,4 @@
-"""From a source to elements that can be packed; what cannot be sent goes to the rejects."""
+"""Reads a source and checks its elements; what cannot be sent goes to the rejects."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from airflow_provider_moengage.bulk.sources import Chunk
 
 _CHUNK_BYTES = 200_000
 _LARGEST_CHUNK = 1_000
-"""Elements are made ready together, as many as fill two bodies if they are like the last ones, and no more than
-this: a thousand small ones are as fast as any number, and of large ones no lane gets so many that others wait."""
+"""Elements are checked together: as many as fill two bodies, if they are as large as the last ones, and at most
+this many. More small ones would not be faster; more large ones would keep the other lanes waiting."""
 
 
 class Reader:
-    """Checks elements, in their order.
+    """Reads and checks elements, in their order.
 
     :param validation: ``strict``, ``warn`` or ``off``.
     :param rejects: gets what cannot be sent.
-    :param checkpoint: knows where to begin, and is told what was read.
-    :param encoder: what the elements are encoded with: it knows how large they are.
+    :param checkpoint: knows where to begin, and records what was read.
+    :param encoder: the encoder of the run; it knows how large elements are.
     """
 
     def __init__(self, validation: str, rejects: Rejects, checkpoint: Checkpoint, encoder: Encoder) -> None:
@@ -43,9 +43,9 @@ class Reader:
         self._size = 1
 
     def elements(self, between_chunks: Callable[[], None]) -> Generator[Elements]:
-        """Yield elements that can be sent, as long as there are any.
+        """Yield elements that can be sent, until the source ends.
 
-        :param between_chunks: called before each chunk is looked at; what it raises ends the reading.
+        :param between_chunks: called before each chunk is checked; an exception of it ends the reading.
         """
         with closing(self._checkpoint.chunks(self._next_size)) as chunks:
             for chunk in chunks:
@@ -53,17 +53,17 @@ class Reader:
                 to_send, unknown = self._checkpoint.take_up(chunk)
                 if unknown is not None:
                     for position, element in zip(unknown.positions, unknown.given, strict=True):
-                        self._rejects.add(position, element, [_IN_DOUBT])
+                        self._rejects.add(position, element, [_IN_FLIGHT])
                 if to_send.given:
                     yield self._good(to_send)
 
     def refuse(self, position: int, element: Any, why: int | Exception) -> None:
         """Reject an element that no body can hold.
 
-        :param why: its size in bytes, or what kept it from being encoded.
+        :param why: its size in bytes, or the error that encoding it has raised.
         """
         if isinstance(why, int):
-            message = f"{why:,} bytes; one element may have {LARGEST_ELEMENT:,}"
+            message = f"{why:,} bytes; one element may have at most {LARGEST_ELEMENT:,}"
             finding = Finding(Code.ELEMENT_TOO_LARGE, message)
         else:
             finding = Finding(Code.VALUE_NOT_ENCODABLE, f"cannot be written as JSON ({type(why).__name__})")
@@ -88,14 +88,14 @@ class Reader:
         return self._validation != "strict" and all(finding.is_warning for finding in prepared.findings)
 
 
-_IN_DOUBT = Finding(
+_IN_FLIGHT = Finding(
     Code.OUTCOME_UNKNOWN,
-    "an earlier try ended while it was on its way; with delivery='at_most_once' it is not sent again",
+    "an earlier try ended while this element was in flight; with delivery='at_most_once' it is not sent again",
 )
 
 
 def _as_given(element: Any) -> Any:
-    """An element as an object of the API's own form: one of a row is none yet."""
+    """Return an element in the API's own form; one made of a row is still a Struct."""
     if isinstance(element, msgspec.Struct):
         return msgspec.to_builtins(element, builtin_types=_SENT_AS_THEY_ARE)
     return element

@@ -1,14 +1,13 @@
-"""Sending a batch until every element of it is accepted or rejected, whatever the network and MoEngage do.
+"""Sends a batch until each of its elements is accepted or rejected, whatever the network and MoEngage do.
 
-MoEngage API reference, "Bulk Import": a refused body names no element, so it is halved until what MoEngage
-refuses is alone; of ten thousand elements with one bad, that costs some twenty requests.
+MoEngage API reference, "Bulk Import": the answer to a refused body names no element. The body is halved until the
+elements that MoEngage refuses are alone: one bad element among ten thousand costs some twenty requests.
 """
 
 from __future__ import annotations
 
 import random
 import re
-import threading
 
 import msgspec
 import tenacity
@@ -16,164 +15,145 @@ import tenacity
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
 from airflow_provider_moengage.bulk.batch import Batch
-from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError
+from airflow_provider_moengage.bulk.clock import StoppedError
 from airflow_provider_moengage.bulk.elements.checks import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.elements.weight import budgets
-from airflow_provider_moengage.bulk.rate_limit.pacer import Pacer
 from airflow_provider_moengage.bulk.report import counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
-from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
-from airflow_provider_moengage.bulk.run.lane import Client
+from airflow_provider_moengage.bulk.run.context import RunContext
+from airflow_provider_moengage.bulk.run.lane import Client, Job
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 
 ATTEMPTS = 12
-"""Times a request is sent before the run is given up, 429 not counted. With the waits between them that is
-three to four minutes on average, more than the five attempts that MoEngage asks for at the least."""
+"""Times that a request is sent before the run fails, 429 not counted. With the waits between them that is three to
+four minutes on average; MoEngage asks for at least five attempts."""
 
 LONGEST_WAIT = 60.0
-"""Seconds between two attempts at the most. They start at up to 2 s ("every 2 seconds") and double."""
+"""Longest time between two attempts, in seconds. They start at up to 2 s ("every 2 seconds") and double."""
 
 HOPELESS_AFTER = 200
-"""Elements refused one by one, and none accepted meanwhile, after which the fault is not in the elements. Judged
-when a whole batch is settled, for the good ones of it may come last, and past ``max_rejects`` only."""
+"""Elements refused one by one, with none accepted meanwhile, after which the elements are probably not the cause.
+This is checked only after a whole batch, because its good elements may come last, and only beyond
+``max_rejects``."""
 
 LONGEST_HINT = 600.0
-"""Seconds that a server error's ``Retry-After`` is obeyed for at the most."""
+"""Longest ``Retry-After`` of a server error that is obeyed, in seconds."""
 
 _WORTH_A_LINE = 5.0
-"""Seconds of a pause that MoEngage has not answered 429 for."""
+"""Seconds of a pause that is logged although MoEngage has not answered 429."""
 
-_PASSING = {
+_TEMPORARY = {
     Outcome.NOT_SENT: "no connection",
     Outcome.SERVER_ERROR: "a server error",
-    Outcome.UNKNOWN: "no answer that says what became of it",
+    Outcome.UNKNOWN: "no conclusive response",
 }
-"""Passes by itself, so the request is sent again."""
+"""Failures that pass by themselves, so the request is sent again."""
 
-_SURELY_NOT_PROCESSED = {Outcome.NOT_SENT: _PASSING[Outcome.NOT_SENT]}
-"""What of it may be sent again where nothing may arrive twice."""
+_CERTAINLY_NOT_PROCESSED = frozenset([Outcome.NOT_SENT])
+"""Those of them that are sent again even with at most once."""
 
 _MAYBE_PROCESSED = (Outcome.ACCEPTED, Outcome.SERVER_ERROR, Outcome.UNKNOWN)
 
 
 class Sender:
-    """What the lanes of a run do with their batches. Shared by all of them.
+    """What the lanes of a run do with their batches. All of them share it.
 
-    :param pacer: says when a request may go.
     :param rejects: gets what MoEngage refuses.
-    :param checkpoint: told of each request before it goes, and of what was accepted.
-    :param counters: counts.
-    :param width: told how long requests take.
-    :param log: gets a line for each repeat.
-    :param clock: time.
-    :param stopped: set when the run is to end.
-    :param max_rejects: rejects that the caller allows.
-    :param at_most_once: reject what may have arrived; else it is sent again.
-    :param dry_run: count, and send nothing.
+    :param checkpoint: records each request before it is sent, and what was accepted.
+    :param lane_scaler: records how long requests take.
     """
 
     def __init__(
-        self,
-        pacer: Pacer,
-        rejects: Rejects,
-        checkpoint: Checkpoint,
-        counters: Counters,
-        width: LaneScaler,
-        log: Log,
-        clock: Clock,
-        stopped: threading.Event,
-        *,
-        max_rejects: float,
-        at_most_once: bool,
-        dry_run: bool,
+        self, context: RunContext, rejects: Rejects, checkpoint: Checkpoint, lane_scaler: LaneScaler
     ) -> None:
-        self._pacer = pacer
+        self._clock = context.clock
+        self._stopped = context.stopped
+        self._log = context.log
+        self._counters = context.counters
+        self._pacer = context.pacer
+        self._max_rejects = context.options.max_rejects
+        self._dry_run = context.options.dry_run
+        self._retried = _CERTAINLY_NOT_PROCESSED if context.is_at_most_once else frozenset(_TEMPORARY)
         self._rejects = rejects
         self._checkpoint = checkpoint
-        self._counters = counters
-        self._width = width
-        self._log = log
-        self._clock = clock
-        self._stopped = stopped
-        self._max_rejects = max_rejects
-        self._dry_run = dry_run
-        self._answered: dict[Batch, Reply] = {}
-        self._passing = _SURELY_NOT_PROCESSED if at_most_once else _PASSING
+        self._lane_scaler = lane_scaler
 
-    def deliver(self, client: Client, batch: Batch) -> None:
-        """Send a batch until every line of it is accepted or rejected.
+    def deliver(self, client: Client, job: Job) -> None:
+        """Send a batch until each of its elements is accepted or rejected.
 
-        :raises ApiError: where no batch will be accepted any more.
-        :raises StoppedError: where the run is stopped.
+        :param job: the batch, and the answer to its first request if it was sent already.
+        :raises ApiError: if MoEngage will not accept any further batch either.
+        :raises StoppedError: if the run is stopped.
         """
         if self._dry_run:
-            self._counters.count_request(len(batch.body))
-            self._checkpoint.accept(batch)
+            self._counters.count_request(len(job.batch.body))
+            self._checkpoint.accept(job.batch)
             return
-        self._settle(client, batch)
+        self._deliver(client, job)
         refused = self._counters.refused_in_a_row
         if refused >= HOPELESS_AFTER and refused > self._max_rejects:
             raise ApiError(
                 ErrorKind.REQUEST,
-                f"MoEngage refused {refused:,} elements one by one and accepted none"
-                f" meanwhile ({self._counters.last_refusal}): the fault is hardly in the elements",
+                f"MoEngage refused {refused:,} elements one by one and accepted none meanwhile"
+                f" ({self._counters.last_refusal}); the elements are probably not the cause",
             )
 
-    def deliver_at_once(self, client: Client, batch: Batch) -> bool:
-        """Send a batch, once, where the limits let it go now.
+    def deliver_at_once(self, client: Client, batch: Batch) -> Reply | None:
+        """Send a batch once, if the limits allow that now.
 
-        :return: whether MoEngage has accepted it. Where not, :meth:`deliver` goes on from its answer.
+        :return: the answer; None if the batch was not sent. Unless it was accepted, :meth:`deliver` continues.
         """
         users, events = budgets(batch.weights)
         sent_at = None if self._dry_run else self._pacer.spend_at_once(users, events)
         if sent_at is None:
-            return False
+            return None
         reply = self._send_once(client, batch, batch.body, sent_at)
         self._pacer.settle(users, events, reply, sent_at)
         if reply.outcome is Outcome.ACCEPTED:
-            self._tell_hold(reply)
+            self._log_hold(reply)
             self._accept(batch)
-            return True
-        self._answered[batch] = reply
-        return False
+        return reply
 
-    def _settle(self, client: Client, batch: Batch) -> None:
-        reply = self._settled_reply(client, batch)
+    def _deliver(self, client: Client, job: Job) -> None:
+        batch = job.batch
+        reply = self._final_reply(client, job)
         if reply.outcome is Outcome.ACCEPTED:
             self._accept(batch)
-        elif reply.outcome in _PASSING:
-            self._give_up_on(batch, reply)
+        elif reply.outcome in _TEMPORARY:
+            self._reject_unknown(batch, reply)
         elif len(batch) > 1:
             middle = len(batch) // 2
-            self._settle(client, batch.part(slice(None, middle)))
-            self._settle(client, batch.part(slice(middle, None)))
+            self._deliver(client, Job(batch.part(slice(None, middle))))
+            self._deliver(client, Job(batch.part(slice(middle, None))))
         else:
             self._reject(batch, reply)
 
-    def _settled_reply(self, client: Client, batch: Batch) -> Reply:
-        """Send a batch until MoEngage has either taken or refused it, or may have."""
+    def _final_reply(self, client: Client, job: Job) -> Reply:
+        """Send a batch until MoEngage has either accepted or refused it, or may have."""
+        batch, earlier = job
         body, (users, events) = batch.body, budgets(batch.weights)
 
         def send() -> Reply:
+            nonlocal earlier
             while True:
-                reply = self._answered.pop(batch, None)
+                reply, earlier = earlier, None
                 if reply is None:
                     sent_at = self._pacer.spend(users, events)
                     reply = self._send_once(client, batch, body, sent_at)
                     self._pacer.settle(users, events, reply, sent_at)
-                self._tell_hold(reply)
+                self._log_hold(reply)
                 if reply.outcome is not Outcome.THROTTLED:
                     return reply
                 self._counters.count_retry()
 
         attempts = tenacity.Retrying(
-            retry=tenacity.retry_if_result(lambda reply: reply.outcome in self._passing),
+            retry=tenacity.retry_if_result(lambda reply: reply.outcome in self._retried),
             wait=_wait,
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             sleep=self._sleep,
-            before_sleep=self._tell_retry,
+            before_sleep=self._log_retry,
             retry_error_callback=_give_up,
         )
         reply: Reply = attempts(send)
@@ -186,57 +166,55 @@ class Sender:
         self._counters.count_request(len(body))
         reply = client.bulk_import(body)
         if reply.outcome is Outcome.ACCEPTED:
-            self._width.waited(self._clock.monotonic() - sent_at)
+            self._lane_scaler.record_answer(self._clock.monotonic() - sent_at)
         if reply.outcome not in _MAYBE_PROCESSED:
             self._checkpoint.withdraw(batch)
         return reply
 
-    def _tell_hold(self, reply: Reply) -> None:
+    def _log_hold(self, reply: Reply) -> None:
         wait = self._pacer.new_hold()
         if wait is not None and (reply.outcome is Outcome.THROTTLED or wait >= _WORTH_A_LINE):
-            why = (
-                "answered 429" if reply.outcome is Outcome.THROTTLED else "says that nothing is left of the limit"
-            )
-            self._log.info("MoEngage %s: nothing is sent for %.0f s", why, wait)
+            why = "answered 429" if reply.outcome is Outcome.THROTTLED else "reports that the limit is used up"
+            self._log.info("MoEngage %s; sending nothing for %.0f s", why, wait)
 
     def _accept(self, batch: Batch) -> None:
         answered_at = self._clock.monotonic()
         self._checkpoint.accept(batch)
-        self._width.accepted(self._clock.monotonic() - answered_at)
+        self._lane_scaler.record_done(self._clock.monotonic() - answered_at)
 
     def _sleep(self, seconds: float) -> None:
         if self._clock.wait(self._stopped, seconds):
             raise StoppedError
         self._counters.count_retry()
 
-    def _tell_retry(self, state: tenacity.RetryCallState) -> None:
+    def _log_retry(self, state: tenacity.RetryCallState) -> None:
         if state.outcome is None or state.next_action is None:
             return
         reply: Reply = state.outcome.result()
         self._log.warning(
-            "Request failed for now: %s%s. Attempt %d of %d follows in %.1f s",
-            _PASSING[reply.outcome],
+            "Request failed: %s%s. Attempt %d of %d follows in %.1f s",
+            _TEMPORARY[reply.outcome],
             _details(reply),
             state.attempt_number + 1,
             ATTEMPTS,
             state.next_action.sleep,
         )
 
-    def _give_up_on(self, batch: Batch, reply: Reply) -> None:
-        """Reject what may have arrived, and slow down: while MoEngage fails, the next would go the same way."""
-        words = f"MoEngage may have taken it: {_PASSING[reply.outcome]}{_details(reply)}"
+    def _reject_unknown(self, batch: Batch, reply: Reply) -> None:
+        """Reject what may have been accepted, and slow down: the next batch would probably fail too."""
+        words = f"MoEngage may have accepted it: {_TEMPORARY[reply.outcome]}{_details(reply)}"
         finding = Finding(Code.OUTCOME_UNKNOWN, f"{words}; with delivery='at_most_once' it is not sent again")
         for position, line in zip(batch.positions, batch.lines, strict=True):
             self._rejects.add(position, msgspec.json.decode(line), [finding])
         in_a_row = self._counters.count_unknown()
         if in_a_row >= ATTEMPTS:
-            raise _server_error(f"It is not known what became of the last {in_a_row} requests", reply)
+            raise _server_error(f"The outcome of the last {in_a_row} requests is unknown", reply)
         wait = random.uniform(0.5, 1.0) * min(2.0**in_a_row, LONGEST_WAIT)  # noqa: S311 (spreads lanes)
         self._log.warning(
             "%s rejected as %s (%s%s). The next request follows in %.1f s",
             counted(len(batch), "element"),
             Code.OUTCOME_UNKNOWN,
-            _PASSING[reply.outcome],
+            _TEMPORARY[reply.outcome],
             _details(reply),
             wait,
         )
@@ -255,7 +233,7 @@ class Sender:
 
 
 def _name_of(reply: Reply) -> str:
-    """MoEngage's name for a refusal, where it is no more than a name: a message might quote an element."""
+    """Return MoEngage's name for a refusal if it is only a name: a message might quote an element."""
     name = reply.error_type or ""
     return name if re.fullmatch(r"[A-Za-z ]{1,40}", name) else f"HTTP {reply.status_code}"
 
@@ -264,31 +242,32 @@ _backoff = tenacity.wait_random_exponential(multiplier=2, max=LONGEST_WAIT)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Back off, and for no less than the server asks."""
+    """Back off, and at least for as long as the server asks."""
     reply: Reply | None = state.outcome.result() if state.outcome is not None else None
     hint = reply.retry_after if reply is not None and reply.outcome is Outcome.SERVER_ERROR else None
     return max(_backoff(state), min(hint or 0.0, LONGEST_HINT))
 
 
 def _details(reply: Reply) -> str:
-    """What is known of a failure; without a status, the message is the client's own."""
+    """Return what is known of a failure. Without a status, the message is the client's own."""
     if reply.status_code is None:
         return f" ({reply.message})" if reply.message else ""
     if reply.status_code < 300:
-        return f" (HTTP {reply.status_code}, but no answer of MoEngage's API: check host and data center)"
+        return f" (HTTP {reply.status_code}, but not from MoEngage's API: check host and data center)"
     return f" (HTTP {reply.status_code})"
 
 
 def _give_up(state: tenacity.RetryCallState) -> Reply:
-    assert state.outcome is not None
+    if state.outcome is None:
+        raise RuntimeError("no attempt was made")
     reply: Reply = state.outcome.result()
-    raise _server_error(f"MoEngage could not take a request in {ATTEMPTS} attempts", reply)
+    raise _server_error(f"MoEngage did not accept a request in {ATTEMPTS} attempts", reply)
 
 
 def _server_error(what: str, reply: Reply) -> ApiError:
     return ApiError(
         ErrorKind.SERVER,
-        f"{what}; the last one ended in {_PASSING[reply.outcome]}{_details(reply)}",
+        f"{what}; the last one ended with {_TEMPORARY[reply.outcome]}{_details(reply)}",
         status_code=reply.status_code,
         request_id=reply.request_id,
         retry_after=reply.retry_after,

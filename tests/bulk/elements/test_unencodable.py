@@ -15,6 +15,7 @@ from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
+from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Stream
 
@@ -45,14 +46,8 @@ def test_an_element_that_cannot_be_encoded_is_rejected_alone(
     client: MoEngageClient, tmp_path: Path, bad: dict[str, Any], code: str
 ) -> None:
     path = tmp_path / "rejects.ndjson"
-    delivery = Delivery(
-        Stream([customer(0), bad, customer(2)]),
-        client,
-        DeliveryOptions(dry_run=True),
-        Limits(),
-        Rejects(path),
-        logging.getLogger("tests.unencodable"),
-    )
+    context = RunContext.create(DeliveryOptions(dry_run=True), Limits(), logging.getLogger("tests.unencodable"))
+    delivery = Delivery(context, Stream([customer(0), bad, customer(2)]), client, Rejects(path))
 
     report = delivery.run()
 

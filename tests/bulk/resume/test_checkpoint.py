@@ -20,6 +20,7 @@ from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, UnknownOutcomeError
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 from airflow_provider_moengage.bulk.run import delivery
+from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Numbered, Stream
 from airflow_provider_moengage.emulator import Fault
@@ -47,7 +48,7 @@ class Run:
         self.path = tmp_path / "rejects.ndjson"
         self.options = DeliveryOptions(**options)
         self.store = DoomedStore()
-        self.life = 1
+        self.epoch = 1
         self.is_retry = True
         self.fingerprint = "same"
 
@@ -64,14 +65,11 @@ class Run:
         client = DoomedClient(MoEngageClient(workspace, now=self.setting.clock.time), doom)
         try:
             return Delivery(
+                RunContext.create(self.options, SMALL_BATCHES, self.setting.log, self.setting.clock),
                 source or Numbered(self.elements),
                 client,
-                self.options,
-                SMALL_BATCHES,
                 rejects,
-                self.setting.log,
-                memory=SavedRun(self.store, self.fingerprint, (self.life, 3), is_retry=self.is_retry),
-                clock=self.setting.clock,
+                saved_run=SavedRun(self.store, self.fingerprint, (self.epoch, 3), is_retry=self.is_retry),
             ).run()
         finally:
             client.close()
@@ -188,7 +186,7 @@ def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(setting: Set
 
     assert SavedRun(run.store, "same", (1, 3)).report == DeliveryReport(**state["report"])  # type: ignore[index]
     assert SavedRun(run.store, "same", (2, 3)).report is None
-    run.life = 2
+    run.epoch = 2
     report = run.attempt()
 
     assert (report.accepted, report.resumed, len(setting.arrived)) == (10, False, 20)
@@ -197,7 +195,7 @@ def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(setting: Set
 def test_a_clear_of_an_unfinished_run_goes_on(setting: Setting, tmp_path: Path) -> None:
     run = Run(setting, customers(1_000), tmp_path, concurrency=1)
     killed(run, 20)
-    run.life = 2
+    run.epoch = 2
 
     assert run.attempt().resumed
     assert len(setting.arrived) <= 1_000 + A_BATCH
@@ -245,14 +243,14 @@ def test_at_most_once_rejects_what_may_have_arrived(setting: Setting, tmp_path: 
 
     assert (report.accepted, report.rejected, report.retries) == (400, 100, 0)
     assert {code for line in run.rejected for code in line["codes"]} == {"outcome_unknown"}
-    assert "may have taken it" in run.rejected[0]["messages"][0]
+    assert "may have accepted it" in run.rejected[0]["messages"][0]
 
 
 def test_at_most_once_gives_up_where_no_answer_is_to_be_had(setting: Setting, tmp_path: Path) -> None:
     setting.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
     run = Run(setting, customers(5_000), tmp_path, concurrency=1, delivery="at_most_once")
 
-    with pytest.raises(ApiError, match="It is not known what became of the last 12 requests"):
+    with pytest.raises(ApiError, match="The outcome of the last 12 requests is unknown"):
         run.attempt()
     setting.emulator.workspace.clear_faults()
     report = run.attempt()
@@ -296,7 +294,7 @@ def test_at_most_once_does_not_start_a_stream_over_until_it_is_told_to(setting: 
     with pytest.raises(UnknownOutcomeError, match="an earlier try may have sent some of it"):
         run.attempt(source=Stream(run.elements))
     assert len(setting.arrived) == before
-    run.life = 2
+    run.epoch = 2
     assert run.attempt(source=Stream(run.elements)).accepted == 1_000
 
 
@@ -322,7 +320,7 @@ def test_at_most_once_other_inputs_send_nothing_until_the_task_is_cleared(
     with pytest.raises(UnknownOutcomeError, match="other inputs"):
         run.attempt()
     assert len(setting.arrived) == before
-    run.life = 2
+    run.epoch = 2
     assert run.attempt().accepted == 1_000
 
 

@@ -74,7 +74,7 @@ def test_a_users_elements_arrive_in_order_while_lanes_are_added(
 ) -> None:
     stream = [event(f"user-{n % 50}", n=n, padding="x" * 300) for n in range(12_000)]
     wider = iter([1, 1, 3, 3, 8])
-    monkeypatch.setattr(LaneScaler, "useful", lambda _, lanes: next(wider, lanes))
+    monkeypatch.setattr(LaneScaler, "useful_lanes", lambda _, lanes: next(wider, lanes))
 
     report = setting.deliver(stream, concurrency=None)
 

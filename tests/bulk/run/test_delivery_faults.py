@@ -24,7 +24,7 @@ from tests.delivering import Setting, customer, event
 def setting(setting: Setting, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Setting:
     """The deliveries send over lanes, or, where MoEngage answers at once, in the reader's own thread."""
     monkeypatch.setattr(setting, "lanes", request.param)
-    monkeypatch.setattr(LaneScaler, "useful", lambda *_: 0)
+    monkeypatch.setattr(LaneScaler, "useful_lanes", lambda *_: 0)
     return setting
 
 
@@ -97,7 +97,7 @@ def test_a_pause_that_a_success_asks_for_is_told(setting: Setting, caplog: pytes
     report = setting.deliver(customers(5_000))
 
     assert (report.accepted, report.retries) == (5_000, 0)
-    assert "MoEngage says that nothing is left of the limit: nothing is sent for 20 s" in caplog.messages
+    assert "MoEngage reports that the limit is used up; sending nothing for 20 s" in caplog.messages
 
 
 @pytest.mark.parametrize(("seconds", "all_by_itself"), [(0.4, True), (0.5, False)])
@@ -273,7 +273,7 @@ def test_a_run_that_fails_still_tells_what_it_did(setting: Setting, caplog: pyte
         setting.deliver(elements, concurrency=1)
 
     said = [record.getMessage() for record in caplog.records]
-    assert any("ended early (authentication); what was done until then" in line for line in said)
+    assert any("ended early (authentication); done so far" in line for line in said)
     assert "1 rejected as customer_id_refused, at position 0" in said
 
 

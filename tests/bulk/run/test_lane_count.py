@@ -11,12 +11,12 @@ class Running:
     def __init__(self, computing: float = 0.002, at_limit: float = 0.0) -> None:
         self.now = self.computed = 0.0
         self._computing = computing
-        self.width = LaneScaler(lambda: self.now, lambda: at_limit, lambda: self.computed)
+        self.scaler = LaneScaler(lambda: self.now, lambda: at_limit, lambda: self.computed)
 
     def answer(self, number: int, waited: float, stored: float = 0.0, lanes: int = 1) -> None:
         for _ in range(number):
-            self.width.waited(waited)
-            self.width.accepted(stored)
+            self.scaler.record_answer(waited)
+            self.scaler.record_done(stored)
             self.computed += self._computing
             self.now += max(self._computing, (waited + stored) / lanes)
 
@@ -29,28 +29,28 @@ def test_as_many_lanes_as_the_process_can_fill_while_it_waits(waited: float, lan
     running = Running(computing=0.002)
     running.answer(4, waited)
 
-    assert running.width.useful(1) == lanes
+    assert running.scaler.useful_lanes(1) == lanes
 
 
 def test_the_time_that_a_checkpoint_takes_counts_as_well() -> None:
     running = Running(computing=0.002)
     running.answer(4, waited=0.001, stored=0.019)
 
-    assert running.width.useful(1) == 10
+    assert running.scaler.useful_lanes(1) == 10
 
 
 def test_one_slow_answer_is_no_reason() -> None:
     running = Running()
     running.answer(3, waited=5.0)
 
-    assert running.width.useful(1) == 1
+    assert running.scaler.useful_lanes(1) == 1
 
 
 def test_the_more_lanes_the_more_answers_it_takes() -> None:
     running = Running(computing=0.002)
     running.answer(7, waited=1.0)
 
-    assert running.width.useful(8) == 8
+    assert running.scaler.useful_lanes(8) == 8
 
 
 def test_no_more_lanes_than_the_limit_can_use_but_four_for_the_start() -> None:
@@ -58,49 +58,49 @@ def test_no_more_lanes_than_the_limit_can_use_but_four_for_the_start() -> None:
         computing=0.002, at_limit=0.4
     )  # the documented limit: 400 elements a request, 1,000 a second
     running.answer(4, waited=0.2)
-    assert running.width.useful(1) == 4
+    assert running.scaler.useful_lanes(1) == 4
 
     running.answer(4, waited=2.0)
-    assert running.width.useful(4) == 10
+    assert running.scaler.useful_lanes(4) == 10
 
 
 def test_lanes_are_not_opened_for_a_little_more_and_never_closed() -> None:
     running = Running(computing=0.002)
     running.answer(8, waited=0.010, lanes=4)
-    assert running.width.useful(4) == 4
+    assert running.scaler.useful_lanes(4) == 4
 
     running.answer(16, waited=0.001, lanes=16)
-    assert running.width.useful(16) == 16
+    assert running.scaler.useful_lanes(16) == 16
 
 
 def test_lanes_that_wait_for_each_other_and_not_for_moengage_are_no_reason_for_more() -> None:
     running = Running(computing=0.002)
     running.answer(8, waited=0.020, lanes=10)  # ten at once on one processor: each waits for the others
 
-    assert running.width.useful(10) == 10
+    assert running.scaler.useful_lanes(10) == 10
 
 
 def test_each_look_is_at_what_came_since_the_last_one() -> None:
     running = Running(computing=0.002)
     running.answer(4, waited=0.001)
-    assert running.width.useful(1) == 0
+    assert running.scaler.useful_lanes(1) == 0
 
     running.answer(4, waited=0.008)
-    assert running.width.useful(0) == 4
+    assert running.scaler.useful_lanes(0) == 4
 
 
 def test_the_reader_goes_on_by_itself_until_it_is_idle_half_the_time() -> None:
     running = Running(computing=0.002)
     running.answer(4, waited=0.0039)
-    assert running.width.useful(0) == 0
+    assert running.scaler.useful_lanes(0) == 0
 
     running.answer(4, waited=0.0041)
-    assert running.width.useful(0) == 3
+    assert running.scaler.useful_lanes(0) == 3
 
 
 def test_nothing_changes_where_no_time_passes() -> None:
-    width = LaneScaler(lambda: 0.0, lambda: 0.0, lambda: 0.0)
+    scaler = LaneScaler(lambda: 0.0, lambda: 0.0, lambda: 0.0)
     for _ in range(10):
-        width.accepted(0.0)
+        scaler.record_done(0.0)
 
-    assert (width.useful(1), width.useful(3)) == (1, 3)
+    assert (scaler.useful_lanes(1), scaler.useful_lanes(3)) == (1, 3)

@@ -43,10 +43,10 @@ def test_a_line_says_how_the_run_is_doing(run: Run) -> None:
     progress = Progress(run, run.clock, run, 10_000)
     run.accepted, run.rejected, run.share_of_limit, run.throttled_seconds = 3_990, 10, 0.756, 2.4
     run.pass_(10)
-    progress.tell()
+    progress.log_if_due()
 
     assert run.lines == [
-        "4,000 of 10,000 elements done, 400 a second, 76% of the limit used, 2 s held back by it, 10 rejected,"
+        "4,000 of 10,000 elements done, 400 a second, 76% of the limit used, 2 s waiting for it, 10 rejected,"
         " about 15 s left"
     ]
 
@@ -55,7 +55,7 @@ def test_the_time_left_is_no_shorter_than_the_limit_allows(run: Run) -> None:
     progress = Progress(run, run.clock, run, 10_000)
     run.accepted, run.least = 9_000, 60.0
     run.pass_(10)
-    progress.tell()
+    progress.log_if_due()
 
     assert run.lines[0].endswith("about 50 s left")
 
@@ -64,18 +64,18 @@ def test_a_source_of_unknown_length_has_no_time_left(run: Run) -> None:
     progress = Progress(run, run.clock, run, None)
     run.accepted = 50
     run.pass_(10)
-    progress.tell()
+    progress.log_if_due()
 
-    assert run.lines == ["50 elements done, 5 a second, 0% of the limit used, 0 s held back by it, 0 rejected"]
+    assert run.lines == ["50 elements done, 5 a second, 0% of the limit used, 0 s waiting for it, 0 rejected"]
 
 
 def test_before_anything_is_done_no_time_left_is_guessed(run: Run) -> None:
     progress = Progress(run, run.clock, run, 100)
     run.pass_(10)
-    progress.tell()
+    progress.log_if_due()
 
     assert run.lines == [
-        "0 of 100 elements done, 0 a second, 0% of the limit used, 0 s held back by it, 0 rejected"
+        "0 of 100 elements done, 0 a second, 0% of the limit used, 0 s waiting for it, 0 rejected"
     ]
 
 
@@ -83,7 +83,7 @@ def test_a_line_is_written_every_ten_seconds_however_often_it_is_asked_for(run: 
     progress = Progress(run, run.clock, run, None)
     for _ in range(70):
         run.pass_(0.5)
-        progress.tell()
+        progress.log_if_due()
 
     assert len(run.lines) == 3
 
@@ -92,10 +92,10 @@ def test_the_rate_is_that_of_the_time_since_the_last_line_and_the_time_left_that
     progress = Progress(run, run.clock, run, 600)
     run.accepted = 100
     run.pass_(10)
-    progress.tell()
+    progress.log_if_due()
     run.accepted = 400
     run.pass_(10)
-    progress.tell()
+    progress.log_if_due()
 
     assert "400 of 600 elements done, 30 a second" in run.lines[1]
     assert run.lines[1].endswith("about 10 s left")
@@ -105,6 +105,6 @@ def test_more_elements_than_were_expected_leave_no_time(run: Run) -> None:
     progress = Progress(run, run.clock, run, 10)
     run.accepted = 12
     run.pass_(10)
-    progress.tell()
+    progress.log_if_due()
 
     assert run.lines[0].endswith("about 0 s left")
