@@ -83,7 +83,7 @@ class Pace(Protocol):
     def spend(self, users: int, events: int) -> float:
         """Return the moment at which a request goes, or raise :class:`Later`."""
 
-    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+    def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
         """Learn from its answer."""
 
 
@@ -114,7 +114,7 @@ class TokenBucket:
         self._left = [left - want for left, want in zip(self._left, wanted, strict=True)]
         return now
 
-    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+    def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
         """Wait after a 429."""
         del users, events, sent_at
         if reply.outcome is Outcome.THROTTLED:
@@ -131,9 +131,9 @@ class OneBudget:
         """Count events as users."""
         return self._pacer.spend(users + events, 0)
 
-    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+    def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
         """Count events as users; what the server says is left is of something else."""
-        self._pacer.settle(users + events, 0, replace(reply, remaining=None), sent_at)
+        self._pacer.record_reply(users + events, 0, replace(reply, remaining=None), sent_at)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def simulate(pace_of: Callable[[SimulatedClock], Pace], sizes: Sequence[Size]) -
     def after(seconds: float, then: Callable[[], None]) -> None:
         heapq.heappush(due, (clock.now + seconds, next(numbers), then))
 
-    def on_the_way() -> float:
+    def in_flight() -> float:
         return chance.uniform(0.02, 0.08) + (chance.random() < 0.005)
 
     def next_body() -> None:
@@ -186,19 +186,19 @@ def simulate(pace_of: Callable[[SimulatedClock], Pace], sizes: Sequence[Size]) -
         except Later as later:
             after(max(later.seconds, 1e-6), lambda: send(size))
         else:
-            after(on_the_way(), lambda: arrive(size, sent_at))
+            after(in_flight(), lambda: arrive(size, sent_at))
 
     def arrive(size: Size, sent_at: float) -> None:
         decision = server.admit(*size, settings, clock.now)
         headers = limit_headers(decision.tightest, settings, clock.now, refused=not decision.admitted)
         status, body = (200, b'{"status":"success"}') if decision.admitted else (429, b"{}")
         headers = {name.lower(): value for name, value in headers.items()}
-        after(on_the_way(), lambda: answered(size, sent_at, read_reply(status, headers, body, now=clock.now)))
+        after(in_flight(), lambda: answered(size, sent_at, read_reply(status, headers, body, now=clock.now)))
 
     def answered(size: Size, sent_at: float, reply: Reply) -> None:
         figures["requests"] += 1
         figures["refused"] += reply.outcome is Outcome.THROTTLED
-        pace.settle(*size, reply, sent_at)
+        pace.record_reply(*size, reply, sent_at)
         if reply.outcome is Outcome.ACCEPTED:
             next_body()
         else:

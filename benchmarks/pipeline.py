@@ -43,7 +43,7 @@ def bodies(source: Source, validation: str) -> Iterator[bytes]:
     rejects, counters, encoder = Rejects(None), Counters(lambda: 0.0, lambda: 0.0), Encoder()
     checkpoint = Checkpoint(source, counters, rejects, logging.getLogger(__name__), None)
     reader = Reader(validation, rejects, checkpoint, encoder)
-    packer = Packer(_LIFTED.most_users_a_request, _LIFTED.most_events_a_request, encoder, reader.refuse)
+    packer = Packer(_LIFTED.max_users_per_request, _LIFTED.max_events_per_request, encoder, reader.refuse)
     for elements in reader.elements(lambda: None):
         for full in packer.add(elements):
             yield full.body

@@ -171,7 +171,7 @@ def main() -> int:
         _work(json.loads(options.worker))
         return 0
     print(
-        f"Workers of one workspace, {LIMIT:,} users a minute; unless said, {USUAL[0]} users a request, and"
+        f"Workers of one workspace, {LIMIT:,} users a minute; unless reported, {USUAL[0]} users a request, and"
         f" {MINUTES} minutes from the start; time runs {options.speed:g} times as fast"
     )
     print()
@@ -286,7 +286,7 @@ class Pace(Protocol):
     def spend(self, users: int, events: int) -> float:
         """Wait until a request may go."""
 
-    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+    def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
         """Learn from its answer."""
 
 
@@ -308,7 +308,7 @@ class BackOff:
                 raise StoppedError
         return now
 
-    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:  # noqa: ARG002
+    def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:  # noqa: ARG002
         """Learn from its answer."""
         with self._lock:
             now = self._clock.monotonic()
@@ -332,9 +332,9 @@ class Blind:
         """Wait until a request may go."""
         return self._pacer.spend(users, events)
 
-    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+    def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
         """Learn from its answer."""
-        self._pacer.settle(users, events, replace(reply, remaining=None), sent_at)
+        self._pacer.record_reply(users, events, replace(reply, remaining=None), sent_at)
 
 
 class Tally:
@@ -385,7 +385,7 @@ def _work(order: dict[str, object]) -> None:
                     if stopped.is_set():
                         return
                     reply = client.bulk_import(body)
-                    pace.settle(users, events, reply, sent_at)
+                    pace.record_reply(users, events, reply, sent_at)
                     accepted = reply.outcome is Outcome.ACCEPTED
                     now = clock.monotonic()
                     tally.add(now, now - sent_at, users, events, accepted=accepted)

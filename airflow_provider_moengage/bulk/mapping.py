@@ -33,7 +33,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class RowRecipe:
     """How an element is made of a row: which field is which column, by its place in the row. Called with a row, it
     makes the element.
     """
@@ -82,7 +82,7 @@ def _not_null(named: Sequence[tuple[str, int]], row: Row) -> dict[str, Any]:
 class ElementMapping(Protocol):
     """What makes an element of a row."""
 
-    def compile(self, columns: Sequence[str]) -> Recipe:
+    def compile(self, columns: Sequence[str]) -> RowRecipe:
         """Return what makes elements of rows with these columns."""
 
 
@@ -116,7 +116,7 @@ class CustomerMapping:
                 f" one of {known}"
             )
 
-    def compile(self, columns: Sequence[str]) -> Recipe:
+    def compile(self, columns: Sequence[str]) -> RowRecipe:
         """Return what makes a customer of a row.
 
         :param columns: the query's columns, in the row's order.
@@ -131,7 +131,7 @@ class CustomerMapping:
                 f"CustomerMapping.attributes: MoEngage takes no attribute named {blocked[0]!r}; leave the column"
                 " out, or give it another name ({'other_name': 'column'}, or AS in the query)"
             )
-        return Recipe(
+        return RowRecipe(
             kind="customer",
             customer_id=customer_id,
             attributes=attributes,
@@ -183,7 +183,7 @@ class EventMapping:
         _check_user(self)
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
-    def compile(self, columns: Sequence[str]) -> Recipe:
+    def compile(self, columns: Sequence[str]) -> RowRecipe:
         """Return what makes an event of a row.
 
         :param columns: the query's columns, in the row's order.
@@ -207,7 +207,7 @@ class EventMapping:
                 constants[name] = value
         if self.user_timezone_offset is not None:
             optional.append(("user_timezone_offset", index.of(self.user_timezone_offset)))
-        return Recipe(
+        return RowRecipe(
             kind="event",
             customer_id=customer_id,
             device_id=device_id,
@@ -238,7 +238,7 @@ class DeviceMapping:
                 raise ValueError(f"DeviceMapping.{name}: expected the name of a column")
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
-    def compile(self, columns: Sequence[str]) -> Recipe:
+    def compile(self, columns: Sequence[str]) -> RowRecipe:
         """Return what makes a device of a row.
 
         :param columns: the query's columns, in the row's order.
@@ -246,7 +246,7 @@ class DeviceMapping:
         """
         index = QueryColumns(type(self).__name__, columns)
         customer_id, device_id = index.of(self.customer_id), index.of(self.device_id)
-        return Recipe(
+        return RowRecipe(
             kind="device",
             customer_id=customer_id,
             device_id=device_id,
@@ -257,7 +257,7 @@ class DeviceMapping:
 MAPPINGS = (CustomerMapping, EventMapping, DeviceMapping)
 
 
-def compile_mappings(mappings: Sequence[ElementMapping], columns: Sequence[str]) -> list[Recipe]:
+def compile_mappings(mappings: Sequence[ElementMapping], columns: Sequence[str]) -> list[RowRecipe]:
     """Return what makes the elements of a row, in the mappings' order.
 
     :param mappings: at least one.

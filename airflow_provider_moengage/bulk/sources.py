@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from airflow_provider_moengage.bulk.elements.fast_path import Form, ready_elements
+from airflow_provider_moengage.bulk.elements.fast_path import Preparer, prepare_elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Chunk:
 
     :param positions: their numbers in the source, from 0.
     :param given: what they are made of: the elements themselves, or rows.
-    :param form: makes elements of it.
+    :param preparer: turns it into checked elements.
     :param keys: what the source makes their tokens of: the key of each one's row. None if the number is enough.
     :param is_reread: an earlier try has read them too, so they may be done.
     """
 
     positions: Sequence[int]
     given: Sequence[Any]
-    form: Form = ready_elements
+    preparer: Preparer = prepare_elements
     keys: Sequence[Any] | None = None
     is_reread: bool = False
 
@@ -40,7 +40,7 @@ class Chunk:
         return Chunk(
             [self.positions[at] for at in places],
             [self.given[at] for at in places],
-            self.form,
+            self.preparer,
             None if self.keys is None else [self.keys[at] for at in places],
             self.is_reread,
         )

@@ -9,9 +9,9 @@ from itertools import chain, islice
 from operator import eq
 from typing import Any
 
-from airflow_provider_moengage.bulk.elements.fast_path import Form
-from airflow_provider_moengage.bulk.elements.row_codegen import rows_form
-from airflow_provider_moengage.bulk.mapping import ElementMapping, Recipe, Row, compile_mappings
+from airflow_provider_moengage.bulk.elements.fast_path import Preparer
+from airflow_provider_moengage.bulk.elements.row_codegen import row_preparer
+from airflow_provider_moengage.bulk.mapping import ElementMapping, Row, RowRecipe, compile_mappings
 from airflow_provider_moengage.bulk.sources import Chunk, Remaining, Stream
 from airflow_provider_moengage.sources.sql_keyset import (
     NAME_BYTES,
@@ -61,17 +61,17 @@ class Rows(Stream):
         query = self._query
         with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
             recipes = compile_mappings(query.mappings, result.columns)
-            form = rows_form(recipes)
+            preparer = row_preparer(recipes)
             read = result.reader()
             first = 0
             while given := list(islice(result.rows, _rows_of(size(), recipes))):
                 rows = given if read is None else read(given)
                 until = first + len(rows) * len(recipes)
-                yield Chunk(range(first, until), rows, form)
+                yield Chunk(range(first, until), rows, preparer)
                 first = until
 
 
-def _rows_of(elements: int, recipes: Sequence[Recipe]) -> int:
+def _rows_of(elements: int, recipes: Sequence[RowRecipe]) -> int:
     return max(elements // len(recipes), 1)
 
 
@@ -83,8 +83,8 @@ class _KeyedChunk:
     """Number of the first one."""
     rows: Sequence[Row]
     keys: Sequence[Key]
-    form: Form
-    recipes: Sequence[Recipe]
+    preparer: Preparer
+    recipes: Sequence[RowRecipe]
 
     def __iter__(self) -> Iterator[tuple[int, Key, list[object]]]:
         """Yield each row's number, its key and its elements."""
@@ -180,7 +180,7 @@ class KeyedRows:
         for rows in self._rows(key_range, row_number, size):
             positions = range(rows.first * a_row, (rows.first + len(rows.rows)) * a_row)
             keys = rows.keys if a_row == 1 else [key for key in rows.keys for _ in range(a_row)]
-            yield Chunk(positions, rows.rows, rows.form, keys)
+            yield Chunk(positions, rows.rows, rows.preparer, keys)
 
     def _rows(self, key_range: KeyRange, number: int, size: Callable[[], int]) -> Generator[_KeyedChunk]:
         """Read rows with their keys.
@@ -194,7 +194,7 @@ class KeyedRows:
             query.hook, query.sql, query.parameters, columns, key_range, fetch_size=query.fetch_size
         ) as result:
             recipes = compile_mappings(query.mappings, result.columns)
-            form = rows_form(recipes)
+            preparer = row_preparer(recipes)
             at = columns.indexes(result.columns)
             check_key_types([result.described[index] for index in at], result.database.name)
             read = result.reader()
@@ -212,7 +212,7 @@ class KeyedRows:
                             f"key_columns ({columns}): rows {row - 1} and {row} have the same key; add columns"
                             " until each row has a key of its own"
                         )
-                yield _KeyedChunk(number, rows if read is None else read(rows), keys, form, recipes)
+                yield _KeyedChunk(number, rows if read is None else read(rows), keys, preparer, recipes)
                 number += len(rows)
                 before = keys[-1]
 

@@ -19,7 +19,7 @@ import msgspec
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")  # the only Decimals it gets are numbers for any reader
 
-NOT_JSON = (ValueError, TypeError, OverflowError, RecursionError)
+ENCODING_ERRORS = (ValueError, TypeError, OverflowError, RecursionError)
 """What msgspec raises: half a surrogate pair and an int of thousands of digits are ValueErrors."""
 
 _LARGEST_EXACT_INTEGER = 2**53
@@ -62,7 +62,7 @@ class Encoder:
     def together(self, elements: Sequence[object]) -> bytes:
         """Return at least one element as JSON, with commas between.
 
-        :raises NOT_JSON: where one has no form in JSON.
+        :raises ENCODING_ERRORS: where one has no form in JSON.
         """
         data = _ENCODER.encode(elements)
         self._sizes = (len(elements), len(data))
@@ -71,7 +71,7 @@ class Encoder:
     def each(self, elements: Sequence[object]) -> list[bytes]:
         """Return each element as JSON.
 
-        :raises NOT_JSON: where one has no form in JSON.
+        :raises ENCODING_ERRORS: where one has no form in JSON.
         """
         # JSON escapes line breaks inside strings, so every raw one ends an element.
         data = _ENCODER.encode_lines(elements)
@@ -80,7 +80,7 @@ class Encoder:
         lines.pop()
         return lines
 
-    def how_many(self, size: int, *, most: int) -> int:
+    def count_for(self, size: int, *, most: int) -> int:
         """Return how many elements make so many bytes, if they are like the last ones: from 1 to ``most``."""
         number, bytes_of_them = self._sizes
         return max(1, min(most, size * number // bytes_of_them))
@@ -94,7 +94,7 @@ def to_plain(value: Any) -> Any:
     :raises NotEncodableError: for what has no form in JSON.
     """
     convert = _CONVERTERS.get(type(value))
-    return convert(value) if convert is not None else _unusual(value)
+    return convert(value) if convert is not None else _convert_other(value)
 
 
 def to_utc(moment: dt.datetime) -> dt.datetime:
@@ -123,7 +123,7 @@ def to_utc(moment: dt.datetime) -> dt.datetime:
         raise NotEncodableError("a datetime that has no place in UTC") from None
 
 
-def _same(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
@@ -185,7 +185,7 @@ def _refuse_unreadable(value: Unreadable) -> Any:
     raise NotReadableError(f"column {value.column!r} holds {value.what}" if value.column else value.what)
 
 
-def _unusual(value: Any) -> Any:
+def _convert_other(value: Any) -> Any:
     if isinstance(value, Enum):
         return to_plain(value.value)
     if type(value).__name__ == "NAType":  # pandas' missing value, which has no truth value either
@@ -222,17 +222,17 @@ def _refuse(value: Any) -> Any:
 
 
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {
-    str: _same,
-    int: _same,
-    bool: _same,
-    type(None): _same,
+    str: _unchanged,
+    int: _unchanged,
+    bool: _unchanged,
+    type(None): _unchanged,
     float: finite,
     dt.datetime: to_utc,
-    dt.date: _same,
-    dt.time: _same,
-    dt.timedelta: _same,
+    dt.date: _unchanged,
+    dt.time: _unchanged,
+    dt.timedelta: _unchanged,
     Decimal: _number_or_text,
-    UUID: _same,
+    UUID: _unchanged,
     bytes: _text,
     bytearray: _text,
     memoryview: _text,

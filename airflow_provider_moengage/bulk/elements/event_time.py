@@ -15,7 +15,7 @@ from airflow_provider_moengage.bulk.elements.encoding import to_utc
 _EPOCH_MILLISECONDS_FROM = 100_000_000_000
 """Seconds up to here reach the year 5138; a larger number counts milliseconds."""
 
-_NO_EPOCH_FROM = 10_000_000_000_000
+_EPOCH_BELOW = 10_000_000_000_000
 """Milliseconds up to here reach the year 2286; 14 digits are a compact date and time (20200531163335)."""
 
 _EPOCH = re.compile(r"\d{9,}(\.\d+)?")
@@ -45,7 +45,7 @@ def event_time(value: Any) -> dt.datetime | None:
             value = Decimal(text)
         if isinstance(value, int | float | Decimal):
             seconds = Decimal(str(value))
-            if not 0 <= seconds < _NO_EPOCH_FROM or _DATE_KEY.fullmatch(str(int(seconds))):
+            if not 0 <= seconds < _EPOCH_BELOW or _DATE_KEY.fullmatch(str(int(seconds))):
                 return None
             if seconds >= _EPOCH_MILLISECONDS_FROM:
                 seconds /= 1_000

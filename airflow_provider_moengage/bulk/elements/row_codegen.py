@@ -24,37 +24,37 @@ from airflow_provider_moengage.bulk.elements.checks import (
 )
 from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError
 from airflow_provider_moengage.bulk.elements.fast_path import (
-    AS_IT_IS,
     CONVERTERS,
-    Form,
-    Ready,
-    UnusualError,
-    is_good_event,
-    usual_time,
+    UNCHANGED_TYPES,
+    NeedsFullCheckError,
+    PreparedElements,
+    Preparer,
+    fast_event_time,
+    is_valid_event_name,
 )
 from airflow_provider_moengage.bulk.elements.weight import weight
-from airflow_provider_moengage.bulk.mapping import Recipe
+from airflow_provider_moengage.bulk.mapping import RowRecipe
 
 Rows = Sequence[Sequence[Any]]
 Make = Callable[[Rows, Callable[[Any], None], Callable[[str], None], Callable[[Any], Prepared]], None]
-"""Makes elements of rows: gives out each element and whose it is; the last argument prepares an unusual row."""
+"""Converts rows: passes on each element and its user; the last argument prepares a row that needs a full check."""
 
 
-def rows_form(recipes: Sequence[Recipe]) -> Form:
+def row_preparer(recipes: Sequence[RowRecipe]) -> Preparer:
     """Return what makes elements of rows: for each row one of each recipe, in their order."""
-    makers = [_Maker(recipe) for recipe in recipes]
+    makers = [_RowPreparer(recipe) for recipe in recipes]
     if len(makers) == 1:
         return makers[0]
 
-    def make(rows: Rows, rules_apply: bool) -> Ready:
+    def make(rows: Rows, rules_apply: bool) -> PreparedElements:
         return _row_by_row([maker(rows, rules_apply) for maker in makers])
 
     return make
 
 
-def _row_by_row(parts: Sequence[Ready]) -> Ready:
+def _row_by_row(parts: Sequence[PreparedElements]) -> PreparedElements:
     number = len(parts)
-    ready = Ready()
+    ready = PreparedElements()
     ready.elements = [element for row in zip(*[part.elements for part in parts], strict=True) for element in row]
     ready.weights = [one for row in zip(*[part.weights for part in parts], strict=True) for one in row]
     ready.users = [user for row in zip(*[part.users for part in parts], strict=True) for user in row]
@@ -63,18 +63,18 @@ def _row_by_row(parts: Sequence[Ready]) -> Ready:
     return ready
 
 
-class _Maker:
-    def __init__(self, recipe: Recipe) -> None:
+class _RowPreparer:
+    def __init__(self, recipe: RowRecipe) -> None:
         self._recipe = recipe
         self._weight = weight(recipe.kind, 1 if recipe.kind == "event" else 0)
         self._make: dict[bool, Make | None] = {}
 
-    def __call__(self, rows: Rows, rules_apply: bool) -> Ready:
-        ready = Ready()
+    def __call__(self, rows: Rows, rules_apply: bool) -> PreparedElements:
+        ready = PreparedElements()
         if not rows:
             return ready
         if rules_apply not in self._make:
-            self._make[rules_apply] = _compiled(self._recipe, rows, rules_apply)
+            self._make[rules_apply] = _generated(self._recipe, rows, rules_apply)
         make = self._make[rules_apply]
         recipe = self._recipe
         if make is None:
@@ -83,12 +83,12 @@ class _Maker:
             return ready
         odd: list[tuple[int, Prepared]] = []
 
-        def unusual(row: Sequence[Any]) -> Prepared:
+        def check_fully(row: Sequence[Any]) -> Prepared:
             prepared = prepare(recipe(row), rules_apply=rules_apply)
             odd.append((len(ready.elements), prepared))
             return prepared
 
-        make(rows, ready.elements.append, ready.users.append, unusual)
+        make(rows, ready.elements.append, ready.users.append, check_fully)
         ready.weights = [self._weight] * len(ready.elements)
         for at, prepared in odd:
             ready.weights[at] = prepared.weight
@@ -97,12 +97,12 @@ class _Maker:
         return ready
 
 
-def _compiled(recipe: Recipe, rows: Rows, rules_apply: bool) -> Make | None:
+def _generated(recipe: RowRecipe, rows: Rows, rules_apply: bool) -> Make | None:
     """Return the function for rows of a mapping, or None where each is to be prepared.
 
     :param rows: some of them, to see which types their values are likely to have.
     """
-    if not _is_common(recipe) or (rules_apply and action_name(recipe.constants.get("action", "any"))):
+    if not _can_generate(recipe) or (rules_apply and action_name(recipe.constants.get("action", "any"))):
         return None
     try:
         scope = {**_SCOPE, **_classes(recipe)}
@@ -118,7 +118,7 @@ def _likely_type(values: Sequence[Any]) -> type:
     return next((type(value) for value in values if value is not None), type(None))
 
 
-def _is_common(recipe: Recipe) -> bool:
+def _can_generate(recipe: RowRecipe) -> bool:
     """Tell users and events with an id from devices, users without one, and what is seldom used."""
     return (
         recipe.kind in ("customer", "event")
@@ -130,7 +130,7 @@ def _is_common(recipe: Recipe) -> bool:
     )
 
 
-def _classes(recipe: Recipe) -> dict[str, Any]:
+def _classes(recipe: RowRecipe) -> dict[str, Any]:
     """Return classes whose objects are encoded as the mapping's elements are.
 
     :raises ValueError: where msgspec does not take the attributes' names.
@@ -155,7 +155,7 @@ def _classes(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _code(recipe: Recipe, kinds: Sequence[type], rules_apply: bool) -> str:
+def _code(recipe: RowRecipe, kinds: Sequence[type], rules_apply: bool) -> str:
     """Return the function's text. A column is called by its place in the row, ``c0``."""
     is_event = recipe.kind == "event"
     always = {name: f"c{at}" for name, at in recipe.always}
@@ -167,14 +167,16 @@ def _code(recipe: Recipe, kinds: Sequence[type], rules_apply: bool) -> str:
     if is_event:
         lines += _time_lines(always["current_time"], rules_apply)
         if name := always.get("action"):
-            lines += [f"if {name}.__class__ is not str or not is_good_event({name}): raise UnusualError"]
+            lines += [
+                f"if {name}.__class__ is not str or not is_valid_event_name({name}): raise NeedsFullCheckError"
+            ]
     for at in sorted({at for _, at in recipe.attributes}):
         lines += _value_lines(f"c{at}", kinds[at], rules_apply)
     if rules_apply:
-        flawed = [column for name, column in attributes.items() if _is_flawed(name, is_event)]
-        lines += [f"if {column} is not None: raise UnusualError" for column in flawed]
+        flawed = [column for name, column in attributes.items() if _breaks_a_rule(name, is_event)]
+        lines += [f"if {column} is not None: raise NeedsFullCheckError" for column in flawed]
     if recipe.unset_nulls:
-        lines += [f"if {column} is None: raise UnusualError" for column in attributes.values()]
+        lines += [f"if {column} is None: raise NeedsFullCheckError" for column in attributes.values()]
     made = f"Attributes({', '.join(attributes.values())})"
     if is_event:
         fields = {**always, "current_time": "time"}
@@ -185,19 +187,19 @@ def _code(recipe: Recipe, kinds: Sequence[type], rules_apply: bool) -> str:
 
 
 _FUNCTION = """\
-def make(rows, add, own, unusual):
+def make(rows, add, own, check_fully):
     for row in rows:
         try:
             {lines}
-        except (UnusualError, KeyError, NotEncodableError):
-            prepared = unusual(row)
+        except (NeedsFullCheckError, KeyError, NotEncodableError):
+            prepared = check_fully(row)
             element, user = prepared.element, prepared.user
         add(element)
         own(user)
 """
 
 
-def _is_flawed(name: str, is_event: bool) -> bool:
+def _breaks_a_rule(name: str, is_event: bool) -> bool:
     """Say whether a name breaks a rule, and with it every row that has such an attribute."""
     if is_event:
         return bool(event_attribute_name(name))
@@ -205,31 +207,31 @@ def _is_flawed(name: str, is_event: bool) -> bool:
 
 
 def _id_lines(column: str, rules_apply: bool) -> list[str]:
-    lines = [f"user = {column} if {column}.__class__ is str else usual_id({column})"]
+    lines = [f"user = {column} if {column}.__class__ is str else fast_id({column})"]
     if rules_apply:
-        lines += ["if user.strip().casefold() in REFUSED: raise UnusualError"]
+        lines += ["if user.strip().casefold() in REFUSED: raise NeedsFullCheckError"]
     return lines
 
 
 def _time_lines(column: str, rules_apply: bool) -> list[str]:
-    look = "if time.__class__ is not datetime or time.tzinfo is not UTC: time = usual_time(time)"
+    look = "if time.__class__ is not datetime or time.tzinfo is not UTC: time = fast_event_time(time)"
     if not rules_apply:
-        look = "if time.__class__ not in AS_IT_IS: time = CONVERTERS[time.__class__](time)"
+        look = "if time.__class__ not in UNCHANGED_TYPES: time = CONVERTERS[time.__class__](time)"
     return [f"time = {column}", look]
 
 
 def _value_lines(column: str, kind: type, rules_apply: bool) -> list[str]:
     """Return what is to be done with a value of a column: first what fits the type that it is likely to have."""
-    looks = [_LIKELY[kind]] if kind in _LIKELY else []
+    looks = [_CHECKS_BY_TYPE[kind]] if kind in _CHECKS_BY_TYPE else []
     if rules_apply:
-        looks += [_IS_TEXT]
-    lines = [line.format(column) for look in [*looks, _ANY] for line in look]
+        looks += [_TEXT]
+    lines = [line.format(column) for look in [*looks, _OTHER] for line in look]
     return [f"el{line}" if at and line.startswith("if") else line for at, line in enumerate(lines)]
 
 
-_IS_TEXT = ["if {0}.__class__ is str:", f"    if len({{0}}) > {rules.LONGEST_VALUE}: raise UnusualError"]
-_LIKELY: dict[type, list[str]] = {
-    float: ["if {0}.__class__ is float:", "    if {0} - {0} != 0: raise UnusualError"],
+_TEXT = ["if {0}.__class__ is str:", f"    if len({{0}}) > {rules.LONGEST_VALUE}: raise NeedsFullCheckError"]
+_CHECKS_BY_TYPE: dict[type, list[str]] = {
+    float: ["if {0}.__class__ is float:", "    if {0} - {0} != 0: raise NeedsFullCheckError"],
     dt.datetime: [
         "if {0}.__class__ is datetime:",
         "    zone = {0}.tzinfo",
@@ -237,27 +239,27 @@ _LIKELY: dict[type, list[str]] = {
         "    elif zone is not UTC: {0} = CONVERTERS[datetime]({0})",
     ],
 }
-_ANY = ["if {0}.__class__ not in AS_IT_IS: {0} = CONVERTERS[{0}.__class__]({0})"]
-"""A type without a converter is a KeyError, and the row unusual."""
+_OTHER = ["if {0}.__class__ not in UNCHANGED_TYPES: {0} = CONVERTERS[{0}.__class__]({0})"]
+"""A type without a converter is a KeyError, and the row check_fully."""
 
 
-def _usual_id(value: Any) -> str:
+def _fast_id(value: Any) -> str:
     findings: list[Any] = []
     user = identifier("customer_id", value, findings)
     if findings or type(user) is not str:
-        raise UnusualError
+        raise NeedsFullCheckError
     return user
 
 
 _SCOPE = {
-    "AS_IT_IS": AS_IT_IS,
+    "UNCHANGED_TYPES": UNCHANGED_TYPES,
     "CONVERTERS": CONVERTERS,
     "NotEncodableError": NotEncodableError,
     "REFUSED": rules.REFUSED_CUSTOMER_IDS,
     "UTC": dt.UTC,
-    "UnusualError": UnusualError,
+    "NeedsFullCheckError": NeedsFullCheckError,
     "datetime": dt.datetime,
-    "is_good_event": is_good_event,
-    "usual_id": _usual_id,
-    "usual_time": usual_time,
+    "is_valid_event_name": is_valid_event_name,
+    "fast_id": _fast_id,
+    "fast_event_time": fast_event_time,
 }

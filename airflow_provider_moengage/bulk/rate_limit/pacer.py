@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply
 from airflow_provider_moengage.bulk.clock import Clock, StoppedError
-from airflow_provider_moengage.bulk.rate_limit.fair_share import Share
+from airflow_provider_moengage.bulk.rate_limit.fair_share import FairShare
 
 WINDOW = 60.0
 """Seconds that MoEngage looks back ("a minute")."""
@@ -29,16 +29,16 @@ DOCUMENTED_PER_MINUTE = 60_000
 """Users, and events, that a workspace may send a minute unless MoEngage has raised it."""
 
 FIRST_BACKOFF = 1.0
-LONGEST_BACKOFF = 60.0
+MAX_BACKOFF = 60.0
 """Seconds to wait after a 429 that does not say how long: doubled each time, from the first to the longest."""
 
 PATIENCE = 3_600.0
 """Seconds of nothing but 429 after which the run is given up: every documented window has passed by then."""
 
-_SHARE_MOVES = 1.0
+_SHARE_INTERVAL = 1.0
 """Seconds between looks at a share that may grow."""
 
-_LOOK_AGAIN = 0.05
+_IN_FLIGHT_INTERVAL = 0.05
 """Seconds between looks at requests that are on their way and hold the rest of the budget."""
 
 
@@ -50,17 +50,17 @@ class Limits:
     events_per_minute: int = DOCUMENTED_PER_MINUTE
 
     @property
-    def most_users_a_request(self) -> int:
+    def max_users_per_request(self) -> int:
         """Users that one body may hold, so that what is left of a minute is seldom too small for the next."""
-        return _share_of_a_request(self.users_per_minute)
+        return _per_request(self.users_per_minute)
 
     @property
-    def most_events_a_request(self) -> int:
+    def max_events_per_request(self) -> int:
         """The same for events."""
-        return _share_of_a_request(self.events_per_minute)
+        return _per_request(self.events_per_minute)
 
 
-def _share_of_a_request(per_minute: int) -> int:
+def _per_request(per_minute: int) -> int:
     """A 25th of the minute, so at most 4 % of it stay unused. At the documented limit that is 2,400 elements,
     more than 100 kB hold; limits too low for that are spent a hundred at a time.
     """
@@ -72,27 +72,27 @@ class _Budget:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.share = Share(limit)
-        self.on_the_way = 0
+        self.share = FairShare(limit)
+        self.in_flight = 0
         self._answered: deque[tuple[float, int]] = deque()
-        self._forgotten: deque[tuple[float, int]] = deque()
+        self._expired: deque[tuple[float, int]] = deque()
         self._spent = 0
 
     def used(self, now: float) -> int:
         while self._answered and self._answered[0][0] <= now:
-            self._forgotten.append(self._answered.popleft())
-            self._spent -= self._forgotten[-1][1]
-        return self.on_the_way + self._spent
+            self._expired.append(self._answered.popleft())
+            self._spent -= self._expired[-1][1]
+        return self.in_flight + self._spent
 
     def used_since(self, moment: float, now: float) -> int:
         """The most that the server may have counted at a time between these: what went, and was not forgotten
         before the first.
         """
         used = self.used(now)
-        while self._forgotten and self._forgotten[0][0] <= now - WINDOW:
-            self._forgotten.popleft()
-        for forgotten_at, amount in reversed(self._forgotten):
-            if forgotten_at <= moment:
+        while self._expired and self._expired[0][0] <= now - WINDOW:
+            self._expired.popleft()
+        for expires_at, amount in reversed(self._expired):
+            if expires_at <= moment:
                 break
             used += amount
         return used
@@ -107,29 +107,29 @@ class _Budget:
         that where the share may grow. None where only an answer will do.
         """
         moment = self._room_at(amount)
-        if moment is None or self.share.is_whole:
+        if moment is None or self.share.is_alone:
             return moment
-        return max(self.share.opens_at, min(moment, now + _SHARE_MOVES))
+        return max(self.share.opens_at, min(moment, now + _SHARE_INTERVAL))
 
     def spend(self, amount: int, now: float) -> None:
-        self.on_the_way += amount
+        self.in_flight += amount
         self.share.spend(amount, now)
 
-    def settle(self, amount: int, forgotten_at: float | None) -> None:
-        self.on_the_way -= amount
-        if forgotten_at is not None and amount:
-            self._answered.append((forgotten_at, amount))
+    def account(self, amount: int, expires_at: float | None) -> None:
+        self.in_flight -= amount
+        if expires_at is not None and amount:
+            self._answered.append((expires_at, amount))
             self._spent += amount
 
     def _room_at(self, amount: int) -> float | None:
-        free = self.share.size - self.on_the_way - self._spent
+        free = self.share.size - self.in_flight - self._spent
         if free >= amount:
             return -math.inf
-        for forgotten_at, share in self._answered:
+        for expires_at, share in self._answered:
             free += share
             if free >= amount:
-                return forgotten_at
-        return self._answered[-1][0] if self._answered and not self.on_the_way else None
+                return expires_at
+        return self._answered[-1][0] if self._answered and not self.in_flight else None
 
 
 class Pacer:
@@ -148,7 +148,7 @@ class Pacer:
         self._changed = threading.Condition()
         self._held_until = float("-inf")
         self._held_since = float("-inf")
-        self._told_until = float("-inf")
+        self._reported_until = float("-inf")
         self._throttles_in_a_row = 0
         self._throttled_since: float | None = None
         self._waiting = 0
@@ -172,7 +172,7 @@ class Pacer:
                     if wait == 0:
                         return self._go(users, events)
                     if wait is None:
-                        self._changed.wait(_LOOK_AGAIN)
+                        self._changed.wait(_IN_FLIGHT_INTERVAL)
                         continue
                 self._clock.wait(self._stopped, wait)
 
@@ -183,7 +183,7 @@ class Pacer:
         with self._changed:
             return self._go(users, events) if self._wait_for(users, events) == 0 else None
 
-    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+    def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
         """Book what an answer means for the budgets.
 
         :param sent_at: what :meth:`spend` returned.
@@ -191,11 +191,11 @@ class Pacer:
         """
         with self._changed:
             now = self._clock.monotonic()
-            self._tell_shares(users, events, reply, sent_at, now)
+            self._update_shares(users, events, reply, sent_at, now)
             counted = reply.outcome not in (Outcome.THROTTLED, Outcome.NOT_SENT)
-            forgotten_at = now + WINDOW if counted else None
-            self._users.settle(users, forgotten_at)
-            self._events.settle(events, forgotten_at)
+            expires_at = now + WINDOW if counted else None
+            self._users.account(users, expires_at)
+            self._events.account(events, expires_at)
             if reply.outcome is Outcome.THROTTLED:
                 self._hold(reply, sent_at, now)
             else:
@@ -208,12 +208,12 @@ class Pacer:
     def new_hold(self) -> float | None:
         """Return, once a hold, for how many seconds MoEngage has stopped all lanes."""
         with self._changed:
-            if self._told_until >= self._held_until:
+            if self._reported_until >= self._held_until:
                 return None
-            self._told_until = self._held_until
+            self._reported_until = self._held_until
             return self._held_until - self._clock.monotonic()
 
-    def share_used(self) -> float:
+    def utilization(self) -> float:
         """Return how much of the fuller budget the last minute took, from 0 to 1."""
         with self._changed:
             now = self._clock.monotonic()
@@ -248,7 +248,7 @@ class Pacer:
                 budget.spend(amount, now)
         return now
 
-    def _tell_shares(self, users: int, events: int, reply: Reply, sent_at: float, now: float) -> None:
+    def _update_shares(self, users: int, events: int, reply: Reply, sent_at: float, now: float) -> None:
         """Let the budgets that a request has touched learn what its answer says of other senders.
 
         The header tells of one budget and does not say of which: of the one that has less, so of the one from
@@ -260,16 +260,16 @@ class Pacer:
             if amount
         ]
         if reply.outcome is Outcome.THROTTLED:
-            is_news = sent_at >= self._held_since
+            is_new = sent_at >= self._held_since
             for budget, amount, own in touched:
-                budget.share.refused(reply.remaining, own - amount, amount, now, is_news=is_news)
+                budget.share.record_throttled(reply.remaining, own - amount, amount, now, is_new=is_new)
         elif reply.outcome is Outcome.ACCEPTED and reply.remaining is not None and touched:
             tightest = min(touched, key=lambda each: each[0].share.room_expected(each[2]))
             for budget, amount, own in touched:
                 if budget is tightest[0]:
-                    budget.share.told(reply.remaining, own, amount, budget.on_the_way - amount, now)
+                    budget.share.record_success(reply.remaining, own, amount, budget.in_flight - amount, now)
                 else:
-                    budget.share.told_at_least(reply.remaining)
+                    budget.share.observe_at_least(reply.remaining)
 
     def _hold(self, reply: Reply, sent_at: float, now: float) -> None:
         """Stop all lanes for as long as the server says, and for longer each time that was not enough."""
@@ -287,7 +287,7 @@ class Pacer:
         if sent_at >= self._held_since:  # else it left before the hold began, and tells nothing new
             self._throttles_in_a_row += 1
             self._held_since = now
-        backoff = min(FIRST_BACKOFF * 2 ** (self._throttles_in_a_row - 1), LONGEST_BACKOFF)
+        backoff = min(FIRST_BACKOFF * 2 ** (self._throttles_in_a_row - 1), MAX_BACKOFF)
         backoff *= random.uniform(0.5, 1.0)  # noqa: S311 (spreads tasks, guards nothing)
         hint = reply.retry_after or 0.0
         self._held_until = max(self._held_until, now + max(hint, backoff))

@@ -156,7 +156,7 @@ class Delivery:
         while len(self._lanes) < number:
             self._lanes.append(Lane(self._sender.deliver, self._client.fork(), self._fail))
         self._packers = [
-            Packer(limits.most_users_a_request, limits.most_events_a_request, self._encoder, self._reader.refuse)
+            Packer(limits.max_users_per_request, limits.max_events_per_request, self._encoder, self._reader.refuse)
             for _ in self._lanes
         ]
 
@@ -224,7 +224,7 @@ class Delivery:
     @property
     def share_of_limit(self) -> float:
         """How much of the workspace's limit the last minute took, from 0 to 1."""
-        return self._context.pacer.share_used()
+        return self._context.pacer.utilization()
 
     @property
     def throttled_seconds(self) -> float:
@@ -274,7 +274,7 @@ class Delivery:
     def _send_leftovers(self, progress: Progress) -> None:
         """Send what is left in the packers, in as few requests as possible. The lanes are idle, so order holds."""
         leftovers = [batch for packer in self._packers if (batch := packer.take()) is not None]
-        bodies = pack_together(leftovers, self._limits.most_users_a_request, self._limits.most_events_a_request)
+        bodies = pack_together(leftovers, self._limits.max_users_per_request, self._limits.max_events_per_request)
         for number, batch in enumerate(bodies):
             self._hand_over(number % len(self._lanes), batch, progress)
         self._drain(progress)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_moengage.bulk.batch import ENVELOPE_BYTES, Batch, Elements
-from airflow_provider_moengage.bulk.elements.encoding import NOT_JSON, Encoder
+from airflow_provider_moengage.bulk.elements.encoding import ENCODING_ERRORS, Encoder
 from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
 from airflow_provider_moengage.bulk.elements.weight import Weight, budgets
 
@@ -48,12 +48,12 @@ class Packer:
 
     def add(self, given: Elements) -> Iterator[Batch]:
         """Take elements; yield each body that is full. The rest goes into the next one."""
-        step = self._encoder.how_many(_BYTES_TOGETHER, most=_TOGETHER)
+        step = self._encoder.count_for(_BYTES_TOGETHER, most=_TOGETHER)
         for start in range(0, len(given), step):
             some = given[start : start + step]
             try:
                 data = self._encoder.together(some.elements)
-            except NOT_JSON:
+            except ENCODING_ERRORS:
                 yield from self._add_each(some)
                 continue
             users, events = budgets(some.weights)
@@ -87,7 +87,7 @@ class Packer:
         """Return each element as JSON, and None for those that cannot be encoded."""
         try:
             return self._encoder.each(some.elements)
-        except NOT_JSON as error:
+        except ENCODING_ERRORS as error:
             if len(some) == 1:
                 self._reject(some.positions[0], some.elements[0], error)
                 return [None]

@@ -70,11 +70,11 @@ class Reader:
         self._rejects.add(position, _as_given(element), [finding])
 
     def _next_size(self) -> int:
-        self._size = self._encoder.how_many(_CHUNK_BYTES, most=min(10 * self._size, _LARGEST_CHUNK))
+        self._size = self._encoder.count_for(_CHUNK_BYTES, most=min(10 * self._size, _LARGEST_CHUNK))
         return self._size
 
     def _good(self, chunk: Chunk) -> Elements:
-        ready = chunk.form(chunk.given, self._validation != "off")
+        ready = chunk.preparer(chunk.given, self._validation != "off")
         elements = Elements(ready.elements, chunk.positions, ready.weights, ready.users)
         if not ready.flawed:
             return elements

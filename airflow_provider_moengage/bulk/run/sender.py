@@ -110,7 +110,7 @@ class Sender:
         if sent_at is None:
             return None
         reply = self._send_once(client, batch, batch.body, sent_at)
-        self._pacer.settle(users, events, reply, sent_at)
+        self._pacer.record_reply(users, events, reply, sent_at)
         if reply.outcome is Outcome.ACCEPTED:
             self._log_hold(reply)
             self._accept(batch)
@@ -142,7 +142,7 @@ class Sender:
                 if reply is None:
                     sent_at = self._pacer.spend(users, events)
                     reply = self._send_once(client, batch, body, sent_at)
-                    self._pacer.settle(users, events, reply, sent_at)
+                    self._pacer.record_reply(users, events, reply, sent_at)
                 self._log_hold(reply)
                 if reply.outcome is not Outcome.THROTTLED:
                     return reply

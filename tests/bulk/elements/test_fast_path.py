@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_moengage.bulk.elements.checks import prepare
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
-from airflow_provider_moengage.bulk.elements.fast_path import Ready, ready_elements
-from airflow_provider_moengage.bulk.elements.row_codegen import rows_form
+from airflow_provider_moengage.bulk.elements.fast_path import PreparedElements, prepare_elements
+from airflow_provider_moengage.bulk.elements.row_codegen import row_preparer
 from airflow_provider_moengage.bulk.mapping import (
     Column,
     CustomerMapping,
@@ -101,7 +101,7 @@ NAMES = ["tier", "email", "status", "moe_own", "platforms", "x" * 201, 'a "quote
 EVENTS = st.sampled_from(["Buy", "", " ", "x" * 201, 5, None, Text("Buy")])
 
 
-def outcome(elements: Sequence[Any], ready: Ready) -> list[Any]:
+def outcome(elements: Sequence[Any], ready: PreparedElements) -> list[Any]:
     """What becomes of each element: what is sent, what it counts for, whose it is and what is wrong with it."""
     become = []
     for at, element in enumerate(ready.elements):
@@ -128,9 +128,9 @@ def sent(element: Any) -> Any:
     return msgspec.json.decode(line)
 
 
-def prepared(elements: Sequence[Any], rules_apply: bool) -> Ready:
+def prepared(elements: Sequence[Any], rules_apply: bool) -> PreparedElements:
     """What the slow way makes of elements."""
-    ready = Ready()
+    ready = PreparedElements()
     for element in elements:
         ready.add(prepare(element, rules_apply=rules_apply))
     return ready
@@ -295,7 +295,7 @@ ELEMENTS = [
 @pytest.mark.parametrize("rules_apply", [True, False], ids=["rules", "no rules"])
 @pytest.mark.parametrize("element", ELEMENTS, ids=range(len(ELEMENTS)))
 def test_an_element_becomes_what_the_slow_way_makes_of_it(element: Any, rules_apply: bool) -> None:
-    assert outcome([element], ready_elements([element], rules_apply)) == outcome(
+    assert outcome([element], prepare_elements([element], rules_apply)) == outcome(
         [element], prepared([element], rules_apply)
     )
 
@@ -312,7 +312,7 @@ def test_a_row_becomes_what_the_slow_way_makes_of_it(mapping: int, rules_apply: 
     ]
     elements = [recipe(row) for row in rows for recipe in recipes]
 
-    made = outcome(elements, rows_form(recipes)(rows, rules_apply))
+    made = outcome(elements, row_preparer(recipes)(rows, rules_apply))
 
     for row, one, other in zip(rows, made, outcome(elements, prepared(elements, rules_apply)), strict=True):
         assert one == other, row
@@ -321,7 +321,7 @@ def test_a_row_becomes_what_the_slow_way_makes_of_it(mapping: int, rules_apply: 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(CUSTOMERS | EVENT_ELEMENTS | OTHERS, max_size=6), st.booleans())
 def test_elements_become_what_the_slow_way_makes_of_them(elements: list[Any], rules_apply: bool) -> None:
-    assert outcome(elements, ready_elements(elements, rules_apply)) == outcome(
+    assert outcome(elements, prepare_elements(elements, rules_apply)) == outcome(
         elements, prepared(elements, rules_apply)
     )
 
@@ -337,7 +337,7 @@ def test_rows_become_what_the_slow_way_makes_of_them(
     recipes = compile_mappings(mappings, COLUMNS)
     elements = [recipe(row) for row in rows for recipe in recipes]
 
-    ready = rows_form(recipes)(rows, rules_apply)
+    ready = row_preparer(recipes)(rows, rules_apply)
 
     assert outcome(elements, ready) == outcome(elements, prepared(elements, rules_apply))
 
@@ -348,7 +348,7 @@ def test_rows_become_what_the_slow_way_makes_of_them(
     ids=["user", "event", "event's name"],
 )
 def test_a_row_without_anything_unusual_is_made_by_the_compiled_mapping(mapping: ElementMapping) -> None:
-    ready = rows_form([mapping.compile(COLUMNS)])([PLAIN_ROW], True)
+    ready = row_preparer([mapping.compile(COLUMNS)])([PLAIN_ROW], True)
 
     assert isinstance(ready.elements[0], msgspec.Struct)
 
@@ -356,14 +356,14 @@ def test_a_row_without_anything_unusual_is_made_by_the_compiled_mapping(mapping:
 def test_an_element_without_anything_unusual_is_sent_as_it_was_given() -> None:
     given = {"type": "customer", "customer_id": "ann", "attributes": {"spent": Decimal("1.10"), "tier": "gold"}}
 
-    assert ready_elements([given], True).elements[0] is given
+    assert prepare_elements([given], True).elements[0] is given
 
 
 def test_what_was_given_stays_as_it_is() -> None:
     moment = "2024-05-31 16:33:35"
     given = {"type": "event", "customer_id": "ann", "actions": [{"action": "Buy", "current_time": moment}]}
 
-    [event] = ready_elements([given], True).elements
+    [event] = prepare_elements([given], True).elements
 
     assert given["actions"][0]["current_time"] == moment
     assert event["actions"][0]["current_time"] == dt.datetime(2024, 5, 31, 16, 33, 35, tzinfo=dt.UTC)
@@ -372,6 +372,6 @@ def test_what_was_given_stays_as_it_is() -> None:
 def test_a_query_of_one_column_is_read() -> None:
     [recipe] = compile_mappings([CustomerMapping()], ["user_id"])
 
-    ready = rows_form([recipe])([("u-1",)], True)
+    ready = row_preparer([recipe])([("u-1",)], True)
 
     assert sent(ready.elements[0]) == {"type": "customer", "customer_id": "u-1", "attributes": {}}

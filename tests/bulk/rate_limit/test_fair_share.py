@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_moengage.api.responses import Outcome, Reply
 from airflow_provider_moengage.bulk.clock import StoppedError
-from airflow_provider_moengage.bulk.rate_limit.fair_share import Share
+from airflow_provider_moengage.bulk.rate_limit.fair_share import FairShare
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 
 LIMIT = 60_000
@@ -180,7 +180,7 @@ class Rude:
             self._clock.wait(self._stopped, self._held_until - now)
         return now
 
-    def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+    def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
         if reply.outcome is Outcome.THROTTLED:
             self._held_until = self._clock.monotonic() + max(reply.retry_after or 0.0, 0.5)
 
@@ -231,7 +231,7 @@ def _tell(workers: Sequence[Worker], minutes: float, server: Server | None = Non
             reply = worker.says(server.reply(worker.users, worker.events, timeline.now))
             sent.append(Sent(timeline.now - began, number, worker.users, worker.events, reply.outcome))
             timeline.sleep(chance.uniform(0.05, 0.2))
-            pacer.settle(worker.users, worker.events, reply, sent_at)
+            pacer.record_reply(worker.users, worker.events, reply, sent_at)
 
     actors = [lambda number=number, worker=worker: act(number, worker) for number, worker in enumerate(workers)]
     timeline.run(actors, minutes * 60)
@@ -340,7 +340,7 @@ def test_the_size_of_requests_makes_little_difference() -> None:
 
 def test_a_steady_trickle_of_others_costs_little_and_is_not_disturbed() -> None:
     class Trickle(Rude):
-        def settle(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
+        def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
             self._held_until = sent_at + 1
 
     story = _tell([Worker(), Worker(users=20, pacer=Trickle)], 10)
@@ -455,7 +455,7 @@ def test_a_429_while_the_header_calls_enough_free_is_not_about_the_limit() -> No
 def _request(pacer: Pacer, timeline: Timeline, server: Server) -> float:
     sent_at = pacer.spend(500, 0)
     timeline.sleep(0.2)
-    pacer.settle(500, 0, server.reply(500, 0, timeline.now), sent_at)
+    pacer.record_reply(500, 0, server.reply(500, 0, timeline.now), sent_at)
     return sent_at
 
 
@@ -504,45 +504,45 @@ def test_who_waits_for_a_share_stops_when_the_run_does() -> None:
     assert ended == [True, True]
 
 
-def _shared(limit: int = LIMIT, *, remaining: int = 20_000, own: int = 10_000) -> Share:
+def _shared(limit: int = LIMIT, *, remaining: int = 20_000, own: int = 10_000) -> FairShare:
     """A share whose header is trusted, and that knows of others."""
-    share = Share(limit)
-    share.told(remaining + 500, own - 500, 500, 0, now=0)
-    share.told(remaining, own, 500, 0, now=0)
-    assert not share.is_whole
+    share = FairShare(limit)
+    share.record_success(remaining + 500, own - 500, 500, 0, now=0)
+    share.record_success(remaining, own, 500, 0, now=0)
+    assert not share.is_alone
     return share
 
 
 def test_a_share_is_whole_until_others_are_seen() -> None:
-    share = Share(LIMIT)
+    share = FairShare(LIMIT)
     for own in range(500, LIMIT, 500):
-        share.told(LIMIT - own, own, 500, 0, now=own / 1_000)
+        share.record_success(LIMIT - own, own, 500, 0, now=own / 1_000)
 
-    assert (share.is_whole, share.size) == (True, LIMIT)
+    assert (share.is_alone, share.size) == (True, LIMIT)
 
 
 def test_a_whole_share_is_spent_as_fast_as_it_can() -> None:
-    share = Share(LIMIT)
+    share = FairShare(LIMIT)
     share.spend(500, 100)
 
     assert share.opens_at == -math.inf
 
 
 def test_a_difference_in_counting_is_nobody() -> None:
-    share = Share(LIMIT)
-    share.told(LIMIT - 530, 500, 500, 0, now=0)
-    share.told(LIMIT - 1_030, 1_000, 500, 0, now=1)
+    share = FairShare(LIMIT)
+    share.record_success(LIMIT - 530, 500, 500, 0, now=0)
+    share.record_success(LIMIT - 1_030, 1_000, 500, 0, now=1)
 
-    assert share.is_whole
+    assert share.is_alone
 
 
-@pytest.mark.parametrize(("amount", "falls", "is_whole"), [(500, 249, True), (500, 250, False), (20, 59, True)])
-def test_a_header_is_trusted_once_it_falls_by_what_is_sent(amount: int, falls: int, is_whole: bool) -> None:
-    share = Share(LIMIT)
-    share.told(10_000, 500, amount, 0, now=0)
-    share.told(10_000 - falls, 1_000, amount, 0, now=1)
+@pytest.mark.parametrize(("amount", "falls", "is_alone"), [(500, 249, True), (500, 250, False), (20, 59, True)])
+def test_a_header_is_trusted_once_it_falls_by_what_is_sent(amount: int, falls: int, is_alone: bool) -> None:
+    share = FairShare(LIMIT)
+    share.record_success(10_000, 500, amount, 0, now=0)
+    share.record_success(10_000 - falls, 1_000, amount, 0, now=1)
 
-    assert share.is_whole is is_whole
+    assert share.is_alone is is_alone
 
 
 def test_the_room_expected_is_what_neither_the_sender_nor_the_others_have() -> None:
@@ -562,9 +562,9 @@ def test_where_room_is_short_others_are_left_twice_what_they_have_and_at_most_ha
 def test_others_that_come_to_have_more_are_left_twice_what_they_have() -> None:
     share = _shared(remaining=10_000, own=45_000)
     before = share.size
-    share.told(10_000, 44_800, 500, 0, now=59)
+    share.record_success(10_000, 44_800, 500, 0, now=59)
     same = share.size
-    share.told(10_000, 43_000, 500, 0, now=59)
+    share.record_success(10_000, 43_000, 500, 0, now=59)
 
     assert (before, same, share.size) == (55_000, 54_800, LIMIT - 2 * 7_000)
 
@@ -572,64 +572,64 @@ def test_others_that_come_to_have_more_are_left_twice_what_they_have() -> None:
 def test_a_429_costs_a_tenth_once_a_hold() -> None:
     share = _shared(remaining=600, own=10_000)
     before = share.size
-    share.refused(100, 10_000, 500, 1, is_news=True)
+    share.record_throttled(100, 10_000, 500, 1, is_new=True)
     after = share.size
-    share.refused(100, 10_000, 500, 1, is_news=False)
+    share.record_throttled(100, 10_000, 500, 1, is_new=False)
 
     assert before == 10_600
     assert after == share.size == pytest.approx((10_000 + 450) * 0.9)
 
 
 def test_a_429_shows_what_the_others_have() -> None:
-    share = Share(LIMIT)
-    share.told(59_500, 500, 500, 0, now=0)
-    share.told(59_000, 1_000, 500, 0, now=1)
-    share.refused(100, 20_000, 500, 2, is_news=False)
+    share = FairShare(LIMIT)
+    share.record_success(59_500, 500, 500, 0, now=0)
+    share.record_success(59_000, 1_000, 500, 0, now=1)
+    share.record_throttled(100, 20_000, 500, 2, is_new=False)
 
-    assert (share.is_whole, share.size, share.room_expected(20_000)) == (False, 20_450, 100)
+    assert (share.is_alone, share.size, share.room_expected(20_000)) == (False, 20_450, 100)
 
 
 def test_a_429_without_the_header_goes_by_what_was_last_free() -> None:
     free, full = _shared(remaining=5_000, own=10_000), _shared(remaining=600, own=10_000)
     for share in (free, full):
         share.spend(500, 1)
-        share.refused(None, 10_000, 500, 2, is_news=True)
+        share.record_throttled(None, 10_000, 500, 2, is_new=True)
 
     assert free.size == 15_000
     assert full.size < 10_000
 
 
-@pytest.mark.parametrize(("after", "is_whole"), [(110, False), (130, True)])
-def test_of_429s_without_a_header_the_second_within_two_minutes_counts(after: float, is_whole: bool) -> None:
-    share = Share(LIMIT)
-    share.refused(None, 10_000, 500, 0, is_news=True)
+@pytest.mark.parametrize(("after", "is_alone"), [(110, False), (130, True)])
+def test_of_429s_without_a_header_the_second_within_two_minutes_counts(after: float, is_alone: bool) -> None:
+    share = FairShare(LIMIT)
+    share.record_throttled(None, 10_000, 500, 0, is_new=True)
     once = share.size
-    share.refused(None, 10_000, 500, after, is_news=False)
+    share.record_throttled(None, 10_000, 500, after, is_new=False)
     unchanged = share.size
-    share.refused(None, 10_000, 500, after, is_news=True)
+    share.record_throttled(None, 10_000, 500, after, is_new=True)
 
     assert once == unchanged == LIMIT
-    assert share.is_whole is is_whole
-    assert share.size == (LIMIT if is_whole else 9_000)
+    assert share.is_alone is is_alone
+    assert share.size == (LIMIT if is_alone else 9_000)
 
 
 def test_without_the_header_a_share_becomes_whole_when_no_429_stops_it() -> None:
-    share = Share(LIMIT)
+    share = FairShare(LIMIT)
     for second in (0, 1):
-        share.refused(None, 10_000, 500, second, is_news=True)
+        share.record_throttled(None, 10_000, 500, second, is_new=True)
     for second in range(2, 1_800):
         share.advance(second, LIMIT, 500)
 
-    assert share.is_whole
+    assert share.is_alone
 
 
 def test_a_429_after_a_long_time_alone_means_somebody_else() -> None:
-    share = Share(LIMIT)
-    share.told(LIMIT - 500, 500, 500, 0, now=0)
-    share.told(LIMIT - 1_000, 1_000, 500, 0, now=1)
-    share.refused(400, LIMIT - 400, 500, 100, is_news=True)
+    share = FairShare(LIMIT)
+    share.record_success(LIMIT - 500, 500, 500, 0, now=0)
+    share.record_success(LIMIT - 1_000, 1_000, 500, 0, now=1)
+    share.record_throttled(400, LIMIT - 400, 500, 100, is_new=True)
 
-    assert not share.is_whole
+    assert not share.is_alone
     assert share.size < LIMIT
 
 
@@ -643,9 +643,9 @@ def test_a_share_grows_only_while_it_is_what_holds_the_sender() -> None:
 
 def test_what_is_on_the_way_takes_room() -> None:
     sizes: list[float] = []
-    for on_the_way, sent in ((0, 0), (2_000, 0), (0, 2_000)):
+    for in_flight, sent in ((0, 0), (2_000, 0), (0, 2_000)):
         share = _shared(remaining=6_000, own=10_000)
-        share.told(6_000, 10_000, 500, on_the_way, now=0)
+        share.record_success(6_000, 10_000, 500, in_flight, now=0)
         share.spend(sent, 0)
         share.advance(1, LIMIT, 500)
         sizes.append(share.size)
@@ -655,8 +655,8 @@ def test_what_is_on_the_way_takes_room() -> None:
 
 def test_what_another_budget_has_left_is_room_here_too() -> None:
     told, untold = _shared(remaining=1_000, own=10_000), _shared(remaining=1_000, own=10_000)
-    told.told_at_least(5_000)
-    told.told_at_least(2_000)
+    told.observe_at_least(5_000)
+    told.observe_at_least(2_000)
     for share in (told, untold):
         share.advance(1, LIMIT, 500)
 
@@ -699,11 +699,11 @@ def test_a_larger_share_gives_way_faster() -> None:
 def test_others_have_gone_when_a_minute_shows_no_trace_of_them() -> None:
     share = _shared()
     for second in (10, 40, 69):
-        share.told(LIMIT - 500, 500, 500, 0, now=second)
-    before = share.is_whole
-    share.told(LIMIT - 500, 500, 500, 0, now=70)
+        share.record_success(LIMIT - 500, 500, 500, 0, now=second)
+    before = share.is_alone
+    share.record_success(LIMIT - 500, 500, 500, 0, now=70)
 
-    assert (before, share.is_whole, share.size) == (False, True, LIMIT)
+    assert (before, share.is_alone, share.size) == (False, True, LIMIT)
 
 
 def test_a_shared_budget_is_not_spent_in_a_burst() -> None:

@@ -50,7 +50,7 @@ class Run:
         """Send and get the answer; return when it was sent."""
         sent_at = self.pacer.spend(users, events)
         self.pass_(latency)
-        self.pacer.settle(users, events, reply, sent_at)
+        self.pacer.record_reply(users, events, reply, sent_at)
         return sent_at - self.started
 
 
@@ -150,7 +150,7 @@ def test_what_is_on_its_way_holds_its_share_until_it_is_answered(run: Run) -> No
     run.pass_(7)
     assert went == []
 
-    run.pacer.settle(10, 0, ACCEPTED, sent_at)
+    run.pacer.record_reply(10, 0, ACCEPTED, sent_at)
     other.join(5)
 
     assert went == [67]
@@ -250,7 +250,7 @@ def test_answers_to_requests_that_left_before_the_hold_do_not_make_it_grow() -> 
     sent_at = [run.pacer.spend(1, 0) for _ in range(4)]
     for moment in sent_at:
         run.pass_(0.1)
-        run.pacer.settle(1, 0, THROTTLED, moment)
+        run.pacer.record_reply(1, 0, THROTTLED, moment)
 
     assert run.request(users=1) <= 1.4 + 1
 
@@ -276,8 +276,8 @@ def test_a_window_that_the_server_calls_used_up_is_waited_out(
 
 def test_a_shorter_hint_does_not_end_a_longer_hold(run: Run) -> None:
     first, second = run.pacer.spend(1, 0), run.pacer.spend(1, 0)
-    run.pacer.settle(1, 0, Reply(Outcome.THROTTLED, 429, retry_after=30.0), first)
-    run.pacer.settle(1, 0, Reply(Outcome.ACCEPTED, 200, remaining=0, retry_after=5.0), second)
+    run.pacer.record_reply(1, 0, Reply(Outcome.THROTTLED, 429, retry_after=30.0), first)
+    run.pacer.record_reply(1, 0, Reply(Outcome.ACCEPTED, 200, remaining=0, retry_after=5.0), second)
 
     assert run.request(users=1) == 30
 
@@ -362,18 +362,18 @@ def test_time_held_back_goes_on_while_somebody_waits(run: Run) -> None:
 
     assert run.pacer.waited == 7
 
-    run.pacer.settle(10, 0, ACCEPTED, sent_at)
+    run.pacer.record_reply(10, 0, ACCEPTED, sent_at)
     other.join(5)
     assert run.pacer.waited == 67
 
 
 def test_the_share_of_the_limit_is_that_of_the_fuller_budget(run: Run) -> None:
-    shares = [run.pacer.share_used()]
+    shares = [run.pacer.utilization()]
     run.request(users=2)
     run.request(events=5)
-    shares.append(run.pacer.share_used())
+    shares.append(run.pacer.utilization())
     run.pacer.spend(6, 0)
-    shares.append(run.pacer.share_used())
+    shares.append(run.pacer.utilization())
 
     assert shares == [0, 0.5, 0.8]
 
@@ -381,10 +381,10 @@ def test_the_share_of_the_limit_is_that_of_the_fuller_budget(run: Run) -> None:
 def test_the_share_of_the_limit_falls_as_time_passes(run: Run) -> None:
     run.request(users=5)
     run.pass_(59)
-    before = run.pacer.share_used()
+    before = run.pacer.utilization()
     run.pass_(1)
 
-    assert (before, run.pacer.share_used()) == (0.5, 0)
+    assert (before, run.pacer.utilization()) == (0.5, 0)
 
 
 def test_nothing_goes_once_the_run_is_stopped_even_where_there_is_room(run: Run) -> None:
