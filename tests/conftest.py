@@ -17,7 +17,7 @@ import pytest
 
 from airflow_provider_moengage.emulator import Emulator
 from devtools.fake_clock import FakeClock
-from tests.delivering import Setting, connection_to
+from tests.delivering import MoEngage, connection_to
 from tests.dying_worker import Worker
 
 
@@ -28,32 +28,37 @@ def _airflow_home() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def running_setting() -> Iterator[Setting]:
+def running_moengage() -> Iterator[MoEngage]:
     clock = FakeClock()
     with Emulator(clock=clock.time) as emulator:
-        yield Setting(emulator, clock)
+        yield MoEngage(emulator, clock)
 
 
 @pytest.fixture
-def setting(running_setting: Setting) -> Setting:
-    running_setting.begin()
-    return running_setting
+def moengage(running_moengage: MoEngage) -> MoEngage:
+    running_moengage.reset()
+    return running_moengage
 
 
 @pytest.fixture
-def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+def setting(moengage: MoEngage) -> MoEngage:  # until every test has the new name
+    return moengage
+
+
+@pytest.fixture
+def connected(moengage: MoEngage, monkeypatch: pytest.MonkeyPatch) -> MoEngage:
     """The emulator is the workspace of ``moengage_default``."""
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting))
-    return setting
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage))
+    return moengage
 
 
 @pytest.fixture
-def in_small_batches(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+def in_small_batches(moengage: MoEngage, monkeypatch: pytest.MonkeyPatch) -> MoEngage:
     """The same, with limits so low that a request holds a hundred elements, and on the emulator's clock."""
     low = {"users_per_minute": 2_500, "events_per_minute": 2_500}
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, extra=low))
-    monkeypatch.setattr("airflow_provider_moengage.bulk.run.context.SystemClock", lambda: setting.clock)
-    return setting
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage, extra=low))
+    monkeypatch.setattr("airflow_provider_moengage.bulk.run.context.SystemClock", lambda: moengage.clock)
+    return moengage
 
 
 @pytest.fixture

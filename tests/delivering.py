@@ -1,4 +1,4 @@
-"""A delivery to an emulator, over real HTTP and in frozen time."""
+"""Deliveries to an emulator, over real HTTP and with a fake clock."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ UNLIMITED = Limits(10**9, 10**9)
 
 
 @dataclass
-class Setting:
-    """An emulated workspace and what delivers to it, both on one clock."""
+class MoEngage:
+    """MoEngage as tests see it: an emulated workspace and a delivery to it, on the same clock."""
 
     emulator: Emulator
     clock: FakeClock
     lanes: int | None = 4
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("tests.delivery"))
 
-    def begin(self, **settings: Any) -> None:
-        """Forget everything; the limits are lifted unless a test sets them."""
+    def reset(self, **settings: Any) -> None:
+        """Empty the workspace. It has no limits unless they are among the settings."""
         lifted = {
             "users_per_minute": None,
             "events_per_minute": None,
@@ -67,17 +67,17 @@ class Setting:
 
     @property
     def arrived(self) -> list[dict[str, Any]]:
-        """The accepted elements in the order of their arrival."""
+        """The accepted elements, in the order of their arrival."""
         return [received.element for received in self.emulator.workspace.elements]
 
     @property
     def accepted_sizes(self) -> list[int]:
-        """Bytes of the accepted bodies."""
+        """Sizes of the accepted bodies, in bytes."""
         return [request.size for request in self.emulator.workspace.requests if request.accepted]
 
 
-def connection_to(setting: Setting, **changes: Any) -> str:
-    """The emulator as an Airflow connection, in the form of AIRFLOW_CONN_..."""
+def connection_to(moengage: MoEngage, **changes: Any) -> str:
+    """Return the emulator as an Airflow connection, as JSON for AIRFLOW_CONN_..."""
     fields = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
     extra = {
         "campaign_api_key": "emulator-campaign-key",
@@ -85,7 +85,7 @@ def connection_to(setting: Setting, **changes: Any) -> str:
         "events_per_minute": 10**9,
         **changes.pop("extra", {}),
     }
-    return json.dumps({**fields, "host": setting.emulator.url, "extra": extra, **changes})
+    return json.dumps({**fields, "host": moengage.emulator.url, "extra": extra, **changes})
 
 
 _DEFAULTS = {name: getattr(Settings(), name) for name in Settings.__struct_fields__}
@@ -100,3 +100,6 @@ def event(
 ) -> dict[str, Any]:
     action = {"action": name, "current_time": time, "attributes": attributes}
     return {"type": "event", "customer_id": user, "actions": [action]}
+
+
+Setting = MoEngage  # until every test has the new name

@@ -16,7 +16,7 @@ from airflow_provider_moengage.bulk.mapping import Column, CustomerMapping, Devi
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
-from tests.delivering import Setting, customer
+from tests.delivering import MoEngage, customer
 from tests.task import Task
 
 needs_openlineage = pytest.mark.skipif(not lineage.is_installed(), reason="OpenLineage's provider is missing")
@@ -111,7 +111,7 @@ def test_a_database_that_is_down_leaves_the_query(warehouse: None) -> None:
 
 
 @needs_openlineage
-def test_a_database_whose_hook_names_no_tables_has_the_query_alone(connected: Setting, warehouse: None) -> None:
+def test_a_database_whose_hook_names_no_tables_has_the_query_alone(connected: MoEngage, warehouse: None) -> None:
     task = sync()
     task.execute(Task().context)
 
@@ -126,7 +126,7 @@ def test_a_database_whose_hook_names_no_tables_has_the_query_alone(connected: Se
 
 
 @needs_openlineage
-def test_a_dry_run_writes_nothing(connected: Setting) -> None:
+def test_a_dry_run_writes_nothing(connected: MoEngage) -> None:
     task = BulkImportOperator(task_id="send", elements=[customer("ann")], dry_run=True)
     task.execute(Task().context)
 
@@ -147,7 +147,7 @@ def test_a_task_without_a_connection_tells_what_it_would_have_read(
     assert (list(told.job_facets), told.outputs) == (["sql"], [])
 
 
-def test_without_openlineage_nothing_is_told(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openlineage_nothing_is_told(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = ("openlineage", "airflow.providers.openlineage")
     for name in [
         name for name in sys.modules if name.startswith(("openlineage", "airflow.providers.openlineage"))

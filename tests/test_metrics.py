@@ -27,7 +27,7 @@ from airflow_provider_moengage.operators.business_event import BusinessEventOper
 from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.polling.success_policy import Policy
 from airflow_provider_moengage.tasks.file_import_wait import FileWait
-from tests.delivering import Setting, customer
+from tests.delivering import MoEngage, customer
 from tests.statsd import StatsD, send_stats_to, statsd_server
 from tests.task import Task
 
@@ -62,7 +62,7 @@ def test_every_metric_that_the_module_defines_is_in_the_list() -> None:
     assert {*defined, *metrics.RUNS.values()} == set(metrics.METRICS)
 
 
-def test_a_run_is_counted(connected: Setting, statsd: StatsD) -> None:
+def test_a_run_is_counted(connected: MoEngage, statsd: StatsD) -> None:
     elements = [customer("null"), *(customer(f"user-{n}") for n in range(5))]
 
     report = MoEngageHook().bulk_import(elements, max_rejects=1)
@@ -79,7 +79,7 @@ def test_a_run_is_counted(connected: Setting, statsd: StatsD) -> None:
     assert {tuple(tags.items()) for *_, tags in statsd.ours} == {(("conn_id", "moengage_default"),)}
 
 
-def test_a_run_that_fails_is_counted_as_far_as_it_came(connected: Setting, statsd: StatsD) -> None:
+def test_a_run_that_fails_is_counted_as_far_as_it_came(connected: MoEngage, statsd: StatsD) -> None:
     task = BulkImportOperator(task_id="send", elements=[customer("null"), customer("ann")])
 
     with pytest.raises(MoEngageRejectsError):
@@ -89,7 +89,7 @@ def test_a_run_that_fails_is_counted_as_far_as_it_came(connected: Setting, stats
     assert (figures["moengage.bulk.accepted"], figures["moengage.bulk.rejected"]) == (1, 1)
 
 
-def test_a_long_run_tells_how_far_it_is(in_small_batches: Setting, statsd: StatsD) -> None:
+def test_a_long_run_tells_how_far_it_is(in_small_batches: MoEngage, statsd: StatsD) -> None:
     MoEngageHook().bulk_import([customer(f"user-{n}") for n in range(6_000)], concurrency=1)
 
     time.sleep(0.3)
@@ -116,13 +116,13 @@ def test_what_earlier_tries_have_sent_is_not_counted_again(statsd: StatsD) -> No
     assert figures["moengage.bulk.duration"] == 20_000
 
 
-def test_a_dry_run_is_not_counted(connected: Setting, statsd: StatsD) -> None:
+def test_a_dry_run_is_not_counted(connected: MoEngage, statsd: StatsD) -> None:
     MoEngageHook().bulk_import([customer("ann")], dry_run=True)
 
     assert arrived(statsd) == {}
 
 
-def test_a_broken_backend_breaks_nothing(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_backend_breaks_nothing(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any, **kwargs: Any) -> None:
         raise OSError
 
@@ -133,7 +133,7 @@ def test_a_broken_backend_breaks_nothing(connected: Setting, monkeypatch: pytest
 
 
 @pytest.fixture
-def movies(connected: Setting) -> Iterator[Setting]:
+def movies(connected: MoEngage) -> Iterator[MoEngage]:
     workspace = connected.emulator.workspace
     workspace.add_business_event(BusinessEvent("New movie", attributes=None, campaigns=("c",)))
     workspace.configure(v1_trigger_quota=((1, 3_600),))
@@ -142,7 +142,7 @@ def movies(connected: Setting) -> Iterator[Setting]:
 
 
 def test_business_events_are_counted_by_what_came_of_them(
-    movies: Setting, statsd: StatsD, monkeypatch: pytest.MonkeyPatch
+    movies: MoEngage, statsd: StatsD, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook = MoEngageHook()
     movies.emulator.workspace.add_fault(Fault("status", status=500, path="/v1.0/business_event"))

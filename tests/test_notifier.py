@@ -10,11 +10,11 @@ import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent, Fault
 from airflow_provider_moengage.notifications.business_event import MoEngageBusinessEventNotifier
-from tests.delivering import Setting
+from tests.delivering import MoEngage
 
 
 @pytest.fixture
-def workspace(connected: Setting) -> Any:
+def workspace(connected: MoEngage) -> Any:
     workspace = connected.emulator.workspace
     workspace.add_business_event(BusinessEvent("Synced", attributes=None, campaigns=("c",)))
     return workspace

@@ -17,7 +17,7 @@ from airflow_provider_moengage.api.file_imports_client import FileImportsClient,
 from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.emulator import Fault, FileImport, ImportFile
 from tests.api.loopback import Act, answer, cut, keep_silent, loopback, reset, send
-from tests.delivering import Setting
+from tests.delivering import MoEngage
 
 KEY = "a-very-secret-key"
 BASIC = base64.b64encode(f"WS:{KEY}".encode()).decode()
@@ -496,17 +496,17 @@ def test_a_page_is_read_in_every_form(
 
 
 @pytest.fixture
-def imports(setting: Setting) -> Iterator[Setting]:
-    workspace = setting.emulator.workspace
+def imports(moengage: MoEngage) -> Iterator[MoEngage]:
+    workspace = moengage.emulator.workspace
     workspace.clear_file_imports()
     workspace.add_file_import(FileImport("i1", "Users"))
     workspace.add_file_import(FileImport("i2", "Orders", import_type="EVENTS", import_source="SFTP"))
-    yield setting
+    yield moengage
     workspace.clear_file_imports()
 
 
 @pytest.fixture
-def client(imports: Setting) -> Iterator[FileImportsClient]:
+def client(imports: MoEngage) -> Iterator[FileImportsClient]:
     client = FileImportsClient(
         Workspace("EMULATOR", "emulator-data-key", base_url=imports.emulator.url, timeout=10.0)
     )
@@ -514,12 +514,12 @@ def client(imports: Setting) -> Iterator[FileImportsClient]:
     client.close()
 
 
-def test_the_emulated_moengage_is_triggered(imports: Setting, client: FileImportsClient) -> None:
+def test_the_emulated_moengage_is_triggered(imports: MoEngage, client: FileImportsClient) -> None:
     assert client.trigger("i1").triggering is Triggering.TRIGGERED
     assert [trigger.import_id for trigger in imports.emulator.workspace.file_triggers] == ["i1"]
 
 
-def test_the_emulated_moengage_says_that_it_ran_recently(imports: Setting, client: FileImportsClient) -> None:
+def test_the_emulated_moengage_says_that_it_ran_recently(imports: MoEngage, client: FileImportsClient) -> None:
     client.trigger("i1")
 
     assert client.trigger("i1").triggering is Triggering.RAN_RECENTLY
@@ -527,7 +527,7 @@ def test_the_emulated_moengage_says_that_it_ran_recently(imports: Setting, clien
 
 @pytest.mark.parametrize("state", ["deleted", "expired"])
 def test_the_emulated_moengage_says_that_an_import_is_gone(
-    imports: Setting, client: FileImportsClient, state: Any
+    imports: MoEngage, client: FileImportsClient, state: Any
 ) -> None:
     imports.emulator.workspace.add_file_import(FileImport("i1", "Users", state=state))
 
@@ -548,7 +548,7 @@ def test_the_emulated_moengage_says_that_an_import_is_gone(
     ],
 )
 def test_faults_of_the_emulated_moengage_are_told_apart(
-    imports: Setting, client: FileImportsClient, fault: Fault, triggering: Triggering, triggers: int
+    imports: MoEngage, client: FileImportsClient, fault: Fault, triggering: Triggering, triggers: int
 ) -> None:
     imports.emulator.workspace.add_fault(fault)
 
@@ -559,7 +559,7 @@ def test_faults_of_the_emulated_moengage_are_told_apart(
 @pytest.mark.parametrize("word", ["PARTIAL_SUCCESS", "PARTIAL_FAILURE"])
 @pytest.mark.parametrize("as_text", [False, True])
 def test_a_history_of_the_emulated_moengage_is_read_page_by_page(
-    imports: Setting, client: FileImportsClient, as_text: bool, word: Any
+    imports: MoEngage, client: FileImportsClient, as_text: bool, word: Any
 ) -> None:
     workspace = imports.emulator.workspace
     workspace.configure(file_page_size=2, file_numbers_as_text=as_text, file_partial_word=word)
@@ -578,14 +578,14 @@ def test_a_history_of_the_emulated_moengage_is_read_page_by_page(
         client.file_runs({"import_id": "i1"}, page=3)
 
 
-def test_a_history_without_files_is_an_empty_page(imports: Setting, client: FileImportsClient) -> None:
+def test_a_history_without_files_is_an_empty_page(imports: MoEngage, client: FileImportsClient) -> None:
     imports.emulator.workspace.configure(file_null_data=True, file_numbers_as_text=True)
 
     assert client.file_runs({"import_name": "Users"}, page=1) == ([], False)
 
 
 def test_imports_of_the_emulated_moengage_are_read_with_filters(
-    imports: Setting, client: FileImportsClient
+    imports: MoEngage, client: FileImportsClient
 ) -> None:
     found, has_more = client.imports({"file_source": "SFTP"}, page=1)
 
@@ -595,6 +595,6 @@ def test_imports_of_the_emulated_moengage_are_read_with_filters(
     )
 
 
-def test_imports_past_the_last_page_are_an_absence(imports: Setting, client: FileImportsClient) -> None:
+def test_imports_past_the_last_page_are_an_absence(imports: MoEngage, client: FileImportsClient) -> None:
     with pytest.raises(ImportNotFoundError):
         client.imports({}, page=2)

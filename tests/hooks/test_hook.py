@@ -21,25 +21,25 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRequestError,
 )
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
-from tests.delivering import Setting, connection_to, customer
+from tests.delivering import MoEngage, connection_to, customer
 
 DATA_KEY = "emulator-data-key"
 
 
 @pytest.fixture
-def connect(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Any:
+def connect(moengage: MoEngage, monkeypatch: pytest.MonkeyPatch) -> Any:
     def connect(**changes: Any) -> MoEngageHook:
-        monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, **changes))
+        monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage, **changes))
         return MoEngageHook()
 
     return connect
 
 
-def test_elements_are_delivered_to_the_connections_workspace(connect: Any, setting: Setting) -> None:
+def test_elements_are_delivered_to_the_connections_workspace(connect: Any, moengage: MoEngage) -> None:
     report = connect().bulk_import(customer(f"user-{n}") for n in range(10))
 
     assert report.accepted == 10
-    assert len(setting.arrived) == 10
+    assert len(moengage.arrived) == 10
 
 
 def test_the_test_button_says_whose_workspace_it_is(connect: Any) -> None:
@@ -51,9 +51,9 @@ def test_the_test_button_says_whose_workspace_it_is(connect: Any) -> None:
 
 @pytest.mark.parametrize("as_200", [False, True], ids=["401", "200 with an error"])
 def test_the_test_button_says_that_the_key_is_wrong_without_showing_it(
-    connect: Any, setting: Setting, as_200: bool
+    connect: Any, moengage: MoEngage, as_200: bool
 ) -> None:
-    setting.emulator.workspace.configure(test_connection_errors_as_200=as_200)
+    moengage.emulator.workspace.configure(test_connection_errors_as_200=as_200)
 
     ok, message = connect(password="a-wrong-key").test_connection()
 
@@ -83,18 +83,18 @@ def test_the_test_button_says_that_nobody_answers(connect: Any) -> None:
     assert message == "http://127.0.0.1:9 could not be reached: the connection was refused"
 
 
-def test_the_test_button_asks_once(connect: Any, setting: Setting) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
+def test_the_test_button_asks_once(connect: Any, moengage: MoEngage) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
 
     ok, message = connect().test_connection()
 
     assert not ok
     assert "503" in message
-    assert setting.emulator.workspace.counts.requests == 1
+    assert moengage.emulator.workspace.counts.requests == 1
 
 
 def test_the_test_button_does_not_wait_for_a_server_that_says_nothing(
-    connect: Any, setting: Setting, monkeypatch: pytest.MonkeyPatch
+    connect: Any, moengage: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_moengage.api.client.TEST_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -139,7 +139,7 @@ def test_a_denial_becomes_an_error_that_airflow_does_not_retry(connect: Any) -> 
 
 @pytest.mark.parametrize(("allowed", "fails"), [(0, True), (1, True), (2, False), (0.05, True), (0.2, False)])
 def test_past_max_rejects_the_good_ones_are_sent_and_then_the_run_fails(
-    connect: Any, setting: Setting, tmp_path: Path, allowed: float, fails: bool
+    connect: Any, moengage: MoEngage, tmp_path: Path, allowed: float, fails: bool
 ) -> None:
     elements = [customer(f"user-{n}") for n in range(8)] + [customer("null"), customer("")]
     file = tmp_path / "deep" / "rejects.ndjson"
@@ -154,7 +154,7 @@ def test_past_max_rejects_the_good_ones_are_sent_and_then_the_run_fails(
         assert str(file) in str(caught.value)
     else:
         assert run().rejected == 2
-    assert len(setting.arrived) == 8
+    assert len(moengage.arrived) == 8
     assert len(file.read_text().splitlines()) == 2
 
 
@@ -178,9 +178,9 @@ def test_keys_are_masked_in_logs_from_then_on(connect: Any, monkeypatch: pytest.
 
 
 def test_logs_of_requests_hold_no_key_and_no_id(
-    connect: Any, setting: Setting, caplog: pytest.LogCaptureFixture, capsys: Any
+    connect: Any, moengage: MoEngage, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="cut_before"))
+    moengage.emulator.workspace.add_fault(Fault(kind="cut_before"))
     with caplog.at_level(logging.DEBUG):
         connect().bulk_import(
             [customer("ann@example.com"), customer("null", u_em="bob@example.com")], max_rejects=1

@@ -25,7 +25,7 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.hooks import file_imports
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from tests.api.loopback import Act, Loopback, answer, loopback
-from tests.delivering import Setting, connection_to
+from tests.delivering import MoEngage, connection_to
 
 USERS = "users-import"
 DATA_KEY = "emulator-data-key"
@@ -41,7 +41,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def imports(connected: Setting) -> Iterator[Setting]:
+def imports(connected: MoEngage) -> Iterator[MoEngage]:
     workspace = connected.emulator.workspace
     workspace.clear_file_imports()
     workspace.configure(file_history_quota=None, file_imports_quota=None)
@@ -74,33 +74,33 @@ def bodies(server: Loopback) -> list[dict[str, Any]]:
     return [msgspec.json.decode(request.partition(b"\r\n\r\n")[2]) for request in server.requests]
 
 
-def pass_time(setting: Setting, **time: float) -> datetime:
+def pass_time(moengage: MoEngage, **time: float) -> datetime:
     """Let time pass, and return what time it is."""
-    setting.clock.wait(threading.Event(), timedelta(**time).total_seconds())
-    return datetime.fromtimestamp(setting.clock.time(), UTC)
+    moengage.clock.wait(threading.Event(), timedelta(**time).total_seconds())
+    return datetime.fromtimestamp(moengage.clock.time(), UTC)
 
 
-def run(setting: Setting, *names: str, status: str = "SUCCESSFUL") -> list[str]:
+def run(moengage: MoEngage, *names: str, status: str = "SUCCESSFUL") -> list[str]:
     """Let the import run, and return the ids of its files."""
     files = [ImportFile(name, steps=((0, status),)) for name in names]
-    return [file.id for file in setting.emulator.workspace.run_file_import(USERS, files).files]
+    return [file.id for file in moengage.emulator.workspace.run_file_import(USERS, files).files]
 
 
-def requests(setting: Setting) -> list[int | None]:
-    return [request.status for request in setting.emulator.workspace.requests]
+def requests(moengage: MoEngage) -> list[int | None]:
+    return [request.status for request in moengage.emulator.workspace.requests]
 
 
 def names(runs: Iterable[FileRun]) -> list[str]:
     return sorted(run.file_name for run in runs)
 
 
-def test_an_import_is_triggered(imports: Setting) -> None:
+def test_an_import_is_triggered(imports: MoEngage) -> None:
     MoEngageHook().trigger_file_import(USERS)
 
     assert [trigger.import_id for trigger in imports.emulator.workspace.file_triggers] == [USERS]
 
 
-def test_an_import_that_ran_just_now_is_a_limit_that_opens_in_five_minutes(imports: Setting) -> None:
+def test_an_import_that_ran_just_now_is_a_limit_that_opens_in_five_minutes(imports: MoEngage) -> None:
     run(imports, "a.csv")
 
     with pytest.raises(MoEngageRateLimitError, match=r"last 5 min.*it was not triggered") as caught:
@@ -111,7 +111,7 @@ def test_an_import_that_ran_just_now_is_a_limit_that_opens_in_five_minutes(impor
 
 
 @pytest.mark.parametrize("state", ["deleted", "expired"])
-def test_an_import_that_is_gone_fails_without_retry(imports: Setting, state: Any) -> None:
+def test_an_import_that_is_gone_fails_without_retry(imports: MoEngage, state: Any) -> None:
     imports.emulator.workspace.add_file_import(FileImport(USERS, "Users", state=state))
 
     with pytest.raises(MoEngageRequestError, match=rf"Import '{USERS}'.*deleted or expired") as caught:
@@ -121,7 +121,7 @@ def test_an_import_that_is_gone_fails_without_retry(imports: Setting, state: Any
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "status_after"])
-def test_a_lost_answer_to_a_trigger_is_asked_again_and_triggers_once(imports: Setting, fault: Any) -> None:
+def test_a_lost_answer_to_a_trigger_is_asked_again_and_triggers_once(imports: MoEngage, fault: Any) -> None:
     imports.emulator.workspace.add_fault(Fault(kind=fault))
 
     MoEngageHook().trigger_file_import(USERS)
@@ -130,7 +130,7 @@ def test_a_lost_answer_to_a_trigger_is_asked_again_and_triggers_once(imports: Se
     assert len(requests(imports)) == 2
 
 
-def test_a_trigger_that_did_not_arrive_is_sent_again(imports: Setting) -> None:
+def test_a_trigger_that_did_not_arrive_is_sent_again(imports: MoEngage) -> None:
     imports.emulator.workspace.add_fault(Fault(kind="cut_before", times=2))
 
     MoEngageHook().trigger_file_import(USERS)
@@ -138,7 +138,7 @@ def test_a_trigger_that_did_not_arrive_is_sent_again(imports: Setting) -> None:
     assert requests(imports) == [None, None, 200]
 
 
-def test_a_trigger_without_any_answer_may_have_triggered_and_says_so(imports: Setting) -> None:
+def test_a_trigger_without_any_answer_may_have_triggered_and_says_so(imports: MoEngage) -> None:
     imports.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
 
     with pytest.raises(MoEngageServerError, match=r"may have been triggered.*safe to try again") as caught:
@@ -159,7 +159,7 @@ REFUSALS: dict[str, tuple[int, type[MoEngageError]]] = {
 
 @pytest.mark.parametrize(("status", "error"), REFUSALS.values(), ids=REFUSALS)
 def test_a_trigger_that_is_refused_is_not_repeated(
-    imports: Setting, status: int, error: type[MoEngageError]
+    imports: MoEngage, status: int, error: type[MoEngageError]
 ) -> None:
     imports.emulator.workspace.add_fault(Fault(kind="status", status=status, headers={"Retry-After": "7"}))
 
@@ -171,7 +171,7 @@ def test_a_trigger_that_is_refused_is_not_repeated(
 
 
 @pytest.mark.parametrize("wrong", ["", "  ", None, 7, ["i1"]])
-def test_what_is_no_import_id_is_named(imports: Setting, wrong: Any) -> None:
+def test_what_is_no_import_id_is_named(imports: MoEngage, wrong: Any) -> None:
     with pytest.raises(ValueError, match="import_id"):
         MoEngageHook().trigger_file_import(wrong)
 
@@ -180,7 +180,7 @@ def test_what_is_no_import_id_is_named(imports: Setting, wrong: Any) -> None:
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("as_text", [False, True])
-def test_all_pages_are_read_and_each_file_comes_once(imports: Setting, order: Any, as_text: bool) -> None:
+def test_all_pages_are_read_and_each_file_comes_once(imports: MoEngage, order: Any, as_text: bool) -> None:
     imports.emulator.workspace.configure(file_page_size=3, file_order=order, file_numbers_as_text=as_text)
     expected = []
     for number in range(4):
@@ -192,7 +192,7 @@ def test_all_pages_are_read_and_each_file_comes_once(imports: Setting, order: An
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_file_that_comes_while_pages_are_read_makes_none_come_twice(imports: Setting, order: Any) -> None:
+def test_a_file_that_comes_while_pages_are_read_makes_none_come_twice(imports: MoEngage, order: Any) -> None:
     imports.emulator.workspace.configure(file_page_size=2, file_order=order)
     expected = run(imports, *(f"{n}.csv" for n in range(6)))
     pass_time(imports, minutes=6)
@@ -207,7 +207,7 @@ def test_a_file_that_comes_while_pages_are_read_makes_none_come_twice(imports: S
         assert sorted(got) == sorted(expected)
 
 
-def test_an_import_is_named_by_its_name_and_the_id_wins(imports: Setting) -> None:
+def test_an_import_is_named_by_its_name_and_the_id_wins(imports: MoEngage) -> None:
     imports.emulator.workspace.add_file_import(FileImport("orders", "Orders"))
     run(imports, "users.csv")
 
@@ -215,14 +215,14 @@ def test_an_import_is_named_by_its_name_and_the_id_wins(imports: Setting) -> Non
     assert names(MoEngageHook().iter_file_runs(USERS, "Orders")) == ["users.csv"]
 
 
-def test_nothing_is_asked_before_the_first_file_is_wanted(imports: Setting) -> None:
+def test_nothing_is_asked_before_the_first_file_is_wanted(imports: MoEngage) -> None:
     MoEngageHook().iter_file_runs(USERS)
 
     assert requests(imports) == []
 
 
 def test_a_client_is_closed_also_when_not_all_files_are_wanted(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook = MoEngageHook()
     client = hook.get_file_imports_conn()
@@ -239,7 +239,7 @@ def test_a_client_is_closed_also_when_not_all_files_are_wanted(
     assert closed == [True]
 
 
-def test_files_are_filtered_by_status_in_either_spelling(imports: Setting) -> None:
+def test_files_are_filtered_by_status_in_either_spelling(imports: MoEngage) -> None:
     imports.emulator.workspace.configure(file_partial_word="PARTIAL_FAILURE")
     run(imports, "bad.csv", status="FAILED")
     run(imports, "good.csv", status="SUCCESSFUL")
@@ -283,7 +283,7 @@ def test_what_a_server_returns_too_much_is_left_out(connect: Any) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_start_and_end_are_exact_after_the_days_margin(imports: Setting, order: Any) -> None:
+def test_start_and_end_are_exact_after_the_days_margin(imports: MoEngage, order: Any) -> None:
     imports.emulator.workspace.configure(file_order=order, file_page_size=2)
     start = pass_time(imports, hours=2)
     run(imports, "on-start.csv")
@@ -303,7 +303,7 @@ def test_start_and_end_are_exact_after_the_days_margin(imports: Setting, order: 
     assert between(start + second, end - second) == ["between.csv"]
 
 
-def test_an_end_alone_is_exact_as_well(imports: Setting) -> None:
+def test_an_end_alone_is_exact_as_well(imports: MoEngage) -> None:
     run(imports, "before.csv")
     end = pass_time(imports, hours=1)
     pass_time(imports, hours=1)
@@ -313,7 +313,7 @@ def test_an_end_alone_is_exact_as_well(imports: Setting) -> None:
 
 
 @pytest.mark.parametrize("no_match", ["empty", "missing"])
-def test_more_than_thirty_days_take_several_questions(imports: Setting, no_match: Any) -> None:
+def test_more_than_thirty_days_take_several_questions(imports: MoEngage, no_match: Any) -> None:
     imports.emulator.workspace.configure(file_no_match=no_match)
     start = pass_time(imports, days=1)
     run(imports, "first.csv")
@@ -366,7 +366,7 @@ def test_a_start_without_an_end_asks_until_now(connect: Any, monkeypatch: pytest
     assert (body["date"]["start_date"], body["date"]["end_date"]) == ("2025-01-01 00:00:00", "2025-01-11 00:00:00")
 
 
-def test_a_start_in_the_future_finds_nothing(imports: Setting) -> None:
+def test_a_start_in_the_future_finds_nothing(imports: MoEngage) -> None:
     run(imports, "a.csv")
 
     assert list(MoEngageHook().iter_file_runs(USERS, start="2999-01-01")) == []
@@ -375,7 +375,7 @@ def test_a_start_in_the_future_finds_nothing(imports: Setting) -> None:
 
 @pytest.mark.parametrize("no_match", ["empty", "missing"])
 @pytest.mark.parametrize("filters", [{"file_status": "FAILED"}, {"start": "2020-01-01", "end": "2020-01-02"}])
-def test_filters_that_no_file_passes_find_nothing(imports: Setting, filters: Any, no_match: Any) -> None:
+def test_filters_that_no_file_passes_find_nothing(imports: MoEngage, filters: Any, no_match: Any) -> None:
     imports.emulator.workspace.configure(file_no_match=no_match)
     run(imports, "a.csv")
 
@@ -383,14 +383,14 @@ def test_filters_that_no_file_passes_find_nothing(imports: Setting, filters: Any
 
 
 @pytest.mark.parametrize("as_null", [False, True])
-def test_an_import_without_files_has_none(imports: Setting, as_null: bool) -> None:
+def test_an_import_without_files_has_none(imports: MoEngage, as_null: bool) -> None:
     imports.emulator.workspace.configure(file_null_data=as_null)
 
     assert list(MoEngageHook().iter_file_runs(USERS)) == []
 
 
 @pytest.mark.parametrize("which", [{"import_id": "nobody"}, {"import_name": "Nobody"}])
-def test_an_unknown_import_is_named_and_not_retried(imports: Setting, which: Any) -> None:
+def test_an_unknown_import_is_named_and_not_retried(imports: MoEngage, which: Any) -> None:
     [value] = which.values()
     with pytest.raises(
         MoEngageRequestError, match=rf"Import '{value}': .*connection 'moengage_default' has no such import"
@@ -436,7 +436,7 @@ both_questions = pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTION
     [Fault(kind="status", status=503, times=2), Fault(kind="cut_before", times=2), Fault(kind="html", times=2)],
 )
 def test_a_question_without_an_answer_is_asked_again(
-    imports: Setting, ask: Any, fault: Fault, slept: list[float]
+    imports: MoEngage, ask: Any, fault: Fault, slept: list[float]
 ) -> None:
     run(imports, "a.csv")
     imports.emulator.workspace.add_fault(fault)
@@ -447,7 +447,7 @@ def test_a_question_without_an_answer_is_asked_again(
 
 
 @both_questions
-def test_three_questions_without_an_answer_are_an_error_that_airflow_retries(imports: Setting, ask: Any) -> None:
+def test_three_questions_without_an_answer_are_an_error_that_airflow_retries(imports: MoEngage, ask: Any) -> None:
     imports.emulator.workspace.add_fault(Fault(kind="status", status=502, times=None))
 
     with pytest.raises(MoEngageServerError, match=r"Connection 'moengage_default': .* answered 502: ") as caught:
@@ -458,7 +458,7 @@ def test_three_questions_without_an_answer_are_an_error_that_airflow_retries(imp
 
 
 @both_questions
-def test_a_throttled_question_is_not_asked_again(imports: Setting, ask: Any) -> None:
+def test_a_throttled_question_is_not_asked_again(imports: MoEngage, ask: Any) -> None:
     imports.emulator.workspace.add_fault(Fault(kind="status", status=429, headers={"Retry-After": "17"}))
 
     with pytest.raises(MoEngageRateLimitError, match="50 requests a minute") as caught:
@@ -473,7 +473,7 @@ def test_a_throttled_question_is_not_asked_again(imports: Setting, ask: Any) -> 
     ("status", "error"), [(401, MoEngageAuthError), (403, MoEngageAuthError), (404, MoEngageRequestError)]
 )
 def test_a_refused_question_is_not_asked_again(
-    imports: Setting, ask: Any, status: int, error: type[MoEngageError]
+    imports: MoEngage, ask: Any, status: int, error: type[MoEngageError]
 ) -> None:
     imports.emulator.workspace.add_fault(Fault(kind="status", status=status))
 
@@ -485,7 +485,7 @@ def test_a_refused_question_is_not_asked_again(
 
 
 def test_a_wrong_key_says_which_key_is_needed_and_does_not_show_it(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(imports, password="a-wrong-key"))
 
@@ -495,7 +495,7 @@ def test_a_wrong_key_says_which_key_is_needed_and_does_not_show_it(
     assert "a-wrong-key" not in str(caught.value)
 
 
-def test_a_failure_on_a_later_page_is_an_error_after_the_files_before(imports: Setting) -> None:
+def test_a_failure_on_a_later_page_is_an_error_after_the_files_before(imports: MoEngage) -> None:
     imports.emulator.workspace.configure(file_page_size=1)
     imports.emulator.workspace.add_fault(Fault(kind="status", status=503, times=3, after=1))
     run(imports, "a.csv", "b.csv")
@@ -525,7 +525,7 @@ WRONG_QUESTIONS = {
 
 
 @pytest.mark.parametrize(("arguments", "said"), WRONG_QUESTIONS.values(), ids=WRONG_QUESTIONS)
-def test_a_wrong_argument_is_named_at_once(imports: Setting, arguments: Any, said: str) -> None:
+def test_a_wrong_argument_is_named_at_once(imports: MoEngage, arguments: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         MoEngageHook().iter_file_runs(**arguments)
 
@@ -533,7 +533,7 @@ def test_a_wrong_argument_is_named_at_once(imports: Setting, arguments: Any, sai
 
 
 @pytest.fixture
-def many_imports(imports: Setting) -> Setting:
+def many_imports(imports: MoEngage) -> MoEngage:
     workspace = imports.emulator.workspace
     workspace.add_file_import(FileImport("orders", "Orders", import_type="EVENTS", import_source="SFTP"))
     workspace.add_file_import(FileImport("once", "Users once", schedule_type="ONETIME", import_source="CSV"))
@@ -546,7 +546,7 @@ def found(**filters: Any) -> list[str]:
     return [details.import_id for details in MoEngageHook().iter_imports(**filters)]
 
 
-def test_imports_come_with_their_details(imports: Setting) -> None:
+def test_imports_come_with_their_details(imports: MoEngage) -> None:
     at = pass_time(imports, hours=1)
     run(imports, "a.csv", "b.csv", status="FAILED")
 
@@ -571,12 +571,12 @@ def test_imports_come_with_their_details(imports: Setting) -> None:
         ({"import_name": "Nobody"}, []),
     ],
 )
-def test_imports_are_filtered(many_imports: Setting, filters: Any, expected: list[str]) -> None:
+def test_imports_are_filtered(many_imports: MoEngage, filters: Any, expected: list[str]) -> None:
     assert found(**filters) == expected
 
 
 @pytest.mark.parametrize("as_text", [False, True])
-def test_all_pages_of_imports_are_read(many_imports: Setting, as_text: bool) -> None:
+def test_all_pages_of_imports_are_read(many_imports: MoEngage, as_text: bool) -> None:
     many_imports.emulator.workspace.configure(file_page_size=2, file_numbers_as_text=as_text)
 
     assert found() == [USERS, "orders", "once", "old"]
@@ -609,32 +609,32 @@ def test_an_import_that_moves_to_another_page_comes_once(connect: Any) -> None:
 
 @pytest.mark.parametrize("name", ["import_name", "import_type", "schedule_type", "file_source", "schedule_status"])
 @pytest.mark.parametrize("wrong", ["", 7, ["DONE"]])
-def test_a_wrong_filter_for_imports_is_named_at_once(imports: Setting, name: str, wrong: Any) -> None:
+def test_a_wrong_filter_for_imports_is_named_at_once(imports: MoEngage, name: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match=rf"^{name} "):
         MoEngageHook().iter_imports(**{name: wrong})
 
     assert requests(imports) == []
 
 
-def test_a_wrong_filter_says_what_is_expected(imports: Setting) -> None:
+def test_a_wrong_filter_says_what_is_expected(imports: MoEngage) -> None:
     with pytest.raises(ValueError, match=r"^file_source 'ftp': expected SFTP, S3, CSV$"):
         MoEngageHook().iter_imports(file_source="ftp")
 
 
-def test_a_filter_that_takes_one_word_says_so(imports: Setting) -> None:
+def test_a_filter_that_takes_one_word_says_so(imports: MoEngage) -> None:
     with pytest.raises(ValueError, match=r"^import_type .*: expected one of USERS, EVENTS, AUX_DATA$"):
         MoEngageHook().iter_imports(import_type=["USERS", "EVENTS"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("by_name", ["exact", "contains"])
-def test_the_import_of_a_name_is_found_exactly(imports: Setting, by_name: Any) -> None:
+def test_the_import_of_a_name_is_found_exactly(imports: MoEngage, by_name: Any) -> None:
     imports.emulator.workspace.configure(file_imports_by_name=by_name)
     imports.emulator.workspace.add_file_import(FileImport("all", "All Users"))
 
     assert MoEngageHook().find_import("Users").import_id == USERS
 
 
-def test_an_import_that_is_found_by_no_name_is_named(imports: Setting) -> None:
+def test_an_import_that_is_found_by_no_name_is_named(imports: MoEngage) -> None:
     imports.emulator.workspace.configure(file_imports_by_name="contains")
 
     with pytest.raises(MoEngageImportNotFoundError, match=r"^Import 'User': MoEngage has none of this name$"):

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
-from tests.delivering import Setting, customer
+from tests.delivering import MoEngage, customer
 
 try:
     from airflow.sdk.execution_time.task_runner import _serialize_template_field as stored_form
@@ -34,11 +34,11 @@ def ran(operator: BulkImportOperator, **more: Any) -> dict[str, Any]:
     return operator.execute(context(**more))
 
 
-def users(setting: Setting) -> list[str]:
-    return sorted(element["customer_id"] for element in setting.arrived)
+def users(moengage: MoEngage) -> list[str]:
+    return sorted(element["customer_id"] for element in moengage.arrived)
 
 
-def test_a_list_is_sent_and_the_report_is_the_xcom(connected: Setting) -> None:
+def test_a_list_is_sent_and_the_report_is_the_xcom(connected: MoEngage) -> None:
     report = ran(BulkImportOperator(task_id="send", elements=[customer("ann"), customer("bob")]))
 
     assert users(connected) == ["ann", "bob"]
@@ -50,7 +50,7 @@ def test_a_list_is_sent_and_the_report_is_the_xcom(connected: Setting) -> None:
     }
 
 
-def test_templates_inside_a_list_are_rendered(connected: Setting) -> None:
+def test_templates_inside_a_list_are_rendered(connected: MoEngage) -> None:
     ran(BulkImportOperator(task_id="send", elements=[customer("ann", day="{{ ds }}")]))
 
     assert connected.arrived[0]["attributes"] == {"day": "2026-01-01"}
@@ -70,13 +70,13 @@ def test_only_elements_with_a_template_in_them_are_rendered() -> None:
     ["{{ rows | tojson }}", "{{ rows }}", "[{% for r in rows %}{{ r | tojson }},{% endfor %}]"],
     ids=["JSON", "Python", "a loop"],
 )
-def test_a_template_may_render_to_a_list(connected: Setting, template: str) -> None:
+def test_a_template_may_render_to_a_list(connected: MoEngage, template: str) -> None:
     ran(BulkImportOperator(task_id="send", elements=template), rows=[customer("ann"), customer("bob", n=1)])
 
     assert users(connected) == ["ann", "bob"]
 
 
-def test_a_template_that_renders_to_something_else_is_an_error_that_says_what_to_do(connected: Setting) -> None:
+def test_a_template_that_renders_to_something_else_is_an_error_that_says_what_to_do(connected: MoEngage) -> None:
     operator = BulkImportOperator(task_id="send", elements="{{ ds }} hidden-value")
 
     with pytest.raises(ValueError, match=r"elements: .*\.output.*tojson") as caught:
@@ -85,7 +85,7 @@ def test_a_template_that_renders_to_something_else_is_an_error_that_says_what_to
     assert "hidden-value" not in str(caught.value)
 
 
-def test_a_generator_function_is_called_in_the_worker_with_what_its_parameters_name(connected: Setting) -> None:
+def test_a_generator_function_is_called_in_the_worker_with_what_its_parameters_name(connected: MoEngage) -> None:
     called: list[str] = []
 
     def rows(ds: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -103,12 +103,12 @@ def test_a_generator_function_is_called_in_the_worker_with_what_its_parameters_n
     assert report["accepted"] == 3
 
 
-def test_a_function_may_return_a_list(connected: Setting) -> None:
+def test_a_function_may_return_a_list(connected: MoEngage) -> None:
     assert ran(BulkImportOperator(task_id="send", elements=lambda: [customer("ann")]))["accepted"] == 1
 
 
 @pytest.mark.parametrize("wrong", [lambda: customer("ann"), lambda: "text", lambda: None])
-def test_a_function_that_returns_no_elements_is_an_error(connected: Setting, wrong: Any) -> None:
+def test_a_function_that_returns_no_elements_is_an_error(connected: MoEngage, wrong: Any) -> None:
     with pytest.raises(ValueError, match="elements: expected a list or a stream of elements, got"):
         ran(BulkImportOperator(task_id="send", elements=wrong))
 
@@ -131,7 +131,7 @@ def test_the_dag_stores_a_summary_in_place_of_the_elements(elements: Any, shown:
     assert stored_form(operator.elements, "elements") == shown
 
 
-def test_the_ui_shows_the_number_of_rendered_elements(connected: Setting) -> None:
+def test_the_ui_shows_the_number_of_rendered_elements(connected: MoEngage) -> None:
     operator = BulkImportOperator(task_id="send", elements="{{ rows | tojson }}")
 
     operator.render_template_fields(
@@ -159,7 +159,7 @@ def ndjson(file: Path, *lines: Any) -> Path:
     return file
 
 
-def test_files_are_found_by_globs_and_read_in_order(connected: Setting, tmp_path: Path) -> None:
+def test_files_are_found_by_globs_and_read_in_order(connected: MoEngage, tmp_path: Path) -> None:
     ndjson(tmp_path / "day=2" / "b.ndjson", customer("u", n=2))
     ndjson(tmp_path / "day=1" / "a.ndjson", customer("u", n=0), "", customer("u", n=1))
     ndjson(tmp_path / "day=1" / "ignored.csv", "x")
@@ -171,7 +171,7 @@ def test_files_are_found_by_globs_and_read_in_order(connected: Setting, tmp_path
 
 
 @pytest.mark.parametrize("form", ["{folder}/a.ndjson", "file://{folder}/a.ndjson", "{folder}/[ab].ndjson"])
-def test_a_path_may_have_any_usual_form(connected: Setting, tmp_path: Path, form: str) -> None:
+def test_a_path_may_have_any_usual_form(connected: MoEngage, tmp_path: Path, form: str) -> None:
     ndjson(tmp_path / "a.ndjson", customer("ann"))
 
     ran(BulkImportOperator(task_id="send", path=form.format(folder=tmp_path)))
@@ -179,7 +179,7 @@ def test_a_path_may_have_any_usual_form(connected: Setting, tmp_path: Path, form
     assert users(connected) == ["ann"]
 
 
-def test_several_paths_are_read_and_templates_in_them_rendered(connected: Setting, tmp_path: Path) -> None:
+def test_several_paths_are_read_and_templates_in_them_rendered(connected: MoEngage, tmp_path: Path) -> None:
     ndjson(tmp_path / "2026-01-01.ndjson", customer("ann"))
     ndjson(tmp_path / "more.ndjson", customer("bob"))
     paths = [f"{tmp_path}/{{{{ ds }}}}.ndjson", f"{tmp_path}/more.ndjson", f"{tmp_path}/m*.ndjson"]
@@ -190,7 +190,7 @@ def test_several_paths_are_read_and_templates_in_them_rendered(connected: Settin
 
 
 @pytest.mark.parametrize("rendered", [[], None, ""])
-def test_a_path_that_comes_out_as_none_is_an_error(connected: Setting, rendered: Any) -> None:
+def test_a_path_that_comes_out_as_none_is_an_error(connected: MoEngage, rendered: Any) -> None:
     operator = BulkImportOperator(task_id="send", path="{{ later }}")
     operator.path = rendered
 
@@ -198,18 +198,18 @@ def test_a_path_that_comes_out_as_none_is_an_error(connected: Setting, rendered:
         operator.execute(context())
 
 
-def test_a_folder_is_no_file(connected: Setting, tmp_path: Path) -> None:
+def test_a_folder_is_no_file(connected: MoEngage, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file"):
         ran(BulkImportOperator(task_id="send", path=str(tmp_path)))
 
 
 @pytest.mark.parametrize("path", ["/nowhere/a.ndjson", "/nowhere/*.ndjson"])
-def test_a_path_without_a_file_is_an_error_that_names_it(connected: Setting, path: str) -> None:
+def test_a_path_without_a_file_is_an_error_that_names_it(connected: MoEngage, path: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"path '/nowhere/.*': no such file"):
         ran(BulkImportOperator(task_id="send", path=path))
 
 
-def test_a_line_that_is_no_json_is_a_reject_and_the_rest_is_sent(connected: Setting, tmp_path: Path) -> None:
+def test_a_line_that_is_no_json_is_a_reject_and_the_rest_is_sent(connected: MoEngage, tmp_path: Path) -> None:
     ndjson(tmp_path / "in" / "a.ndjson", customer("ann"), '{"type": "customer"', customer("bob"))
     operator = BulkImportOperator(task_id="send", path=f"{tmp_path}/in/a.ndjson", rejects_path=f"{tmp_path}/out")
 
@@ -222,7 +222,7 @@ def test_a_line_that_is_no_json_is_a_reject_and_the_rest_is_sent(connected: Sett
     assert json.loads(file.read_text())["position"] == 1
 
 
-def test_a_mended_rejects_file_is_replayed(connected: Setting, tmp_path: Path) -> None:
+def test_a_mended_rejects_file_is_replayed(connected: MoEngage, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.ndjson"
     elements = [customer("ann"), {**customer("bob"), "attributes": {"score": float("nan")}}]
     ran(BulkImportOperator(task_id="send", elements=elements, rejects_path=str(rejects), max_rejects=1))
@@ -234,7 +234,7 @@ def test_a_mended_rejects_file_is_replayed(connected: Setting, tmp_path: Path) -
     assert connected.arrived[-1] == customer("bob", score=7)
 
 
-def test_rejects_are_not_written_over_the_file_that_is_read(connected: Setting, tmp_path: Path) -> None:
+def test_rejects_are_not_written_over_the_file_that_is_read(connected: MoEngage, tmp_path: Path) -> None:
     file = ndjson(tmp_path / "rejects.ndjson", customer("null"))
 
     with pytest.raises(ValueError, match=r"rejects_path .* is one of the files to read"):
@@ -243,7 +243,7 @@ def test_rejects_are_not_written_over_the_file_that_is_read(connected: Setting, 
     assert file.read_text()
 
 
-def test_a_retry_without_rejects_removes_those_of_the_try_before(connected: Setting, tmp_path: Path) -> None:
+def test_a_retry_without_rejects_removes_those_of_the_try_before(connected: MoEngage, tmp_path: Path) -> None:
     def send(user: str) -> None:
         ran(BulkImportOperator(task_id="t", elements=[customer(user)], rejects_path=str(tmp_path), max_rejects=1))
 
@@ -255,7 +255,7 @@ def test_a_retry_without_rejects_removes_those_of_the_try_before(connected: Sett
 
 
 def test_the_deployments_rejects_path_is_the_default(
-    connected: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connected: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__MOENGAGE__REJECTS_PATH", str(tmp_path))
 
@@ -264,14 +264,14 @@ def test_the_deployments_rejects_path_is_the_default(
     assert [str(file) for file in tmp_path.iterdir()] == [report["rejects_path"]]
 
 
-def test_the_deployments_rejects_path_is_a_folder(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deployments_rejects_path_is_a_folder(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__MOENGAGE__REJECTS_PATH", "/tmp/all-tasks.ndjson")
 
     with pytest.raises(ValueError, match="expected a folder, not a file"):
         ran(BulkImportOperator(task_id="send", elements=[customer("ann")]))
 
 
-def test_a_dry_run_has_a_rejects_file_of_its_own(connected: Setting, tmp_path: Path) -> None:
+def test_a_dry_run_has_a_rejects_file_of_its_own(connected: MoEngage, tmp_path: Path) -> None:
     options = {"rejects_path": f"{tmp_path}/r.ndjson", "max_rejects": 1}
     report = ran(BulkImportOperator(task_id="send", elements=[customer("null")], dry_run=True, **options))
 
@@ -279,7 +279,7 @@ def test_a_dry_run_has_a_rejects_file_of_its_own(connected: Setting, tmp_path: P
     assert report["rejects_path"] == f"{tmp_path}/r.dry_run.ndjson"
 
 
-def test_options_may_be_templates(connected: Setting) -> None:
+def test_options_may_be_templates(connected: MoEngage) -> None:
     operator = BulkImportOperator(
         task_id="send",
         elements=[customer("ann"), customer("null")],
@@ -294,7 +294,7 @@ def test_options_may_be_templates(connected: Setting) -> None:
     assert not connected.arrived
 
 
-def test_a_template_that_renders_to_a_wrong_option_is_named_before_anything_is_sent(connected: Setting) -> None:
+def test_a_template_that_renders_to_a_wrong_option_is_named_before_anything_is_sent(connected: MoEngage) -> None:
     operator = BulkImportOperator(task_id="send", elements=[customer("ann")], concurrency="{{ params.lanes }}")
 
     with pytest.raises(ValueError, match="concurrency '0'"):
@@ -303,7 +303,7 @@ def test_a_template_that_renders_to_a_wrong_option_is_named_before_anything_is_s
     assert not connected.arrived
 
 
-def test_values_of_python_are_written_as_moengage_reads_them(connected: Setting) -> None:
+def test_values_of_python_are_written_as_moengage_reads_them(connected: MoEngage) -> None:
     moment = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone(dt.timedelta(hours=2)))
 
     ran(

@@ -23,7 +23,7 @@ from airflow_provider_moengage.exceptions import (
 )
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
-from tests.delivering import Setting, connection_to
+from tests.delivering import MoEngage, connection_to
 from tests.task import Store
 from tests.task import Task as ATask
 
@@ -52,11 +52,11 @@ class Task(ATask):
 
 
 @pytest.fixture
-def campaigns(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
-    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(setting, extra={"timeout": 1}))
+def campaigns(moengage: MoEngage, monkeypatch: pytest.MonkeyPatch) -> MoEngage:
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage, extra={"timeout": 1}))
     event = BusinessEvent("New movie", attributes={"title": "string", "year": "number"}, campaigns=("c1", "c2"))
-    setting.emulator.workspace.add_business_event(event)
-    return setting
+    moengage.emulator.workspace.add_business_event(event)
+    return moengage
 
 
 def operator(version: str = "v1", **options: Any) -> BusinessEventOperator:
@@ -64,12 +64,12 @@ def operator(version: str = "v1", **options: Any) -> BusinessEventOperator:
     return BusinessEventOperator(task_id="fire", api_version=version, **{**given, **options})
 
 
-def firings(setting: Setting) -> int:
-    return setting.emulator.workspace.counts.firings
+def firings(moengage: MoEngage) -> int:
+    return moengage.emulator.workspace.counts.firings
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_event_is_triggered_once_with_its_attributes(campaigns: Setting, version: str) -> None:
+def test_an_event_is_triggered_once_with_its_attributes(campaigns: MoEngage, version: str) -> None:
     answer = Task().run(operator(version))
 
     [firing] = campaigns.emulator.workspace.firings
@@ -80,7 +80,7 @@ def test_an_event_is_triggered_once_with_its_attributes(campaigns: Setting, vers
         assert answer["triggered_campaign_ids"] == ["c1", "c2"]
 
 
-def test_attributes_are_encoded_as_elements_are(campaigns: Setting) -> None:
+def test_attributes_are_encoded_as_elements_are(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_business_event(BusinessEvent("Any", attributes=None, campaigns=("c",)))
     moment = dt.datetime(2026, 1, 1, 12)
 
@@ -106,7 +106,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("fault", UNKNOWN.values(), ids=UNKNOWN)
 @pytest.mark.parametrize("has_store", [True, False], ids=["with a state store", "without"])
 def test_an_unknown_outcome_fails_without_retry_and_is_never_sent_again(
-    campaigns: Setting, version: str, fault: Fault, has_store: bool
+    campaigns: MoEngage, version: str, fault: Fault, has_store: bool
 ) -> None:
     campaigns.emulator.workspace.add_fault(fault)
 
@@ -120,7 +120,7 @@ def test_an_unknown_outcome_fails_without_retry_and_is_never_sent_again(
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("fault", UNKNOWN.values(), ids=UNKNOWN)
-def test_retry_unknown_leaves_it_to_airflows_retries(campaigns: Setting, version: str, fault: Fault) -> None:
+def test_retry_unknown_leaves_it_to_airflows_retries(campaigns: MoEngage, version: str, fault: Fault) -> None:
     campaigns.emulator.workspace.add_fault(fault)
     task = Task()
 
@@ -132,7 +132,7 @@ def test_retry_unknown_leaves_it_to_airflows_retries(campaigns: Setting, version
     assert 1 <= firings(campaigns) <= 2
 
 
-def test_a_slow_answer_is_an_unknown_outcome(campaigns: Setting) -> None:
+def test_a_slow_answer_is_an_unknown_outcome(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("slow", seconds=5))
 
     with pytest.raises(MoEngageOutcomeUnknownError, match="no answer within the time allowed"):
@@ -141,7 +141,7 @@ def test_a_slow_answer_is_an_unknown_outcome(campaigns: Setting) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_connection_that_was_not_made_is_tried_again_and_left_to_retries(
-    campaigns: Setting, version: str, monkeypatch: pytest.MonkeyPatch
+    campaigns: MoEngage, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(campaigns, host="http://127.0.0.1:9"))
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
@@ -155,7 +155,7 @@ def test_a_connection_that_was_not_made_is_tried_again_and_left_to_retries(
 
 
 def test_the_callers_end_while_it_sends_is_an_unknown_outcome(
-    campaigns: Setting, monkeypatch: pytest.MonkeyPatch
+    campaigns: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class TimedOut(BaseException):
         """Airflow's execution timeout, which no `except Exception` catches."""
@@ -171,7 +171,7 @@ def test_the_callers_end_while_it_sends_is_an_unknown_outcome(
         Task().run(operator(retry_unknown=True))
 
 
-def test_a_try_that_was_killed_while_it_sent_is_not_repeated_by_the_next(campaigns: Setting) -> None:
+def test_a_try_that_was_killed_while_it_sent_is_not_repeated_by_the_next(campaigns: MoEngage) -> None:
     task = Task()
     record = {"status": "sending", "is_reported": False, "life": task.max_tries}
     assert task.store is not None
@@ -192,7 +192,7 @@ def test_a_try_that_was_killed_while_it_sent_is_not_repeated_by_the_next(campaig
     assert firings(campaigns) == 1, "a person's Clear triggers it anew"
 
 
-def test_a_clear_of_a_task_that_was_killed_while_it_sent_says_so_first(campaigns: Setting) -> None:
+def test_a_clear_of_a_task_that_was_killed_while_it_sent_says_so_first(campaigns: MoEngage) -> None:
     task = Task()
     assert task.store is not None
     task.store.set("moengage_business_event", {"status": "sending", "is_reported": False, "life": task.max_tries})
@@ -206,7 +206,7 @@ def test_a_clear_of_a_task_that_was_killed_while_it_sent_says_so_first(campaigns
     assert firings(campaigns) == 1
 
 
-def test_a_clear_after_an_unknown_outcome_triggers_anew(campaigns: Setting) -> None:
+def test_a_clear_after_an_unknown_outcome_triggers_anew(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("cut_before"))
     task = Task()
     with pytest.raises(MoEngageOutcomeUnknownError):
@@ -219,7 +219,7 @@ def test_a_clear_after_an_unknown_outcome_triggers_anew(campaigns: Setting) -> N
 
 
 def test_what_is_about_to_be_sent_is_remembered_before_it_leaves(
-    campaigns: Setting, monkeypatch: pytest.MonkeyPatch
+    campaigns: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Task()
     remembered: list[Any] = []
@@ -236,7 +236,7 @@ def test_what_is_about_to_be_sent_is_remembered_before_it_leaves(
     assert remembered == ["sending"]
 
 
-def test_a_retry_after_success_does_not_even_check_the_event(campaigns: Setting) -> None:
+def test_a_retry_after_success_does_not_even_check_the_event(campaigns: MoEngage) -> None:
     task = Task()
     first = task.run(operator(check_event=True))
     campaigns.emulator.workspace.clear_business_events()
@@ -244,7 +244,7 @@ def test_a_retry_after_success_does_not_even_check_the_event(campaigns: Setting)
     assert task.run(operator(check_event=True)) == first
 
 
-def test_a_store_that_fails_after_the_answer_does_not_hide_it(campaigns: Setting) -> None:
+def test_a_store_that_fails_after_the_answer_does_not_hide_it(campaigns: MoEngage) -> None:
     task = Task()
     task.store = FailingStore()
     assert task.run(operator())["status"] == "SUCCESS"
@@ -255,7 +255,7 @@ def test_a_store_that_fails_after_the_answer_does_not_hide_it(campaigns: Setting
         task.run(operator())
 
 
-def test_a_store_that_fails_before_lets_nothing_go(campaigns: Setting) -> None:
+def test_a_store_that_fails_before_lets_nothing_go(campaigns: MoEngage) -> None:
     task = Task()
     task.store = FailingStore({"another": "value"})
 
@@ -265,7 +265,7 @@ def test_a_store_that_fails_before_lets_nothing_go(campaigns: Setting) -> None:
     assert campaigns.emulator.workspace.counts.requests == 0
 
 
-def test_a_record_that_cannot_be_read_is_an_unknown_outcome(campaigns: Setting) -> None:
+def test_a_record_that_cannot_be_read_is_an_unknown_outcome(campaigns: MoEngage) -> None:
     task = Task()
     assert task.store is not None
     task.store["moengage_business_event"] = None
@@ -276,7 +276,7 @@ def test_a_record_that_cannot_be_read_is_an_unknown_outcome(campaigns: Setting) 
     assert campaigns.emulator.workspace.counts.requests == 0
 
 
-def test_a_clear_after_retries_were_changed_says_so_and_the_next_one_fires(campaigns: Setting) -> None:
+def test_a_clear_after_retries_were_changed_says_so_and_the_next_one_fires(campaigns: MoEngage) -> None:
     task = Task()
     task.run(operator())
     task.retries = 2  # Airflow sets max_tries to the try's number plus this, which comes to the same here
@@ -292,7 +292,7 @@ def test_a_clear_after_retries_were_changed_says_so_and_the_next_one_fires(campa
 
 @pytest.mark.parametrize("options", [{"check_event": True}, {"event_attributes": {"year": float("nan")}}])
 def test_what_an_earlier_try_left_is_told_before_anything_is_checked(
-    campaigns: Setting, options: dict[str, Any]
+    campaigns: MoEngage, options: dict[str, Any]
 ) -> None:
     campaigns.emulator.workspace.add_fault(Fault("status", status=503))
     task = Task()
@@ -303,7 +303,7 @@ def test_what_an_earlier_try_left_is_told_before_anything_is_checked(
         task.run(operator(**options))
 
 
-def test_an_ended_task_sends_nothing_any_more(campaigns: Setting) -> None:
+def test_an_ended_task_sends_nothing_any_more(campaigns: MoEngage) -> None:
     what = operator()
     what.on_kill()
 
@@ -313,7 +313,7 @@ def test_an_ended_task_sends_nothing_any_more(campaigns: Setting) -> None:
     assert firings(campaigns) == 0
 
 
-def test_a_server_that_says_at_once_is_asked_half_a_minute_later(campaigns: Setting) -> None:
+def test_a_server_that_says_at_once_is_asked_half_a_minute_later(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("status", status=429, headers={"Retry-After": "0"}))
 
     waiting = deferred(Task(), operator())
@@ -322,19 +322,19 @@ def test_a_server_that_says_at_once_is_asked_half_a_minute_later(campaigns: Sett
     assert arguments["moment"] - dt.datetime.now(dt.UTC) > dt.timedelta(seconds=25)
 
 
-def test_a_text_that_is_no_text_is_named_before_anything_is_sent(campaigns: Setting) -> None:
+def test_a_text_that_is_no_text_is_named_before_anything_is_sent(campaigns: MoEngage) -> None:
     with pytest.raises(ValueError, match="event_name, event_attributes: a value that cannot be written as JSON"):
         Task().run(operator(event_attributes={"title": "\ud800"}))
 
     assert campaigns.emulator.workspace.counts.requests == 0
 
 
-def test_the_hook_checks_what_it_would_send(campaigns: Setting) -> None:
+def test_the_hook_checks_what_it_would_send(campaigns: MoEngage) -> None:
     MoEngageHook().check_business_event("New movie", {"year": Decimal(2021), "title": None})
 
 
 def test_a_check_with_the_wrong_key_names_the_right_one(
-    campaigns: Setting, monkeypatch: pytest.MonkeyPatch
+    campaigns: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = connection_to(campaigns, extra={"campaign_api_key": "emulator-data-key"})
     monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", wrong)
@@ -343,14 +343,14 @@ def test_a_check_with_the_wrong_key_names_the_right_one(
         MoEngageHook().check_business_event("New movie")
 
 
-def test_a_check_that_a_proxy_answers_is_no_answer(campaigns: Setting) -> None:
+def test_a_check_that_a_proxy_answers_is_no_answer(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("html"))
 
     with pytest.raises(MoEngageError, match="no answer of MoEngage's API"):
         MoEngageHook().check_business_event("New movie")
 
 
-def test_a_retry_after_success_returns_the_answer_and_triggers_nothing(campaigns: Setting) -> None:
+def test_a_retry_after_success_returns_the_answer_and_triggers_nothing(campaigns: MoEngage) -> None:
     task = Task()
     first = task.run(operator())
 
@@ -358,7 +358,7 @@ def test_a_retry_after_success_returns_the_answer_and_triggers_nothing(campaigns
     assert firings(campaigns) == 1
 
 
-def test_a_try_that_died_between_answer_and_end_is_finished_by_the_next(campaigns: Setting) -> None:
+def test_a_try_that_died_between_answer_and_end_is_finished_by_the_next(campaigns: MoEngage) -> None:
     task = Task()
     first = task.run(operator())
     assert task.store is not None
@@ -369,7 +369,7 @@ def test_a_try_that_died_between_answer_and_end_is_finished_by_the_next(campaign
     assert firings(campaigns) == 1
 
 
-def test_a_clear_of_an_ended_task_triggers_anew(campaigns: Setting) -> None:
+def test_a_clear_of_an_ended_task_triggers_anew(campaigns: MoEngage) -> None:
     task = Task()
     task.run(operator())
     task.clear()
@@ -388,7 +388,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[MoEngageError], str]] = {
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(("options", "error", "says"), REFUSALS.values(), ids=REFUSALS)
 def test_a_refusal_is_one_sentence_and_nothing_has_started(
-    campaigns: Setting, version: str, options: dict[str, Any], error: type[MoEngageError], says: str
+    campaigns: MoEngage, version: str, options: dict[str, Any], error: type[MoEngageError], says: str
 ) -> None:
     task = Task()
 
@@ -406,7 +406,7 @@ def test_a_refusal_is_one_sentence_and_nothing_has_started(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_event_without_campaigns_fails(campaigns: Setting, version: str) -> None:
+def test_an_event_without_campaigns_fails(campaigns: MoEngage, version: str) -> None:
     campaigns.emulator.workspace.add_business_event(BusinessEvent("Lonely", attributes=None))
 
     with pytest.raises(MoEngageRequestError):
@@ -415,7 +415,7 @@ def test_an_event_without_campaigns_fails(campaigns: Setting, version: str) -> N
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_wrong_key_names_the_tile_whose_key_is_needed(
-    campaigns: Setting, version: str, monkeypatch: pytest.MonkeyPatch
+    campaigns: MoEngage, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = connection_to(campaigns, extra={"campaign_api_key": "emulator-data-key"})
     monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", wrong)
@@ -433,14 +433,14 @@ def deferred(task: Task, what: BusinessEventOperator) -> TaskDeferred:
     return caught.value
 
 
-def used_up(setting: Setting, version: str, **settings: Any) -> None:
+def used_up(moengage: MoEngage, version: str, **settings: Any) -> None:
     quota = {"v1_trigger_quota": ((1, 3600),)} if version == "v1" else {"v5_campaign_quota": ((2, 300),)}
-    setting.emulator.workspace.configure(**quota, **settings)
+    moengage.emulator.workspace.configure(**quota, **settings)
     Task().run(operator(version))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_used_up_quota_defers_until_it_may_open_and_the_worker_sends(campaigns: Setting, version: str) -> None:
+def test_a_used_up_quota_defers_until_it_may_open_and_the_worker_sends(campaigns: MoEngage, version: str) -> None:
     used_up(campaigns, version)
     task, what = Task(), operator(version)
 
@@ -456,7 +456,7 @@ def test_a_used_up_quota_defers_until_it_may_open_and_the_worker_sends(campaigns
     assert firings(campaigns) == 2
 
 
-def test_the_servers_word_says_how_long_to_wait(campaigns: Setting) -> None:
+def test_the_servers_word_says_how_long_to_wait(campaigns: MoEngage) -> None:
     headers = {"Retry-After": "77"}
     campaigns.emulator.workspace.add_fault(Fault("status", status=429, headers=headers))
 
@@ -468,7 +468,7 @@ def test_the_servers_word_says_how_long_to_wait(campaigns: Setting) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_on_quota_fail_leaves_it_to_retries_with_a_hint(campaigns: Setting, version: str) -> None:
+def test_on_quota_fail_leaves_it_to_retries_with_a_hint(campaigns: MoEngage, version: str) -> None:
     used_up(campaigns, version)
 
     with pytest.raises(MoEngageRateLimitError, match="quota") as caught:
@@ -479,18 +479,18 @@ def test_on_quota_fail_leaves_it_to_retries_with_a_hint(campaigns: Setting, vers
     assert firings(campaigns) == 1
 
 
-def test_deferring_ends_with_the_quota_timeout(campaigns: Setting) -> None:
+def test_deferring_ends_with_the_quota_timeout(campaigns: MoEngage) -> None:
     used_up(campaigns, "v1")
 
     with pytest.raises(MoEngageRateLimitError, match="quota_timeout"):
         Task().run(operator(quota_timeout=dt.timedelta(minutes=1)))
 
 
-def partly_used_up(setting: Setting) -> None:
-    setting.emulator.workspace.configure(v5_campaign_quota=((1, 300),))
+def partly_used_up(moengage: MoEngage) -> None:
+    moengage.emulator.workspace.configure(v5_campaign_quota=((1, 300),))
 
 
-def test_a_partial_trigger_fails_tells_what_was_skipped_and_is_never_repeated(campaigns: Setting) -> None:
+def test_a_partial_trigger_fails_tells_what_was_skipped_and_is_never_repeated(campaigns: MoEngage) -> None:
     partly_used_up(campaigns)
     task = Task()
 
@@ -502,7 +502,7 @@ def test_a_partial_trigger_fails_tells_what_was_skipped_and_is_never_repeated(ca
     assert task.xcom["return_value"]["failed_campaign_ids"] == ["c2"]
 
 
-def test_a_partial_trigger_may_be_accepted(campaigns: Setting) -> None:
+def test_a_partial_trigger_may_be_accepted(campaigns: MoEngage) -> None:
     partly_used_up(campaigns)
 
     answer = Task().run(operator("v5", fail_on_partial=False))
@@ -522,7 +522,7 @@ CHECKS: list[tuple[dict[str, Any], str | None]] = [
 @pytest.mark.parametrize(("options", "says"), CHECKS)
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_check_event_compares_with_what_moengage_has_before_anything_starts(
-    campaigns: Setting, options: dict[str, Any], says: str | None, dry_run: bool
+    campaigns: MoEngage, options: dict[str, Any], says: str | None, dry_run: bool
 ) -> None:
     what = operator(check_event=True, dry_run=dry_run, **options)
 
@@ -535,7 +535,7 @@ def test_check_event_compares_with_what_moengage_has_before_anything_starts(
     assert firings(campaigns) == (1 if says is None and not dry_run else 0)
 
 
-def test_an_event_is_found_on_a_later_page(campaigns: Setting) -> None:
+def test_an_event_is_found_on_a_later_page(campaigns: MoEngage) -> None:
     for n in range(45):
         campaigns.emulator.workspace.add_business_event(BusinessEvent(f"New movie {n}", campaigns=("c",)))
     campaigns.emulator.workspace.add_business_event(BusinessEvent("New movie 99", campaigns=("c",)))
@@ -562,7 +562,7 @@ def test_a_wrong_argument_is_named_when_the_dag_is_parsed(options: dict[str, Any
         operator(**options)
 
 
-def test_a_value_that_cannot_be_sent_is_named_before_anything_is_sent(campaigns: Setting) -> None:
+def test_a_value_that_cannot_be_sent_is_named_before_anything_is_sent(campaigns: MoEngage) -> None:
     with pytest.raises(ValueError, match=r"event_attributes\['year'\]: NaN or infinity cannot be sent"):
         Task().run(operator(event_attributes={"year": float("nan")}))
 

@@ -23,7 +23,7 @@ from airflow_provider_moengage.exceptions import (
 )
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 from airflow_provider_moengage.tasks import file_import_start as import_call
-from tests.delivering import Setting
+from tests.delivering import MoEngage
 from tests.task import Task
 
 TRIGGER = "/v1.0/data/fileimports/trigger"
@@ -36,7 +36,7 @@ def file(name: str = "users_{run}.csv", status: str = "SUCCESSFUL", after: float
 
 
 @pytest.fixture
-def imports(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting]:
+def imports(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> Iterator[MoEngage]:
     """An import that has run ten minutes ago."""
     monkeypatch.setattr(import_call, "CLOCK", connected.clock)
     workspace = connected.emulator.workspace
@@ -48,18 +48,18 @@ def imports(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> Iterator[Set
     workspace.clear_file_imports()
 
 
-def pass_time(setting: Setting, seconds: float) -> None:
+def pass_time(moengage: MoEngage, seconds: float) -> None:
     import threading
 
-    setting.clock.wait(threading.Event(), seconds)
+    moengage.clock.wait(threading.Event(), seconds)
 
 
-def configure(setting: Setting, *files: ImportFile) -> None:
-    setting.emulator.workspace.add_file_import(FileImport(USERS, "Users", files))
+def configure(moengage: MoEngage, *files: ImportFile) -> None:
+    moengage.emulator.workspace.add_file_import(FileImport(USERS, "Users", files))
 
 
-def triggers(setting: Setting) -> int:
-    return len(setting.emulator.workspace.file_triggers)
+def triggers(moengage: MoEngage) -> int:
+    return len(moengage.emulator.workspace.file_triggers)
 
 
 def operator(**options: Any) -> TriggerFileImportOperator:
@@ -74,7 +74,7 @@ def names(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [(each["file_name"], each["file_status"]) for each in result["files"]]
 
 
-def test_it_returns_what_a_sensor_needs_to_find_the_run(imports: Setting) -> None:
+def test_it_returns_what_a_sensor_needs_to_find_the_run(imports: MoEngage) -> None:
     result = execute(Task())
 
     assert triggers(imports) == 1
@@ -85,14 +85,14 @@ def test_it_returns_what_a_sensor_needs_to_find_the_run(imports: Setting) -> Non
     assert json.loads(json.dumps(result)) == result
 
 
-def test_it_waits_for_its_own_run_and_not_for_the_one_before(imports: Setting) -> None:
+def test_it_waits_for_its_own_run_and_not_for_the_one_before(imports: MoEngage) -> None:
     result = execute(Task(), wait_for_completion=True)
 
     assert names(result) == [("users_2.csv", "SUCCESSFUL")]
     assert result["files"][0]["added_rows"] == 100
 
 
-def test_it_waits_for_each_file_of_the_run(imports: Setting) -> None:
+def test_it_waits_for_each_file_of_the_run(imports: MoEngage) -> None:
     configure(imports, file("a_{run}.csv", after=100), file("b_{run}.csv", after=400))
 
     result = execute(Task(), wait_for_completion=True)
@@ -100,7 +100,7 @@ def test_it_waits_for_each_file_of_the_run(imports: Setting) -> None:
     assert names(result) == [("a_2.csv", "SUCCESSFUL"), ("b_2.csv", "SUCCESSFUL")]
 
 
-def test_a_failed_file_fails_with_its_name_its_message_and_its_rows(imports: Setting) -> None:
+def test_a_failed_file_fails_with_its_name_its_message_and_its_rows(imports: MoEngage) -> None:
     configure(imports, file(status="FAILED", status_msg="No column user_id", total_rows=1234))
 
     with pytest.raises(
@@ -123,7 +123,7 @@ def test_a_failed_file_fails_with_its_name_its_message_and_its_rows(imports: Set
     ],
 )
 def test_a_partial_success_is_what_the_task_makes_of_it(
-    imports: Setting, word: str, options: dict[str, Any], is_success: bool
+    imports: MoEngage, word: str, options: dict[str, Any], is_success: bool
 ) -> None:
     configure(imports, file(status=word, failed_rows=7))
 
@@ -135,14 +135,14 @@ def test_a_partial_success_is_what_the_task_makes_of_it(
 
 
 @pytest.mark.parametrize("state", ["deleted", "expired"])
-def test_an_import_that_is_gone_is_a_clear_error(imports: Setting, state: Any) -> None:
+def test_an_import_that_is_gone_is_a_clear_error(imports: MoEngage, state: Any) -> None:
     imports.emulator.workspace.add_file_import(FileImport(USERS, "Users", state=state))
 
     with pytest.raises(MoEngageRequestError, match="deleted or expired, or belongs to another workspace"):
         execute(Task())
 
 
-def test_an_import_of_another_workspace_is_a_clear_error(imports: Setting) -> None:
+def test_an_import_of_another_workspace_is_a_clear_error(imports: MoEngage) -> None:
     with pytest.raises(MoEngageRequestError, match=r"'elsewhere'.*belongs to another workspace"):
         execute(Task(), import_id="elsewhere")
 
@@ -150,7 +150,7 @@ def test_an_import_of_another_workspace_is_a_clear_error(imports: Setting) -> No
 # The cooldown: an import runs once in five minutes.
 
 
-def test_it_waits_until_the_import_may_run_again(imports: Setting) -> None:
+def test_it_waits_until_the_import_may_run_again(imports: MoEngage) -> None:
     imports.emulator.workspace.run_file_import(USERS)
     began = imports.clock.time()
     pass_time(imports, 100)
@@ -164,7 +164,7 @@ def test_it_waits_until_the_import_may_run_again(imports: Setting) -> None:
     assert len(refused) == 2, "it asked at once, and again when it made sense"
 
 
-def test_it_goes_on_waiting_where_somebody_else_is_faster(imports: Setting) -> None:
+def test_it_goes_on_waiting_where_somebody_else_is_faster(imports: MoEngage) -> None:
     workspace = imports.emulator.workspace
     workspace.run_file_import(USERS)
     pass_time(imports, 100)
@@ -183,7 +183,7 @@ def test_it_goes_on_waiting_where_somebody_else_is_faster(imports: Setting) -> N
     assert len(result["baseline"]) == 3
 
 
-def test_deferrable_it_frees_the_slot_for_the_cooldown(imports: Setting) -> None:
+def test_deferrable_it_frees_the_slot_for_the_cooldown(imports: MoEngage) -> None:
     imports.emulator.workspace.run_file_import(USERS)
     pass_time(imports, 100)
     task = Task()
@@ -199,7 +199,7 @@ def test_deferrable_it_frees_the_slot_for_the_cooldown(imports: Setting) -> None
 
 
 def test_a_clock_of_moengages_that_runs_ahead_prolongs_no_cooldown(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = imports.clock
 
@@ -221,7 +221,7 @@ def test_a_clock_of_moengages_that_runs_ahead_prolongs_no_cooldown(
 
 
 @pytest.mark.parametrize("has_store", [True, False])
-def test_a_retry_of_a_try_that_was_refused_triggers(imports: Setting, has_store: bool) -> None:
+def test_a_retry_of_a_try_that_was_refused_triggers(imports: MoEngage, has_store: bool) -> None:
     task = Task(has_store=has_store, began=datetime.fromtimestamp(imports.clock.time() - 1, UTC))
     pass_time(imports, 1)
     imports.emulator.workspace.run_file_import(USERS)
@@ -234,7 +234,7 @@ def test_a_retry_of_a_try_that_was_refused_triggers(imports: Setting, has_store:
     assert triggers(imports) == 1
 
 
-def test_a_later_run_does_not_decide_about_this_one(imports: Setting) -> None:
+def test_a_later_run_does_not_decide_about_this_one(imports: MoEngage) -> None:
     task = Task()
     options = {"wait_for_completion": True, "deferrable": True}
     with pytest.raises(TaskDeferred) as deferred:
@@ -248,7 +248,7 @@ def test_a_later_run_does_not_decide_about_this_one(imports: Setting) -> None:
     assert names(result) == [("users_2.csv", "SUCCESSFUL")]
 
 
-def test_an_execution_timeout_is_honoured_while_it_waits_for_the_cooldown(imports: Setting) -> None:
+def test_an_execution_timeout_is_honoured_while_it_waits_for_the_cooldown(imports: MoEngage) -> None:
     imports.emulator.workspace.run_file_import(USERS)
     task = Task()
     task.start_date = datetime.fromtimestamp(imports.clock.time(), UTC)
@@ -264,7 +264,7 @@ def test_an_execution_timeout_is_honoured_while_it_waits_for_the_cooldown(import
     assert triggers(imports) == 0
 
 
-def test_on_cooldown_fail_leaves_it_to_airflows_retries(imports: Setting) -> None:
+def test_on_cooldown_fail_leaves_it_to_airflows_retries(imports: MoEngage) -> None:
     imports.emulator.workspace.run_file_import(USERS)
     task = Task()
 
@@ -278,14 +278,14 @@ def test_on_cooldown_fail_leaves_it_to_airflows_retries(imports: Setting) -> Non
     assert triggers(imports) == 1
 
 
-def test_on_cooldown_skip_skips(imports: Setting) -> None:
+def test_on_cooldown_skip_skips(imports: MoEngage) -> None:
     imports.emulator.workspace.run_file_import(USERS)
 
     with pytest.raises(AirflowSkipException, match="once in five minutes"):
         execute(Task(), on_cooldown="skip")
 
 
-def test_a_cooldown_that_outlasts_the_timeout_fails(imports: Setting) -> None:
+def test_a_cooldown_that_outlasts_the_timeout_fails(imports: MoEngage) -> None:
     imports.emulator.workspace.run_file_import(USERS)
 
     with pytest.raises(MoEngageRateLimitError, match="within the timeout of 60 s"):
@@ -296,7 +296,7 @@ def test_a_cooldown_that_outlasts_the_timeout_fails(imports: Setting) -> None:
 
 
 @pytest.mark.parametrize("fault", ["status_after", "cut_after"])
-def test_a_call_without_an_answer_is_one_run(imports: Setting, fault: str) -> None:
+def test_a_call_without_an_answer_is_one_run(imports: MoEngage, fault: str) -> None:
     imports.emulator.workspace.add_fault(Fault(fault, status=502, path=TRIGGER))
 
     result = execute(Task(), wait_for_completion=True)
@@ -306,7 +306,7 @@ def test_a_call_without_an_answer_is_one_run(imports: Setting, fault: str) -> No
 
 
 @pytest.mark.parametrize("fault", ["status", "cut_before"])
-def test_a_call_that_had_no_effect_is_made_again(imports: Setting, fault: str) -> None:
+def test_a_call_that_had_no_effect_is_made_again(imports: MoEngage, fault: str) -> None:
     imports.emulator.workspace.add_fault(Fault(fault, status=503, path=TRIGGER))
 
     result = execute(Task(), wait_for_completion=True)
@@ -315,7 +315,7 @@ def test_a_call_that_had_no_effect_is_made_again(imports: Setting, fault: str) -
     assert names(result) == [("users_2.csv", "SUCCESSFUL")]
 
 
-def test_a_lost_answer_that_was_a_refusal_is_not_taken_for_a_run(imports: Setting) -> None:
+def test_a_lost_answer_that_was_a_refusal_is_not_taken_for_a_run(imports: MoEngage) -> None:
     imports.emulator.workspace.run_file_import(USERS)
     pass_time(imports, 100)
     imports.emulator.workspace.add_fault(Fault("cut_after", path=TRIGGER))
@@ -326,7 +326,7 @@ def test_a_lost_answer_that_was_a_refusal_is_not_taken_for_a_run(imports: Settin
     assert names(result) == [("users_3.csv", "SUCCESSFUL")], "not that of the run before, which caused the refusal"
 
 
-def test_a_server_that_stays_ill_is_left_to_airflows_retries_and_never_triggered_twice(imports: Setting) -> None:
+def test_a_server_that_stays_ill_is_left_to_airflows_retries_and_never_triggered_twice(imports: MoEngage) -> None:
     task = Task()
     imports.emulator.workspace.add_fault(Fault("status_after", status=502, path=TRIGGER, times=1))
     imports.emulator.workspace.add_fault(Fault("status", status=503, path=HISTORY, times=None, after=1))
@@ -342,7 +342,7 @@ def test_a_server_that_stays_ill_is_left_to_airflows_retries_and_never_triggered
     assert names(result) == [("users_2.csv", "SUCCESSFUL")]
 
 
-def test_a_throttled_baseline_is_asked_for_again(imports: Setting) -> None:
+def test_a_throttled_baseline_is_asked_for_again(imports: MoEngage) -> None:
     imports.emulator.workspace.add_fault(Fault("status", status=429, times=9, path=HISTORY))
 
     result = execute(Task())
@@ -352,7 +352,7 @@ def test_a_throttled_baseline_is_asked_for_again(imports: Setting) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_is_not_accepted_fails_at_once_and_triggers_nothing(imports: Setting, status: int) -> None:
+def test_a_key_that_is_not_accepted_fails_at_once_and_triggers_nothing(imports: MoEngage, status: int) -> None:
     imports.emulator.workspace.add_fault(Fault("status", status=status, times=None))
 
     with pytest.raises(MoEngageAuthError, match="key of the Data tile"):
@@ -366,7 +366,7 @@ def test_a_key_that_is_not_accepted_fails_at_once_and_triggers_nothing(imports: 
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_retry_after_a_crash_goes_on_with_the_run_and_does_not_trigger_again(
-    imports: Setting, waits: bool, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Task()
     crash_after_trigger(task, monkeypatch)
@@ -382,7 +382,7 @@ def test_a_retry_after_a_crash_goes_on_with_the_run_and_does_not_trigger_again(
 
 
 def test_a_retry_after_a_crash_between_call_and_record_finds_the_run_in_the_history(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Task()
     crash_after_trigger(task, monkeypatch, before_it_is_recorded=True)
@@ -395,7 +395,9 @@ def test_a_retry_after_a_crash_between_call_and_record_finds_the_run_in_the_hist
     assert names(result) == [("users_2.csv", "SUCCESSFUL")]
 
 
-def test_a_retry_after_a_crash_before_the_call_triggers(imports: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_after_a_crash_before_the_call_triggers(
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = Task()
     with monkeypatch.context() as patched:
         patched.setattr("airflow_provider_moengage.api.file_imports_client.FileImportsClient.trigger", crash)
@@ -409,7 +411,7 @@ def test_a_retry_after_a_crash_before_the_call_triggers(imports: Setting, monkey
 
 
 def test_before_a_state_store_the_history_since_the_dag_run_began_decides(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Task(has_store=False, began=datetime.fromtimestamp(imports.clock.time() - 60, UTC))
     crash_after_trigger(task, monkeypatch)
@@ -424,7 +426,7 @@ def test_before_a_state_store_the_history_since_the_dag_run_began_decides(
 
 
 def test_before_a_state_store_only_the_newest_run_since_the_dag_run_began_counts(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Task(has_store=False, began=datetime.fromtimestamp(imports.clock.time() - 60, UTC))
     imports.emulator.workspace.run_file_import(USERS, (file("scheduled.csv", status="FAILED"),))
@@ -437,7 +439,7 @@ def test_before_a_state_store_only_the_newest_run_since_the_dag_run_began_counts
     assert triggers(imports) == 1
 
 
-def test_before_a_state_store_a_retry_without_a_run_since_triggers(imports: Setting) -> None:
+def test_before_a_state_store_a_retry_without_a_run_since_triggers(imports: MoEngage) -> None:
     task = Task(has_store=False, began=datetime.fromtimestamp(imports.clock.time() - 60, UTC))
     task.retry()
 
@@ -446,7 +448,7 @@ def test_before_a_state_store_a_retry_without_a_run_since_triggers(imports: Sett
     assert triggers(imports) == 1
 
 
-def test_before_a_state_store_a_retry_after_a_failed_run_triggers_anew(imports: Setting) -> None:
+def test_before_a_state_store_a_retry_after_a_failed_run_triggers_anew(imports: MoEngage) -> None:
     configure(imports, file(status="FAILED"))
     task = Task(has_store=False, began=datetime.fromtimestamp(imports.clock.time() - 60, UTC))
     with pytest.raises(MoEngageImportFailedError):
@@ -459,7 +461,7 @@ def test_before_a_state_store_a_retry_after_a_failed_run_triggers_anew(imports: 
     assert triggers(imports) == 2
 
 
-def test_before_a_state_store_a_first_try_triggers_whatever_the_history_has(imports: Setting) -> None:
+def test_before_a_state_store_a_first_try_triggers_whatever_the_history_has(imports: MoEngage) -> None:
     task = Task(has_store=False, began=datetime.fromtimestamp(imports.clock.time() - 3_600, UTC))
 
     execute(task)
@@ -468,7 +470,7 @@ def test_before_a_state_store_a_first_try_triggers_whatever_the_history_has(impo
 
 
 @pytest.mark.parametrize("has_store", [True, False])
-def test_a_clear_of_an_ended_task_triggers_anew(imports: Setting, has_store: bool) -> None:
+def test_a_clear_of_an_ended_task_triggers_anew(imports: MoEngage, has_store: bool) -> None:
     task = Task(has_store=has_store, began=datetime.fromtimestamp(imports.clock.time() - 60, UTC))
     execute(task, wait_for_completion=True)
     pass_time(imports, 3_600)
@@ -480,7 +482,7 @@ def test_a_clear_of_an_ended_task_triggers_anew(imports: Setting, has_store: boo
     assert names(result) == [("users_3.csv", "SUCCESSFUL")]
 
 
-def test_a_clear_after_the_retries_were_edited_triggers_anew(imports: Setting) -> None:
+def test_a_clear_after_the_retries_were_edited_triggers_anew(imports: MoEngage) -> None:
     task = Task(retries=2)
     execute(task)
     pass_time(imports, 3_600)
@@ -492,7 +494,7 @@ def test_a_clear_after_the_retries_were_edited_triggers_anew(imports: Setting) -
     assert triggers(imports) == 2
 
 
-def test_a_retry_after_a_failed_run_triggers_anew(imports: Setting) -> None:
+def test_a_retry_after_a_failed_run_triggers_anew(imports: MoEngage) -> None:
     configure(imports, file(status="FAILED"))
     task = Task()
     with pytest.raises(MoEngageImportFailedError):
@@ -505,7 +507,7 @@ def test_a_retry_after_a_failed_run_triggers_anew(imports: Setting) -> None:
     assert triggers(imports) == 2
 
 
-def test_a_retry_after_a_timeout_goes_on_waiting(imports: Setting) -> None:
+def test_a_retry_after_a_timeout_goes_on_waiting(imports: MoEngage) -> None:
     configure(imports, file(after=1_000))
     task = Task()
     with pytest.raises(MoEngageError, match="within the timeout of 600 s; a retry goes on waiting"):
@@ -517,7 +519,7 @@ def test_a_retry_after_a_timeout_goes_on_waiting(imports: Setting) -> None:
 
 
 def test_a_task_that_is_ended_while_it_reads_the_history_triggers_nothing(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = operator()
     read = FileImportsClient.file_runs
@@ -535,7 +537,7 @@ def test_a_task_that_is_ended_while_it_reads_the_history_triggers_nothing(
 
 
 @pytest.mark.parametrize(("failed", "is_success"), [(4, True), (5, False)])
-def test_five_failed_polls_in_a_row_fail_the_task(imports: Setting, failed: int, is_success: bool) -> None:
+def test_five_failed_polls_in_a_row_fail_the_task(imports: MoEngage, failed: int, is_success: bool) -> None:
     configure(imports, file(after=30))
     imports.emulator.workspace.add_fault(Fault("html", path=HISTORY, after=2, times=failed))
 
@@ -546,7 +548,7 @@ def test_five_failed_polls_in_a_row_fail_the_task(imports: Setting, failed: int,
         execute(Task(), wait_for_completion=True)
 
 
-def test_a_task_that_is_ended_stops_waiting_and_says_that_the_import_goes_on(imports: Setting) -> None:
+def test_a_task_that_is_ended_stops_waiting_and_says_that_the_import_goes_on(imports: MoEngage) -> None:
     configure(imports, file(after=10_000))
     waiting = operator(wait_for_completion=True)
     clock = imports.clock
@@ -568,7 +570,7 @@ def test_a_task_that_is_ended_stops_waiting_and_says_that_the_import_goes_on(imp
 # Waiting in the triggerer.
 
 
-def test_deferrable_it_waits_in_the_triggerer(imports: Setting) -> None:
+def test_deferrable_it_waits_in_the_triggerer(imports: MoEngage) -> None:
     configure(imports, file("a_{run}.csv", status="PARTIAL_SUCCESS", failed_rows=3))
     task = Task()
     options = {"wait_for_completion": True, "deferrable": True, "partial_success": "accept"}
@@ -584,7 +586,7 @@ def test_deferrable_it_waits_in_the_triggerer(imports: Setting) -> None:
     assert triggers(imports) == 1
 
 
-def test_deferrable_the_trigger_owns_the_deadline_and_airflow_has_a_later_one(imports: Setting) -> None:
+def test_deferrable_the_trigger_owns_the_deadline_and_airflow_has_a_later_one(imports: MoEngage) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         execute(Task(), wait_for_completion=True, deferrable=True, timeout=timedelta(hours=1))
 
@@ -593,7 +595,7 @@ def test_deferrable_the_trigger_owns_the_deadline_and_airflow_has_a_later_one(im
     assert deferred.value.timeout == timedelta(hours=1, minutes=5)
 
 
-def test_deferrable_a_timeout_fails_and_a_retry_goes_on_waiting(imports: Setting) -> None:
+def test_deferrable_a_timeout_fails_and_a_retry_goes_on_waiting(imports: MoEngage) -> None:
     task = Task()
     options = {"wait_for_completion": True, "deferrable": True}
     with pytest.raises(TaskDeferred) as deferred:
@@ -608,7 +610,7 @@ def test_deferrable_a_timeout_fails_and_a_retry_goes_on_waiting(imports: Setting
     assert triggers(imports) == 1
 
 
-def test_deferrable_an_execution_timeout_is_honoured(imports: Setting) -> None:
+def test_deferrable_an_execution_timeout_is_honoured(imports: MoEngage) -> None:
     task = Task()
     options = {
         "wait_for_completion": True,
@@ -622,7 +624,7 @@ def test_deferrable_an_execution_timeout_is_honoured(imports: Setting) -> None:
         resume(task, deferred.value, event=fired(deferred.value, timeout_at=None), **options)
 
 
-def test_deferrable_an_outcome_that_is_not_known_fails_loudly(imports: Setting) -> None:
+def test_deferrable_an_outcome_that_is_not_known_fails_loudly(imports: MoEngage) -> None:
     task = Task()
     with pytest.raises(TaskDeferred) as deferred:
         execute(task, wait_for_completion=True, deferrable=True)
@@ -658,7 +660,7 @@ def test_a_wrong_argument_is_named_when_the_dag_is_parsed(options: dict[str, Any
         operator(**options)
 
 
-def test_templates_are_left_until_the_task_runs(imports: Setting) -> None:
+def test_templates_are_left_until_the_task_runs(imports: MoEngage) -> None:
     templated = operator(import_id="{{ params.id }}", max_failed_rows="{{ params.rows }}")
     context = {**Task().context, "params": {"id": USERS, "rows": "7"}}
 

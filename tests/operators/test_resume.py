@@ -14,7 +14,7 @@ from airflow_provider_moengage.bulk.resume import rejects
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks import checkpoint_stores as checkpoints
-from tests.delivering import Setting, customer
+from tests.delivering import MoEngage, customer
 from tests.dying_worker import Worker
 from tests.import_files.test_folder import attach
 from tests.task import Task
@@ -28,7 +28,7 @@ def object_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def connected(in_small_batches: Setting) -> Setting:
+def connected(in_small_batches: MoEngage) -> MoEngage:
     return in_small_batches
 
 
@@ -52,16 +52,16 @@ def dies(worker: Worker, task: Task, moments: int, **arguments: Any) -> None:
     task.retry()
 
 
-def numbers(setting: Setting) -> list[int]:
-    return [element["attributes"]["number"] for element in setting.arrived]
+def numbers(moengage: MoEngage) -> list[int]:
+    return [element["attributes"]["number"] for element in moengage.arrived]
 
 
-def assert_each_arrived_once_but_for(setting: Setting, in_flight: int) -> None:
-    assert sorted(set(numbers(setting))) == list(range(COUNT))
-    assert len(numbers(setting)) <= COUNT + in_flight
+def assert_each_arrived_once_but_for(moengage: MoEngage, in_flight: int) -> None:
+    assert sorted(set(numbers(moengage))) == list(range(COUNT))
+    assert len(numbers(moengage)) <= COUNT + in_flight
 
 
-def test_a_list_is_resumed(connected: Setting, worker: Worker) -> None:
+def test_a_list_is_resumed(connected: MoEngage, worker: Worker) -> None:
     task = Task()
     dies(worker, task, 30, elements=people())
 
@@ -69,7 +69,7 @@ def test_a_list_is_resumed(connected: Setting, worker: Worker) -> None:
     assert_each_arrived_once_but_for(connected, 100)
 
 
-def test_another_list_is_sent_from_its_start(connected: Setting, worker: Worker) -> None:
+def test_another_list_is_sent_from_its_start(connected: MoEngage, worker: Worker) -> None:
     task = Task()
     dies(worker, task, 30, elements=people())
     changed = [*people(COUNT - 1), customer("somebody else", number=COUNT - 1)]
@@ -77,7 +77,7 @@ def test_another_list_is_sent_from_its_start(connected: Setting, worker: Worker)
     assert not send(task, elements=changed)["resumed"]
 
 
-def test_files_are_resumed_while_they_are_the_same(connected: Setting, worker: Worker, tmp_path: Path) -> None:
+def test_files_are_resumed_while_they_are_the_same(connected: MoEngage, worker: Worker, tmp_path: Path) -> None:
     lines = [json.dumps(element) for element in people()]
     for name, part in (("a", lines[:300]), ("b", lines[300:])):
         (tmp_path / f"{name}.ndjson").write_text("\n".join(part))
@@ -95,7 +95,7 @@ def test_files_are_resumed_while_they_are_the_same(connected: Setting, worker: W
     assert not send(task, path=path)["resumed"]
 
 
-def test_a_function_is_called_again_and_all_of_it_is_sent(connected: Setting, worker: Worker) -> None:
+def test_a_function_is_called_again_and_all_of_it_is_sent(connected: MoEngage, worker: Worker) -> None:
     def made() -> Iterator[Any]:
         yield from people()
 
@@ -108,7 +108,7 @@ def test_a_function_is_called_again_and_all_of_it_is_sent(connected: Setting, wo
 
 @pytest.mark.parametrize("where", ["disk", "memory://checkpoints"])
 def test_before_airflow_3_3_a_folder_keeps_it(
-    connected: Setting, worker: Worker, tmp_path: Path, where: str
+    connected: MoEngage, worker: Worker, tmp_path: Path, where: str
 ) -> None:
     folder = str(tmp_path / "made" / "here") if where == "disk" else f"{where}/{tmp_path.name}"
     task = Task(has_store=False)
@@ -119,7 +119,7 @@ def test_before_airflow_3_3_a_folder_keeps_it(
 
 
 def test_the_deployment_says_where_it_is_kept(
-    connected: Setting, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connected: MoEngage, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__MOENGAGE__CHECKPOINT_PATH", str(tmp_path))
     task = Task()
@@ -132,7 +132,7 @@ def test_the_deployment_says_where_it_is_kept(
     assert send(task, elements=people())["resumed"]
 
 
-def test_a_mapped_task_has_a_checkpoint_of_its_own(connected: Setting, tmp_path: Path) -> None:
+def test_a_mapped_task_has_a_checkpoint_of_its_own(connected: MoEngage, tmp_path: Path) -> None:
     for index in (0, 1):
         task = Task()
         task.map_index = index
@@ -142,7 +142,7 @@ def test_a_mapped_task_has_a_checkpoint_of_its_own(connected: Setting, tmp_path:
 
 
 def test_a_large_state_takes_several_values(
-    connected: Setting, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    connected: MoEngage, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "LARGEST_VALUE", 100)
     task = Task()
@@ -183,7 +183,7 @@ def test_a_file_that_is_no_state_is_told(tmp_path: Path, text: bytes) -> None:
 @pytest.mark.parametrize("where", ["disk", "memory://rejects"])
 @pytest.mark.parametrize("moments", [22, 37, 52])
 def test_rejects_are_appended_over_the_tries_each_once(
-    connected: Setting,
+    connected: MoEngage,
     worker: Worker,
     tmp_path: Path,
     where: str,
@@ -209,7 +209,7 @@ def test_rejects_are_appended_over_the_tries_each_once(
 
 
 def test_rejects_of_a_try_that_failed_are_there_and_the_next_one_adds_to_them(
-    connected: Setting, tmp_path: Path
+    connected: MoEngage, tmp_path: Path
 ) -> None:
     from airflow_provider_moengage.emulator import Fault
 
@@ -230,7 +230,9 @@ def test_rejects_of_a_try_that_failed_are_there_and_the_next_one_adds_to_them(
     assert sorted(positions) == list(range(0, COUNT, 20))
 
 
-def test_rejects_go_where_the_earlier_try_has_put_them(connected: Setting, worker: Worker, tmp_path: Path) -> None:
+def test_rejects_go_where_the_earlier_try_has_put_them(
+    connected: MoEngage, worker: Worker, tmp_path: Path
+) -> None:
     task = Task()
     arguments = {"elements": people(every=20), "max_rejects": COUNT}
     dies(worker, task, 37, rejects_path=str(tmp_path / "old.ndjson"), **arguments)
@@ -242,7 +244,7 @@ def test_rejects_go_where_the_earlier_try_has_put_them(connected: Setting, worke
 
 
 def test_rejects_that_another_machine_has_are_told(
-    connected: Setting,
+    connected: MoEngage,
     worker: Worker,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -26,7 +26,7 @@ from airflow_provider_moengage.exceptions import MoEngageAuthError, MoEngageImpo
 from airflow_provider_moengage.polling.poller import Clock
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
 from airflow_provider_moengage.triggers import pollers
-from tests.delivering import Setting
+from tests.delivering import MoEngage
 from tests.task import Task
 
 HISTORY = "/v1.0/data/fileimports/import/run/history"
@@ -35,7 +35,7 @@ MODES = ("poke", "reschedule", "deferrable")
 
 
 @pytest.fixture
-def imports(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting]:
+def imports(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> Iterator[MoEngage]:
     """Imports whose time passes when somebody waits: a sensor in its sleep, or a poller in its own."""
 
     class Passing(Clock):
@@ -62,27 +62,27 @@ def imports(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> Iterator[Set
     connected.emulator.workspace.clear_file_imports()
 
 
-def pass_time(setting: Setting, seconds: float) -> None:
-    setting.clock.wait(threading.Event(), seconds)
+def pass_time(moengage: MoEngage, seconds: float) -> None:
+    moengage.clock.wait(threading.Event(), seconds)
 
 
-def now(setting: Setting) -> datetime:
-    return datetime.fromtimestamp(setting.clock.time(), UTC)
+def now(moengage: MoEngage) -> datetime:
+    return datetime.fromtimestamp(moengage.clock.time(), UTC)
 
 
 def file(name: str = "users_{run}.csv", status: str = "SUCCESSFUL", after: float = 150, **rows: Any) -> ImportFile:
     return ImportFile(name, steps=((0, "QUEUED"), (20, "PROCESSING"), (after, status)), **rows)
 
 
-def run_import(setting: Setting, *files: ImportFile) -> None:
-    workspace = setting.emulator.workspace
+def run_import(moengage: MoEngage, *files: ImportFile) -> None:
+    workspace = moengage.emulator.workspace
     if not workspace.file_imports:
         workspace.add_file_import(FileImport(USERS, "Users", (file(),)))
     workspace.run_file_import(USERS, files or None)
 
 
-def polls(setting: Setting) -> int:
-    return sum(each.path == HISTORY for each in setting.emulator.workspace.requests)
+def polls(moengage: MoEngage) -> int:
+    return sum(each.path == HISTORY for each in moengage.emulator.workspace.requests)
 
 
 def sensor(**options: Any) -> FileImportRunSensor:
@@ -165,19 +165,19 @@ _DRIVERS: dict[str, Callable[[Task, dict[str, Any]], Any]] = {
 class Case:
     """What happens at MoEngage, and how a sensor ends that is told nothing special."""
 
-    happens: Callable[[Setting], None]
+    happens: Callable[[MoEngage], None]
     ends: str
     options: tuple[tuple[str, Any], ...] = ()
 
 
-def _status(status: str, **rows: Any) -> Callable[[Setting], None]:
-    return lambda setting: run_import(setting, file(status=status, **rows))
+def _status(status: str, **rows: Any) -> Callable[[MoEngage], None]:
+    return lambda moengage: run_import(moengage, file(status=status, **rows))
 
 
-def _faulty(fault: Fault) -> Callable[[Setting], None]:
-    def happens(setting: Setting) -> None:
-        run_import(setting, file())
-        setting.emulator.workspace.add_fault(fault)
+def _faulty(fault: Fault) -> Callable[[MoEngage], None]:
+    def happens(moengage: MoEngage) -> None:
+        run_import(moengage, file())
+        moengage.emulator.workspace.add_fault(fault)
 
     return happens
 
@@ -195,13 +195,13 @@ CASES = {
         "MoEngageImportFailedError",
         (("partial_success", "accept"), ("max_failed_rows", 2)),
     ),
-    "over at the first look": Case(lambda setting: run_import(setting, file(after=20)), "success"),
+    "over at the first look": Case(lambda moengage: run_import(moengage, file(after=20)), "success"),
     "timeout": Case(
-        lambda setting: run_import(setting, file(after=10**9)), "AirflowSensorTimeout", (("timeout", 0.02),)
+        lambda moengage: run_import(moengage, file(after=10**9)), "AirflowSensorTimeout", (("timeout", 0.02),)
     ),
     "key refused": Case(_faulty(Fault("status", status=401, times=None)), "MoEngageAuthError"),
     "key refused later": Case(_faulty(Fault("status", status=403, times=None, after=1)), "MoEngageAuthError"),
-    "no such import": Case(lambda setting: None, "MoEngageImportNotFoundError"),
+    "no such import": Case(lambda moengage: None, "MoEngageImportNotFoundError"),
     "four answers of something else": Case(_faulty(Fault("status", status=404, times=4)), "success"),
     "five answers of something else": Case(
         _faulty(Fault("status", status=404, times=5, after=1)), "MoEngageRequestError"
@@ -228,7 +228,7 @@ def expected(case: Case, flags: dict[str, bool]) -> str:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("flags", FLAGS, ids=lambda flags: next(iter(flags), "plain"))
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_modes_agree(imports: Setting, mode: str, flags: dict[str, bool], case: Case) -> None:
+def test_modes_agree(imports: MoEngage, mode: str, flags: dict[str, bool], case: Case) -> None:
     case.happens(imports)
 
     ended = drive(mode, **dict(case.options), **flags)
@@ -237,7 +237,7 @@ def test_modes_agree(imports: Setting, mode: str, flags: dict[str, bool], case: 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_a_sensor_returns_is_the_same_in_every_mode(imports: Setting, mode: str) -> None:
+def test_what_a_sensor_returns_is_the_same_in_every_mode(imports: MoEngage, mode: str) -> None:
     run_import(imports, file(total_rows=12, updated_rows=5))
 
     [each] = drive(mode).value
@@ -248,7 +248,7 @@ def test_what_a_sensor_returns_is_the_same_in_every_mode(imports: Setting, mode:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_failure_names_file_message_and_rows_in_every_mode(imports: Setting, mode: str) -> None:
+def test_a_failure_names_file_message_and_rows_in_every_mode(imports: MoEngage, mode: str) -> None:
     run_import(imports, file(status="FAILED", status_msg="Header is missing", total_rows=12))
 
     ended = drive(mode)
@@ -263,14 +263,14 @@ def test_a_failure_names_file_message_and_rows_in_every_mode(imports: Setting, m
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_by_exact_name_other_files_do_not_matter(imports: Setting, mode: str) -> None:
+def test_by_exact_name_other_files_do_not_matter(imports: MoEngage, mode: str) -> None:
     run_import(imports, file("a.csv", status="FAILED"), file("b.csv"))
 
     assert drive(mode, file_name="b.csv").files == [("b.csv", "SUCCESSFUL")]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_glob_waits_for_as_many_files_as_are_expected_late_ones_too(imports: Setting, mode: str) -> None:
+def test_a_glob_waits_for_as_many_files_as_are_expected_late_ones_too(imports: MoEngage, mode: str) -> None:
     late = ImportFile("users_3.csv", steps=((200, "PROCESSING"), (300, "SUCCESSFUL")))
     run_import(imports, file("users_1.csv", after=30), file("users_2.csv", after=30), late, file("other.csv"))
 
@@ -281,7 +281,7 @@ def test_a_glob_waits_for_as_many_files_as_are_expected_late_ones_too(imports: S
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("as_text", [False, True])
-def test_since_a_moment_older_files_do_not_count(imports: Setting, mode: str, as_text: bool) -> None:
+def test_since_a_moment_older_files_do_not_count(imports: MoEngage, mode: str, as_text: bool) -> None:
     run_import(imports, file(status="FAILED", after=20))
     pass_time(imports, 600)
     since: Any = now(imports) - timedelta(seconds=1)
@@ -293,7 +293,7 @@ def test_since_a_moment_older_files_do_not_count(imports: Setting, mode: str, as
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_since_an_operators_xcom_only_the_files_of_its_run_count(imports: Setting, mode: str) -> None:
+def test_since_an_operators_xcom_only_the_files_of_its_run_count(imports: MoEngage, mode: str) -> None:
     run_import(imports, file(status="FAILED", after=20))
     pass_time(imports, 600)
     xcom = triggered(imports)
@@ -303,7 +303,7 @@ def test_since_an_operators_xcom_only_the_files_of_its_run_count(imports: Settin
     assert [name for name, _ in ended.files] == ["users_2.csv"]
 
 
-def test_an_xcom_that_a_template_has_made_text_of_is_read_as_well(imports: Setting) -> None:
+def test_an_xcom_that_a_template_has_made_text_of_is_read_as_well(imports: MoEngage) -> None:
     run_import(imports)
     pass_time(imports, 600)
     xcom = triggered(imports)
@@ -314,7 +314,7 @@ def test_an_xcom_that_a_template_has_made_text_of_is_read_as_well(imports: Setti
     assert Ended(value=waiting.execute(Task().context)).files == [("users_2.csv", "SUCCESSFUL")]
 
 
-def test_of_several_runs_of_a_name_the_newest_counts(imports: Setting) -> None:
+def test_of_several_runs_of_a_name_the_newest_counts(imports: MoEngage) -> None:
     run_import(imports, file("a.csv", status="FAILED", after=20))
     pass_time(imports, 600)
     run_import(imports, file("a.csv"))
@@ -322,7 +322,7 @@ def test_of_several_runs_of_a_name_the_newest_counts(imports: Setting) -> None:
     assert drive("poke", file_name="a.csv").files == [("a.csv", "SUCCESSFUL")]
 
 
-def test_all_pages_are_read(imports: Setting) -> None:
+def test_all_pages_are_read(imports: MoEngage) -> None:
     for _ in range(120):
         run_import(imports, file(after=20))
         pass_time(imports, 1)
@@ -343,7 +343,7 @@ def test_all_pages_are_read(imports: Setting) -> None:
         {"file_page_size": 1},
     ],
 )
-def test_each_quirk_of_the_api_is_survived(imports: Setting, quirk: dict[str, Any]) -> None:
+def test_each_quirk_of_the_api_is_survived(imports: MoEngage, quirk: dict[str, Any]) -> None:
     imports.emulator.workspace.configure(**quirk)
     run_import(imports, file("a.csv", status="PARTIAL_SUCCESS", failed_rows=1), file("b.csv"))
 
@@ -353,28 +353,28 @@ def test_each_quirk_of_the_api_is_survived(imports: Setting, quirk: dict[str, An
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_status_never_seen_before_is_no_end(imports: Setting, mode: str) -> None:
+def test_a_status_never_seen_before_is_no_end(imports: MoEngage, mode: str) -> None:
     steps = ((0, "QUEUED"), (10, "SCANNING"), (200, "SUCCESSFUL"))
     run_import(imports, ImportFile("a.csv", steps=steps))
 
     assert drive(mode).files == [("a.csv", "SUCCESSFUL")]
 
 
-def test_an_import_is_found_by_its_name(imports: Setting) -> None:
+def test_an_import_is_found_by_its_name(imports: MoEngage) -> None:
     run_import(imports)
 
     assert drive("poke", import_id=None, import_name="Users").files[0][1] == "SUCCESSFUL"
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_xcom_of_another_workspaces_import_fails_at_once(imports: Setting, mode: str) -> None:
+def test_an_xcom_of_another_workspaces_import_fails_at_once(imports: MoEngage, mode: str) -> None:
     since = {"import_id": "elsewhere", "triggered_at": "2026-01-01T00:00:00Z", "baseline": ["a-file"]}
 
     assert drive(mode, import_id=None, since=since).name == "MoEngageImportNotFoundError"
 
 
 @pytest.mark.parametrize("name", ["", " ", "None"])
-def test_a_file_name_that_a_template_has_made_nothing_of_is_said(imports: Setting, name: str) -> None:
+def test_a_file_name_that_a_template_has_made_nothing_of_is_said(imports: MoEngage, name: str) -> None:
     waiting = sensor(file_name="{{ params.name }}")
     waiting.render_template_fields({**Task().context, "params": {"name": name}})
 
@@ -382,7 +382,7 @@ def test_a_file_name_that_a_template_has_made_nothing_of_is_said(imports: Settin
         waiting.execute(Task().context)
 
 
-def test_a_history_longer_than_the_limit_of_a_minute_is_read_to_its_end(imports: Setting) -> None:
+def test_a_history_longer_than_the_limit_of_a_minute_is_read_to_its_end(imports: MoEngage) -> None:
     run_import(imports, *(file(f"users_{number}.csv", after=20) for number in range(120)))
     imports.emulator.workspace.configure(file_page_size=2)  # 60 pages, and 50 requests a minute
     pass_time(imports, 600)
@@ -391,13 +391,13 @@ def test_a_history_longer_than_the_limit_of_a_minute_is_read_to_its_end(imports:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_timeout_of_centuries_is_none(imports: Setting, mode: str) -> None:
+def test_a_timeout_of_centuries_is_none(imports: MoEngage, mode: str) -> None:
     run_import(imports, file())
 
     assert drive(mode, timeout=10**11).name == "success"
 
 
-def test_an_import_without_a_run_yet_is_waited_for(imports: Setting) -> None:
+def test_an_import_without_a_run_yet_is_waited_for(imports: MoEngage) -> None:
     imports.emulator.workspace.add_file_import(FileImport(USERS, "Users", (file(),)))
 
     assert drive("poke", timeout=0.02).name == "AirflowSensorTimeout"
@@ -406,7 +406,7 @@ def test_an_import_without_a_run_yet_is_waited_for(imports: Setting) -> None:
 # How it looks.
 
 
-def test_deferrable_it_looks_once_before_it_defers(imports: Setting) -> None:
+def test_deferrable_it_looks_once_before_it_defers(imports: MoEngage) -> None:
     run_import(imports, file(after=20))
     pass_time(imports, 60)
 
@@ -414,7 +414,7 @@ def test_deferrable_it_looks_once_before_it_defers(imports: Setting) -> None:
     assert polls(imports) == 1
 
 
-def test_deferrable_the_trigger_owns_the_deadline_and_knows_no_secret(imports: Setting) -> None:
+def test_deferrable_the_trigger_owns_the_deadline_and_knows_no_secret(imports: MoEngage) -> None:
     run_import(imports)
     before = time.time()
 
@@ -432,7 +432,7 @@ def test_deferrable_the_trigger_owns_the_deadline_and_knows_no_secret(imports: S
 @pytest.mark.parametrize(
     ("flags", "ends"), [({}, AirflowTaskTimeout), ({"soft_fail": True}, AirflowSkipException)]
 )
-def test_deferrable_an_execution_timeout_is_honoured(imports: Setting, flags: dict[str, bool], ends: Any) -> None:
+def test_deferrable_an_execution_timeout_is_honoured(imports: MoEngage, flags: dict[str, bool], ends: Any) -> None:
     run_import(imports, file(after=10**9))
 
     ended = drive("deferrable", execution_timeout=timedelta(seconds=0.02), **flags)
@@ -440,7 +440,7 @@ def test_deferrable_an_execution_timeout_is_honoured(imports: Setting, flags: di
     assert isinstance(ended.error, ends), ended.error
 
 
-def test_deferrable_a_failed_first_look_counts(imports: Setting) -> None:
+def test_deferrable_a_failed_first_look_counts(imports: MoEngage) -> None:
     run_import(imports, file(after=10**9))
     imports.emulator.workspace.add_fault(Fault("status", status=503, times=None))
 
@@ -450,14 +450,14 @@ def test_deferrable_a_failed_first_look_counts(imports: Setting) -> None:
     assert polls(imports) == 5
 
 
-def test_rescheduled_without_a_state_store_the_next_poll_decides(imports: Setting) -> None:
+def test_rescheduled_without_a_state_store_the_next_poll_decides(imports: MoEngage) -> None:
     run_import(imports, file())
     imports.emulator.workspace.add_fault(Fault("status", status=503, times=9))
 
     assert drive("reschedule", task=Task(has_store=False)).name == "success"
 
 
-def test_rescheduled_failed_polls_of_an_earlier_try_do_not_count(imports: Setting) -> None:
+def test_rescheduled_failed_polls_of_an_earlier_try_do_not_count(imports: MoEngage) -> None:
     run_import(imports, file())
     task = Task()
     imports.emulator.workspace.add_fault(Fault("status", status=503, times=5))
@@ -468,18 +468,18 @@ def test_rescheduled_failed_polls_of_an_earlier_try_do_not_count(imports: Settin
     assert drive("reschedule", task=task).name == "success"
 
 
-def test_a_timeout_in_the_triggerer_that_is_gone_is_a_sensors_timeout(imports: Setting) -> None:
+def test_a_timeout_in_the_triggerer_that_is_gone_is_a_sensors_timeout(imports: MoEngage) -> None:
     with pytest.raises(AirflowSensorTimeout, match=r"users-import.*timeout of 60 s"):
         sensor(deferrable=True, timeout=60).execute_complete(Task().context, {"status": "timeout"})
 
 
 @pytest.mark.parametrize("event", [None, {}, {"status": "fine"}, {"status": "error", "kind": "odd"}])
-def test_an_event_that_is_not_known_fails_loudly(imports: Setting, event: Any) -> None:
+def test_an_event_that_is_not_known_fails_loudly(imports: MoEngage, event: Any) -> None:
     with pytest.raises(Exception, match=r"not known|no reason"):
         sensor(deferrable=True).execute_complete(Task().context, event)
 
 
-def test_a_denied_key_in_the_triggerer_is_an_authentication_error(imports: Setting) -> None:
+def test_a_denied_key_in_the_triggerer_is_an_authentication_error(imports: MoEngage) -> None:
     event = {"status": "error", "kind": "authentication", "message": "no", "status_code": 401}
 
     with pytest.raises(MoEngageAuthError) as caught:
@@ -518,7 +518,7 @@ def test_an_xcom_of_another_import_is_refused() -> None:
         waiting.poke(Task().context)
 
 
-def triggered(setting: Setting) -> dict[str, Any]:
+def triggered(moengage: MoEngage) -> dict[str, Any]:
     """What TriggerFileImportOperator returns."""
     from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 

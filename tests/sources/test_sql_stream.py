@@ -19,7 +19,7 @@ from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.sources.sql_stream import stream_query
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from devtools.postgres import postgres_server
-from tests.delivering import Setting
+from tests.delivering import MoEngage
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_result_that_is_left_early_leaves_no_connection(hook: Any, port: int) 
 
 
 def test_what_postgresql_returns_arrives_as_moengage_reads_it(
-    connected: Setting, port: int, monkeypatch: pytest.MonkeyPatch
+    connected: MoEngage, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_PG", url(port))
     sql = """

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks.outlets import tell_outlets
-from tests.delivering import Setting, customer
+from tests.delivering import MoEngage, customer
 from tests.task import Task
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Events(defaultdict[str, Any]):
         return super().__getitem__(asset.uri)
 
 
-def test_the_event_of_each_asset_gets_the_counts_beside_what_it_has(connected: Setting) -> None:
+def test_the_event_of_each_asset_gets_the_counts_beside_what_it_has(connected: MoEngage) -> None:
     events = Events()
     task = BulkImportOperator(
         task_id="send",

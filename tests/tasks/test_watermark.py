@@ -26,7 +26,7 @@ from airflow_provider_moengage.tasks.watermark import (
 )
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from devtools.postgres import postgres_server
-from tests.delivering import Setting
+from tests.delivering import MoEngage
 from tests.task import Store
 
 SOURCE = Asset("purchases")
@@ -121,10 +121,10 @@ class Closed:
 class Source:
     """An asset's state and the purchases, over the runs of a Dag."""
 
-    def __init__(self, database: sqlite3.Connection, setting: Setting) -> None:
+    def __init__(self, database: sqlite3.Connection, moengage: MoEngage) -> None:
         self.state = Store()
         self._database = database
-        self._setting = setting
+        self._moengage = moengage
 
     def buys(self, *moments: datetime, user: str = "ann") -> None:
         rows = [(user, f"{moment:%Y-%m-%d %H:%M:%S}") for moment in moments]
@@ -137,7 +137,7 @@ class Source:
     @property
     def arrived(self) -> Counter[str]:
         """Hour and minute of the purchases, and how often each has arrived."""
-        return Counter(event["actions"][0]["current_time"][11:16] for event in self._setting.arrived)
+        return Counter(event["actions"][0]["current_time"][11:16] for event in self._moengage.arrived)
 
     @property
     def watermark(self) -> str | None:
@@ -210,7 +210,7 @@ def _name(asset: Any) -> str:
 
 
 @pytest.fixture
-def source(connected: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
+def source(connected: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
     path = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     with sqlite3.connect(path) as database:
@@ -262,7 +262,7 @@ def test_the_first_run_begins_at_the_dags_start_where_it_has_no_interval(source:
     assert report["events"] == 1, "an interval that is empty is none, and a moment without a zone is in UTC"
 
 
-def test_a_failed_run_leaves_its_rows_to_the_next_one_also_the_first(source: Source, connected: Setting) -> None:
+def test_a_failed_run_leaves_its_rows_to_the_next_one_also_the_first(source: Source, connected: MoEngage) -> None:
     source.buys(at(0.5), at(1.5))
     connected.emulator.workspace.add_fault(Fault("status", status=401))
 
@@ -273,7 +273,7 @@ def test_a_failed_run_leaves_its_rows_to_the_next_one_also_the_first(source: Sou
     assert source.arrived == {"00:30": 1, "01:30": 1}
 
 
-def test_at_most_once_a_failed_run_keeps_its_rows_for_its_own_clear(source: Source, connected: Setting) -> None:
+def test_at_most_once_a_failed_run_keeps_its_rows_for_its_own_clear(source: Source, connected: MoEngage) -> None:
     source.buys(at(0.5), at(1.5))
     connected.emulator.workspace.add_fault(Fault("status", status=401))
     failed = source.run(**hourly(0))

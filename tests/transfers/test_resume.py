@@ -19,7 +19,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRejectsError,
 )
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
-from tests.delivering import Setting
+from tests.delivering import MoEngage
 from tests.dying_worker import Worker
 from tests.task import Store, Task
 
@@ -29,7 +29,7 @@ PURCHASE = EventMapping(action="Purchase", customer_id="user_id", time="at", att
 
 
 @pytest.fixture
-def connected(in_small_batches: Setting) -> Setting:
+def connected(in_small_batches: MoEngage) -> MoEngage:
     return in_small_batches
 
 
@@ -83,14 +83,14 @@ def number_of(element: dict[str, Any]) -> tuple[str, int]:
     return kind, attributes["number"]
 
 
-def arrivals(setting: Setting) -> Counter[tuple[str, int]]:
-    return Counter(map(number_of, setting.arrived))
+def arrivals(moengage: MoEngage) -> Counter[tuple[str, int]]:
+    return Counter(map(number_of, moengage.arrived))
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("store", ["state store", "file"])
 def test_killed_at_any_moment_a_sync_loses_nothing(
-    connected: Setting, warehouse: sqlite3.Connection, worker: Worker, tmp_path: Path, seed: int, store: str
+    connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker, tmp_path: Path, seed: int, store: str
 ) -> None:
     dice = random.Random(seed)
     in_file = {"checkpoint_path": str(tmp_path / "state")} if store == "file" else {}
@@ -109,7 +109,7 @@ def test_killed_at_any_moment_a_sync_loses_nothing(
 
 @pytest.mark.parametrize("seed", range(8))
 def test_at_most_once_a_sync_sends_nothing_twice(
-    connected: Setting, warehouse: sqlite3.Connection, worker: Worker, tmp_path: Path, seed: int
+    connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker, tmp_path: Path, seed: int
 ) -> None:
     dice = random.Random(seed)
     rejects = tmp_path / "rejects.ndjson"
@@ -129,7 +129,7 @@ def test_at_most_once_a_sync_sends_nothing_twice(
 
 
 def test_rows_that_come_and_go_between_two_tries_shift_no_others(
-    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+    connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker
 ) -> None:
     sync = Sync(CUSTOMER)
     sync.dies(worker, 60)
@@ -154,7 +154,7 @@ def test_rows_that_come_and_go_between_two_tries_shift_no_others(
 @pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
 @pytest.mark.parametrize("seed", range(4))
 def test_rows_that_come_where_it_reads_again_push_nothing_out(
-    connected: Setting, warehouse: sqlite3.Connection, worker: Worker, seed: int, delivery: str, mapping: Any
+    connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker, seed: int, delivery: str, mapping: Any
 ) -> None:
     dice = random.Random(seed)
     sync = Sync(mapping, delivery=delivery, max_rejects=10**6)
@@ -176,7 +176,7 @@ def test_rows_that_come_where_it_reads_again_push_nothing_out(
 
 
 def test_the_checkpoint_is_small_and_holds_two_keys(
-    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+    connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker
 ) -> None:
     sync = Sync(CUSTOMER)
     sync.dies(worker, 60)
@@ -190,7 +190,7 @@ def test_the_checkpoint_is_small_and_holds_two_keys(
 
 
 def test_without_key_columns_a_retry_starts_over_and_says_so(
-    connected: Setting,
+    connected: MoEngage,
     warehouse: sqlite3.Connection,
     worker: Worker,
     capsys: pytest.CaptureFixture[str],
@@ -208,7 +208,7 @@ def test_without_key_columns_a_retry_starts_over_and_says_so(
 
 
 def test_at_most_once_without_key_columns_a_retry_sends_nothing(
-    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+    connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker
 ) -> None:
     sync = Sync(PURCHASE, key_columns=None, delivery="at_most_once")
     sync.dies(worker, 40)
@@ -223,7 +223,7 @@ def test_at_most_once_without_key_columns_a_retry_sends_nothing(
 
 
 def test_at_most_once_a_retry_sends_nothing_where_nothing_is_kept(
-    connected: Setting, warehouse: sqlite3.Connection
+    connected: MoEngage, warehouse: sqlite3.Connection
 ) -> None:
     sync = Sync(PURCHASE, has_store=False, delivery="at_most_once")
     sync.task.retry()
@@ -236,7 +236,7 @@ def test_at_most_once_a_retry_sends_nothing_where_nothing_is_kept(
 
 
 def test_other_inputs_start_afresh_and_other_options_do_not(
-    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+    connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker
 ) -> None:
     sync = Sync(CUSTOMER)
     sync.dies(worker, 40)
@@ -248,7 +248,7 @@ def test_other_inputs_start_afresh_and_other_options_do_not(
 
 
 def test_a_try_that_died_after_the_last_row_is_not_repeated(
-    connected: Setting, warehouse: sqlite3.Connection
+    connected: MoEngage, warehouse: sqlite3.Connection
 ) -> None:
     sync = Sync(CUSTOMER)
     first = sync.attempt()
@@ -262,7 +262,7 @@ def test_a_try_that_died_after_the_last_row_is_not_repeated(
 
 
 def test_too_many_rejects_are_told_again_where_the_first_try_could_not(
-    connected: Setting, warehouse: sqlite3.Connection
+    connected: MoEngage, warehouse: sqlite3.Connection
 ) -> None:
     with warehouse:
         warehouse.execute("UPDATE purchases SET user_id = 'null' WHERE id = 5")
@@ -275,7 +275,7 @@ def test_too_many_rejects_are_told_again_where_the_first_try_could_not(
     assert arrivals(connected).total() == ROWS - 1
 
 
-def test_a_null_in_a_key_is_refused(connected: Setting, warehouse: sqlite3.Connection, worker: Worker) -> None:
+def test_a_null_in_a_key_is_refused(connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker) -> None:
     sync = Sync(CUSTOMER)
     sync.dies(worker, 60)
     with warehouse:
@@ -287,13 +287,13 @@ def test_a_null_in_a_key_is_refused(connected: Setting, warehouse: sqlite3.Conne
         Sync(CUSTOMER).attempt()
 
 
-def test_keys_that_are_not_unique_are_found(connected: Setting, warehouse: sqlite3.Connection) -> None:
+def test_keys_that_are_not_unique_are_found(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     with pytest.raises(ValueError, match=r"rows \d+ and \d+ have the same key; add columns"):
         Sync(CUSTOMER, key_columns=["shop"]).attempt()
 
 
 def test_a_range_of_keys_is_read_and_resumed_within(
-    connected: Setting, warehouse: sqlite3.Connection, worker: Worker
+    connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker
 ) -> None:
     sync = Sync(CUSTOMER, key_range={"after": ["shop 0", 300], "up_to": ["shop 1", 2_000]})
     expected = {n for n in range(ROWS) if (n % 3 == 0 and n > 300) or (n % 3 == 1 and n <= 2_000)}
@@ -305,7 +305,7 @@ def test_a_range_of_keys_is_read_and_resumed_within(
     assert (report["accepted"], report["resumed"]) == (len(expected), True)
 
 
-def test_a_dry_run_keeps_nothing(connected: Setting, warehouse: sqlite3.Connection) -> None:
+def test_a_dry_run_keeps_nothing(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     sync = Sync(CUSTOMER, dry_run=True)
     sync.attempt()
 
@@ -313,7 +313,7 @@ def test_a_dry_run_keeps_nothing(connected: Setting, warehouse: sqlite3.Connecti
 
 
 def test_a_task_that_is_ended_keeps_what_it_has_done_and_closes_its_cursor(
-    connected: Setting, warehouse: sqlite3.Connection
+    connected: MoEngage, warehouse: sqlite3.Connection
 ) -> None:
     sync = Sync(CUSTOMER)
 

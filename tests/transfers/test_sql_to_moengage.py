@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_moengage.bulk.mapping import Column, CustomerMapping, DeviceMapping, EventMapping
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
-from tests.delivering import Setting
+from tests.delivering import MoEngage
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def sync(sql: str, mapping: Any, **options: Any) -> dict[str, Any]:
     return operator.execute(context())
 
 
-def test_rows_become_customers(connected: Setting, warehouse: sqlite3.Connection) -> None:
+def test_rows_become_customers(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     report = sync(
         "SELECT id, email, tier FROM users",
         CustomerMapping(customer_id="id", attributes={"u_em": "email", "tier": "tier"}),
@@ -62,7 +62,7 @@ def test_rows_become_customers(connected: Setting, warehouse: sqlite3.Connection
 
 
 def test_a_null_takes_the_attribute_off_the_profile_where_that_is_asked_for(
-    connected: Setting, warehouse: sqlite3.Connection
+    connected: MoEngage, warehouse: sqlite3.Connection
 ) -> None:
     sync("SELECT id, tier FROM users WHERE id = 12", CustomerMapping(customer_id="id", unset_nulls=True))
 
@@ -70,7 +70,7 @@ def test_a_null_takes_the_attribute_off_the_profile_where_that_is_asked_for(
     assert element["unset_attributes"] == [{"type": "equals", "attr": "tier", "case_sensitive": True}]
 
 
-def test_rows_become_events_at_the_time_they_happened(connected: Setting, warehouse: sqlite3.Connection) -> None:
+def test_rows_become_events_at_the_time_they_happened(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     sync(
         "SELECT * FROM orders",
         EventMapping(action=Column("name"), time="at", device_id="device", platform="web"),
@@ -105,7 +105,7 @@ def test_rows_become_events_at_the_time_they_happened(connected: Setting, wareho
     ]
 
 
-def test_one_row_may_become_several_elements(connected: Setting, warehouse: sqlite3.Connection) -> None:
+def test_one_row_may_become_several_elements(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     report = sync(
         "SELECT user_id, at, total, 'token' AS push_id, 'iOS' AS platform, 'd-1' AS device_id FROM orders",
         [
@@ -118,7 +118,7 @@ def test_one_row_may_become_several_elements(connected: Setting, warehouse: sqli
     assert (report["customers"], report["events"], report["devices"]) == (2, 2, 2)
 
 
-def test_parameters_and_templates_reach_the_query(connected: Setting, warehouse: sqlite3.Connection) -> None:
+def test_parameters_and_templates_reach_the_query(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     sync(
         "SELECT id FROM users WHERE id > ? AND '{{ ds }}' = '2026-01-01';",
         CustomerMapping(customer_id="id"),
@@ -129,7 +129,7 @@ def test_parameters_and_templates_reach_the_query(connected: Setting, warehouse:
 
 
 def test_a_percent_sign_in_a_query_without_parameters_is_one(
-    connected: Setting, warehouse: sqlite3.Connection
+    connected: MoEngage, warehouse: sqlite3.Connection
 ) -> None:
     sync("SELECT id FROM users WHERE email LIKE 'ann%'", CustomerMapping(customer_id="id"))
 
@@ -137,7 +137,7 @@ def test_a_percent_sign_in_a_query_without_parameters_is_one(
 
 
 def test_a_row_that_cannot_be_sent_is_a_reject_at_its_position(
-    connected: Setting, warehouse: sqlite3.Connection, tmp_path: Path
+    connected: MoEngage, warehouse: sqlite3.Connection, tmp_path: Path
 ) -> None:
     warehouse.execute("INSERT INTO orders VALUES (13, 'Purchase', NULL, 1, NULL)")
     warehouse.commit()
@@ -150,13 +150,15 @@ def test_a_row_that_cannot_be_sent_is_a_reject_at_its_position(
     assert len(connected.arrived) == 2
 
 
-def test_an_empty_result_is_a_success_without_a_request(connected: Setting, warehouse: sqlite3.Connection) -> None:
+def test_an_empty_result_is_a_success_without_a_request(
+    connected: MoEngage, warehouse: sqlite3.Connection
+) -> None:
     report = sync("SELECT id FROM users WHERE 1 = 0", CustomerMapping(customer_id="id"))
 
     assert (report["accepted"], report["requests"]) == (0, 0)
 
 
-def test_a_dry_run_reads_and_sends_nothing(connected: Setting, warehouse: sqlite3.Connection) -> None:
+def test_a_dry_run_reads_and_sends_nothing(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     report = sync("SELECT id FROM users", CustomerMapping(customer_id="id"), dry_run=True)
 
     assert (report["accepted"], connected.emulator.workspace.counts.requests) == (2, 0)
@@ -174,7 +176,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("sql", "message"), WRONG.values(), ids=WRONG)
 def test_a_query_that_does_not_fit_is_an_error_before_anything_is_sent(
-    connected: Setting, warehouse: sqlite3.Connection, sql: str, message: str
+    connected: MoEngage, warehouse: sqlite3.Connection, sql: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         sync(sql, CustomerMapping())
@@ -184,7 +186,7 @@ def test_a_query_that_does_not_fit_is_an_error_before_anything_is_sent(
 
 
 def test_a_connection_that_is_no_database_is_an_error(
-    connected: Setting, warehouse: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    connected: MoEngage, warehouse: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = SqlToMoEngageOperator(
         task_id="t", sql="SELECT 1", conn_id="moengage_default", mapping=CustomerMapping()
@@ -197,7 +199,7 @@ def test_a_connection_that_is_no_database_is_an_error(
 
 
 def test_logs_of_a_sync_hold_no_row(
-    connected: Setting, warehouse: sqlite3.Connection, caplog: pytest.LogCaptureFixture, capsys: Any
+    connected: MoEngage, warehouse: sqlite3.Connection, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
     with caplog.at_level("DEBUG"):
         sync("SELECT id, email, score FROM users", CustomerMapping(customer_id="id"))

@@ -18,7 +18,7 @@ from airflow_provider_moengage.polling.poller import Clock
 from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.triggers import pollers
 from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
-from tests.delivering import Setting, connection_to
+from tests.delivering import MoEngage, connection_to
 
 USERS = "users-import"
 HISTORY = "/v1.0/data/fileimports/import/run/history"
@@ -29,23 +29,23 @@ STOP = 20.0
 class Hurried(Clock):
     """The emulator's time, which passes as soon as a poller sleeps."""
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
+    def __init__(self, moengage: MoEngage) -> None:
+        self._moengage = moengage
         self.on_sleep: Callable[[], None] = lambda: None
 
     def time(self) -> float:
-        return self._setting.clock.time()
+        return self._moengage.clock.time()
 
     async def sleep(self, seconds: float, woken: asyncio.Event) -> None:
         for _ in range(20):
             await asyncio.sleep(0)
         self.on_sleep()
         if not woken.is_set():
-            self._setting.clock.wait(threading.Event(), max(seconds, 1e-3))
+            self._moengage.clock.wait(threading.Event(), max(seconds, 1e-3))
 
 
 @pytest.fixture
-def clock(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> Hurried:
+def clock(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> Hurried:
     clock = Hurried(connected)
     monkeypatch.setattr(pollers, "CLOCK", clock)
     monkeypatch.setattr(pollers, "_BUDGETS", {})
@@ -54,7 +54,7 @@ def clock(connected: Setting, monkeypatch: pytest.MonkeyPatch) -> Hurried:
 
 
 @pytest.fixture
-def imports(connected: Setting, clock: Hurried) -> Iterator[Setting]:
+def imports(connected: MoEngage, clock: Hurried) -> Iterator[MoEngage]:
     """An import with a file that has ended, and one with a file that ends in two minutes."""
     workspace = connected.emulator.workspace
     credentials = workspace.credentials
@@ -103,25 +103,25 @@ def run(*waits: Any) -> list[dict[str, Any]]:
     return asyncio.run(together(*waits))
 
 
-def looks(setting: Setting) -> list[float]:
+def looks(moengage: MoEngage) -> list[float]:
     """When the run history was asked for."""
-    return [request.received_at for request in setting.emulator.workspace.requests if request.path == HISTORY]
+    return [request.received_at for request in moengage.emulator.workspace.requests if request.path == HISTORY]
 
 
-def connect(monkeypatch: pytest.MonkeyPatch, setting: Setting, conn_id: str, **changes: Any) -> None:
-    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection_to(setting, **changes))
+def connect(monkeypatch: pytest.MonkeyPatch, moengage: MoEngage, conn_id: str, **changes: Any) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection_to(moengage, **changes))
 
 
 def finished(events: list[dict[str, Any]]) -> list[list[str]]:
     return [[file["file_name"] for file in fired["files"]] for fired in events if fired["status"] == "finished"]
 
 
-def test_triggers_of_one_connection_share_a_look(imports: Setting) -> None:
+def test_triggers_of_one_connection_share_a_look(imports: MoEngage) -> None:
     assert finished(run(*(event() for _ in range(50)))) == [[f"{USERS}.csv"]] * 50
     assert len(looks(imports)) <= 2, "one more for those who came while the first was under way"
 
 
-def test_a_trigger_waits_until_the_file_has_ended(imports: Setting) -> None:
+def test_a_trigger_waits_until_the_file_has_ended(imports: MoEngage) -> None:
     began = imports.clock.time()
 
     assert finished(run(event("slow", poke_interval=30))) == [["slow.csv"]]
@@ -129,7 +129,7 @@ def test_a_trigger_waits_until_the_file_has_ended(imports: Setting) -> None:
 
 
 def test_two_connections_with_the_same_key_share_a_poller(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, imports, "twin")
     made: list[Any] = []
@@ -145,7 +145,7 @@ def test_two_connections_with_the_same_key_share_a_poller(
     assert len(made) == 1
 
 
-def test_two_keys_of_one_workspace_share_a_budget(imports: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_keys_of_one_workspace_share_a_budget(imports: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__MOENGAGE__FILE_IMPORT_REQUESTS_PER_MINUTE", "10")
     connect(monkeypatch, imports, "twin", extra={"campaign_api_key": "another-key"})
 
@@ -156,7 +156,7 @@ def test_two_keys_of_one_workspace_share_a_budget(imports: Setting, monkeypatch:
     assert imports.clock.time() - began >= 6, "one of ten a minute at once, and the next one later"
 
 
-def test_two_hosts_have_budgets_of_their_own(imports: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_hosts_have_budgets_of_their_own(imports: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__MOENGAGE__FILE_IMPORT_REQUESTS_PER_MINUTE", "10")
     connect(monkeypatch, imports, "other", host=imports.emulator.url.replace("127.0.0.1", "localhost"))
 
@@ -168,7 +168,7 @@ def test_two_hosts_have_budgets_of_their_own(imports: Setting, monkeypatch: pyte
 
 @pytest.mark.parametrize("wrong", ["0", "-3", "nan"])
 def test_a_budget_that_is_no_budget_is_one_a_minute_and_said_in_the_log(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: str
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW__MOENGAGE__FILE_IMPORT_REQUESTS_PER_MINUTE", wrong)
 
@@ -176,7 +176,7 @@ def test_a_budget_that_is_no_budget_is_one_a_minute_and_said_in_the_log(
     assert "file_import_requests_per_minute" in caplog.text
 
 
-def test_the_budget_outlives_the_pollers_that_spend_it(imports: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_budget_outlives_the_pollers_that_spend_it(imports: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__MOENGAGE__FILE_IMPORT_REQUESTS_PER_MINUTE", "10")
 
     began = imports.clock.time()
@@ -185,7 +185,7 @@ def test_the_budget_outlives_the_pollers_that_spend_it(imports: Setting, monkeyp
     assert imports.clock.time() - began >= 6
 
 
-def test_each_event_loop_has_its_own_poller(imports: Setting) -> None:
+def test_each_event_loop_has_its_own_poller(imports: MoEngage) -> None:
     async def mine() -> tuple[Any, Any]:
         own = pollers.pollers()
         assert pollers.pollers() is own
@@ -197,7 +197,7 @@ def test_each_event_loop_has_its_own_poller(imports: Setting) -> None:
     assert first[1] is not second[1]
 
 
-def test_triggers_on_several_event_loops_at_once_all_end(imports: Setting) -> None:
+def test_triggers_on_several_event_loops_at_once_all_end(imports: MoEngage) -> None:
     """As ``dag.test()`` has it, a loop for each trigger."""
     fired: list[dict[str, Any]] = []
     threads = [threading.Thread(target=lambda: fired.extend(run(event("slow")))) for _ in range(3)]
@@ -209,7 +209,7 @@ def test_triggers_on_several_event_loops_at_once_all_end(imports: Setting) -> No
     assert finished(fired) == [["slow.csv"]] * 3
 
 
-def test_pollers_go_with_their_loop(imports: Setting) -> None:
+def test_pollers_go_with_their_loop(imports: MoEngage) -> None:
     async def mine() -> Any:
         await event()
         return weakref.ref(pollers.pollers())
@@ -220,14 +220,14 @@ def test_pollers_go_with_their_loop(imports: Setting) -> None:
     assert sum(each() is not None for each in all_of_them) <= 1, "asgiref keeps the last loop it has seen"
 
 
-def test_one_trigger_after_the_other_gets_a_poller_that_lives(imports: Setting) -> None:
+def test_one_trigger_after_the_other_gets_a_poller_that_lives(imports: MoEngage) -> None:
     async def in_turn() -> list[dict[str, Any]]:
         return [await event() for _ in range(3)]
 
     assert len(finished(asyncio.run(in_turn()))) == 3
 
 
-def test_a_poller_that_nobody_needs_any_more_is_forgotten(imports: Setting) -> None:
+def test_a_poller_that_nobody_needs_any_more_is_forgotten(imports: MoEngage) -> None:
     async def forgotten() -> bool:
         mine = pollers.pollers()
         workspace = await mine.workspace("moengage_default")
@@ -238,7 +238,7 @@ def test_a_poller_that_nobody_needs_any_more_is_forgotten(imports: Setting) -> N
     assert asyncio.run(forgotten())
 
 
-def test_a_trigger_that_is_cancelled_leaves_no_poller(imports: Setting) -> None:
+def test_a_trigger_that_is_cancelled_leaves_no_poller(imports: MoEngage) -> None:
     async def cancelled() -> list[str]:
         waiting = asyncio.create_task(event("slow", poke_interval=3_600))
         while not looks(imports):
@@ -253,7 +253,7 @@ def test_a_trigger_that_is_cancelled_leaves_no_poller(imports: Setting) -> None:
 
 
 def test_a_connection_is_read_once_for_many_triggers_that_start_together(
-    imports: Setting, connections_read: list[str]
+    imports: MoEngage, connections_read: list[str]
 ) -> None:
     run(*(event(USERS if number % 2 else "slow") for number in range(40)))
 
@@ -261,7 +261,7 @@ def test_a_connection_is_read_once_for_many_triggers_that_start_together(
 
 
 def test_each_connection_is_read_once(
-    imports: Setting, connections_read: list[str], monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, connections_read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, imports, "twin")
     run(*(event(conn_id=conn_id) for conn_id in ("moengage_default", "twin") * 5))
@@ -270,7 +270,7 @@ def test_each_connection_is_read_once(
 
 
 def test_a_connection_is_read_anew_for_triggers_that_start_later(
-    imports: Setting, connections_read: list[str]
+    imports: MoEngage, connections_read: list[str]
 ) -> None:
     async def later() -> None:
         await event()
@@ -285,13 +285,13 @@ def test_a_connection_is_read_anew_for_triggers_that_start_later(
     assert len(connections_read) == 2
 
 
-def rotate(setting: Setting, key: str) -> None:
+def rotate(moengage: MoEngage, key: str) -> None:
     """Give the workspace another key at MoEngage."""
-    setting.emulator.workspace.credentials = Credentials("EMULATOR", key)
+    moengage.emulator.workspace.credentials = Credentials("EMULATOR", key)
 
 
 def test_a_wait_goes_on_after_the_key_was_changed_at_moengage_and_in_the_connection(
-    imports: Setting, clock: Hurried, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, clock: Hurried, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change() -> None:
         rotate(imports, "a-new-key")
@@ -303,7 +303,7 @@ def test_a_wait_goes_on_after_the_key_was_changed_at_moengage_and_in_the_connect
     assert [each.status for each in imports.emulator.workspace.requests].count(401) == 1
 
 
-def test_a_wait_ends_after_the_key_was_changed_at_moengage_alone(imports: Setting, clock: Hurried) -> None:
+def test_a_wait_ends_after_the_key_was_changed_at_moengage_alone(imports: MoEngage, clock: Hurried) -> None:
     clock.on_sleep = lambda: rotate(imports, "a-new-key")
 
     for fired in run(*(event("slow") for _ in range(5))):
@@ -313,7 +313,7 @@ def test_a_wait_ends_after_the_key_was_changed_at_moengage_alone(imports: Settin
 
 
 def test_a_wait_ends_after_the_connection_got_another_key_that_is_wrong_too(
-    imports: Setting, clock: Hurried, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, clock: Hurried, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change() -> None:
         rotate(imports, "a-new-key")
@@ -327,7 +327,7 @@ def test_a_wait_ends_after_the_connection_got_another_key_that_is_wrong_too(
 
 
 def test_a_connection_is_read_once_for_many_triggers_that_are_refused_together(
-    imports: Setting, connections_read: list[str], clock: Hurried
+    imports: MoEngage, connections_read: list[str], clock: Hurried
 ) -> None:
     clock.on_sleep = lambda: rotate(imports, "a-new-key")
     events = run(*(event("slow") for _ in range(40)))
@@ -337,7 +337,7 @@ def test_a_connection_is_read_once_for_many_triggers_that_are_refused_together(
 
 
 def test_a_connection_that_is_not_there_is_read_again_and_then_an_error_that_airflow_may_retry(
-    imports: Setting, connections_read: list[str], monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, connections_read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Airflow 3.3 says "not found" where its API server does not answer.
     monkeypatch.setattr(pollers, "READ_AGAIN", 0.0)
@@ -350,7 +350,7 @@ def test_a_connection_that_is_not_there_is_read_again_and_then_an_error_that_air
 
 
 def test_a_connection_that_is_not_set_up_is_an_error_event_that_names_the_field(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, imports, "half", password="")
     [fired] = run(event(conn_id="half"))
@@ -361,7 +361,7 @@ def test_a_connection_that_is_not_set_up_is_an_error_event_that_names_the_field(
 
 @pytest.mark.parametrize(("failures", "status"), [(4, "finished"), (5, "error")])
 def test_a_connection_that_cannot_be_read_is_read_again_up_to_five_times(
-    imports: Setting, monkeypatch: pytest.MonkeyPatch, failures: int, status: str
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch, failures: int, status: str
 ) -> None:
     get = MoEngageHook.get_connection
     left = [ConnectionError("the API server is restarted, says a-secret")] * failures

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_moengage.bulk.elements.checks import prepare
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
-from tests.delivering import Setting, customer, event
+from tests.delivering import MoEngage, customer, event
 
 pandas = pytest.importorskip("pandas")
 numpy = pytest.importorskip("numpy")
@@ -57,14 +57,14 @@ NAMES = {"StrEnum": Name.TIER, "numpy": numpy.str_("tier")}
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_name_that_is_a_kind_of_text_is_that_text(setting: Setting, name: Any) -> None:
+def test_a_name_that_is_a_kind_of_text_is_that_text(moengage: MoEngage, name: Any) -> None:
     mapped = CustomerMapping(customer_id="id", attributes={name: "v"}).compile(["id", "v"])(["u-2", "gold"])
 
-    setting.deliver(
+    moengage.deliver(
         [{"type": "customer", "customer_id": "u-1", "attributes": {name: "gold", "n": {name: 1}}}, mapped]
     )
 
-    assert [element["attributes"] for element in setting.arrived] == [
+    assert [element["attributes"] for element in moengage.arrived] == [
         {"tier": "gold", "n": {"tier": 1}},
         {"tier": "gold"},
     ]

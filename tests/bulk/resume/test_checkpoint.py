@@ -24,7 +24,7 @@ from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Numbered, Stream
 from airflow_provider_moengage.emulator import Fault
-from tests.delivering import Setting, customer, event
+from tests.delivering import MoEngage, customer, event
 from tests.killing import Doom, DoomedClient, DoomedRejects, DoomedStore, KilledError
 
 SMALL_BATCHES = Limits(2_500, 2_500)
@@ -42,8 +42,8 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 class Run:
     """The tries of one task."""
 
-    def __init__(self, setting: Setting, elements: list[Any], tmp_path: Path, **options: Any) -> None:
-        self.setting = setting
+    def __init__(self, moengage: MoEngage, elements: list[Any], tmp_path: Path, **options: Any) -> None:
+        self.moengage = moengage
         self.elements = elements
         self.path = tmp_path / "rejects.ndjson"
         self.options = DeliveryOptions(**options)
@@ -61,11 +61,11 @@ class Run:
         self.store.doom = doom
         rejects = DoomedRejects(self.path)
         rejects.doom = doom
-        workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.setting.emulator.url, timeout=10.0)
-        client = DoomedClient(MoEngageClient(workspace, now=self.setting.clock.time), doom)
+        workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.moengage.emulator.url, timeout=10.0)
+        client = DoomedClient(MoEngageClient(workspace, now=self.moengage.clock.time), doom)
         try:
             return Delivery(
-                RunContext.create(self.options, SMALL_BATCHES, self.setting.log, self.setting.clock),
+                RunContext.create(self.options, SMALL_BATCHES, self.moengage.log, self.moengage.clock),
                 source or Numbered(self.elements),
                 client,
                 rejects,
@@ -116,36 +116,36 @@ def assert_order(arrived: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_killed_at_any_moment_a_run_loses_nothing(setting: Setting, tmp_path: Path, seed: int) -> None:
+def test_killed_at_any_moment_a_run_loses_nothing(moengage: MoEngage, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     elements = some_elements(dice, 3_000)
     bad = [number_of(element) for element in elements if element["customer_id"] == "null"]
-    run = Run(setting, elements, tmp_path, concurrency=4)
+    run = Run(moengage, elements, tmp_path, concurrency=4)
 
     kills = dice.randrange(1, 6)
     report = run.until_done(dice, kills)
 
-    arrived = Counter(map(number_of, setting.arrived))
+    arrived = Counter(map(number_of, moengage.arrived))
     assert set(arrived) == set(range(3_000)) - set(bad)
     assert arrived.total() - len(arrived) <= kills * 4 * A_BATCH
     assert (report.accepted, report.rejected, report.customers) == (len(arrived), len(bad), len(arrived))
     assert sorted(line["position"] for line in run.rejected) == bad
-    assert_order(setting.arrived)
+    assert_order(moengage.arrived)
     assert report.rejects == {"customer_id_refused": len(bad)}
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_at_most_once_sends_nothing_twice_and_rejects_what_is_in_doubt(
-    setting: Setting, tmp_path: Path, seed: int
+    moengage: MoEngage, tmp_path: Path, seed: int
 ) -> None:
     dice = random.Random(seed)
     elements = some_elements(dice, 3_000)
-    run = Run(setting, elements, tmp_path, concurrency=4, delivery="at_most_once")
+    run = Run(moengage, elements, tmp_path, concurrency=4, delivery="at_most_once")
 
     kills = dice.randrange(1, 6)
     report = run.until_done(dice, kills)
 
-    arrived = Counter(map(number_of, setting.arrived))
+    arrived = Counter(map(number_of, moengage.arrived))
     rejected = Counter(line["position"] for line in run.rejected)
     in_doubt = [line for line in run.rejected if line["codes"] == ["outcome_unknown"]]
     assert max(arrived.values()) == max(rejected.values()) == 1
@@ -154,7 +154,7 @@ def test_at_most_once_sends_nothing_twice_and_rejects_what_is_in_doubt(
     assert len(in_doubt) <= kills * 4 * A_BATCH
     assert report.accepted + report.rejected == 3_000
     assert report.rejected == len(rejected)
-    assert_order(setting.arrived)
+    assert_order(moengage.arrived)
 
 
 def killed(run: Run, moments: int) -> None:
@@ -166,21 +166,21 @@ def customers(count: int) -> list[dict[str, Any]]:
     return [customer(f"user {number}", number=number) for number in range(count)]
 
 
-def test_a_retry_goes_on_and_its_report_counts_the_whole_source(setting: Setting, tmp_path: Path) -> None:
-    run = Run(setting, customers(2_000), tmp_path, concurrency=1)
+def test_a_retry_goes_on_and_its_report_counts_the_whole_source(moengage: MoEngage, tmp_path: Path) -> None:
+    run = Run(moengage, customers(2_000), tmp_path, concurrency=1)
     killed(run, 24)
-    before = len(setting.arrived)
+    before = len(moengage.arrived)
 
     report = run.attempt()
 
     assert 400 <= before < 2_000
-    assert 2_000 <= len(setting.arrived) <= 2_000 + A_BATCH
+    assert 2_000 <= len(moengage.arrived) <= 2_000 + A_BATCH
     assert report.resumed
     assert (report.accepted, report.rejected) == (2_000, 0)
 
 
-def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(setting: Setting, tmp_path: Path) -> None:
-    run = Run(setting, customers(10), tmp_path)
+def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(moengage: MoEngage, tmp_path: Path) -> None:
+    run = Run(moengage, customers(10), tmp_path)
     run.attempt()
     state = run.store.state
 
@@ -189,31 +189,31 @@ def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(setting: Set
     run.epoch = 2
     report = run.attempt()
 
-    assert (report.accepted, report.resumed, len(setting.arrived)) == (10, False, 20)
+    assert (report.accepted, report.resumed, len(moengage.arrived)) == (10, False, 20)
 
 
-def test_a_clear_of_an_unfinished_run_goes_on(setting: Setting, tmp_path: Path) -> None:
-    run = Run(setting, customers(1_000), tmp_path, concurrency=1)
+def test_a_clear_of_an_unfinished_run_goes_on(moengage: MoEngage, tmp_path: Path) -> None:
+    run = Run(moengage, customers(1_000), tmp_path, concurrency=1)
     killed(run, 20)
     run.epoch = 2
 
     assert run.attempt().resumed
-    assert len(setting.arrived) <= 1_000 + A_BATCH
+    assert len(moengage.arrived) <= 1_000 + A_BATCH
 
 
-def test_other_inputs_start_afresh(setting: Setting, tmp_path: Path) -> None:
-    run = Run(setting, customers(1_000), tmp_path, concurrency=1)
+def test_other_inputs_start_afresh(moengage: MoEngage, tmp_path: Path) -> None:
+    run = Run(moengage, customers(1_000), tmp_path, concurrency=1)
     killed(run, 20)
     run.fingerprint = "other"
 
     assert not run.attempt().resumed
-    assert set(map(number_of, setting.arrived)) == set(range(1_000))
+    assert set(map(number_of, moengage.arrived)) == set(range(1_000))
 
 
-def test_what_is_kept_is_small_however_long_the_run(setting: Setting, tmp_path: Path) -> None:
+def test_what_is_kept_is_small_however_long_the_run(moengage: MoEngage, tmp_path: Path) -> None:
     sizes = []
     for count in (5_000, 40_000):
-        run = Run(setting, customers(count), tmp_path, concurrency=4)
+        run = Run(moengage, customers(count), tmp_path, concurrency=4)
         run.attempt()
         sizes.append(run.store.largest)
         assert run.store.writes <= count / A_BATCH + 10
@@ -222,22 +222,22 @@ def test_what_is_kept_is_small_however_long_the_run(setting: Setting, tmp_path: 
     assert sizes[1] < 10_000
 
 
-def test_a_run_that_fails_keeps_what_was_accepted(setting: Setting, tmp_path: Path) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", status=403, after=5, times=4))
-    run = Run(setting, customers(2_000), tmp_path, concurrency=4)
+def test_a_run_that_fails_keeps_what_was_accepted(moengage: MoEngage, tmp_path: Path) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=403, after=5, times=4))
+    run = Run(moengage, customers(2_000), tmp_path, concurrency=4)
     with pytest.raises(ApiError):
         run.attempt()
-    setting.emulator.workspace.clear_faults()
+    moengage.emulator.workspace.clear_faults()
 
     report = run.attempt()
 
-    assert (report.accepted, report.resumed, len(setting.arrived)) == (2_000, True, 2_000)
+    assert (report.accepted, report.resumed, len(moengage.arrived)) == (2_000, True, 2_000)
 
 
 @pytest.mark.parametrize("kind", ["status", "status_after", "cut_before", "cut_after", "html"])
-def test_at_most_once_rejects_what_may_have_arrived(setting: Setting, tmp_path: Path, kind: Any) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind=kind))
-    run = Run(setting, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
+def test_at_most_once_rejects_what_may_have_arrived(moengage: MoEngage, tmp_path: Path, kind: Any) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind=kind))
+    run = Run(moengage, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
 
     report = run.attempt()
 
@@ -246,22 +246,22 @@ def test_at_most_once_rejects_what_may_have_arrived(setting: Setting, tmp_path: 
     assert "may have accepted it" in run.rejected[0]["messages"][0]
 
 
-def test_at_most_once_gives_up_where_no_answer_is_to_be_had(setting: Setting, tmp_path: Path) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
-    run = Run(setting, customers(5_000), tmp_path, concurrency=1, delivery="at_most_once")
+def test_at_most_once_gives_up_where_no_answer_is_to_be_had(moengage: MoEngage, tmp_path: Path) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
+    run = Run(moengage, customers(5_000), tmp_path, concurrency=1, delivery="at_most_once")
 
     with pytest.raises(ApiError, match="The outcome of the last 12 requests is unknown"):
         run.attempt()
-    setting.emulator.workspace.clear_faults()
+    moengage.emulator.workspace.clear_faults()
     report = run.attempt()
 
     assert (report.accepted, report.rejected) == (3_800, 1_200)
     assert len(run.rejected) == 1_200
 
 
-def test_at_most_once_repeats_what_surely_was_not_processed(setting: Setting, tmp_path: Path) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", status=429, times=3))
-    run = Run(setting, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
+def test_at_most_once_repeats_what_surely_was_not_processed(moengage: MoEngage, tmp_path: Path) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=429, times=3))
+    run = Run(moengage, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
 
     report = run.attempt()
 
@@ -269,10 +269,10 @@ def test_at_most_once_repeats_what_surely_was_not_processed(setting: Setting, tm
 
 
 def test_a_stream_starts_over_and_says_what_that_means(
-    setting: Setting, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    moengage: MoEngage, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     elements = [event(f"user {number}", number=number) for number in range(1_000)]
-    run = Run(setting, elements, tmp_path, concurrency=1)
+    run = Run(moengage, elements, tmp_path, concurrency=1)
     with pytest.raises(KilledError):
         run.attempt(Doom(12), Stream(elements, "its elements are unknown"))
 
@@ -280,52 +280,52 @@ def test_a_stream_starts_over_and_says_what_that_means(
         report = run.attempt(source=Stream(elements, "its elements are unknown"))
 
     assert (report.accepted, report.resumed) == (1_000, False)
-    assert len(setting.arrived) > 1_000
+    assert len(moengage.arrived) > 1_000
     assert "cannot resume because its elements are unknown; sending everything again" in caplog.text
     assert "events that had arrived will be duplicated" in caplog.text
 
 
-def test_at_most_once_does_not_start_a_stream_over_until_it_is_told_to(setting: Setting, tmp_path: Path) -> None:
-    run = Run(setting, customers(1_000), tmp_path, concurrency=1, delivery="at_most_once")
+def test_at_most_once_does_not_start_a_stream_over_until_it_is_told_to(moengage: MoEngage, tmp_path: Path) -> None:
+    run = Run(moengage, customers(1_000), tmp_path, concurrency=1, delivery="at_most_once")
     with pytest.raises(KilledError):
         run.attempt(Doom(12), Stream(run.elements))
-    before = len(setting.arrived)
+    before = len(moengage.arrived)
 
     with pytest.raises(UnknownOutcomeError, match="an earlier try may have sent some of it"):
         run.attempt(source=Stream(run.elements))
-    assert len(setting.arrived) == before
+    assert len(moengage.arrived) == before
     run.epoch = 2
     assert run.attempt(source=Stream(run.elements)).accepted == 1_000
 
 
-def test_what_cannot_be_read_is_sent_anew_but_not_at_most_once(setting: Setting, tmp_path: Path) -> None:
-    run = Run(setting, customers(100), tmp_path)
+def test_what_cannot_be_read_is_sent_anew_but_not_at_most_once(moengage: MoEngage, tmp_path: Path) -> None:
+    run = Run(moengage, customers(100), tmp_path)
     run.store.state = {}
     assert run.attempt().accepted == 100
 
-    strict = Run(setting, customers(100), tmp_path, delivery="at_most_once")
+    strict = Run(moengage, customers(100), tmp_path, delivery="at_most_once")
     strict.store.state = {}
     with pytest.raises(UnknownOutcomeError, match="cannot be read"):
         strict.attempt()
 
 
 def test_at_most_once_other_inputs_send_nothing_until_the_task_is_cleared(
-    setting: Setting, tmp_path: Path
+    moengage: MoEngage, tmp_path: Path
 ) -> None:
-    run = Run(setting, customers(1_000), tmp_path, concurrency=1, delivery="at_most_once")
+    run = Run(moengage, customers(1_000), tmp_path, concurrency=1, delivery="at_most_once")
     killed(run, 20)
-    before = len(setting.arrived)
+    before = len(moengage.arrived)
     run.fingerprint = "other"
 
     with pytest.raises(UnknownOutcomeError, match="other inputs"):
         run.attempt()
-    assert len(setting.arrived) == before
+    assert len(moengage.arrived) == before
     run.epoch = 2
     assert run.attempt().accepted == 1_000
 
 
-def test_a_clear_gets_past_what_cannot_be_read(setting: Setting, tmp_path: Path) -> None:
-    run = Run(setting, customers(100), tmp_path, delivery="at_most_once")
+def test_a_clear_gets_past_what_cannot_be_read(moengage: MoEngage, tmp_path: Path) -> None:
+    run = Run(moengage, customers(100), tmp_path, delivery="at_most_once")
     run.store.state = {}
     run.is_retry = False
 
@@ -347,29 +347,29 @@ class Interrupted(Numbered):
 
 
 @pytest.mark.parametrize("names", [1, 50, 150, 290])
-def test_a_signal_while_it_reads_again_loses_nothing(setting: Setting, tmp_path: Path, names: int) -> None:
-    run = Run(setting, customers(2_000), tmp_path, concurrency=4)
+def test_a_signal_while_it_reads_again_loses_nothing(moengage: MoEngage, tmp_path: Path, names: int) -> None:
+    run = Run(moengage, customers(2_000), tmp_path, concurrency=4)
     killed(run, 20)
     with pytest.raises(KeyboardInterrupt):
         run.attempt(source=Interrupted(run.elements, names))
 
     report = run.attempt()
 
-    assert set(map(number_of, setting.arrived)) == set(range(2_000))
+    assert set(map(number_of, moengage.arrived)) == set(range(2_000))
     assert (report.accepted, report.rejected) == (2_000, 0)
 
 
-def test_rejects_before_the_first_request_are_counted_once(setting: Setting, tmp_path: Path) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", status=403, times=None))
+def test_rejects_before_the_first_request_are_counted_once(moengage: MoEngage, tmp_path: Path) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=403, times=None))
     elements = [
         *customers(100),
         *[customer("null", number=number) for number in range(100, 3_100)],
         *customers(100),
     ]
-    run = Run(setting, elements, tmp_path, concurrency=1)
+    run = Run(moengage, elements, tmp_path, concurrency=1)
     with pytest.raises(ApiError):
         run.attempt()
-    setting.emulator.workspace.clear_faults()
+    moengage.emulator.workspace.clear_faults()
 
     report = run.attempt()
 
@@ -377,12 +377,12 @@ def test_rejects_before_the_first_request_are_counted_once(setting: Setting, tmp
     assert Counter(line["position"] for line in run.rejected) == Counter(range(100, 3_100))
 
 
-def test_what_was_throttled_to_the_end_is_not_in_doubt(setting: Setting, tmp_path: Path) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", status=429, times=None))
-    run = Run(setting, customers(100), tmp_path, concurrency=1, delivery="at_most_once")
+def test_what_was_throttled_to_the_end_is_not_in_doubt(moengage: MoEngage, tmp_path: Path) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=429, times=None))
+    run = Run(moengage, customers(100), tmp_path, concurrency=1, delivery="at_most_once")
     with pytest.raises(ApiError, match="nothing but 429"):
         run.attempt()
-    setting.emulator.workspace.clear_faults()
+    moengage.emulator.workspace.clear_faults()
 
     assert (run.attempt().accepted, run.rejected) == (100, [])
 
@@ -401,30 +401,30 @@ class FailingStore(DoomedStore):
 
 
 @pytest.mark.parametrize("how", ["at_least_once", "at_most_once"])
-def test_nothing_is_sent_where_nothing_can_be_kept(setting: Setting, tmp_path: Path, how: str) -> None:
-    run = Run(setting, customers(1_000), tmp_path, delivery=how)
+def test_nothing_is_sent_where_nothing_can_be_kept(moengage: MoEngage, tmp_path: Path, how: str) -> None:
+    run = Run(moengage, customers(1_000), tmp_path, delivery=how)
     run.store = FailingStore(0)
 
     with pytest.raises(NotStoredError, match="ConnectionError"):
         run.attempt()
-    assert setting.arrived == []
+    assert moengage.arrived == []
 
 
 @pytest.mark.parametrize("how", ["at_least_once", "at_most_once"])
 def test_a_store_that_fails_ends_only_what_depends_on_it(
-    setting: Setting, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+    moengage: MoEngage, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = Run(setting, customers(1_000), tmp_path, concurrency=2, delivery=how)
+    run = Run(moengage, customers(1_000), tmp_path, concurrency=2, delivery=how)
     run.store = FailingStore(4)
 
     if how == "at_most_once":
         with pytest.raises(NotStoredError):
             run.attempt()
-        assert len(setting.arrived) <= 400
+        assert len(moengage.arrived) <= 400
     else:
         with caplog.at_level(logging.WARNING):
             run.attempt()
-        assert len(setting.arrived) == 1_000
+        assert len(moengage.arrived) == 1_000
         assert caplog.text.count("The checkpoint could not be stored (ConnectionError)") == 1
 
 
@@ -455,13 +455,13 @@ STORED_BEFORE = {
 }
 
 
-def test_a_checkpoint_of_an_earlier_release_is_resumed(setting: Setting, tmp_path: Path) -> None:
-    run = Run(setting, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
+def test_a_checkpoint_of_an_earlier_release_is_resumed(moengage: MoEngage, tmp_path: Path) -> None:
+    run = Run(moengage, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
     run.store.state = STORED_BEFORE
 
     report = run.attempt()
 
     assert report.resumed
-    assert sorted(map(number_of, setting.arrived)) == [*range(100, 150), *range(300, 310), *range(311, 500)]
+    assert sorted(map(number_of, moengage.arrived)) == [*range(100, 150), *range(300, 310), *range(311, 500)]
     assert sorted(line["position"] for line in run.rejected) == list(range(150, 200))
     assert (report.accepted, report.rejected) == (450, 50)

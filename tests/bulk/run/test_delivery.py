@@ -14,10 +14,10 @@ import pytest
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.sources import Chunk, Stream
-from tests.delivering import Setting, customer, event
+from tests.delivering import MoEngage, customer, event
 
 
-def test_the_report_counts_what_the_workspace_has(setting: Setting) -> None:
+def test_the_report_counts_what_the_workspace_has(moengage: MoEngage) -> None:
     stream: list[Any] = [customer(f"user-{n}", tier="gold") for n in range(300)]
     two_actions = event("user-1")
     two_actions["actions"] *= 2
@@ -32,9 +32,9 @@ def test_the_report_counts_what_the_workspace_has(setting: Setting) -> None:
     )
     stream += [customer("", tier="gold"), customer("user-2", u_fn="x" * 600)]
 
-    report = setting.deliver(stream)
+    report = moengage.deliver(stream)
 
-    counts = setting.emulator.workspace.counts
+    counts = moengage.emulator.workspace.counts
     assert (report.accepted, report.rejected) == (counts.elements, 1) == (304, 1)
     assert (report.customers, report.events, report.devices) == (301, 2, 1)
     assert report.actions == counts.actions == 3
@@ -44,25 +44,25 @@ def test_the_report_counts_what_the_workspace_has(setting: Setting) -> None:
     assert (report.retries, report.throttled_seconds, report.resumed) == (0, 0.0, False)
 
 
-def test_a_small_run_is_one_request_however_many_lanes_there_are(setting: Setting) -> None:
-    report = setting.deliver([customer(f"user-{n}") for n in range(100)], concurrency=8)
+def test_a_small_run_is_one_request_however_many_lanes_there_are(moengage: MoEngage) -> None:
+    report = moengage.deliver([customer(f"user-{n}") for n in range(100)], concurrency=8)
 
     assert report.requests == 1
 
 
-def test_no_elements_are_no_request(setting: Setting) -> None:
-    report = setting.deliver(iter([]))
+def test_no_elements_are_no_request(moengage: MoEngage) -> None:
+    report = moengage.deliver(iter([]))
 
     assert (report.requests, report.accepted, report.rejected) == (0, 0, 0)
 
 
-def test_a_users_elements_arrive_in_order_over_many_lanes(setting: Setting) -> None:
+def test_a_users_elements_arrive_in_order_over_many_lanes(moengage: MoEngage) -> None:
     stream = [event(f"user-{n % 50}", n=n, padding="x" * 300) for n in range(12_000)]
 
-    setting.deliver(stream, concurrency=8)
+    moengage.deliver(stream, concurrency=8)
 
     by_user: dict[str, list[int]] = defaultdict(list)
-    for element in setting.arrived:
+    for element in moengage.arrived:
         by_user[element["customer_id"]].append(element["actions"][0]["attributes"]["n"])
     assert len(by_user) == 50
     assert all(numbers == sorted(numbers) for numbers in by_user.values())
@@ -70,16 +70,16 @@ def test_a_users_elements_arrive_in_order_over_many_lanes(setting: Setting) -> N
 
 
 def test_a_users_elements_arrive_in_order_while_lanes_are_added(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
+    moengage: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = [event(f"user-{n % 50}", n=n, padding="x" * 300) for n in range(12_000)]
     wider = iter([1, 1, 3, 3, 8])
     monkeypatch.setattr(LaneScaler, "useful_lanes", lambda _, lanes: next(wider, lanes))
 
-    report = setting.deliver(stream, concurrency=None)
+    report = moengage.deliver(stream, concurrency=None)
 
     by_user: dict[str, list[int]] = defaultdict(list)
-    for element in setting.arrived:
+    for element in moengage.arrived:
         by_user[element["customer_id"]].append(element["actions"][0]["attributes"]["n"])
     assert next(wider, None) is None
     assert all(numbers == sorted(numbers) for numbers in by_user.values())
@@ -104,22 +104,22 @@ class Sized(Stream):
 
 @pytest.mark.parametrize(("padding", "at_once"), [(4_000, 49), (30_000, 6), (150, 880), (0, 1_000)])
 def test_elements_are_read_two_bodies_at_a_time_so_that_no_lane_gets_many_while_another_waits(
-    setting: Setting, padding: int, at_once: int
+    moengage: MoEngage, padding: int, at_once: int
 ) -> None:
     source = Sized([customer(f"user-{n:05}", padding="x" * padding) for n in range(4_000)])
 
-    setting.deliver(source, dry_run=True)
+    moengage.deliver(source, dry_run=True)
 
     assert max(source.sizes[3:]) == pytest.approx(at_once, rel=0.1)
 
 
-def test_a_dry_run_reports_what_would_be_sent_and_sends_nothing(setting: Setting) -> None:
+def test_a_dry_run_reports_what_would_be_sent_and_sends_nothing(moengage: MoEngage) -> None:
     stream = [customer(f"user-{n}", padding="x" * 200) for n in range(2_000)] + [customer("null")]
 
-    dry = setting.deliver(stream, dry_run=True)
+    dry = moengage.deliver(stream, dry_run=True)
 
-    assert setting.emulator.workspace.counts.requests == 0
-    real = setting.deliver(stream)
+    assert moengage.emulator.workspace.counts.requests == 0
+    real = moengage.deliver(stream)
     assert dry.dry_run
     assert (dry.accepted, dry.rejected, dry.requests, dry.bytes) == (
         real.accepted,
@@ -129,15 +129,15 @@ def test_a_dry_run_reports_what_would_be_sent_and_sends_nothing(setting: Setting
     )
 
 
-def test_elements_are_left_as_they_were(setting: Setting) -> None:
+def test_elements_are_left_as_they_were(moengage: MoEngage) -> None:
     moment = dt.datetime(2026, 1, 1, 12, 0)
     stream = [event("user-1", time=moment, at=moment), {"type": "customer", "customer_id": 7, "attributes": {}}]
     copies = [event("user-1", time=moment, at=moment), {"type": "customer", "customer_id": 7, "attributes": {}}]
 
-    setting.deliver(stream)
+    moengage.deliver(stream)
 
     assert stream == copies
-    arrived = {element["type"]: element for element in setting.arrived}
+    arrived = {element["type"]: element for element in moengage.arrived}
     assert arrived["event"]["actions"][0]["current_time"] == "2026-01-01T12:00:00Z"
     assert arrived["customer"]["customer_id"] == "7"
 
@@ -151,84 +151,84 @@ def test_elements_are_left_as_they_were(setting: Setting) -> None:
     ],
 )
 def test_validation_decides_what_is_a_reject(
-    setting: Setting, validation: str, accepted: int, rejects: dict[str, int], warnings: dict[str, int]
+    moengage: MoEngage, validation: str, accepted: int, rejects: dict[str, int], warnings: dict[str, int]
 ) -> None:
     without_time = event("user-1")
     del without_time["actions"][0]["current_time"]
 
-    report = setting.deliver([without_time, event("user-1", time="next week")], validation=validation)
+    report = moengage.deliver([without_time, event("user-1", time="next week")], validation=validation)
 
     assert (report.accepted, report.rejects, report.warnings) == (accepted, rejects, warnings)
 
 
 @pytest.mark.parametrize("kind", ["users", "events"])
-def test_the_documented_limit_is_kept_without_a_single_429(setting: Setting, kind: str) -> None:
-    setting.begin(users_per_minute=2_000, events_per_minute=2_000)
+def test_the_documented_limit_is_kept_without_a_single_429(moengage: MoEngage, kind: str) -> None:
+    moengage.reset(users_per_minute=2_000, events_per_minute=2_000)
     make = customer if kind == "users" else event
-    before = setting.clock.monotonic()
+    before = moengage.clock.monotonic()
 
     # One lane, for lanes that wait at the same time would each move the frozen clock.
     stream = [make(f"user-{n}") for n in range(10_000)]
-    report = setting.deliver(stream, limits=Limits(2_000, 2_000), concurrency=1)
+    report = moengage.deliver(stream, limits=Limits(2_000, 2_000), concurrency=1)
 
     assert report.accepted == 10_000
-    assert setting.emulator.workspace.counts.throttled == 0
-    assert 240 <= setting.clock.monotonic() - before <= 241, "five minutes' worth, the first of them at once"
+    assert moengage.emulator.workspace.counts.throttled == 0
+    assert 240 <= moengage.clock.monotonic() - before <= 241, "five minutes' worth, the first of them at once"
     assert report.throttled_seconds >= 239
 
 
 def test_the_time_left_counts_whole_minutes_of_the_limit(
-    setting: Setting, caplog: pytest.LogCaptureFixture
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    setting.begin(events_per_minute=1_000)
+    moengage.reset(events_per_minute=1_000)
 
     def left_after(line: str) -> float:
         return float(line.rpartition("about ")[2].split()[0].replace(",", ""))
 
     with caplog.at_level(logging.INFO):
-        setting.deliver([event(f"user-{n}") for n in range(4_500)], limits=Limits(1_000, 1_000), concurrency=1)
+        moengage.deliver([event(f"user-{n}") for n in range(4_500)], limits=Limits(1_000, 1_000), concurrency=1)
 
     lines = [record.getMessage() for record in caplog.records if ", about " in record.getMessage()]
     assert left_after(lines[0]) >= 180, "five minutes' worth takes four, of which one has passed"
 
 
-def test_users_and_events_have_a_budget_each(setting: Setting) -> None:
-    setting.begin(users_per_minute=1_000, events_per_minute=1_000)
-    before = setting.clock.monotonic()
+def test_users_and_events_have_a_budget_each(moengage: MoEngage) -> None:
+    moengage.reset(users_per_minute=1_000, events_per_minute=1_000)
+    before = moengage.clock.monotonic()
 
-    setting.deliver(
+    moengage.deliver(
         [make(f"user-{n}") for n in range(1_000) for make in (customer, event)], limits=Limits(1_000, 1_000)
     )
 
-    assert setting.clock.monotonic() - before < 1
+    assert moengage.clock.monotonic() - before < 1
 
 
-def test_a_body_never_holds_more_than_a_minutes_budget(setting: Setting) -> None:
-    setting.begin(users_per_minute=10)
+def test_a_body_never_holds_more_than_a_minutes_budget(moengage: MoEngage) -> None:
+    moengage.reset(users_per_minute=10)
 
-    report = setting.deliver([customer(f"user-{n}") for n in range(30)], limits=Limits(10, 10), concurrency=1)
+    report = moengage.deliver([customer(f"user-{n}") for n in range(30)], limits=Limits(10, 10), concurrency=1)
 
     assert (report.accepted, report.requests) == (30, 3)
-    assert setting.emulator.workspace.counts.throttled == 0
+    assert moengage.emulator.workspace.counts.throttled == 0
 
 
-def test_an_error_of_the_source_ends_the_run_and_leaves_no_thread(setting: Setting) -> None:
+def test_an_error_of_the_source_ends_the_run_and_leaves_no_thread(moengage: MoEngage) -> None:
     def source() -> Iterator[dict[str, Any]]:
         for n in range(3_000):
             yield customer(f"user-{n}", padding="x" * 400)
         raise ConnectionError("the warehouse is gone")
 
     with pytest.raises(ConnectionError, match="the warehouse is gone"):
-        setting.deliver(source())
+        moengage.deliver(source())
 
     assert not [thread for thread in threading.enumerate() if thread.name == "moengage-lane"]
 
 
-def test_the_log_tells_how_it_went_with_units(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
-    setting.begin(users_per_minute=2_000)
+def test_the_log_tells_how_it_went_with_units(moengage: MoEngage, caplog: pytest.LogCaptureFixture) -> None:
+    moengage.reset(users_per_minute=2_000)
 
     with caplog.at_level(logging.INFO):
-        setting.deliver([customer(f"user-{n}") for n in range(8_000)] + ["junk"], limits=Limits(2_000, 2_000))
+        moengage.deliver([customer(f"user-{n}") for n in range(8_000)] + ["junk"], limits=Limits(2_000, 2_000))
 
     said = [record.getMessage() for record in caplog.records if record.name == "tests.delivery"]
     progress = [line for line in said if "elements done" in line]

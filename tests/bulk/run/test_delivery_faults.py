@@ -17,19 +17,19 @@ from airflow_provider_moengage.bulk.run.delivery import RejectsNotWrittenError
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.run.sender import ATTEMPTS
 from airflow_provider_moengage.emulator import Fault
-from tests.delivering import Setting, customer, event
+from tests.delivering import MoEngage, customer, event
 
 
 @pytest.fixture(params=[4, None], ids=["lanes", "reader"])
-def setting(setting: Setting, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Setting:
+def moengage(moengage: MoEngage, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MoEngage:
     """The deliveries send over lanes, or, where MoEngage answers at once, in the reader's own thread."""
-    monkeypatch.setattr(setting, "lanes", request.param)
+    monkeypatch.setattr(moengage, "lanes", request.param)
     monkeypatch.setattr(LaneScaler, "useful_lanes", lambda *_: 0)
-    return setting
+    return moengage
 
 
-def numbers(setting: Setting) -> Counter[int]:
-    return Counter(element["attributes"]["n"] for element in setting.arrived)
+def numbers(moengage: MoEngage) -> Counter[int]:
+    return Counter(element["attributes"]["n"] for element in moengage.arrived)
 
 
 def customers(count: int) -> list[dict[str, object]]:
@@ -47,25 +47,25 @@ THROTTLES = {
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "cut_before", "html"])
-def test_what_was_not_accepted_is_sent_again_and_arrives_once(setting: Setting, fault: str) -> None:
+def test_what_was_not_accepted_is_sent_again_and_arrives_once(moengage: MoEngage, fault: str) -> None:
     kind = "status" if fault.isdigit() else fault
-    setting.emulator.workspace.add_fault(
+    moengage.emulator.workspace.add_fault(
         Fault(kind=kind, times=3, after=2, status=int(fault) if fault.isdigit() else None)
     )
 
-    report = setting.deliver(customers(5_000))
+    report = moengage.deliver(customers(5_000))
 
-    assert numbers(setting) == Counter(range(5_000))
+    assert numbers(moengage) == Counter(range(5_000))
     assert (report.accepted, report.rejected, report.retries) == (5_000, 0, 3)
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "status_after"])
-def test_what_may_have_been_accepted_is_sent_again_so_that_nothing_is_lost(setting: Setting, fault: str) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind=fault, times=2, after=1))
+def test_what_may_have_been_accepted_is_sent_again_so_that_nothing_is_lost(moengage: MoEngage, fault: str) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind=fault, times=2, after=1))
 
-    report = setting.deliver(customers(5_000))
+    report = moengage.deliver(customers(5_000))
 
-    arrived = numbers(setting)
+    arrived = numbers(moengage)
     assert set(arrived) == set(range(5_000))
     assert max(arrived.values()) <= 3
     assert sum(arrived.values()) - 5_000 <= 2 * 600, "only the two requests in doubt may be there twice"
@@ -74,27 +74,27 @@ def test_what_may_have_been_accepted_is_sent_again_so_that_nothing_is_lost(setti
 
 @pytest.mark.parametrize(("headers", "least_wait"), THROTTLES.values(), ids=THROTTLES)
 def test_a_429_holds_every_lane_for_as_long_as_the_server_says(
-    setting: Setting, headers: dict[str, str], least_wait: float
+    moengage: MoEngage, headers: dict[str, str], least_wait: float
 ) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", times=1, after=1, status=429, headers=headers))
-    before = setting.clock.monotonic()
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=1, after=1, status=429, headers=headers))
+    before = moengage.clock.monotonic()
 
-    report = setting.deliver(customers(5_000))
+    report = moengage.deliver(customers(5_000))
 
-    assert numbers(setting) == Counter(range(5_000))
-    assert setting.clock.monotonic() - before >= least_wait
+    assert numbers(moengage) == Counter(range(5_000))
+    assert moengage.clock.monotonic() - before >= least_wait
     assert report.retries == 1
     assert report.throttled_seconds >= least_wait
 
 
-def test_a_pause_that_a_success_asks_for_is_told(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pause_that_a_success_asks_for_is_told(moengage: MoEngage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     success = '{"status":"success","message":"Your request has been accepted and will be processed soon."}'
-    setting.emulator.workspace.add_fault(
+    moengage.emulator.workspace.add_fault(
         Fault(kind="status_after", times=1, after=1, status=200, headers=RESET_IN_20_S, body=success)
     )
 
-    report = setting.deliver(customers(5_000))
+    report = moengage.deliver(customers(5_000))
 
     assert (report.accepted, report.retries) == (5_000, 0)
     assert "MoEngage reports that the limit is used up; sending nothing for 20 s" in caplog.messages
@@ -102,186 +102,188 @@ def test_a_pause_that_a_success_asks_for_is_told(setting: Setting, caplog: pytes
 
 @pytest.mark.parametrize(("seconds", "all_by_itself"), [(0.4, True), (0.5, False)])
 def test_after_a_slow_answer_the_reader_leaves_the_next_request_to_a_lane(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch, seconds: float, all_by_itself: bool
+    moengage: MoEngage, monkeypatch: pytest.MonkeyPatch, seconds: float, all_by_itself: bool
 ) -> None:
-    monkeypatch.setattr(setting, "lanes", None)
+    monkeypatch.setattr(moengage, "lanes", None)
     by_reader: list[bool] = []
     bulk_import = MoEngageClient.bulk_import
 
     def slow(client: MoEngageClient, body: bytes) -> Reply:
         by_reader.append(threading.current_thread() is threading.main_thread())
-        setting.clock.wait(threading.Event(), seconds)
+        moengage.clock.wait(threading.Event(), seconds)
         return bulk_import(client, body)
 
     monkeypatch.setattr(MoEngageClient, "bulk_import", slow)
-    setting.deliver([customer(f"user-{n}", padding="x" * 4_000) for n in range(300)])
+    moengage.deliver([customer(f"user-{n}", padding="x" * 4_000) for n in range(300)])
 
     assert all(by_reader) is all_by_itself
     assert any(by_reader)
-    assert len(setting.arrived) == 300
+    assert len(moengage.arrived) == 300
 
 
 @pytest.mark.parametrize("form", ["seconds", "epoch"])
 @pytest.mark.parametrize("retry_after", ["none", "seconds", "date"])
 def test_a_limit_lower_than_ours_is_learnt_from_429_whatever_form_the_headers_have(
-    setting: Setting, form: str, retry_after: str
+    moengage: MoEngage, form: str, retry_after: str
 ) -> None:
-    setting.begin(users_per_minute=1_000, reset_header=form, retry_after=retry_after)
+    moengage.reset(users_per_minute=1_000, reset_header=form, retry_after=retry_after)
 
-    report = setting.deliver(customers(4_000))
+    report = moengage.deliver(customers(4_000))
 
-    assert numbers(setting) == Counter(range(4_000))
+    assert numbers(moengage) == Counter(range(4_000))
     assert report.accepted == 4_000
-    assert setting.emulator.workspace.counts.throttled <= 4 * 4 + 4, "a refusal a lane and window at the most"
+    assert moengage.emulator.workspace.counts.throttled <= 4 * 4 + 4, "a refusal a lane and window at the most"
 
 
 @pytest.mark.parametrize("as_200", [False, True], ids=["HTTP 400", "HTTP 200 with fail"])
 def test_one_poison_element_in_ten_thousand_is_rejected_alone_at_the_price_of_a_few_requests(
-    setting: Setting, tmp_path: Path, as_200: bool
+    moengage: MoEngage, tmp_path: Path, as_200: bool
 ) -> None:
-    setting.begin(failures_as_200=as_200)
+    moengage.reset(failures_as_200=as_200)
     elements = customers(10_000)
     elements[6_789] = customer("poison", n=6_789)
-    setting.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="poison", times=None))
+    moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="poison", times=None))
     file = tmp_path / "rejects.ndjson"
 
-    report = setting.deliver(elements, rejects=file, max_rejects=1)
+    report = moengage.deliver(elements, rejects=file, max_rejects=1)
 
-    assert numbers(setting) == Counter(set(range(10_000)) - {6_789})
+    assert numbers(moengage) == Counter(set(range(10_000)) - {6_789})
     [reject] = [json.loads(line) for line in file.read_text().splitlines()]
     assert (reject["position"], reject["codes"]) == (6_789, ["refused_by_server"])
     assert reject["element"] == elements[6_789]
     assert "expected string" in reject["messages"][0]
-    bodies = len(setting.accepted_sizes)
+    bodies = len(moengage.accepted_sizes)
     assert report.requests <= 10_000 * 240 / 100_000 + 4 + 2 * 10, f"{bodies} accepted bodies"
 
 
-def test_several_poison_elements_are_each_found(setting: Setting) -> None:
+def test_several_poison_elements_are_each_found(moengage: MoEngage) -> None:
     elements = customers(3_000)
     for position in (0, 1, 1_500, 2_999):
         elements[position] = customer("poison", n=position)
-    setting.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="poison", times=None))
+    moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="poison", times=None))
 
-    report = setting.deliver(elements)
+    report = moengage.deliver(elements)
 
     assert report.rejects == {"refused_by_server": 4}
-    assert numbers(setting) == Counter(set(range(3_000)) - {0, 1, 1_500, 2_999})
+    assert numbers(moengage) == Counter(set(range(3_000)) - {0, 1, 1_500, 2_999})
 
 
 @pytest.mark.parametrize("status", [400, 413])
-def test_a_server_that_takes_smaller_bodies_only_gets_smaller_bodies(setting: Setting, status: int) -> None:
-    setting.begin(body_limit=30_000, body_limit_status=status)
+def test_a_server_that_takes_smaller_bodies_only_gets_smaller_bodies(moengage: MoEngage, status: int) -> None:
+    moengage.reset(body_limit=30_000, body_limit_status=status)
 
-    report = setting.deliver(customers(1_000))
+    report = moengage.deliver(customers(1_000))
 
-    assert numbers(setting) == Counter(range(1_000))
+    assert numbers(moengage) == Counter(range(1_000))
     assert (report.accepted, report.rejected) == (1_000, 0)
 
 
-def test_an_element_too_large_for_the_server_alone_is_rejected_as_such(setting: Setting) -> None:
-    setting.begin(body_limit=30_000, body_limit_status=413)
+def test_an_element_too_large_for_the_server_alone_is_rejected_as_such(moengage: MoEngage) -> None:
+    moengage.reset(body_limit=30_000, body_limit_status=413)
 
-    report = setting.deliver([customer("a", n=1), customer("b", n=2, padding=["x" * 500] * 70)])
+    report = moengage.deliver([customer("a", n=1), customer("b", n=2, padding=["x" * 500] * 70)])
 
     assert report.rejects == {"element_too_large": 1}
-    assert numbers(setting) == Counter([1])
+    assert numbers(moengage) == Counter([1])
 
 
 DENIALS = {401: "Data API key", 403: "suspended", 409: "differs"}
 
 
 @pytest.mark.parametrize(("status", "says"), DENIALS.items())
-def test_a_denial_ends_the_run_at_once_and_says_what_to_do(setting: Setting, status: int, says: str) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, after=1, status=status))
+def test_a_denial_ends_the_run_at_once_and_says_what_to_do(moengage: MoEngage, status: int, says: str) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, after=1, status=status))
 
     with pytest.raises(ApiError, match=says) as caught:
-        setting.deliver(customers(20_000))
+        moengage.deliver(customers(20_000))
 
     assert (caught.value.kind, caught.value.status_code) == (ErrorKind.AUTHENTICATION, status)
-    assert setting.emulator.workspace.counts.requests <= 2 + 4, "no lane goes on after it"
+    assert moengage.emulator.workspace.counts.requests <= 2 + 4, "no lane goes on after it"
 
 
-def test_an_outage_that_does_not_end_is_given_up_after_a_bounded_number_of_attempts(setting: Setting) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, status=503))
+def test_an_outage_that_does_not_end_is_given_up_after_a_bounded_number_of_attempts(moengage: MoEngage) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=503))
 
     with pytest.raises(ApiError, match=f"in {ATTEMPTS} attempts.*HTTP 503") as caught:
-        setting.deliver(customers(10))
+        moengage.deliver(customers(10))
 
     assert caught.value.kind is ErrorKind.SERVER
-    assert setting.emulator.workspace.counts.requests == ATTEMPTS
+    assert moengage.emulator.workspace.counts.requests == ATTEMPTS
 
 
-def test_a_server_that_refuses_every_element_is_not_asked_a_million_times(setting: Setting) -> None:
-    setting.emulator.workspace.add_fault(
+def test_a_server_that_refuses_every_element_is_not_asked_a_million_times(moengage: MoEngage) -> None:
+    moengage.emulator.workspace.add_fault(
         Fault(kind="status", times=None, status=400, body='{"status":"fail","error":{"type":"X","message":"no"}}')
     )
 
     with pytest.raises(ApiError, match=r"elements one by one and accepted none meanwhile \(X\)"):
-        setting.deliver(customers(50_000), concurrency=1)
+        moengage.deliver(customers(50_000), concurrency=1)
 
-    assert setting.emulator.workspace.counts.requests <= 2 * 500, "one batch, taken apart"
+    assert moengage.emulator.workspace.counts.requests <= 2 * 500, "one batch, taken apart"
 
 
-def test_as_many_rejects_as_are_allowed_end_no_run(setting: Setting) -> None:
+def test_as_many_rejects_as_are_allowed_end_no_run(moengage: MoEngage) -> None:
     body = '{"status":"fail","error":{"type":"X","message":"no"}}'
-    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
 
-    assert setting.deliver(customers(300), max_rejects=300).rejected == 300
+    assert moengage.deliver(customers(300), max_rejects=300).rejected == 300
     with pytest.raises(ApiError, match="refused 301 elements one by one"):
-        setting.deliver(customers(301), max_rejects=300)
+        moengage.deliver(customers(301), max_rejects=300)
 
 
 @pytest.mark.parametrize("allowed", [1_000, 0.5])
-def test_bad_elements_at_the_head_do_not_keep_the_good_ones_from_going(setting: Setting, allowed: float) -> None:
+def test_bad_elements_at_the_head_do_not_keep_the_good_ones_from_going(moengage: MoEngage, allowed: float) -> None:
     elements = customers(10_000)
     for position in range(250):
         elements[position] = customer("poison", n=position)
         elements[position]["customer_id"] = f"poison-{position % 50}"
     for number in range(50):
-        setting.emulator.workspace.add_fault(Fault(kind="refuse", customer_id=f"poison-{number}", times=None))
+        moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id=f"poison-{number}", times=None))
 
-    report = setting.deliver(elements, max_rejects=allowed)
+    report = moengage.deliver(elements, max_rejects=allowed)
 
     assert (report.accepted, report.rejected) == (9_750, 250)
 
 
-def test_a_server_that_turns_bad_in_the_middle_is_given_up_too(setting: Setting) -> None:
+def test_a_server_that_turns_bad_in_the_middle_is_given_up_too(moengage: MoEngage) -> None:
     body = '{"status":"fail","error":{"type":"X","message":"no"}}'
-    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, after=3, status=400, body=body))
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, after=3, status=400, body=body))
 
     with pytest.raises(ApiError, match="accepted none meanwhile"):
-        setting.deliver(customers(20_000), concurrency=1)
+        moengage.deliver(customers(20_000), concurrency=1)
 
-    assert setting.emulator.workspace.counts.requests <= 3 + 2 * 500
+    assert moengage.emulator.workspace.counts.requests <= 3 + 2 * 500
 
 
-def test_a_503_that_says_how_long_is_obeyed(setting: Setting) -> None:
+def test_a_503_that_says_how_long_is_obeyed(moengage: MoEngage) -> None:
     headers = {"Retry-After": "240"}
-    setting.emulator.workspace.add_fault(Fault(kind="status", status=503, headers=headers))
-    before = setting.clock.monotonic()
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=503, headers=headers))
+    before = moengage.clock.monotonic()
 
-    setting.deliver(customers(10))
+    moengage.deliver(customers(10))
 
-    assert 240 <= setting.clock.monotonic() - before <= 250
+    assert 240 <= moengage.clock.monotonic() - before <= 250
 
 
-def test_a_run_that_fails_still_tells_what_it_did(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, after=2, status=403))
+def test_a_run_that_fails_still_tells_what_it_did(moengage: MoEngage, caplog: pytest.LogCaptureFixture) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, after=2, status=403))
     elements = [customer("null"), *customers(20_000)]
 
     with caplog.at_level(logging.INFO), pytest.raises(ApiError):
-        setting.deliver(elements, concurrency=1)
+        moengage.deliver(elements, concurrency=1)
 
     said = [record.getMessage() for record in caplog.records]
     assert any("ended early (authentication); done so far" in line for line in said)
     assert "1 rejected as customer_id_refused, at position 0" in said
 
 
-def test_rejects_that_cannot_be_written_are_told_before_anything_is_sent(setting: Setting, tmp_path: Path) -> None:
+def test_rejects_that_cannot_be_written_are_told_before_anything_is_sent(
+    moengage: MoEngage, tmp_path: Path
+) -> None:
     with pytest.raises(OSError, match="nowhere"):
-        setting.deliver([customer("null")], rejects=tmp_path / "nowhere" / "r.ndjson")
+        moengage.deliver([customer("null")], rejects=tmp_path / "nowhere" / "r.ndjson")
 
-    assert setting.emulator.workspace.counts.requests == 0
+    assert moengage.emulator.workspace.counts.requests == 0
 
 
 class BrokenStore:
@@ -312,60 +314,60 @@ class BrokenStore:
         return False
 
 
-def test_rejects_that_are_lost_at_the_end_do_not_undo_the_run(setting: Setting) -> None:
+def test_rejects_that_are_lost_at_the_end_do_not_undo_the_run(moengage: MoEngage) -> None:
     with pytest.raises(RejectsNotWrittenError, match="PermissionError") as caught:
-        setting.deliver([customer("null"), customer("ann")], rejects=BrokenStore())
+        moengage.deliver([customer("null"), customer("ann")], rejects=BrokenStore())
 
     assert (caught.value.report.accepted, caught.value.report.rejected) == (1, 1)
 
 
-def test_rejects_that_are_lost_do_not_hide_what_ended_the_run(setting: Setting) -> None:
-    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, status=401))
+def test_rejects_that_are_lost_do_not_hide_what_ended_the_run(moengage: MoEngage) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=401))
 
     with pytest.raises(ApiError, match="Data API key"):
-        setting.deliver([customer("null"), customer("ann")], rejects=BrokenStore())
+        moengage.deliver([customer("null"), customer("ann")], rejects=BrokenStore())
 
 
 @pytest.mark.parametrize("ends", ["dry run", "failure"])
 def test_rejects_of_an_earlier_run_stay_until_a_run_has_ended_well(
-    setting: Setting, tmp_path: Path, ends: str
+    moengage: MoEngage, tmp_path: Path, ends: str
 ) -> None:
     file = tmp_path / "r.ndjson"
     file.write_text("of an earlier run\n")
 
     if ends == "dry run":
-        setting.deliver([customer("ann")], rejects=file, dry_run=True)
+        moengage.deliver([customer("ann")], rejects=file, dry_run=True)
     else:
-        setting.emulator.workspace.add_fault(Fault(kind="status", status=401))
+        moengage.emulator.workspace.add_fault(Fault(kind="status", status=401))
         with pytest.raises(ApiError):
-            setting.deliver([customer("ann")], rejects=file)
+            moengage.deliver([customer("ann")], rejects=file)
 
     assert [path.name for path in tmp_path.iterdir()] == ["r.ndjson"]
     assert file.read_text() == "of an earlier run\n"
 
 
-def test_an_answer_that_speaks_of_the_whole_request_is_not_taken_for_bad_elements(setting: Setting) -> None:
+def test_an_answer_that_speaks_of_the_whole_request_is_not_taken_for_bad_elements(moengage: MoEngage) -> None:
     body = '{"status":"fail","error":{"type":"InvalidParams","message":"app_id"}}'
-    setting.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
 
     with pytest.raises(ApiError, match="check workspace id and data center"):
-        setting.deliver(customers(10))
+        moengage.deliver(customers(10))
 
-    assert setting.emulator.workspace.counts.requests == 1
+    assert moengage.emulator.workspace.counts.requests == 1
 
 
-def test_a_mix_of_faults_loses_nothing_and_keeps_each_users_order(setting: Setting) -> None:
-    add = setting.emulator.workspace.add_fault
+def test_a_mix_of_faults_loses_nothing_and_keeps_each_users_order(moengage: MoEngage) -> None:
+    add = moengage.emulator.workspace.add_fault
     for kind, seed in (("status", 1), ("cut_before", 2), ("cut_after", 3), ("status_after", 4)):
         add(Fault(kind=kind, times=None, probability=0.06, seed=seed))
 
-    report = setting.deliver(customers(20_000), concurrency=8)
+    report = moengage.deliver(customers(20_000), concurrency=8)
 
-    assert set(numbers(setting)) == set(range(20_000))
+    assert set(numbers(moengage)) == set(range(20_000))
     assert report.accepted == 20_000
     latest: dict[str, int] = {}
     seen: set[int] = set()
-    for element in setting.arrived:
+    for element in moengage.arrived:
         number = element["attributes"]["n"]
         if number not in seen:  # a repeat of a body in doubt comes right after it
             assert number > latest.get(element["customer_id"], -1)
@@ -374,9 +376,9 @@ def test_a_mix_of_faults_loses_nothing_and_keeps_each_users_order(setting: Setti
 
 
 def test_logs_of_a_run_full_of_faults_hold_no_element_no_id_and_no_key(
-    setting: Setting, caplog: pytest.LogCaptureFixture
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    add = setting.emulator.workspace.add_fault
+    add = moengage.emulator.workspace.add_fault
     add(Fault(kind="status", times=2, status=503))
     add(Fault(kind="cut_after", times=1))
     add(Fault(kind="refuse", customer_id="ann@example.com", times=None))
@@ -389,7 +391,7 @@ def test_logs_of_a_run_full_of_faults_hold_no_element_no_id_and_no_key(
     ]
 
     with caplog.at_level(logging.DEBUG):
-        setting.deliver(elements)
+        moengage.deliver(elements)
 
     said = "\n".join(record.getMessage() for record in caplog.records)
     assert "rejected" in said

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
-from tests.delivering import Setting, customer
+from tests.delivering import MoEngage, customer
 
 USERS = st.sampled_from(["ann", "bob", "çelik", "д", "🦊", "0", "", "user-7", 7, 7.0, None])
 TEXT = st.text(st.characters(), max_size=40) | st.sampled_from(["\ud800", "\u2028\n", '"\\', "x" * 600])
@@ -71,13 +71,13 @@ def tagged(stream: list[Any]) -> list[Any]:
     most=st.sampled_from([1, 5, 10**9]),
 )
 def test_every_element_is_in_exactly_one_accepted_body_or_one_reject(
-    running_setting: Setting, tmp_path: Path, stream: list[Any], concurrency: int, validation: str, most: int
+    running_moengage: MoEngage, tmp_path: Path, stream: list[Any], concurrency: int, validation: str, most: int
 ) -> None:
-    setting = running_setting
-    setting.begin()
+    moengage = running_moengage
+    moengage.reset()
     file = tmp_path / "rejects.ndjson"
 
-    report = setting.deliver(
+    report = moengage.deliver(
         tagged(stream),
         limits=Limits(most, most),
         rejects=file,
@@ -85,40 +85,40 @@ def test_every_element_is_in_exactly_one_accepted_body_or_one_reject(
         validation=validation,
     )
 
-    assert all(size <= LARGEST_BODY for size in setting.accepted_sizes)
+    assert all(size <= LARGEST_BODY for size in moengage.accepted_sizes)
     rejects = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    accepted = [element["n"] for element in setting.arrived]
+    accepted = [element["n"] for element in moengage.arrived]
     fates = Counter(accepted) + Counter(reject["position"] for reject in rejects)
     assert fates == Counter(range(len(stream)))
     assert (report.accepted, report.rejected) == (len(accepted), len(rejects))
     assert report.accepted == report.customers + report.events + report.devices
     by_user: dict[str, list[int]] = defaultdict(list)
-    for element in setting.arrived:
+    for element in moengage.arrived:
         by_user[element["customer_id"]].append(element["n"])
     assert all(numbers == sorted(numbers) for numbers in by_user.values())
 
 
 @settings(max_examples=25, deadline=None)
 @given(sizes=st.lists(st.integers(0, 3_000), min_size=400, max_size=800))
-def test_bodies_are_full(running_setting: Setting, sizes: list[int]) -> None:
-    setting = running_setting
-    setting.begin()
+def test_bodies_are_full(running_moengage: MoEngage, sizes: list[int]) -> None:
+    moengage = running_moengage
+    moengage.reset()
     stream = [
         {"type": "customer", "customer_id": f"user-{n}", "attributes": {"a": [{"b": "x" * size}]}}
         for n, size in enumerate(sizes)
     ]
 
-    setting.deliver(stream, concurrency=1)
+    moengage.deliver(stream, concurrency=1)
 
     # Order leaves no choice of what comes next, so at most one element's worth of room stays empty.
-    assert all(size > LARGEST_BODY - 3_200 for size in setting.accepted_sizes[:-1])
+    assert all(size > LARGEST_BODY - 3_200 for size in moengage.accepted_sizes[:-1])
 
 
-def test_the_mean_fill_of_a_long_run_of_usual_elements_is_at_least_998_per_mille(setting: Setting) -> None:
+def test_the_mean_fill_of_a_long_run_of_usual_elements_is_at_least_998_per_mille(moengage: MoEngage) -> None:
     sizes = (150, 255, 120, 210, 180)  # with their envelope some 240 bytes each on average
     stream = (customer(f"user-{n}", a="x" * sizes[n % 5]) for n in range(40_000))
 
-    setting.deliver(stream, concurrency=4)
+    moengage.deliver(stream, concurrency=4)
 
-    full = setting.accepted_sizes[:-4]  # each lane's last body ends with the source
+    full = moengage.accepted_sizes[:-4]  # each lane's last body ends with the source
     assert sum(full) / (len(full) * LARGEST_BODY) >= 0.998
