@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from airflow_provider_moengage.sources.statement import Quoting
+
 Reader = Callable[[Any], Any]
 """Makes of a driver's value, not None, the one that is sent; an
 :class:`~airflow_provider_moengage.bulk.elements.encoding.Unreadable` rejects the row."""
@@ -46,6 +48,9 @@ class Database:
 
     most_rows_at_once: int | None = None
     """Rows that are fetched together at most, whatever ``fetch_size`` says."""
+
+    quoting = Quoting()
+    """How its SQL marks strings and comments."""
 
     is_described_late = False
     """Whether the columns are known only when the first rows are there."""

@@ -11,6 +11,7 @@ import msgspec
 
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
+from airflow_provider_moengage.sources.statement import Quoting
 
 _FLOATS = ("FLOAT", "DOUBLE")
 _KEY_PROBLEMS = {
@@ -37,6 +38,7 @@ def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
 
 class _DuckDB(Database):
     name = "DuckDB"
+    quoting = Quoting(nested_comments=True, dollar_strings=True)
     most_rows_at_once = 1_000  # there is no way to the server to save, and fewer stay in the processor's cache
 
     @contextmanager

@@ -16,6 +16,7 @@ import msgspec
 
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
+from airflow_provider_moengage.sources.statement import Quoting
 
 _NET_WRITE_TIMEOUT = 31_536_000
 """Seconds that the server waits until rows are taken, by default 60; the most that every platform allows is a
@@ -61,6 +62,7 @@ def database_of(connection: Any) -> Database:
 class _MySQL(Database):
     name = "MySQL or MariaDB"
     lost_connection_setting = "net_write_timeout"
+    quoting = Quoting(backslash_escapes=True, hash_comments=True, dashes_need_space=True)
 
     def __init__(self) -> None:
         self._zone: dt.tzinfo | None = dt.UTC

@@ -18,6 +18,7 @@ from typing import Any
 
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
+from airflow_provider_moengage.sources.statement import Quoting
 
 # Numbers of types: PostgreSQL's pg_type.dat.
 _DATE, _DATE_ARRAY = (1082,), (1182,)
@@ -82,6 +83,7 @@ def database_of(connection: Any) -> Database:
 class _PostgreSQL(Database):
     name = "PostgreSQL"
     lost_connection_setting = "idle_in_transaction_session_timeout"
+    quoting = Quoting(nested_comments=True, dollar_strings=True)
 
     def prepare(self, connection: Any) -> None:
         """Set the zone and the timeouts, for the transaction that the named cursor needs."""

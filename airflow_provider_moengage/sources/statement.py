@@ -1,0 +1,122 @@
+"""The text of a query, as people write it: comments, a semicolon at its end, more than one statement.
+
+Only what is needed to find the end of the statement is read: strings, quoted names and comments, which may hold a
+semicolon. What quotes a string differs from one database to the next (:class:`Quoting`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Quoting:
+    """How a database's SQL marks strings and comments.
+
+    :param backslash_escapes: a backslash in a string escapes the character after it.
+    :param hash_comments: a ``#`` begins a comment that ends with the line.
+    :param nested_comments: a ``/* */`` comment may hold others.
+    :param dollar_strings: ``$$ ... $$`` and ``$tag$ ... $tag$`` are strings.
+    :param triple_quotes: three quotes begin a string that three quotes end.
+    :param dashes_need_space: ``--`` begins a comment only if a space or the line's end follows: in MySQL, ``5--1``
+        is six.
+    """
+
+    backslash_escapes: bool = False
+    hash_comments: bool = False
+    nested_comments: bool = False
+    dollar_strings: bool = False
+    triple_quotes: bool = False
+    dashes_need_space: bool = False
+
+
+_DOLLAR_TAG = re.compile(r"\$(?:[A-Za-z_]\w*)?\$")
+_ESCAPE_PREFIX = re.compile(r"(?<![\w$])[eE]$")
+
+
+def one_statement(sql: str, quoting: Quoting) -> str:
+    """Return a query without the semicolons, comments and spaces after it.
+
+    :param quoting: how the database's SQL marks strings and comments.
+    :raises ValueError: if it holds no statement or more than one.
+    """
+    end = 0
+    """Where the statement ends: after its last character that is neither space, comment nor semicolon."""
+    is_ended = False
+    at = 0
+    while at < len(sql):
+        after, is_content = _skip(sql, at, quoting)
+        if sql[at] == ";":
+            is_ended = end > 0
+        elif is_content:
+            if is_ended:
+                raise ValueError(
+                    "sql: expected one statement, found another one after a semicolon; run it in a task of its own"
+                )
+            end = after
+        at = after
+    if not end:
+        raise ValueError("sql: expected a SELECT, found nothing but spaces and comments")
+    return sql[:end].lstrip()
+
+
+def _skip(sql: str, at: int, quoting: Quoting) -> tuple[int, bool]:
+    """Return where what begins at a place ends, and whether it is part of the statement."""
+    if _is_line_comment(sql, at, quoting):
+        line_end = sql.find("\n", at)
+        return (len(sql) if line_end < 0 else line_end), False
+    if sql.startswith("/*", at):
+        is_hint = sql.startswith(("/*+", "/*!"), at)  # MySQL runs the second kind
+        return _comment_end(sql, at, nested=quoting.nested_comments), is_hint
+    if quoting.triple_quotes and sql.startswith(("'''", '"""'), at):
+        closing = sql.find(sql[at : at + 3], at + 3)
+        return (len(sql) if closing < 0 else closing + 3), True
+    if sql[at] in "'\"`":
+        return _quote_end(sql, at, _escapes(sql, at, quoting)), True
+    if quoting.dollar_strings and sql[at] == "$" and (tag := _DOLLAR_TAG.match(sql, at)):
+        closing = sql.find(tag.group(), tag.end())
+        return (len(sql) if closing < 0 else closing + len(tag.group())), True
+    return at + 1, not (sql[at].isspace() or sql[at] == ";")
+
+
+def _is_line_comment(sql: str, at: int, quoting: Quoting) -> bool:
+    if sql.startswith("--", at):
+        return not quoting.dashes_need_space or not sql[at + 2 : at + 3].strip()
+    return quoting.hash_comments and sql[at] == "#"
+
+
+def _escapes(sql: str, at: int, quoting: Quoting) -> bool:
+    """Return whether a backslash escapes in the string at a place: PostgreSQL's E'...' is one where it does."""
+    if sql[at] == "`":
+        return False
+    return quoting.backslash_escapes or (sql[at] == "'" and bool(_ESCAPE_PREFIX.search(sql[max(at - 2, 0) : at])))
+
+
+def _quote_end(sql: str, at: int, has_escapes: bool) -> int:
+    quote = sql[at]
+    at += 1
+    while at < len(sql):
+        if has_escapes and sql[at] == "\\":
+            at += 2
+        elif sql[at] == quote:
+            return at + 1  # a doubled quote begins the next string, which is as good
+        else:
+            at += 1
+    return len(sql)
+
+
+def _comment_end(sql: str, at: int, *, nested: bool) -> int:
+    depth = 0
+    while at < len(sql):
+        if sql.startswith("/*", at) and (nested or not depth):
+            depth += 1
+            at += 2
+        elif sql.startswith("*/", at):
+            depth -= 1
+            at += 2
+            if not depth:
+                return at
+        else:
+            at += 1
+    return len(sql)
