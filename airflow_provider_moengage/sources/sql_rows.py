@@ -13,8 +13,8 @@ from airflow_provider_moengage.bulk.elements.fast_path import Preparer
 from airflow_provider_moengage.bulk.elements.row_codegen import row_preparer
 from airflow_provider_moengage.bulk.mapping import ElementMapping, Row, RowRecipe, compile_mappings
 from airflow_provider_moengage.bulk.sources import Chunk, Remaining, Stream
-from airflow_provider_moengage.sources.sql_keyset import (
-    NAME_BYTES,
+from airflow_provider_moengage.sources.sql_key import (
+    DIGEST_BYTES,
     Key,
     KeyColumns,
     KeyRange,
@@ -23,17 +23,16 @@ from airflow_provider_moengage.sources.sql_keyset import (
     digest,
     key_from_json,
     key_to_json,
-    null_key_exists,
-    stream_range,
 )
-from airflow_provider_moengage.sources.sql_stream import stream_query
+from airflow_provider_moengage.sources.sql_keyset import null_key_exists, stream_range
+from airflow_provider_moengage.sources.sql_stream import DatabaseHook, stream_query
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """A query, and what becomes of its rows."""
 
-    hook: Any
+    hook: DatabaseHook
     sql: str
     parameters: Any
     mappings: Sequence[ElementMapping]
@@ -223,5 +222,5 @@ def _packed(names: Collection[bytes]) -> str:
 
 def _unpacked(text: str) -> Iterator[bytes]:
     data = base64.b85decode(text)
-    for start in range(0, len(data), NAME_BYTES):
-        yield data[start : start + NAME_BYTES]
+    for start in range(0, len(data), DIGEST_BYTES):
+        yield data[start : start + DIGEST_BYTES]

@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from airflow_provider_moengage.arguments import whole
 from airflow_provider_moengage.sources.database import Database, SourceColumn, database_of, reader_of_rows
+from airflow_provider_moengage.sources.statement import one_statement
 
 Parameters = Any
 """What the driver takes: a sequence or a mapping, in the driver's own style of placeholders."""
 
-MakeQuery = Callable[[Any], tuple[str, Parameters]]
-"""Returns a text and its parameters for a driver's connection."""
+MakeQuery = Callable[[Any, str], tuple[str, Parameters]]
+"""Returns a query and its parameters for a driver's connection; the second argument is the user's statement."""
 
 MOST_ROWS_FETCHED = 100_000
 """Rows that may be held at once."""
@@ -29,7 +30,7 @@ Rows = Sequence[Sequence[Any]]
 
 
 class DatabaseHook(Protocol):
-    """What is used of a DbApiHook."""
+    """The part of Airflow's DbApiHook that every hook of a database has."""
 
     def get_conn(self) -> Any:
         """Return a connection of the driver."""
@@ -58,21 +59,21 @@ class RowStream:
         return reader_of_rows(self.described)
 
 
-def database_hook(conn_id: str) -> Any:
+def database_hook(conn_id: str) -> DatabaseHook:
     """Return the hook of a connection.
 
-    :raises ValueError: if the connection is not a database's.
+    :raises ValueError: if the connection is not to a database.
     """
     from airflow.providers.common.compat.sdk import BaseHook
 
     hook = BaseHook.get_hook(conn_id)
     if not callable(getattr(hook, "get_records", None)):
         raise ValueError(f"conn_id {conn_id!r}: expected a database, its hook is {type(hook).__name__}")
-    return hook
+    return cast("DatabaseHook", hook)
 
 
 def rows_at_once(fetch_size: Any) -> int:
-    """Return how many rows to hold, which may be the text that a template has rendered to.
+    """Return how many rows to hold, or the number in a rendered template.
 
     :raises ValueError: naming the argument.
     """
@@ -80,7 +81,12 @@ def rows_at_once(fetch_size: Any) -> int:
 
 
 def stream_query(
-    hook: DatabaseHook, sql: str, parameters: Parameters = None, *, fetch_size: int
+    hook: DatabaseHook,
+    sql: str,
+    parameters: Parameters = None,
+    *,
+    fetch_size: int,
+    wrap: Callable[[str], str] | None = None,
 ) -> AbstractContextManager[RowStream]:
     """Run a query and stream its rows.
 
@@ -88,25 +94,30 @@ def stream_query(
     :param sql: one statement that returns rows.
     :param parameters: as the driver takes them.
     :param fetch_size: rows that are held at once.
-    :raises ValueError: if the statement returns no rows (it is not a SELECT).
+    :param wrap: makes of the statement the one that is run.
+    :raises ValueError: if there is more than one statement, or it returns no rows (it is not a SELECT).
     """
-    return stream_made_query(hook, lambda _: (statement(sql), parameters), fetch_size=fetch_size)
 
+    def make_query(_: Any, statement: str) -> tuple[str, Parameters]:
+        return (wrap(statement) if wrap else statement), parameters
 
-def statement(sql: str) -> str:
-    """Return a statement without what may end it in a file."""
-    return sql.strip().rstrip("; \t\r\n")
+    return stream_made_query(hook, sql, make_query, fetch_size=fetch_size)
 
 
 @contextmanager
-def stream_made_query(hook: DatabaseHook, make_query: MakeQuery, *, fetch_size: int) -> Iterator[RowStream]:
-    """Run a query that depends on the driver, and stream its rows; otherwise as :func:`stream_query`."""
+def stream_made_query(
+    hook: DatabaseHook, sql: str, make_query: MakeQuery, *, fetch_size: int
+) -> Iterator[RowStream]:
+    """Run a query that is made for the driver and stream its rows, like :func:`stream_query`.
+
+    :param sql: the user's, which ``make_query`` gets without what follows its statement.
+    """
     with closing(hook.get_conn()) as connection:
         database = database_of(connection)
         at_once = min(fetch_size, database.most_rows_at_once or fetch_size)
         database.prepare(connection)
         with database.cursor(connection, fetch_size) as cursor:
-            _execute(cursor, *make_query(connection))
+            _execute(cursor, *make_query(connection, one_statement(sql, database.quoting)))
             first = database.fetch(cursor, at_once) if database.is_described_late else None
             described = database.columns(cursor, connection)
             if not described:
@@ -126,6 +137,6 @@ def _fetched(database: Database, cursor: Any, at_once: int, first: Rows | None) 
 
 def _execute(cursor: Any, sql: str, parameters: Parameters) -> None:
     if parameters is None:
-        cursor.execute(sql)  # without parameters a % in the text is a %
+        cursor.execute(sql)  # without parameters a % in the query stays a %
     else:
         cursor.execute(sql, tuple(parameters) if isinstance(parameters, list) else parameters)

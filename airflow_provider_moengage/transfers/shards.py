@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from airflow_provider_moengage.arguments import non_empty, whole
-from airflow_provider_moengage.sources.sql_keyset import (
+from airflow_provider_moengage.sources.sql_key import (
     Key,
     KeyColumns,
-    as_table,
     check_key_types,
     key_to_json,
     null_key_error,
 )
+from airflow_provider_moengage.sources.sql_keyset import counting_query, numbered_keys_query
 from airflow_provider_moengage.sources.sql_stream import database_hook, stream_query
 
 MOST_SHARDS = 1_000
@@ -58,36 +59,20 @@ def plan_shards(
     columns, most = KeyColumns(key_columns), whole("shards", shards, 1, MOST_SHARDS)
     hook = database_hook(conn_id)
 
-    def rows_of(query: str) -> list[Key]:
-        with stream_query(hook, query, parameters, fetch_size=most) as result:
+    def rows_of(wrap: Callable[[str], str]) -> list[Key]:
+        with stream_query(hook, sql, parameters, fetch_size=most, wrap=wrap) as result:
             check_key_types(result.described, result.database.name)
             return [tuple(row) for row in result.rows]
 
-    [(rows, *keyed)] = rows_of(counting_query(sql, columns))
+    [(rows, *keyed)] = rows_of(partial(counting_query, key_columns=columns))
     for name, count in zip(columns.names, keyed, strict=True):
         if count < rows:
             raise null_key_error(name, f"{rows - count} of {rows} rows")
     cuts = sorted({rows * number // most for number in range(1, most)} - {0})
-    keys = rows_of(numbered_keys_query(sql, columns, cuts)) if cuts else []
+    keys = rows_of(partial(numbered_keys_query, key_columns=columns, numbers=cuts)) if cuts else []
     if any(key == following for key, following in pairwise(keys)):
         raise ValueError(
             f"key_columns: rows of the query have the same {columns}; add a column that tells them apart"
         )
     bounds = [key_to_json(key, columns.names) for key in keys]
     return [{"after": after, "up_to": up_to} for after, up_to in pairwise([None, *bounds, None])]
-
-
-def counting_query(sql: str, key_columns: KeyColumns) -> str:
-    """Return a query of one row: how many rows a query has, and in how many each column of the key is not NULL."""
-    counts = "".join(f", COUNT({name})" for name in key_columns.names)
-    return f"SELECT COUNT(*){counts} FROM {as_table(sql)}"  # noqa: S608 (checked names)
-
-
-def numbered_keys_query(sql: str, key_columns: KeyColumns, numbers: Sequence[int]) -> str:
-    """Return a query of the keys that have these numbers, counted from 1 in the order of the keys."""
-    numbered = f"SELECT {key_columns}, ROW_NUMBER() OVER (ORDER BY {key_columns}) AS moengage_number"
-    listed = ", ".join(map(str, numbers))
-    return (
-        f"SELECT {key_columns} FROM ({numbered} FROM {as_table(sql)}) moengage_numbered"  # noqa: S608
-        f" WHERE moengage_number IN ({listed}) ORDER BY moengage_number"
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
-from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange
+from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once
 from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
 

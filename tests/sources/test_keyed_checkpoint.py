@@ -19,7 +19,7 @@ from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run.packer import Packer
 from airflow_provider_moengage.bulk.run.reader import Reader
-from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange
+from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange
 from airflow_provider_moengage.sources.sql_rows import KeyedRows, Query
 
 ROWS = 40

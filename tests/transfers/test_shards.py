@@ -16,7 +16,8 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_moengage.bulk.mapping import EventMapping
-from airflow_provider_moengage.sources.sql_keyset import KeyColumns, KeyRange, stream_range
+from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange
+from airflow_provider_moengage.sources.sql_keyset import stream_range
 from airflow_provider_moengage.sources.sql_stream import database_hook
 from airflow_provider_moengage.transfers.shards import plan_shards
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
