@@ -18,7 +18,7 @@ import pytest
 from airflow_provider_moengage.emulator import Emulator
 from devtools.fake_clock import FakeClock
 from tests.delivering import MoEngage, connection_to
-from tests.dying_worker import Worker
+from tests.killable_worker import Worker
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,5 +63,5 @@ def in_small_batches(moengage: MoEngage, monkeypatch: pytest.MonkeyPatch) -> MoE
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """A worker that dies when it is told to."""
+    """A worker that a test can kill."""
     return Worker(monkeypatch)

@@ -1,4 +1,7 @@
-"""Death of a process, played inside one: from a chosen moment on nothing reaches MoEngage, the store or a file."""
+"""Kills a process inside a test: from a chosen point on, nothing reaches MoEngage, the store or a file.
+
+A kill point is just before or just after a request, or a write of the state or of rejects.
+"""
 
 from __future__ import annotations
 
@@ -14,55 +17,56 @@ from airflow_provider_moengage.bulk.run.lane import Client
 
 
 class KilledError(BaseException):
-    """What every thread of a dead process gets."""
+    """Raised in every thread of a killed process."""
 
 
-class Doom:
-    """Strikes after so many moments. A moment is just before or after a request or a write of the state.
+class KillSwitch:
+    """Kills the process at its n-th kill point.
 
-    :param moments: how many pass by; None for a long life.
+    :param points: kill points that pass before; None: it is never killed.
     """
 
-    def __init__(self, moments: int | None = None) -> None:
-        self._left = moments
+    def __init__(self, points: int | None = None) -> None:
+        self._left = points
         self._lock = threading.Lock()
-        self.is_dead = False
+        self.is_killed = False
 
-    def moment(self) -> None:
+    def point(self) -> None:
+        """Pass a kill point."""
         with self._lock:
-            if self._left is not None and not self.is_dead:
+            if self._left is not None and not self.is_killed:
                 self._left -= 1
-                self.is_dead = self._left < 0
-            if self.is_dead:
+                self.is_killed = self._left < 0
+            if self.is_killed:
                 raise KilledError
 
 
-class DoomedClient:
-    """A client of a process that will die."""
+class KillableClient:
+    """A client of a process that may be killed."""
 
-    def __init__(self, client: Client, doom: Doom) -> None:
+    def __init__(self, client: Client, switch: KillSwitch) -> None:
         self._client = client
-        self._doom = doom
+        self._switch = switch
 
     def bulk_import(self, body: bytes) -> Reply:
-        self._doom.moment()
+        self._switch.point()
         reply = self._client.bulk_import(body)
-        self._doom.moment()
+        self._switch.point()
         return reply
 
-    def fork(self) -> DoomedClient:
-        return DoomedClient(self._client.fork(), self._doom)
+    def fork(self) -> KillableClient:
+        return KillableClient(self._client.fork(), self._switch)
 
     def close(self) -> None:
         self._client.close()
 
 
-class DoomedStore:
+class KillableStore:
     """A store that outlives the processes that write to it."""
 
     def __init__(self) -> None:
         self.state: dict[str, Any] | None = None
-        self.doom = Doom()
+        self.switch = KillSwitch()
         self.writes = 0
         self.largest = 0
 
@@ -70,34 +74,34 @@ class DoomedStore:
         return self.state
 
     def save(self, state: dict[str, Any]) -> None:
-        self.doom.moment()
+        self.switch.point()
         text = json.dumps(state)
         self.state = json.loads(text)
         self.writes += 1
         self.largest = max(self.largest, len(text))
-        self.doom.moment()
+        self.switch.point()
 
 
-class DoomedRejects(Rejects):
-    """Rejects that a dead process can neither flush nor publish."""
+class KillableRejects(Rejects):
+    """Rejects that a killed process can neither flush nor publish."""
 
-    doom = Doom()
+    switch = KillSwitch()
 
     def add(self, position: int, element: object, findings: Sequence[Finding]) -> None:
-        if self.doom.is_dead:
+        if self.switch.is_killed:
             raise KilledError
         super().add(position, element, findings)
 
-    def bury(self) -> None:
-        """Write what is in the buffer now, and not over what the next try writes."""
+    def close_stream(self) -> None:
+        """Write what is buffered now, before the next try writes."""
         if self._collected is not None and self._collected.stream is not None:
             self._collected.stream.close()
 
     def flush(self, *, is_last: bool = False) -> list[tuple[int, list[str]]]:
-        self.doom.moment()
+        self.switch.point()
         return super().flush(is_last=is_last)
 
     def close(self, *, is_complete: bool = True) -> None:
-        self.doom.moment()
+        self.switch.point()
         super().close(is_complete=is_complete)
-        self.doom.moment()
+        self.switch.point()

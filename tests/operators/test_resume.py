@@ -15,8 +15,8 @@ from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks import checkpoint_stores as checkpoints
 from tests.delivering import MoEngage, customer
-from tests.dying_worker import Worker
 from tests.import_files.test_folder import attach
+from tests.killable_worker import Worker
 from tests.task import Task
 
 COUNT = 1_000
@@ -48,7 +48,7 @@ def send(task: Task, **arguments: Any) -> dict[str, Any]:
 
 
 def dies(worker: Worker, task: Task, moments: int, **arguments: Any) -> None:
-    assert worker.tries(lambda: send(task, **arguments), moments=moments)
+    assert worker.is_killed(lambda: send(task, **arguments), after=moments)
     task.retry()
 
 

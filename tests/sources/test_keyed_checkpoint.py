@@ -94,7 +94,7 @@ class Try:
 
 
 @pytest.mark.parametrize("rejects", [Rejects, NeverFlushed])
-def test_rows_before_those_in_doubt_are_read_again_by_the_try_after_next(tmp_path: Path, rejects: Any) -> None:
+def test_open_rows_before_unknown_ones_are_reread_by_a_third_try(tmp_path: Path, rejects: Any) -> None:
     database, store = Database(tmp_path / "warehouse.db"), InMemory()
     first = Try(database, store, Rejects(None))
     first.send(range(5, 10), is_answered=False)

@@ -20,7 +20,7 @@ from airflow_provider_moengage.exceptions import (
 )
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import MoEngage
-from tests.dying_worker import Worker
+from tests.killable_worker import Worker
 from tests.task import Store, Task
 
 ROWS = 3_000
@@ -72,7 +72,7 @@ class Sync:
         return operator.execute(context)
 
     def dies(self, worker: Worker, moments: int, *, surely: bool = True) -> None:
-        died = worker.tries(self.attempt, moments=moments)
+        died = worker.is_killed(self.attempt, after=moments)
         assert died or not surely
         self.task.retry()
 

@@ -1,4 +1,4 @@
-"""A run that is killed and tried again: nothing is lost, and only what was on its way is doubled or in doubt."""
+"""Runs that are killed and resumed: nothing is lost, and only requests in flight are sent twice or unknown."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from airflow_provider_moengage.bulk.run.delivery import Delivery
 from airflow_provider_moengage.bulk.sources import Numbered, Stream
 from airflow_provider_moengage.emulator import Fault
 from tests.delivering import MoEngage, customer, event
-from tests.killing import Doom, DoomedClient, DoomedRejects, DoomedStore, KilledError
+from tests.killing import KillableClient, KillableRejects, KillableStore, KilledError, KillSwitch
 
 SMALL_BATCHES = Limits(2_500, 2_500)
 A_BATCH = 100
-"""Elements that fit into a request with these limits."""
+"""Elements in a request with these limits."""
 
 
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dead are not waited for."""
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed process does not wait for its lanes."""
     monkeypatch.setattr(delivery, "_TICK", 0.01)
     monkeypatch.setattr(delivery, "_LAST_WAIT", 0.1)
 
@@ -47,22 +47,22 @@ class Run:
         self.elements = elements
         self.path = tmp_path / "rejects.ndjson"
         self.options = DeliveryOptions(**options)
-        self.store = DoomedStore()
+        self.store = KillableStore()
         self.epoch = 1
         self.is_retry = True
         self.fingerprint = "same"
 
-    def attempt(self, doom: Doom | None = None, source: Stream | None = None) -> DeliveryReport:
+    def attempt(self, switch: KillSwitch | None = None, source: Stream | None = None) -> DeliveryReport:
         """One try.
 
-        :raises KilledError: where the doom strikes.
+        :raises KilledError: if the switch kills it.
         """
-        doom = doom or Doom()
-        self.store.doom = doom
-        rejects = DoomedRejects(self.path)
-        rejects.doom = doom
+        switch = switch or KillSwitch()
+        self.store.switch = switch
+        rejects = KillableRejects(self.path)
+        rejects.switch = switch
         workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.moengage.emulator.url, timeout=10.0)
-        client = DoomedClient(MoEngageClient(workspace, now=self.moengage.clock.time), doom)
+        client = KillableClient(MoEngageClient(workspace, now=self.moengage.clock.time), switch)
         try:
             return Delivery(
                 RunContext.create(self.options, SMALL_BATCHES, self.moengage.log, self.moengage.clock),
@@ -73,13 +73,13 @@ class Run:
             ).run()
         finally:
             client.close()
-            if doom.is_dead:
-                rejects.bury()
+            if switch.is_killed:
+                rejects.close_stream()
 
-    def until_done(self, dice: random.Random, kills: int) -> DeliveryReport:
+    def until_done(self, chance: random.Random, kills: int) -> DeliveryReport:
         for _ in range(kills):
             try:
-                return self.attempt(Doom(dice.randrange(60)))
+                return self.attempt(KillSwitch(chance.randrange(60)))
             except KilledError:
                 continue
         return self.attempt()
@@ -89,11 +89,11 @@ class Run:
         return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
 
 
-def some_elements(dice: random.Random, count: int) -> list[dict[str, Any]]:
-    """Elements of few users, so that lanes are busy unevenly; one in a hundred is a reject."""
+def some_elements(chance: random.Random, count: int) -> list[dict[str, Any]]:
+    """Elements of a few users, so that lanes are unevenly busy; one in a hundred is a reject."""
     return [
-        customer(f"user {int(dice.expovariate(0.2))}", number=number)
-        if dice.random() > 0.01
+        customer(f"user {int(chance.expovariate(0.2))}", number=number)
+        if chance.random() > 0.01
         else customer("null", number=number)
         for number in range(count)
     ]
@@ -104,7 +104,7 @@ def number_of(element: dict[str, Any]) -> int:
 
 
 def assert_order(arrived: list[dict[str, Any]]) -> None:
-    """Each user's elements have arrived for the first time in the order of the source."""
+    """Check that each user's elements first arrived in the order of the source."""
     seen: set[int] = set()
     last: dict[str, int] = {}
     for element in arrived:
@@ -116,14 +116,14 @@ def assert_order(arrived: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_killed_at_any_moment_a_run_loses_nothing(moengage: MoEngage, tmp_path: Path, seed: int) -> None:
-    dice = random.Random(seed)
-    elements = some_elements(dice, 3_000)
+def test_a_run_killed_at_any_point_loses_nothing(moengage: MoEngage, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    elements = some_elements(chance, 3_000)
     bad = [number_of(element) for element in elements if element["customer_id"] == "null"]
     run = Run(moengage, elements, tmp_path, concurrency=4)
 
-    kills = dice.randrange(1, 6)
-    report = run.until_done(dice, kills)
+    kills = chance.randrange(1, 6)
+    report = run.until_done(chance, kills)
 
     arrived = Counter(map(number_of, moengage.arrived))
     assert set(arrived) == set(range(3_000)) - set(bad)
@@ -135,40 +135,40 @@ def test_killed_at_any_moment_a_run_loses_nothing(moengage: MoEngage, tmp_path: 
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_at_most_once_sends_nothing_twice_and_rejects_what_is_in_doubt(
+def test_at_most_once_sends_nothing_twice_and_rejects_unknown_outcomes(
     moengage: MoEngage, tmp_path: Path, seed: int
 ) -> None:
-    dice = random.Random(seed)
-    elements = some_elements(dice, 3_000)
+    chance = random.Random(seed)
+    elements = some_elements(chance, 3_000)
     run = Run(moengage, elements, tmp_path, concurrency=4, delivery="at_most_once")
 
-    kills = dice.randrange(1, 6)
-    report = run.until_done(dice, kills)
+    kills = chance.randrange(1, 6)
+    report = run.until_done(chance, kills)
 
     arrived = Counter(map(number_of, moengage.arrived))
     rejected = Counter(line["position"] for line in run.rejected)
-    in_doubt = [line for line in run.rejected if line["codes"] == ["outcome_unknown"]]
+    unknown = [line for line in run.rejected if line["codes"] == ["outcome_unknown"]]
     assert max(arrived.values()) == max(rejected.values()) == 1
     assert set(arrived) | set(rejected) == set(range(3_000))
-    assert {line["position"] for line in in_doubt} >= set(arrived) & set(rejected)
-    assert len(in_doubt) <= kills * 4 * A_BATCH
+    assert {line["position"] for line in unknown} >= set(arrived) & set(rejected)
+    assert len(unknown) <= kills * 4 * A_BATCH
     assert report.accepted + report.rejected == 3_000
     assert report.rejected == len(rejected)
     assert_order(moengage.arrived)
 
 
-def killed(run: Run, moments: int) -> None:
+def killed(run: Run, *, after: int) -> None:
     with pytest.raises(KilledError):
-        run.attempt(Doom(moments))
+        run.attempt(KillSwitch(after))
 
 
 def customers(count: int) -> list[dict[str, Any]]:
     return [customer(f"user {number}", number=number) for number in range(count)]
 
 
-def test_a_retry_goes_on_and_its_report_counts_the_whole_source(moengage: MoEngage, tmp_path: Path) -> None:
+def test_a_retry_resumes_and_its_report_counts_the_whole_source(moengage: MoEngage, tmp_path: Path) -> None:
     run = Run(moengage, customers(2_000), tmp_path, concurrency=1)
-    killed(run, 24)
+    killed(run, after=24)
     before = len(moengage.arrived)
 
     report = run.attempt()
@@ -179,7 +179,7 @@ def test_a_retry_goes_on_and_its_report_counts_the_whole_source(moengage: MoEnga
     assert (report.accepted, report.rejected) == (2_000, 0)
 
 
-def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(moengage: MoEngage, tmp_path: Path) -> None:
+def test_a_finished_run_is_sent_again_after_a_clear_but_not_by_a_retry(moengage: MoEngage, tmp_path: Path) -> None:
     run = Run(moengage, customers(10), tmp_path)
     run.attempt()
     state = run.store.state
@@ -192,25 +192,25 @@ def test_a_finished_run_is_not_sent_again_by_a_retry_but_by_a_clear(moengage: Mo
     assert (report.accepted, report.resumed, len(moengage.arrived)) == (10, False, 20)
 
 
-def test_a_clear_of_an_unfinished_run_goes_on(moengage: MoEngage, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_resumed_after_a_clear(moengage: MoEngage, tmp_path: Path) -> None:
     run = Run(moengage, customers(1_000), tmp_path, concurrency=1)
-    killed(run, 20)
+    killed(run, after=20)
     run.epoch = 2
 
     assert run.attempt().resumed
     assert len(moengage.arrived) <= 1_000 + A_BATCH
 
 
-def test_other_inputs_start_afresh(moengage: MoEngage, tmp_path: Path) -> None:
+def test_a_run_with_other_inputs_starts_over(moengage: MoEngage, tmp_path: Path) -> None:
     run = Run(moengage, customers(1_000), tmp_path, concurrency=1)
-    killed(run, 20)
+    killed(run, after=20)
     run.fingerprint = "other"
 
     assert not run.attempt().resumed
     assert set(map(number_of, moengage.arrived)) == set(range(1_000))
 
 
-def test_what_is_kept_is_small_however_long_the_run(moengage: MoEngage, tmp_path: Path) -> None:
+def test_the_checkpoint_stays_small_however_long_the_run(moengage: MoEngage, tmp_path: Path) -> None:
     sizes = []
     for count in (5_000, 40_000):
         run = Run(moengage, customers(count), tmp_path, concurrency=4)
@@ -222,7 +222,7 @@ def test_what_is_kept_is_small_however_long_the_run(moengage: MoEngage, tmp_path
     assert sizes[1] < 10_000
 
 
-def test_a_run_that_fails_keeps_what_was_accepted(moengage: MoEngage, tmp_path: Path) -> None:
+def test_a_failed_run_does_not_send_accepted_elements_again(moengage: MoEngage, tmp_path: Path) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", status=403, after=5, times=4))
     run = Run(moengage, customers(2_000), tmp_path, concurrency=4)
     with pytest.raises(ApiError):
@@ -246,7 +246,7 @@ def test_at_most_once_rejects_what_may_have_arrived(moengage: MoEngage, tmp_path
     assert "may have accepted it" in run.rejected[0]["messages"][0]
 
 
-def test_at_most_once_gives_up_where_no_answer_is_to_be_had(moengage: MoEngage, tmp_path: Path) -> None:
+def test_at_most_once_fails_after_twelve_unknown_outcomes(moengage: MoEngage, tmp_path: Path) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
     run = Run(moengage, customers(5_000), tmp_path, concurrency=1, delivery="at_most_once")
 
@@ -259,7 +259,7 @@ def test_at_most_once_gives_up_where_no_answer_is_to_be_had(moengage: MoEngage, 
     assert len(run.rejected) == 1_200
 
 
-def test_at_most_once_repeats_what_surely_was_not_processed(moengage: MoEngage, tmp_path: Path) -> None:
+def test_at_most_once_retries_what_was_certainly_not_processed(moengage: MoEngage, tmp_path: Path) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", status=429, times=3))
     run = Run(moengage, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
 
@@ -268,13 +268,13 @@ def test_at_most_once_repeats_what_surely_was_not_processed(moengage: MoEngage, 
     assert (report.accepted, report.rejected, report.retries) == (500, 0, 3)
 
 
-def test_a_stream_starts_over_and_says_what_that_means(
+def test_a_stream_starts_over_and_warns_of_duplicates(
     moengage: MoEngage, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     elements = [event(f"user {number}", number=number) for number in range(1_000)]
     run = Run(moengage, elements, tmp_path, concurrency=1)
     with pytest.raises(KilledError):
-        run.attempt(Doom(12), Stream(elements, "its elements are unknown"))
+        run.attempt(KillSwitch(12), Stream(elements, "its elements are unknown"))
 
     with caplog.at_level(logging.WARNING):
         report = run.attempt(source=Stream(elements, "its elements are unknown"))
@@ -285,10 +285,10 @@ def test_a_stream_starts_over_and_says_what_that_means(
     assert "events that had arrived will be duplicated" in caplog.text
 
 
-def test_at_most_once_does_not_start_a_stream_over_until_it_is_told_to(moengage: MoEngage, tmp_path: Path) -> None:
+def test_at_most_once_starts_a_stream_over_only_after_a_clear(moengage: MoEngage, tmp_path: Path) -> None:
     run = Run(moengage, customers(1_000), tmp_path, concurrency=1, delivery="at_most_once")
     with pytest.raises(KilledError):
-        run.attempt(Doom(12), Stream(run.elements))
+        run.attempt(KillSwitch(12), Stream(run.elements))
     before = len(moengage.arrived)
 
     with pytest.raises(UnknownOutcomeError, match="an earlier try may have sent some of it"):
@@ -298,7 +298,9 @@ def test_at_most_once_does_not_start_a_stream_over_until_it_is_told_to(moengage:
     assert run.attempt(source=Stream(run.elements)).accepted == 1_000
 
 
-def test_what_cannot_be_read_is_sent_anew_but_not_at_most_once(moengage: MoEngage, tmp_path: Path) -> None:
+def test_after_an_unreadable_checkpoint_everything_is_sent_again_but_not_at_most_once(
+    moengage: MoEngage, tmp_path: Path
+) -> None:
     run = Run(moengage, customers(100), tmp_path)
     run.store.state = {}
     assert run.attempt().accepted == 100
@@ -309,11 +311,11 @@ def test_what_cannot_be_read_is_sent_anew_but_not_at_most_once(moengage: MoEngag
         strict.attempt()
 
 
-def test_at_most_once_other_inputs_send_nothing_until_the_task_is_cleared(
+def test_at_most_once_with_other_inputs_sends_nothing_until_the_task_is_cleared(
     moengage: MoEngage, tmp_path: Path
 ) -> None:
     run = Run(moengage, customers(1_000), tmp_path, concurrency=1, delivery="at_most_once")
-    killed(run, 20)
+    killed(run, after=20)
     before = len(moengage.arrived)
     run.fingerprint = "other"
 
@@ -324,7 +326,7 @@ def test_at_most_once_other_inputs_send_nothing_until_the_task_is_cleared(
     assert run.attempt().accepted == 1_000
 
 
-def test_a_clear_gets_past_what_cannot_be_read(moengage: MoEngage, tmp_path: Path) -> None:
+def test_a_clear_gets_past_an_unreadable_checkpoint(moengage: MoEngage, tmp_path: Path) -> None:
     run = Run(moengage, customers(100), tmp_path, delivery="at_most_once")
     run.store.state = {}
     run.is_retry = False
@@ -333,25 +335,25 @@ def test_a_clear_gets_past_what_cannot_be_read(moengage: MoEngage, tmp_path: Pat
 
 
 class Interrupted(Numbered):
-    """A source in whose reading a signal's exception comes once."""
+    """A source whose reading is interrupted once by a signal handler that raises."""
 
-    def __init__(self, elements: list[Any], names: int) -> None:
+    def __init__(self, elements: list[Any], tokens: int) -> None:
         super().__init__(elements)
-        self.names = names
+        self.tokens = tokens
 
     def token(self, position: int, key: Any) -> Any:
-        self.names -= 1
-        if self.names == 0:
+        self.tokens -= 1
+        if self.tokens == 0:
             raise KeyboardInterrupt
         return super().token(position, key)
 
 
-@pytest.mark.parametrize("names", [1, 50, 150, 290])
-def test_a_signal_while_it_reads_again_loses_nothing(moengage: MoEngage, tmp_path: Path, names: int) -> None:
+@pytest.mark.parametrize("tokens", [1, 50, 150, 290])
+def test_a_signal_during_rereading_loses_nothing(moengage: MoEngage, tmp_path: Path, tokens: int) -> None:
     run = Run(moengage, customers(2_000), tmp_path, concurrency=4)
-    killed(run, 20)
+    killed(run, after=20)
     with pytest.raises(KeyboardInterrupt):
-        run.attempt(source=Interrupted(run.elements, names))
+        run.attempt(source=Interrupted(run.elements, tokens))
 
     report = run.attempt()
 
@@ -377,7 +379,7 @@ def test_rejects_before_the_first_request_are_counted_once(moengage: MoEngage, t
     assert Counter(line["position"] for line in run.rejected) == Counter(range(100, 3_100))
 
 
-def test_what_was_throttled_to_the_end_is_not_in_doubt(moengage: MoEngage, tmp_path: Path) -> None:
+def test_a_request_that_was_only_throttled_is_sent_by_the_next_try(moengage: MoEngage, tmp_path: Path) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", status=429, times=None))
     run = Run(moengage, customers(100), tmp_path, concurrency=1, delivery="at_most_once")
     with pytest.raises(ApiError, match="nothing but 429"):
@@ -387,22 +389,22 @@ def test_what_was_throttled_to_the_end_is_not_in_doubt(moengage: MoEngage, tmp_p
     assert (run.attempt().accepted, run.rejected) == (100, [])
 
 
-class FailingStore(DoomedStore):
-    """Takes so many states, and no more."""
+class FailingStore(KillableStore):
+    """Stores that many states, and no more."""
 
-    def __init__(self, takes: int) -> None:
+    def __init__(self, capacity: int) -> None:
         super().__init__()
-        self.takes = takes
+        self.capacity = capacity
 
     def save(self, state: dict[str, Any]) -> None:
-        if self.writes == self.takes:
+        if self.writes == self.capacity:
             raise ConnectionError("no database")
         super().save(state)
 
 
-@pytest.mark.parametrize("how", ["at_least_once", "at_most_once"])
-def test_nothing_is_sent_where_nothing_can_be_kept(moengage: MoEngage, tmp_path: Path, how: str) -> None:
-    run = Run(moengage, customers(1_000), tmp_path, delivery=how)
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+def test_nothing_is_sent_if_nothing_can_be_stored(moengage: MoEngage, tmp_path: Path, delivery: str) -> None:
+    run = Run(moengage, customers(1_000), tmp_path, delivery=delivery)
     run.store = FailingStore(0)
 
     with pytest.raises(NotStoredError, match="ConnectionError"):
@@ -410,14 +412,14 @@ def test_nothing_is_sent_where_nothing_can_be_kept(moengage: MoEngage, tmp_path:
     assert moengage.arrived == []
 
 
-@pytest.mark.parametrize("how", ["at_least_once", "at_most_once"])
-def test_a_store_that_fails_ends_only_what_depends_on_it(
-    moengage: MoEngage, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+def test_a_failing_store_stops_at_most_once_and_only_warns_at_least_once(
+    moengage: MoEngage, tmp_path: Path, delivery: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = Run(moengage, customers(1_000), tmp_path, concurrency=2, delivery=how)
+    run = Run(moengage, customers(1_000), tmp_path, concurrency=2, delivery=delivery)
     run.store = FailingStore(4)
 
-    if how == "at_most_once":
+    if delivery == "at_most_once":
         with pytest.raises(NotStoredError):
             run.attempt()
         assert len(moengage.arrived) <= 400

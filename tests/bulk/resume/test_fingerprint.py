@@ -21,7 +21,7 @@ print(fingerprint_of_elements([{"tags": tags, "odd": object}]))
 """
 
 
-def test_a_set_has_one_name_in_all_processes() -> None:
+def test_a_set_has_the_same_fingerprint_in_all_processes() -> None:
     said = {
         subprocess.run(
             [sys.executable, "-c", _SCRIPT],
@@ -47,13 +47,13 @@ def test_a_set_has_one_name_in_all_processes() -> None:
         (Decimal("1.0"), Decimal("1.5")),
     ],
 )
-def test_other_inputs_have_other_names(one: object, other: object) -> None:
+def test_other_inputs_have_other_fingerprints(one: object, other: object) -> None:
     assert fingerprint(one) == fingerprint(one)
     assert fingerprint(one) != fingerprint(other)
 
 
 @pytest.mark.parametrize("last", [{"a": 2}, {"b": 1}, {"a": float("nan")}, {"a": object()}, "a", None])
-def test_a_list_is_named_by_all_of_it(last: object) -> None:
+def test_the_fingerprint_of_a_list_covers_all_of_it(last: object) -> None:
     elements = [{"a": 1}] * 2_500
 
     assert fingerprint_of_elements(elements) != fingerprint_of_elements([*elements[:-1], last])

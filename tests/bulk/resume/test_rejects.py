@@ -39,7 +39,7 @@ def written(path: Path, element: object) -> Any:
     return line["element"]
 
 
-def test_a_reject_is_one_line_that_says_which_and_why(path: Path) -> None:
+def test_a_reject_is_one_line_with_position_codes_messages_and_element(path: Path) -> None:
     rejects = Rejects(path)
     rejects.add(7, {"type": "customer", "customer_id": "guest\n"}, [FINDING, NAN, NAN])
     rejects.add(9, "no element", [FINDING])
@@ -127,13 +127,13 @@ def test_any_element_can_be_written(path: Path, value: object, expected: object)
     ],
     ids=name_of,
 )
-def test_a_value_is_written_as_it_would_be_sent_so_that_the_file_can_be_replayed(
+def test_values_are_written_as_they_would_be_sent_so_the_file_can_be_replayed(
     path: Path, value: object, expected: object
 ) -> None:
     assert written(path, {"value": value}) == {"value": expected}
 
 
-def test_a_value_of_numpy_is_written_as_it_would_be_sent(path: Path) -> None:
+def test_numpy_values_are_written_as_they_would_be_sent(path: Path) -> None:
     numpy = pytest.importorskip("numpy")
     element = {
         "number": numpy.int64(7),
@@ -152,7 +152,7 @@ def test_a_value_of_numpy_is_written_as_it_would_be_sent(path: Path) -> None:
     }
 
 
-def test_an_element_that_contains_itself_is_cut_where_it_begins_anew(path: Path) -> None:
+def test_an_element_that_contains_itself_is_cut_at_the_repetition(path: Path) -> None:
     endless: dict[str, Any] = {"type": "customer"}
     endless["friends"] = [endless, endless]
 
@@ -165,7 +165,7 @@ def test_an_object_in_two_places_is_written_in_both(path: Path) -> None:
     assert written(path, [shared, shared]) == [shared, shared]
 
 
-def test_an_element_that_is_very_deep_is_cut(path: Path) -> None:
+def test_a_very_deep_element_is_cut(path: Path) -> None:
     element: Mapping[str, Any] = {}
     for _ in range(2_000):
         element = {"a": element}
@@ -173,7 +173,7 @@ def test_an_element_that_is_very_deep_is_cut(path: Path) -> None:
     assert "..." in json.dumps(written(path, element))
 
 
-def test_the_file_is_made_with_the_first_reject(path: Path) -> None:
+def test_the_first_reject_creates_the_file(path: Path) -> None:
     rejects = Rejects(path)
     before = path.exists()
     rejects.add(0, {}, [FINDING])
@@ -188,7 +188,7 @@ def test_a_file_of_an_earlier_try_is_replaced(path: Path) -> None:
     assert written(path, {"a": 1}) == {"a": 1}
 
 
-def test_a_file_of_an_earlier_try_is_removed_where_nothing_is_rejected(path: Path) -> None:
+def test_a_file_of_an_earlier_try_is_removed_if_nothing_is_rejected(path: Path) -> None:
     path.write_text("an earlier try\n")
     Rejects(path).close()
 
@@ -204,7 +204,7 @@ def test_closing_twice_does_not_remove_the_file(path: Path) -> None:
     assert len(lines(path)) == 1
 
 
-def test_a_reject_after_the_end_is_counted_and_does_not_replace_the_file(path: Path) -> None:
+def test_a_reject_after_the_close_is_counted_and_does_not_replace_the_file(path: Path) -> None:
     rejects = Rejects(path)
     rejects.add(0, {"a": 1}, [FINDING])
     rejects.close()
@@ -213,7 +213,7 @@ def test_a_reject_after_the_end_is_counted_and_does_not_replace_the_file(path: P
     assert (rejects.count, len(lines(path))) == (2, 1)
 
 
-def test_lanes_and_reader_may_add_at_the_same_time(path: Path) -> None:
+def test_lanes_and_reader_may_add_concurrently(path: Path) -> None:
     rejects = Rejects(path)
 
     def add(lane: int) -> None:
@@ -255,11 +255,11 @@ def test_the_log_names_the_first_twenty_positions(count: int, ending: str) -> No
     assert sentence.endswith(ending)
 
 
-def test_without_rejects_the_log_gets_nothing() -> None:
+def test_without_rejects_nothing_is_logged() -> None:
     assert Rejects(None).describe() == []
 
 
-def test_a_line_that_was_written_and_not_booked_is_taken_out_again(path: Path) -> None:
+def test_a_line_that_was_written_but_not_counted_is_removed(path: Path) -> None:
     rejects = Rejects(path)
     rejects.track()
     rejects.begin()
@@ -274,7 +274,7 @@ def test_a_line_that_was_written_and_not_booked_is_taken_out_again(path: Path) -
     assert [line["position"] for line in lines(path)] == [0, 1]
 
 
-def test_what_is_left_of_an_earlier_file_is_kept_line_by_line(path: Path) -> None:
+def test_complete_lines_of_a_truncated_earlier_file_are_kept(path: Path) -> None:
     first = Rejects(path)
     first.track()
     first.begin()
@@ -294,7 +294,7 @@ def test_what_is_left_of_an_earlier_file_is_kept_line_by_line(path: Path) -> Non
     assert [line["position"] for line in lines(path)] == [*range(9), 10]
 
 
-def test_where_the_file_cannot_be_put_in_place_nothing_is_settled_any_more(path: Path) -> None:
+def test_nothing_is_flushed_after_publishing_has_failed(path: Path) -> None:
     rejects = Rejects(path)
     rejects.track()
     rejects.begin()
@@ -306,7 +306,7 @@ def test_where_the_file_cannot_be_put_in_place_nothing_is_settled_any_more(path:
     assert rejects.flush(is_last=True) == []
 
 
-def test_earlier_rejects_that_had_no_file_are_missed(path: Path) -> None:
+def test_earlier_rejects_without_a_file_are_reported_missing(path: Path) -> None:
     rejects = Rejects(path)
     rejects.restore(3, {"customer_id_refused": 3}, 0)
 

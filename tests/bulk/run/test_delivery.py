@@ -17,7 +17,7 @@ from airflow_provider_moengage.bulk.sources import Chunk, Stream
 from tests.delivering import MoEngage, customer, event
 
 
-def test_the_report_counts_what_the_workspace_has(moengage: MoEngage) -> None:
+def test_the_report_counts_what_arrived_in_the_workspace(moengage: MoEngage) -> None:
     stream: list[Any] = [customer(f"user-{n}", tier="gold") for n in range(300)]
     two_actions = event("user-1")
     two_actions["actions"] *= 2
@@ -50,7 +50,7 @@ def test_a_small_run_is_one_request_however_many_lanes_there_are(moengage: MoEng
     assert report.requests == 1
 
 
-def test_no_elements_are_no_request(moengage: MoEngage) -> None:
+def test_without_elements_nothing_is_sent(moengage: MoEngage) -> None:
     report = moengage.deliver(iter([]))
 
     assert (report.requests, report.accepted, report.rejected) == (0, 0, 0)
@@ -103,9 +103,7 @@ class Sized(Stream):
 
 
 @pytest.mark.parametrize(("padding", "at_once"), [(4_000, 49), (30_000, 6), (150, 880), (0, 1_000)])
-def test_elements_are_read_two_bodies_at_a_time_so_that_no_lane_gets_many_while_another_waits(
-    moengage: MoEngage, padding: int, at_once: int
-) -> None:
+def test_elements_are_read_two_bodies_at_a_time(moengage: MoEngage, padding: int, at_once: int) -> None:
     source = Sized([customer(f"user-{n:05}", padding="x" * padding) for n in range(4_000)])
 
     moengage.deliver(source, dry_run=True)
@@ -129,7 +127,7 @@ def test_a_dry_run_reports_what_would_be_sent_and_sends_nothing(moengage: MoEnga
     )
 
 
-def test_elements_are_left_as_they_were(moengage: MoEngage) -> None:
+def test_the_callers_elements_are_not_changed(moengage: MoEngage) -> None:
     moment = dt.datetime(2026, 1, 1, 12, 0)
     stream = [event("user-1", time=moment, at=moment), {"type": "customer", "customer_id": 7, "attributes": {}}]
     copies = [event("user-1", time=moment, at=moment), {"type": "customer", "customer_id": 7, "attributes": {}}]
@@ -162,7 +160,7 @@ def test_validation_decides_what_is_a_reject(
 
 
 @pytest.mark.parametrize("kind", ["users", "events"])
-def test_the_documented_limit_is_kept_without_a_single_429(moengage: MoEngage, kind: str) -> None:
+def test_the_documented_limit_is_kept_without_a_429(moengage: MoEngage, kind: str) -> None:
     moengage.reset(users_per_minute=2_000, events_per_minute=2_000)
     make = customer if kind == "users" else event
     before = moengage.clock.monotonic()
@@ -192,7 +190,7 @@ def test_the_time_left_counts_whole_minutes_of_the_limit(
     assert left_after(lines[0]) >= 180, "five minutes' worth takes four, of which one has passed"
 
 
-def test_users_and_events_have_a_budget_each(moengage: MoEngage) -> None:
+def test_users_and_events_have_separate_budgets(moengage: MoEngage) -> None:
     moengage.reset(users_per_minute=1_000, events_per_minute=1_000)
     before = moengage.clock.monotonic()
 
@@ -224,7 +222,9 @@ def test_an_error_of_the_source_ends_the_run_and_leaves_no_thread(moengage: MoEn
     assert not [thread for thread in threading.enumerate() if thread.name == "moengage-lane"]
 
 
-def test_the_log_tells_how_it_went_with_units(moengage: MoEngage, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_shows_progress_and_result_with_units(
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture
+) -> None:
     moengage.reset(users_per_minute=2_000)
 
     with caplog.at_level(logging.INFO):

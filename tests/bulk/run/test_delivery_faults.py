@@ -47,7 +47,7 @@ THROTTLES = {
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "cut_before", "html"])
-def test_what_was_not_accepted_is_sent_again_and_arrives_once(moengage: MoEngage, fault: str) -> None:
+def test_a_request_that_was_not_accepted_is_sent_again_and_arrives_once(moengage: MoEngage, fault: str) -> None:
     kind = "status" if fault.isdigit() else fault
     moengage.emulator.workspace.add_fault(
         Fault(kind=kind, times=3, after=2, status=int(fault) if fault.isdigit() else None)
@@ -60,7 +60,7 @@ def test_what_was_not_accepted_is_sent_again_and_arrives_once(moengage: MoEngage
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "status_after"])
-def test_what_may_have_been_accepted_is_sent_again_so_that_nothing_is_lost(moengage: MoEngage, fault: str) -> None:
+def test_a_request_with_unknown_outcome_is_sent_again_so_nothing_is_lost(moengage: MoEngage, fault: str) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind=fault, times=2, after=1))
 
     report = moengage.deliver(customers(5_000))
@@ -73,7 +73,7 @@ def test_what_may_have_been_accepted_is_sent_again_so_that_nothing_is_lost(moeng
 
 
 @pytest.mark.parametrize(("headers", "least_wait"), THROTTLES.values(), ids=THROTTLES)
-def test_a_429_holds_every_lane_for_as_long_as_the_server_says(
+def test_a_429_pauses_all_lanes_for_as_long_as_the_server_says(
     moengage: MoEngage, headers: dict[str, str], least_wait: float
 ) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=1, after=1, status=429, headers=headers))
@@ -87,7 +87,7 @@ def test_a_429_holds_every_lane_for_as_long_as_the_server_says(
     assert report.throttled_seconds >= least_wait
 
 
-def test_a_pause_that_a_success_asks_for_is_told(moengage: MoEngage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pause_that_a_success_asks_for_is_logged(moengage: MoEngage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     success = '{"status":"success","message":"Your request has been accepted and will be processed soon."}'
     moengage.emulator.workspace.add_fault(
@@ -101,7 +101,7 @@ def test_a_pause_that_a_success_asks_for_is_told(moengage: MoEngage, caplog: pyt
 
 
 @pytest.mark.parametrize(("seconds", "all_by_itself"), [(0.4, True), (0.5, False)])
-def test_after_a_slow_answer_the_reader_leaves_the_next_request_to_a_lane(
+def test_after_a_slow_answer_the_next_request_goes_to_a_lane(
     moengage: MoEngage, monkeypatch: pytest.MonkeyPatch, seconds: float, all_by_itself: bool
 ) -> None:
     monkeypatch.setattr(moengage, "lanes", None)
@@ -123,7 +123,7 @@ def test_after_a_slow_answer_the_reader_leaves_the_next_request_to_a_lane(
 
 @pytest.mark.parametrize("form", ["seconds", "epoch"])
 @pytest.mark.parametrize("retry_after", ["none", "seconds", "date"])
-def test_a_limit_lower_than_ours_is_learnt_from_429_whatever_form_the_headers_have(
+def test_a_lower_limit_is_learned_from_429_whatever_form_the_headers_have(
     moengage: MoEngage, form: str, retry_after: str
 ) -> None:
     moengage.reset(users_per_minute=1_000, reset_header=form, retry_after=retry_after)
@@ -136,7 +136,7 @@ def test_a_limit_lower_than_ours_is_learnt_from_429_whatever_form_the_headers_ha
 
 
 @pytest.mark.parametrize("as_200", [False, True], ids=["HTTP 400", "HTTP 200 with fail"])
-def test_one_poison_element_in_ten_thousand_is_rejected_alone_at_the_price_of_a_few_requests(
+def test_one_refused_element_in_ten_thousand_is_rejected_alone_with_few_extra_requests(
     moengage: MoEngage, tmp_path: Path, as_200: bool
 ) -> None:
     moengage.reset(failures_as_200=as_200)
@@ -156,7 +156,7 @@ def test_one_poison_element_in_ten_thousand_is_rejected_alone_at_the_price_of_a_
     assert report.requests <= 10_000 * 240 / 100_000 + 4 + 2 * 10, f"{bodies} accepted bodies"
 
 
-def test_several_poison_elements_are_each_found(moengage: MoEngage) -> None:
+def test_several_refused_elements_are_each_found(moengage: MoEngage) -> None:
     elements = customers(3_000)
     for position in (0, 1, 1_500, 2_999):
         elements[position] = customer("poison", n=position)
@@ -169,7 +169,7 @@ def test_several_poison_elements_are_each_found(moengage: MoEngage) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 413])
-def test_a_server_that_takes_smaller_bodies_only_gets_smaller_bodies(moengage: MoEngage, status: int) -> None:
+def test_a_server_that_accepts_only_smaller_bodies_gets_smaller_bodies(moengage: MoEngage, status: int) -> None:
     moengage.reset(body_limit=30_000, body_limit_status=status)
 
     report = moengage.deliver(customers(1_000))
@@ -201,7 +201,7 @@ def test_a_denial_ends_the_run_at_once_and_says_what_to_do(moengage: MoEngage, s
     assert moengage.emulator.workspace.counts.requests <= 2 + 4, "no lane goes on after it"
 
 
-def test_an_outage_that_does_not_end_is_given_up_after_a_bounded_number_of_attempts(moengage: MoEngage) -> None:
+def test_a_lasting_outage_fails_the_run_after_a_bounded_number_of_attempts(moengage: MoEngage) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=503))
 
     with pytest.raises(ApiError, match=f"in {ATTEMPTS} attempts.*HTTP 503") as caught:
@@ -211,7 +211,7 @@ def test_an_outage_that_does_not_end_is_given_up_after_a_bounded_number_of_attem
     assert moengage.emulator.workspace.counts.requests == ATTEMPTS
 
 
-def test_a_server_that_refuses_every_element_is_not_asked_a_million_times(moengage: MoEngage) -> None:
+def test_a_server_that_refuses_every_element_ends_the_run_after_one_batch(moengage: MoEngage) -> None:
     moengage.emulator.workspace.add_fault(
         Fault(kind="status", times=None, status=400, body='{"status":"fail","error":{"type":"X","message":"no"}}')
     )
@@ -222,7 +222,7 @@ def test_a_server_that_refuses_every_element_is_not_asked_a_million_times(moenga
     assert moengage.emulator.workspace.counts.requests <= 2 * 500, "one batch, taken apart"
 
 
-def test_as_many_rejects_as_are_allowed_end_no_run(moengage: MoEngage) -> None:
+def test_as_many_rejects_as_allowed_do_not_end_the_run(moengage: MoEngage) -> None:
     body = '{"status":"fail","error":{"type":"X","message":"no"}}'
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
 
@@ -232,7 +232,7 @@ def test_as_many_rejects_as_are_allowed_end_no_run(moengage: MoEngage) -> None:
 
 
 @pytest.mark.parametrize("allowed", [1_000, 0.5])
-def test_bad_elements_at_the_head_do_not_keep_the_good_ones_from_going(moengage: MoEngage, allowed: float) -> None:
+def test_bad_elements_at_the_start_do_not_block_the_good_ones(moengage: MoEngage, allowed: float) -> None:
     elements = customers(10_000)
     for position in range(250):
         elements[position] = customer("poison", n=position)
@@ -245,7 +245,7 @@ def test_bad_elements_at_the_head_do_not_keep_the_good_ones_from_going(moengage:
     assert (report.accepted, report.rejected) == (9_750, 250)
 
 
-def test_a_server_that_turns_bad_in_the_middle_is_given_up_too(moengage: MoEngage) -> None:
+def test_a_server_that_starts_refusing_everything_ends_the_run_too(moengage: MoEngage) -> None:
     body = '{"status":"fail","error":{"type":"X","message":"no"}}'
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, after=3, status=400, body=body))
 
@@ -255,7 +255,7 @@ def test_a_server_that_turns_bad_in_the_middle_is_given_up_too(moengage: MoEngag
     assert moengage.emulator.workspace.counts.requests <= 3 + 2 * 500
 
 
-def test_a_503_that_says_how_long_is_obeyed(moengage: MoEngage) -> None:
+def test_the_retry_after_of_a_503_is_obeyed(moengage: MoEngage) -> None:
     headers = {"Retry-After": "240"}
     moengage.emulator.workspace.add_fault(Fault(kind="status", status=503, headers=headers))
     before = moengage.clock.monotonic()
@@ -265,7 +265,7 @@ def test_a_503_that_says_how_long_is_obeyed(moengage: MoEngage) -> None:
     assert 240 <= moengage.clock.monotonic() - before <= 250
 
 
-def test_a_run_that_fails_still_tells_what_it_did(moengage: MoEngage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_run_still_logs_what_it_did(moengage: MoEngage, caplog: pytest.LogCaptureFixture) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, after=2, status=403))
     elements = [customer("null"), *customers(20_000)]
 
@@ -277,7 +277,7 @@ def test_a_run_that_fails_still_tells_what_it_did(moengage: MoEngage, caplog: py
     assert "1 rejected as customer_id_refused, at position 0" in said
 
 
-def test_rejects_that_cannot_be_written_are_told_before_anything_is_sent(
+def test_a_rejects_path_that_cannot_be_written_fails_before_anything_is_sent(
     moengage: MoEngage, tmp_path: Path
 ) -> None:
     with pytest.raises(OSError, match="nowhere"):
@@ -314,14 +314,14 @@ class BrokenStore:
         return False
 
 
-def test_rejects_that_are_lost_at_the_end_do_not_undo_the_run(moengage: MoEngage) -> None:
+def test_rejects_lost_at_the_end_leave_the_report_of_the_run(moengage: MoEngage) -> None:
     with pytest.raises(RejectsNotWrittenError, match="PermissionError") as caught:
         moengage.deliver([customer("null"), customer("ann")], rejects=BrokenStore())
 
     assert (caught.value.report.accepted, caught.value.report.rejected) == (1, 1)
 
 
-def test_rejects_that_are_lost_do_not_hide_what_ended_the_run(moengage: MoEngage) -> None:
+def test_lost_rejects_do_not_hide_the_error_that_ended_the_run(moengage: MoEngage) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=401))
 
     with pytest.raises(ApiError, match="Data API key"):
@@ -329,7 +329,7 @@ def test_rejects_that_are_lost_do_not_hide_what_ended_the_run(moengage: MoEngage
 
 
 @pytest.mark.parametrize("ends", ["dry run", "failure"])
-def test_rejects_of_an_earlier_run_stay_until_a_run_has_ended_well(
+def test_rejects_of_an_earlier_run_stay_until_a_run_succeeds(
     moengage: MoEngage, tmp_path: Path, ends: str
 ) -> None:
     file = tmp_path / "r.ndjson"
@@ -346,7 +346,7 @@ def test_rejects_of_an_earlier_run_stay_until_a_run_has_ended_well(
     assert file.read_text() == "of an earlier run\n"
 
 
-def test_an_answer_that_speaks_of_the_whole_request_is_not_taken_for_bad_elements(moengage: MoEngage) -> None:
+def test_an_error_about_the_whole_request_rejects_no_elements(moengage: MoEngage) -> None:
     body = '{"status":"fail","error":{"type":"InvalidParams","message":"app_id"}}'
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
 
@@ -375,7 +375,7 @@ def test_a_mix_of_faults_loses_nothing_and_keeps_each_users_order(moengage: MoEn
         seen.add(number)
 
 
-def test_logs_of_a_run_full_of_faults_hold_no_element_no_id_and_no_key(
+def test_logs_of_a_run_full_of_faults_hold_no_element_id_or_key(
     moengage: MoEngage, caplog: pytest.LogCaptureFixture
 ) -> None:
     add = moengage.emulator.workspace.add_fault

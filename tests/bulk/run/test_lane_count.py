@@ -25,7 +25,7 @@ class Running:
     ("waited", "lanes"),
     [(0.0, 0), (0.001, 0), (0.003, 2), (0.010, 5), (0.050, 16), (2.0, 16)],
 )
-def test_as_many_lanes_as_the_process_can_fill_while_it_waits(waited: float, lanes: int) -> None:
+def test_there_are_as_many_lanes_as_the_process_can_fill_while_it_waits(waited: float, lanes: int) -> None:
     running = Running(computing=0.002)
     running.answer(4, waited)
 
@@ -39,21 +39,21 @@ def test_the_time_that_a_checkpoint_takes_counts_as_well() -> None:
     assert running.scaler.useful_lanes(1) == 10
 
 
-def test_one_slow_answer_is_no_reason() -> None:
+def test_one_slow_answer_adds_no_lanes() -> None:
     running = Running()
     running.answer(3, waited=5.0)
 
     assert running.scaler.useful_lanes(1) == 1
 
 
-def test_the_more_lanes_the_more_answers_it_takes() -> None:
+def test_more_lanes_need_more_answers_before_a_decision() -> None:
     running = Running(computing=0.002)
     running.answer(7, waited=1.0)
 
     assert running.scaler.useful_lanes(8) == 8
 
 
-def test_no_more_lanes_than_the_limit_can_use_but_four_for_the_start() -> None:
+def test_the_limit_bounds_the_lanes_but_allows_four_at_the_start() -> None:
     running = Running(
         computing=0.002, at_limit=0.4
     )  # the documented limit: 400 elements a request, 1,000 a second
@@ -64,7 +64,7 @@ def test_no_more_lanes_than_the_limit_can_use_but_four_for_the_start() -> None:
     assert running.scaler.useful_lanes(4) == 10
 
 
-def test_lanes_are_not_opened_for_a_little_more_and_never_closed() -> None:
+def test_lanes_are_not_added_for_a_small_gain_and_never_closed() -> None:
     running = Running(computing=0.002)
     running.answer(8, waited=0.010, lanes=4)
     assert running.scaler.useful_lanes(4) == 4
@@ -73,14 +73,14 @@ def test_lanes_are_not_opened_for_a_little_more_and_never_closed() -> None:
     assert running.scaler.useful_lanes(16) == 16
 
 
-def test_lanes_that_wait_for_each_other_and_not_for_moengage_are_no_reason_for_more() -> None:
+def test_lanes_that_wait_for_each_other_add_no_lanes() -> None:
     running = Running(computing=0.002)
     running.answer(8, waited=0.020, lanes=10)  # ten at once on one processor: each waits for the others
 
     assert running.scaler.useful_lanes(10) == 10
 
 
-def test_each_look_is_at_what_came_since_the_last_one() -> None:
+def test_each_decision_uses_the_answers_since_the_last_one() -> None:
     running = Running(computing=0.002)
     running.answer(4, waited=0.001)
     assert running.scaler.useful_lanes(1) == 0
@@ -89,7 +89,7 @@ def test_each_look_is_at_what_came_since_the_last_one() -> None:
     assert running.scaler.useful_lanes(0) == 4
 
 
-def test_the_reader_goes_on_by_itself_until_it_is_idle_half_the_time() -> None:
+def test_the_reader_sends_by_itself_until_it_is_idle_half_the_time() -> None:
     running = Running(computing=0.002)
     running.answer(4, waited=0.0039)
     assert running.scaler.useful_lanes(0) == 0
@@ -98,7 +98,7 @@ def test_the_reader_goes_on_by_itself_until_it_is_idle_half_the_time() -> None:
     assert running.scaler.useful_lanes(0) == 3
 
 
-def test_nothing_changes_where_no_time_passes() -> None:
+def test_nothing_changes_if_no_time_passes() -> None:
     scaler = LaneScaler(lambda: 0.0, lambda: 0.0, lambda: 0.0)
     for _ in range(10):
         scaler.record_done(0.0)

@@ -61,7 +61,7 @@ def pack(ones: Sequence[One], most_users: int = PLENTY, most_events: int = PLENT
     return Packing(most_users, most_events).pack(ones)
 
 
-def test_a_body_is_what_moengage_documents() -> None:
+def test_a_body_has_the_documented_form() -> None:
     customer, event = {"type": "customer"}, {"type": "event"}
     [batch] = pack([One(customer, weight("customer", 0), 0), One(event, weight("event", 1), 1)])
 
@@ -86,7 +86,7 @@ def test_the_largest_body_is_100_000_bytes_and_the_largest_element_fills_it() ->
         ([], []),
     ],
 )
-def test_a_body_is_filled_to_the_last_byte_and_not_one_more(sizes: list[int], packed: list[int]) -> None:
+def test_a_body_is_filled_to_the_last_byte_and_no_further(sizes: list[int], packed: list[int]) -> None:
     bodies = pack([one(size) for size in sizes])
 
     assert list(map(len, bodies)) == packed
@@ -121,7 +121,7 @@ def test_bodies_of_a_long_run_are_full() -> None:
     assert sum(full) / len(full) >= 0.998 * 100_000
 
 
-def test_what_no_body_can_hold_is_refused_and_the_rest_goes_on() -> None:
+def test_an_element_that_no_body_can_hold_is_refused_and_the_others_are_packed() -> None:
     packing = Packing()
     broken = One({"a": "\ud83d"}, weight("customer", 0), 3)
 
@@ -155,22 +155,22 @@ def test_customers_and_devices_count_as_users_and_actions_as_events(kind: str, a
     ],
     ids=["users", "devices", "events", "actions", "over the cap first", "over the cap last", "both budgets"],
 )
-def test_a_body_holds_no_more_than_the_caps_of_users_and_events(ones: list[One], packed: list[int]) -> None:
+def test_a_body_holds_no_more_users_and_events_than_allowed(ones: list[One], packed: list[int]) -> None:
     assert list(map(len, pack(ones, most_users=2, most_events=3))) == packed
     assert list(map(len, Packing(2, 3).pack(ones, at_once=1))) == packed
 
 
-def test_a_cap_counts_anew_for_each_body() -> None:
+def test_the_caps_apply_to_each_body_separately() -> None:
     packing = Packing(2, 2)
 
     assert [len(packing.pack([one()])), len(packing.pack([one(), one()]))] == [1, 1]
 
 
-def test_taking_from_an_empty_packer_gives_nothing() -> None:
+def test_an_empty_packer_has_no_body() -> None:
     assert Packing().packer.take() is None
 
 
-def test_parts_of_a_batch_hold_what_they_are_cut_from() -> None:
+def test_parts_of_a_batch_hold_its_elements_in_order() -> None:
     [batch] = pack([one(20 + position, position) for position in range(10)])
 
     first, rest, apart = batch.part(slice(None, 3)), batch.part(slice(3, None)), list(batch.each())
@@ -193,7 +193,7 @@ def test_parts_of_a_batch_hold_what_they_are_cut_from() -> None:
         ([[one(kind="event", actions=5)], [one()]], PLENTY, 3, [1, 1]),
     ],
 )
-def test_leftovers_go_together_as_far_as_a_body_holds_them(
+def test_leftovers_are_combined_as_far_as_a_body_holds_them(
     leftovers: list[list[One]], most_users: int, most_events: int, packed: list[int]
 ) -> None:
     batches = [batch for ones in leftovers for batch in pack(ones)]
@@ -216,7 +216,7 @@ def test_leftovers_keep_their_order_and_lose_nothing() -> None:
     assert [position for body in bodies for position in body.positions] == [0, 1, 10, 11, 20, 21, 30, 31]
 
 
-def test_leftovers_that_go_together_go_in_the_order_of_the_source() -> None:
+def test_combined_leftovers_are_in_the_order_of_the_source() -> None:
     leftovers = [
         *pack([one(20, position=0), one(23, position=3)]),
         *pack([one(21, position=1), one(22, position=2)]),

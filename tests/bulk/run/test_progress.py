@@ -39,7 +39,7 @@ def run() -> Run:
     return Run()
 
 
-def test_a_line_says_how_the_run_is_doing(run: Run) -> None:
+def test_a_line_shows_counts_rate_limit_and_time_left(run: Run) -> None:
     progress = Progress(run, run.clock, run, 10_000)
     run.accepted, run.rejected, run.share_of_limit, run.throttled_seconds = 3_990, 10, 0.756, 2.4
     run.pass_(10)
@@ -51,7 +51,7 @@ def test_a_line_says_how_the_run_is_doing(run: Run) -> None:
     ]
 
 
-def test_the_time_left_is_no_shorter_than_the_limit_allows(run: Run) -> None:
+def test_the_time_left_is_not_shorter_than_the_limit_allows(run: Run) -> None:
     progress = Progress(run, run.clock, run, 10_000)
     run.accepted, run.least = 9_000, 60.0
     run.pass_(10)
@@ -69,7 +69,7 @@ def test_a_source_of_unknown_length_has_no_time_left(run: Run) -> None:
     assert run.lines == ["50 elements done, 5 a second, 0% of the limit used, 0 s waiting for it, 0 rejected"]
 
 
-def test_before_anything_is_done_no_time_left_is_guessed(run: Run) -> None:
+def test_before_anything_is_done_no_time_left_is_shown(run: Run) -> None:
     progress = Progress(run, run.clock, run, 100)
     run.pass_(10)
     progress.log_if_due()
@@ -79,7 +79,7 @@ def test_before_anything_is_done_no_time_left_is_guessed(run: Run) -> None:
     ]
 
 
-def test_a_line_is_written_every_ten_seconds_however_often_it_is_asked_for(run: Run) -> None:
+def test_a_line_is_written_every_ten_seconds_however_often_it_is_requested(run: Run) -> None:
     progress = Progress(run, run.clock, run, None)
     for _ in range(70):
         run.pass_(0.5)
@@ -88,7 +88,7 @@ def test_a_line_is_written_every_ten_seconds_however_often_it_is_asked_for(run: 
     assert len(run.lines) == 3
 
 
-def test_the_rate_is_that_of_the_time_since_the_last_line_and_the_time_left_that_of_the_whole(run: Run) -> None:
+def test_the_rate_covers_the_time_since_the_last_line_and_the_time_left_the_whole_run(run: Run) -> None:
     progress = Progress(run, run.clock, run, 600)
     run.accepted = 100
     run.pass_(10)
@@ -101,7 +101,7 @@ def test_the_rate_is_that_of_the_time_since_the_last_line_and_the_time_left_that
     assert run.lines[1].endswith("about 10 s left")
 
 
-def test_more_elements_than_were_expected_leave_no_time(run: Run) -> None:
+def test_more_elements_than_expected_show_no_time_left(run: Run) -> None:
     progress = Progress(run, run.clock, run, 10)
     run.accepted = 12
     run.pass_(10)

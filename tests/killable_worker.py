@@ -1,4 +1,4 @@
-"""Workers that die: an operator's process ends in the middle of whatever its threads do."""
+"""A worker that can be killed while an operator runs, whatever its threads are doing."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run import delivery
-from tests.killing import Doom, KilledError
+from tests.killing import KilledError, KillSwitch
 
 if TYPE_CHECKING:
     import pytest
 
 
 class Worker:
-    """Runs tries of tasks, and dies when it is told to.
-
-    :param monkeypatch: of the test.
-    """
+    """Runs tries of tasks, and is killed on request."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._doom = Doom()
+        self._switch = KillSwitch()
         self._streams: list[Any] = []
         monkeypatch.setattr(delivery, "_TICK", 0.01)
         monkeypatch.setattr(delivery, "_LAST_WAIT", 0.1)
@@ -33,36 +30,40 @@ class Worker:
             (Rejects, "flush"),
             (Rejects, "close"),
         ):
-            monkeypatch.setattr(owner, name, self._mortal(getattr(owner, name)))
-        monkeypatch.setattr(Rejects, "_open", self._noting(Rejects._open))
+            monkeypatch.setattr(owner, name, self._killable(getattr(owner, name)))
+        monkeypatch.setattr(Rejects, "_open", self._remembering_streams(Rejects._open))
 
-    def tries(self, run: Callable[[], Any], *, moments: int) -> bool:
-        """Run a try that dies after so many moments; say whether it did, for it may end before."""
-        self._doom = Doom(moments)
+    def is_killed(self, run: Callable[[], Any], *, after: int) -> bool:
+        """Make a try.
+
+        :param after: kill points that it may pass; the next one kills it.
+        :return: whether it was killed. It may have ended before.
+        """
+        self._switch = KillSwitch(after)
         with suppress(KilledError):
             run()
-        died = self._doom.is_dead
+        is_killed = self._switch.is_killed
         for stream in self._streams:
-            stream.close()  # what is in its buffer must not be written over what the next try writes
+            stream.close()  # writes what is buffered now, before the next try writes
         self._streams.clear()
-        self._doom = Doom()
-        return died
+        self._switch = KillSwitch()
+        return is_killed
 
-    def _mortal(self, act: Callable[..., Any]) -> Callable[..., Any]:
+    def _killable(self, act: Callable[..., Any]) -> Callable[..., Any]:
         def acted(*given: Any, **named: Any) -> Any:
-            doom = self._doom
-            doom.moment()
+            switch = self._switch
+            switch.point()
             result = act(*given, **named)
-            doom.moment()
+            switch.point()
             return result
 
         return acted
 
-    def _noting(self, opened: Callable[..., Any]) -> Callable[..., Any]:
-        def note(rejects: Rejects, *given: Any) -> Any:
+    def _remembering_streams(self, opened: Callable[..., Any]) -> Callable[..., Any]:
+        def remembering(rejects: Rejects, *given: Any) -> Any:
             stream = opened(rejects, *given)
             if stream not in self._streams:
                 self._streams.append(stream)
             return stream
 
-        return note
+        return remembering
