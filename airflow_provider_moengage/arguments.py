@@ -6,7 +6,7 @@ Values may be templated: a check of a number or flag accepts the text that a tem
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 from os import PathLike
 from typing import Any, TypeGuard
@@ -101,6 +101,14 @@ def seconds(name: str, value: object) -> float:
     if isinstance(read, bool) or not isinstance(read, int | float) or not 0 <= read < float("inf"):
         raise ValueError(f"{name} {value!r}: expected seconds, or a timedelta, of 0 or more")
     return float(read)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a datetime in UTC; without a time zone it is UTC already.
+
+    :raises OverflowError: if it falls outside the years 1 to 9999.
+    """
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def path_text(path: Any) -> Any:

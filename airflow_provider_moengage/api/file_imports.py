@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from airflow_provider_moengage.arguments import in_utc
+
 HISTORY_PATH = "/v1.0/data/fileimports/import/run/history"
 IMPORTS_PATH = "/v1.0/data/fileimports/import/status"
 TRIGGER_PATH = "/v1.0/data/fileimports/trigger/"
@@ -199,8 +201,7 @@ def read_time(value: Any) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return None
 

@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from airflow_provider_moengage.arguments import in_utc
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
 from airflow_provider_moengage.tasks.state import TaskState
 
@@ -260,5 +261,4 @@ def check_moments(sql: object, parameters: object) -> None:
 def _in_utc(moment: datetime | str) -> datetime:
     """Return a moment as a plain datetime in UTC, which is what one without a zone is in."""
     text = moment if isinstance(moment, str) else moment.isoformat()
-    read = datetime.fromisoformat(text)
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    return in_utc(datetime.fromisoformat(text))

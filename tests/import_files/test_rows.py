@@ -131,7 +131,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "NaN": (float("nan"), "cell: NaN or infinity"),
     "infinity": (float("-inf"), "cell: NaN or infinity"),
     "decimal NaN": (Decimal("NaN"), "cell: NaN or infinity"),
-    "bytes that are no text": (b"\xff", "cell: bytes that are not text in UTF-8"),
+    "bytes that are no text": (b"\xff", "cell: bytes that are not UTF-8 text"),
     "half a surrogate pair": ("\ud800", "cell: cannot be written (UnicodeEncodeError)"),
     "array with half a surrogate pair": (["\ud800"], "cell: cannot be written (UnicodeEncodeError)"),
     "int of thousands of digits": (10**5_000, "cell: cannot be written (ValueError)"),
@@ -249,8 +249,12 @@ WRONG_COLUMNS: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "not there": (("user_id",), ["tier"], "sql: the query has no column 'tier'; it has user_id"),
     "twice in the query": (("user_id", "a", "a"), None, "sql: the query has several columns named a"),
     "twice in the file": (("user_id", "a"), ["user_id"], "attributes: the file would have several columns named"),
-    "blocked by MoEngage": (("user_id", "id"), None, "attributes: attribute 'id': MoEngage does not take"),
-    "without a name": (("user_id", ""), None, "attributes: attribute '': MoEngage does not take an empty name"),
+    "blocked by MoEngage": (
+        ("user_id", "id"),
+        None,
+        "attributes: attribute 'id': MoEngage does not accept this name",
+    ),
+    "without a name": (("user_id", ""), None, "attributes: attribute '': MoEngage does not accept an empty name"),
     "a line break": (("user_id", "a\nb"), None, "attributes: a column's name holds a line break"),
     "too many": (("user_id", *(f"a{n}" for n in range(100))), None, "attributes: a file of 101 columns"),
 }

@@ -262,10 +262,10 @@ def test_a_row_that_cannot_be_written_in_the_middle_leaves_the_folder_empty(
     assert str(caught.value).splitlines() == [
         "2 of 23 rows cannot be written, so no file was. Mend them in the query, or leave them out there."
         " Positions count from 0.",
-        "position 0: user_id: one of the ids that MoEngage takes for a mistake and drops",
-        "position 21: score: NaN or infinity; send a number, null or nothing; email: holds a |, which MoEngage"
-        " takes in arrays only; tier: holds a line break or NUL, which MoEngage may take for the end of a row;"
-        " take it out in the query, or write file_format='json'",
+        "position 0: user_id: MoEngage treats this id as invalid and drops the record; send the user's real id",
+        "position 21: score: NaN or infinity cannot be sent; send a valid value or null; email: holds a |, which"
+        " MoEngage takes in arrays only; tier: holds a line break or NUL, which MoEngage may take for the end of a"
+        " row; take it out in the query, or write file_format='json'",
     ]
 
 
@@ -495,7 +495,10 @@ def test_logs_hold_names_and_counts_and_no_value(
     [file] = done["files"]
     assert f"{file['file_name']}: 20 rows, {file['bytes']} bytes" in said
     assert "value_truncated: 1 row(s)" in said
-    assert "attribute 'moe_own': the prefix moe_ is MoEngage's own (attribute_name_moe_prefix)" in said
+    assert (
+        "attribute 'moe_own': MoEngage reserves the prefix moe_; rename the attribute (attribute_name_moe_prefix)"
+        in said
+    )
     assert "score: values of several types (double, string)" in said
     assert "example.com" not in said
 

@@ -1,7 +1,7 @@
-"""One element, checked and made ready to encode.
+"""Checks one element and converts its values for encoding.
 
-Follows MoEngage API reference, "Bulk Import". What MoEngage would refuse, or take and silently drop, is found
-here, before it costs a request or a customer. Messages may name attributes; they never hold a value.
+Follows MoEngage API reference, "Bulk Import". Finds what MoEngage would refuse, or accept and silently drop,
+before the element is sent. A message may name an attribute; it never holds a value.
 """
 
 from __future__ import annotations
@@ -29,48 +29,48 @@ from airflow_provider_moengage.bulk.elements.weight import Weight, weight
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with an element."""
+    """One problem with an element."""
 
     code: Code
     message: str
 
     @property
     def is_warning(self) -> bool:
-        """Whether MoEngage would take the element all the same."""
+        """Whether MoEngage would accept the element anyway."""
         return self.code in WARNINGS
 
 
 @dataclass(slots=True)
 class Prepared:
-    """An element as it will be sent, with what the pipeline has to know of it."""
+    """An element as it will be sent, with what the pipeline needs to know about it."""
 
     element: Any
     given: Any = None
-    """As it was before."""
+    """The element before it was converted."""
     kind: str = "customer"
-    """``customer``, ``event`` or ``device``; a kind that MoEngage does not have is counted as a customer."""
+    """``customer``, ``event`` or ``device``; an unknown kind counts as a customer."""
     user: str = ""
-    """Whose element this is: equal for equal users, and used for nothing else."""
+    """Identifies the user: equal for equal users, and used for nothing else."""
     actions: int = 0
     """How many events MoEngage counts for it."""
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def weight(self) -> Weight:
-        """What it counts for."""
+        """What it counts toward the rate limits and in the report."""
         codes = tuple(sorted({str(finding.code) for finding in self.findings})) if self.findings else ()
         return weight(self.kind, self.actions, codes)
 
 
 def prepare(element: object, *, rules_apply: bool = True) -> Prepared:
-    """Check an element and turn its values into ones that can be encoded. The original stays as it is.
+    """Check an element and convert its values for encoding. The original is not changed.
 
-    :param element: an object of the API's own form, ``{"type": "customer", ...}``.
-    :param rules_apply: False checks only what would keep it from being encoded.
+    :param element: a dict as the API expects it, ``{"type": "customer", ...}``.
+    :param rules_apply: False checks only what would prevent encoding.
     """
     if not isinstance(element, Mapping):
         name = type(element).__name__
-        finding = Finding(Code.ELEMENT_INVALID, f"expected an object, not {name}")
+        finding = Finding(Code.ELEMENT_INVALID, f"expected a JSON object, not {name}")
         return Prepared(element, element, findings=[finding])
     prepared = Prepared(dict(element), element)
     kind = element.get("type")
@@ -101,7 +101,7 @@ def _plain_fields(prepared: Prepared, rules_apply: bool) -> None:
         elif name in ("customer_id", "device_id"):
             element[name] = identifier(name, value, findings)
         elif type(name) is not str:
-            findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field's name is not text"))
+            findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field name is not a string; use string keys"))
         elif type(value) is not str:
             element[name] = _plain(name, value, findings)
 
@@ -117,7 +117,7 @@ def _actions(actions: list[Any] | tuple[Any, ...], findings: list[Finding], rule
             if name == "attributes" and isinstance(value, dict):
                 copy[name] = attribute_values(value, findings, rules_apply)
             elif type(name) is not str:
-                findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field's name is not text"))
+                findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field name is not a string; use string keys"))
             elif type(value) is not str:
                 copy[name] = _plain(name, value, findings)
         plain.append(copy)
@@ -125,10 +125,10 @@ def _actions(actions: list[Any] | tuple[Any, ...], findings: list[Finding], rule
 
 
 def attribute_values(attributes: dict[Any, Any], findings: list[Finding], rules_apply: bool) -> dict[Any, Any]:
-    """Return attributes whose values are plain; a copy only where one changes.
+    """Return attributes with values that can be encoded; a copy only if one changes.
 
-    :param findings: gets what is wrong with them, each with the attribute's name.
-    :param rules_apply: False checks only what would keep them from being encoded.
+    :param findings: receives the problems, each with the attribute's name.
+    :param rules_apply: False checks only what would prevent encoding.
     """
     changed: dict[Any, Any] | None = None
     for name, value in attributes.items():
@@ -151,50 +151,61 @@ def attribute_values(attributes: dict[Any, Any], findings: list[Finding], rules_
 
 
 def _plain_names(attributes: dict[Any, Any], findings: list[Finding]) -> dict[str, Any]:
-    """Names as mere text: numpy, SQLAlchemy and Enums have texts of their own."""
+    """Return the attributes with plain str names: numpy, SQLAlchemy and Enums have subclasses of str."""
     if not all(isinstance(name, str) for name in attributes):
-        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "an attribute's name is not text"))
+        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "an attribute name is not a string; use string keys"))
     return {str.__str__(name): value for name, value in attributes.items() if isinstance(name, str)}
 
 
 def _plain(name: str, value: Any, findings: list[Finding]) -> Any:
-    """The value made plain, or None and a finding: what cannot be sent can hardly be compared with anything."""
+    """Return the converted value, or None and add a finding, so that later checks can compare it safely."""
     try:
         return to_plain(value)
     except NotFiniteError as error:
-        findings.append(Finding(Code.VALUE_NOT_FINITE, f"{name}: {error}; send a number, null or nothing"))
+        findings.append(
+            Finding(Code.VALUE_NOT_FINITE, f"{name}: {error} cannot be sent; send a valid value or null")
+        )
     except NotReadableError as error:
         findings.append(Finding(Code.VALUE_NOT_READABLE, f"{name}: {error}"))
     except (NotEncodableError, RecursionError) as error:
         what = "an object that contains itself" if isinstance(error, RecursionError) else error
-        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {what} cannot be sent"))
+        findings.append(
+            Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {what} cannot be sent; convert it or leave it out")
+        )
     return None
 
 
 def _long_value(name: str, value: str) -> Finding:
     if value.startswith(("http://", "https://")):
-        return Finding(Code.URL_TOO_LONG, f"{name}: a URL of {len(value)} characters; MoEngage drops it over 512")
-    return Finding(Code.VALUE_TRUNCATED, f"{name}: {len(value)} characters; MoEngage keeps the first 512")
+        return Finding(
+            Code.URL_TOO_LONG, f"{name}: MoEngage drops a URL of {len(value)} characters; shorten it to 512"
+        )
+    return Finding(
+        Code.VALUE_TRUNCATED, f"{name}: MoEngage keeps only the first 512 of {len(value)} characters; shorten it"
+    )
 
 
 def _check_list(name: str, items: list[Any], findings: list[Finding]) -> None:
     if len(items) > rules.LONGEST_LIST:
-        findings.append(Finding(Code.LIST_TRUNCATED, f"{name}: {len(items)} items; MoEngage keeps the first 50"))
+        message = f"{name}: MoEngage keeps only the first 50 of {len(items)} items; shorten the list"
+        findings.append(Finding(Code.LIST_TRUNCATED, message))
     elif any(isinstance(item, str) and len(item) > rules.LONGEST_VALUE for item in items):
-        findings.append(Finding(Code.LIST_TRUNCATED, f"{name}: an item of over 512 characters is cut"))
+        findings.append(
+            Finding(Code.LIST_TRUNCATED, f"{name}: MoEngage cuts an item to 512 characters; shorten it")
+        )
     if len({float if type(item) is int else type(item) for item in items}) > 1:
-        findings.append(Finding(Code.LIST_MIXED_TYPES, f"{name}: items of several types; MoEngage wants one"))
+        findings.append(Finding(Code.LIST_MIXED_TYPES, f"{name}: the list mixes types; send items of one type"))
 
 
 _NO_ID = "?"
-"""Stands for an id that cannot be sent, so that the rest of its element can be checked."""
+"""Replaces an id that cannot be sent, so that the rest of the element can be checked."""
 
 
 def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
-    """Return an id as text: 42, 42.0 (pandas' form of it) and Decimal(42) are "42".
+    """Return an id as text: 42, 42.0 (as pandas returns it) and Decimal(42) become "42".
 
-    :param name: what the messages call it.
-    :param findings: gets what keeps it from being one.
+    :param name: its name in messages.
+    :param findings: receives the reason if it cannot be an id.
     """
     if type(value) is str or value is None:
         return value
@@ -206,26 +217,30 @@ def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
         findings.append(Finding(Code.VALUE_NOT_READABLE, f"{name}: {error}"))
         return _NO_ID
     except (NotEncodableError, RecursionError) as error:
-        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {error} cannot be sent"))
+        findings.append(
+            Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {error} cannot be sent; send a string or an integer")
+        )
         return _NO_ID
     if isinstance(value, Decimal) and value.adjusted() < rules.LONGEST_VALUE and value == value.to_integral():
-        plain = int(value)  # and not by way of a double, which has only 53 bits
+        plain = int(value)  # not through a double, which has only 53 bits
     elif isinstance(plain, float) and plain.is_integer():
         plain = int(plain)
     if isinstance(plain, bool | int | float | str | UUID):
         try:
             return str(plain)
-        except ValueError:  # an int of more digits than Python is ready to write
-            findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: an int of thousands of digits is no id"))
+        except ValueError:  # Python refuses to write an int of so many digits
+            message = f"{name}: an integer of thousands of digits is not an id; send a shorter one"
+            findings.append(Finding(Code.VALUE_NOT_ENCODABLE, message))
             return _NO_ID
-    findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {type(value).__name__} is no id"))
+    message = f"{name}: a value of type {type(value).__name__} is not an id; send a string or an integer"
+    findings.append(Finding(Code.VALUE_NOT_ENCODABLE, message))
     return _NO_ID
 
 
 def _identify(prepared: Prepared) -> None:
     element = prepared.element
     for name in ("customer_id", "device_id"):
-        if element.get(name, "") is None:  # MoEngage takes an id that is absent, not one that is null
+        if element.get(name, "") is None:  # MoEngage accepts a missing id, but not null
             del element[name]
     customer_id = element.get("customer_id")
     if customer_id is not None:
@@ -236,7 +251,7 @@ def _identify(prepared: Prepared) -> None:
         attributes = element.get("attributes")
         known = attributes if isinstance(attributes, dict) else {}
         identifiers = {name: known[name] for name in rules.IDENTIFYING_ATTRIBUTES & known.keys()}
-    with suppress(ValueError):  # an int of more digits than Python is ready to write: it can't be encoded either
+    with suppress(ValueError):  # Python refuses to write an int of so many digits: it can't be encoded either
         prepared.user = repr(sorted((str(name), str(value)) for name, value in identifiers.items()))
 
 
@@ -249,7 +264,9 @@ def _check_customer(prepared: Prepared) -> None:
         _check_opt_ins(attributes.get("platforms"), findings)
     else:
         identified = False
-        findings.append(Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object (it may be empty)"))
+        findings.append(
+            Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object; send {} if there are none")
+        )
     check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
     _check_opt_ins(element.get("platforms"), findings)
 
@@ -261,13 +278,13 @@ def _check_event(prepared: Prepared) -> None:
     check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
     actions = element.get("actions")
     if not isinstance(actions, list) or not actions:
-        findings.append(Finding(Code.EVENT_ACTIONS_EMPTY, "actions: expected a list of at least one action"))
+        findings.append(Finding(Code.EVENT_ACTIONS_EMPTY, "actions: expected a list with at least one action"))
         return
     for action in actions:
         if isinstance(action, dict):
             _check_action(action, findings)
         else:
-            findings.append(Finding(Code.EVENT_ACTIONS_EMPTY, "actions: each is an object"))
+            findings.append(Finding(Code.EVENT_ACTIONS_EMPTY, "actions: expected every action to be an object"))
 
 
 def _check_action(action: dict[str, Any], findings: list[Finding]) -> None:
@@ -276,12 +293,12 @@ def _check_action(action: dict[str, Any], findings: list[Finding]) -> None:
     if isinstance(attributes, dict):
         _check_names(attributes, findings, event_attribute_name)
         if len(attributes) > rules.MOST_EVENT_ATTRIBUTES:
-            message = f"attributes: {len(attributes)}; MoEngage keeps the first 100"
+            message = f"attributes: MoEngage keeps only the first 100 of {len(attributes)}; send fewer"
             findings.append(Finding(Code.TOO_MANY_ATTRIBUTES, message))
     elif attributes is not None:
         findings.append(Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object"))
     if "current_time" not in action:
-        message = "current_time: absent, so MoEngage stamps the event with its time of arrival"
+        message = "current_time: missing, so MoEngage will use the time of arrival; set it"
         findings.append(Finding(Code.EVENT_TIME_MISSING, message))
     for field_name in ("current_time", "user_time"):
         if field_name in action:
@@ -292,7 +309,7 @@ def _check_action(action: dict[str, Any], findings: list[Finding]) -> None:
             else:
                 action[field_name] = moment
     if "user_timezone_offset" in action and not _is_offset(action["user_timezone_offset"]):
-        message = "user_timezone_offset: expected seconds between -54000 and 54000"
+        message = "user_timezone_offset: expected seconds from -54000 to 54000"
         findings.append(Finding(Code.TIMEZONE_OFFSET_INVALID, message))
     if action.get("platform") is not None and action["platform"] not in rules.EVENT_PLATFORMS:
         message = f"platform: expected one of {', '.join(rules.EVENT_PLATFORMS)}"
@@ -303,14 +320,16 @@ def _check_device(prepared: Prepared) -> None:
     element, findings = prepared.element, prepared.findings
     check_customer_id(element.get("customer_id"), findings, identified_otherwise=False)
     if not element.get("device_id"):
-        findings.append(Finding(Code.DEVICE_FIELD_MISSING, "device_id: required"))
+        findings.append(Finding(Code.DEVICE_FIELD_MISSING, "device_id: required; send the device's id"))
     attributes = element.get("attributes")
     if not isinstance(attributes, dict):
         findings.append(Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object"))
         return
     for name in rules.DEVICE_ATTRIBUTES:
         if not attributes.get(name):
-            findings.append(Finding(Code.DEVICE_FIELD_MISSING, f"attributes.{name}: required"))
+            findings.append(
+                Finding(Code.DEVICE_FIELD_MISSING, f"attributes.{name}: required; send a non-empty value")
+            )
     _check_names(attributes, findings, event_attribute_name)
 
 
@@ -324,16 +343,17 @@ _KINDS: dict[str, Callable[[Prepared], None]] = {
 def check_customer_id(
     customer_id: Any, findings: list[Finding], *, identified_otherwise: bool, name: str = "customer_id"
 ) -> None:
-    """Find an id that is absent, or one of those that MoEngage refuses.
+    """Add a finding if the id is missing, or is one that MoEngage drops.
 
-    :param name: what the messages call it.
+    :param identified_otherwise: whether other fields identify the user, so that the id may be missing.
+    :param name: its name in messages.
     """
     if customer_id is None:
         if not identified_otherwise:
-            message = f"{name}: absent, and nothing else says which user this is"
+            message = f"{name}: missing, and nothing else identifies the user; send the user's id"
             findings.append(Finding(Code.CUSTOMER_ID_MISSING, message))
     elif isinstance(customer_id, str) and customer_id.strip().casefold() in rules.REFUSED_CUSTOMER_IDS:
-        message = f"{name}: one of the ids that MoEngage takes for a mistake and drops"
+        message = f"{name}: MoEngage treats this id as invalid and drops the record; send the user's real id"
         findings.append(Finding(Code.CUSTOMER_ID_REFUSED, message))
 
 
@@ -346,34 +366,44 @@ def _check_names(
 
 
 def action_name(name: Any) -> tuple[Finding, ...]:
-    """Find what is wrong with the name of an event."""
+    """Return the problems with an event's name."""
     if not isinstance(name, str) or not name.strip():
-        return (Finding(Code.EVENT_ACTION_NAME_EMPTY, "action: expected the event's name"),)
+        return (Finding(Code.EVENT_ACTION_NAME_EMPTY, "action: expected a non-empty event name"),)
     if len(name) > rules.LONGEST_NAME:
-        return (Finding(Code.NAME_TRUNCATED, f"action: {len(name)} characters; MoEngage keeps 200"),)
+        return (
+            Finding(
+                Code.NAME_TRUNCATED,
+                f"action: MoEngage keeps only the first 200 of {len(name)} characters; shorten it",
+            ),
+        )
     return ()
 
 
 @lru_cache(maxsize=4_096)
 def user_attribute_name(name: str) -> tuple[Finding, ...]:
-    """Find what is wrong with the name of a user's attribute."""
+    """Return the problems with the name of a user attribute."""
     if name in rules.BLOCKED_ATTRIBUTE_NAMES:
-        return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, f"attribute {name!r}: MoEngage does not take this name"),)
+        message = f"attribute {name!r}: MoEngage does not accept this name; rename the attribute"
+        return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, message),)
     if name in rules.RESERVED_ATTRIBUTE_NAMES:
-        return (Finding(Code.ATTRIBUTE_NAME_RESERVED, f"attribute {name!r}: reserved by MoEngage"),)
+        message = f"attribute {name!r}: MoEngage reserves this name; rename the attribute"
+        return (Finding(Code.ATTRIBUTE_NAME_RESERVED, message),)
     return event_attribute_name(name)
 
 
 @lru_cache(maxsize=4_096)
 def event_attribute_name(name: str) -> tuple[Finding, ...]:
-    """Find what is wrong with the name of an event's or a device's attribute."""
+    """Return the problems with the name of an event or device attribute."""
     if not name.strip():
-        return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, "attribute '': MoEngage does not take an empty name"),)
+        message = "attribute '': MoEngage does not accept an empty name; name the attribute"
+        return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, message),)
     if name.startswith(rules.MOENGAGE_PREFIX) and name not in rules.MOENGAGE_OWN_ATTRIBUTES:
-        message = f"attribute {name!r}: the prefix moe_ is MoEngage's own"
+        message = f"attribute {name!r}: MoEngage reserves the prefix moe_; rename the attribute"
         return (Finding(Code.ATTRIBUTE_NAME_MOE_PREFIX, message),)
     if len(name) > rules.LONGEST_NAME:
-        message = f"attribute {name[:20]!r}...: {len(name)} characters; MoEngage keeps 200"
+        message = (
+            f"attribute {name[:20]!r}...: MoEngage keeps only the first 200 of {len(name)} characters; shorten it"
+        )
         return (Finding(Code.NAME_TRUNCATED, message),)
     return ()
 
@@ -385,7 +415,9 @@ def _check_opt_ins(platforms: Any, findings: list[Finding]) -> None:
         isinstance(opt_in, dict) and opt_in.get("platform") in rules.CUSTOMER_PLATFORMS for opt_in in platforms
     )
     if not known:
-        message = f"platforms: expected objects whose platform is one of {', '.join(rules.CUSTOMER_PLATFORMS)}"
+        message = (
+            f"platforms: expected a list of objects with a platform, one of {', '.join(rules.CUSTOMER_PLATFORMS)}"
+        )
         findings.append(Finding(Code.PLATFORM_INVALID, message))
 
 

@@ -1,8 +1,8 @@
-"""Elements as bytes: what SQL drivers and data frames return, written as MoEngage reads it.
+"""Encodes elements: writes what SQL drivers and data frames return as the JSON that MoEngage reads.
 
-MoEngage API reference, "Data types": datetimes are ``YYYY-MM-DDTHH:mm:ssZ`` (a fraction is taken), dates
-``YYYY-MM-DD``. msgspec writes most types as they should be; :func:`to_plain` changes only those it would
-write otherwise (bytes as base64, NaN as null) or would not write at all.
+MoEngage API reference, "Data types": datetimes are ``YYYY-MM-DDTHH:mm:ssZ`` (a fraction is accepted), dates
+``YYYY-MM-DD``. msgspec writes most types correctly; :func:`to_plain` converts only those that it would write
+differently (bytes as base64, NaN as null) or not at all.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from uuid import UUID
 
 import msgspec
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")  # the only Decimals it gets are numbers for any reader
+from airflow_provider_moengage.arguments import in_utc
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")  # it gets only Decimals that any reader can hold
 
 ENCODING_ERRORS = (ValueError, TypeError, OverflowError, RecursionError)
 """What msgspec raises: half a surrogate pair and an int of thousands of digits are ValueErrors."""
 
 _LARGEST_EXACT_INTEGER = 2**53
-"""Integers up to this size survive a reader that holds every number as a double."""
+"""Readers that hold every number as a double read integers up to this size exactly."""
 
 
 class NotEncodableError(ValueError):
-    """A value has no faithful form in JSON. The message names its type, never the value."""
+    """A value cannot be represented in JSON without loss. The message names its type, never the value."""
 
 
 class NotFiniteError(NotEncodableError):
-    """A number is NaN or infinite, or a moment is no moment (pandas' NaT)."""
+    """A number is NaN or infinite, or a time is not a time (pandas' NaT)."""
 
 
 class NotReadableError(NotEncodableError):
@@ -51,18 +53,18 @@ class Unreadable:
 
 
 class Encoder:
-    """Writes elements as JSON in UTF-8, and knows how large they are. For one thread.
+    """Writes elements as JSON in UTF-8 and remembers their average size. Not thread-safe.
 
-    Elements are values that :func:`to_plain` has been over.
+    :func:`to_plain` must have converted the elements.
     """
 
     def __init__(self) -> None:
         self._sizes = (1, 1_000)
 
     def together(self, elements: Sequence[object]) -> bytes:
-        """Return at least one element as JSON, with commas between.
+        """Return at least one element as JSON, separated by commas.
 
-        :raises ENCODING_ERRORS: where one has no form in JSON.
+        :raises ENCODING_ERRORS: if one cannot be encoded.
         """
         data = _ENCODER.encode(elements)
         self._sizes = (len(elements), len(data))
@@ -71,7 +73,7 @@ class Encoder:
     def each(self, elements: Sequence[object]) -> list[bytes]:
         """Return each element as JSON.
 
-        :raises ENCODING_ERRORS: where one has no form in JSON.
+        :raises ENCODING_ERRORS: if one cannot be encoded.
         """
         # JSON escapes line breaks inside strings, so every raw one ends an element.
         data = _ENCODER.encode_lines(elements)
@@ -81,31 +83,37 @@ class Encoder:
         return lines
 
     def count_for(self, size: int, *, most: int) -> int:
-        """Return how many elements make so many bytes, if they are like the last ones: from 1 to ``most``."""
+        """Return how many elements like the last ones take ``size`` bytes: from 1 to ``most``."""
         number, bytes_of_them = self._sizes
         return max(1, min(most, size * number // bytes_of_them))
 
 
 def to_plain(value: Any) -> Any:
-    """Return ``value`` as something msgspec writes the way MoEngage reads it; unchanged where it already is.
+    """Convert a value so that msgspec writes it the way MoEngage reads it; return it unchanged if it already does.
 
     :param value: anything a SQL driver, numpy or pandas returns, nested to any depth.
     :raises NotFiniteError: for NaN, infinity and NaT.
-    :raises NotEncodableError: for what has no form in JSON.
+    :raises NotEncodableError: for what cannot be represented in JSON.
     """
     convert = _CONVERTERS.get(type(value))
     return convert(value) if convert is not None else _convert_other(value)
 
 
 def to_utc(moment: dt.datetime) -> dt.datetime:
-    """Return a moment in UTC; one without a zone is taken to be in UTC already."""
+    """Return a datetime, or a subclass such as pandas' Timestamp, in UTC. Without a time zone it is UTC already.
+
+    The two common cases are inlined because this is called for every value of type datetime.
+
+    :raises NotFiniteError: for NaT.
+    :raises NotEncodableError: outside the years 1 to 9999.
+    """
     if type(moment) is dt.datetime:
         if moment.tzinfo is dt.UTC:
             return moment
         if moment.tzinfo is None:
             return moment.replace(tzinfo=dt.UTC)
-    if moment != moment:
-        raise NotFiniteError("not a time")
+    if moment != moment:  # noqa: PLR0124 (only NaT differs from itself)
+        raise NotFiniteError("NaT")
     plain = dt.datetime(
         moment.year,
         moment.month,
@@ -114,13 +122,13 @@ def to_utc(moment: dt.datetime) -> dt.datetime:
         moment.minute,
         moment.second,
         moment.microsecond,
-        moment.tzinfo or dt.UTC,
+        moment.tzinfo,
         fold=moment.fold,
     )
     try:
-        return plain.astimezone(dt.UTC)
+        return in_utc(plain)
     except OverflowError:
-        raise NotEncodableError("a datetime that has no place in UTC") from None
+        raise NotEncodableError("a datetime outside the years 1 to 9999 in UTC") from None
 
 
 def _unchanged(value: Any) -> Any:
@@ -128,7 +136,7 @@ def _unchanged(value: Any) -> Any:
 
 
 def finite(value: float) -> float:
-    """Return a number that is one.
+    """Return a finite number.
 
     :raises NotFiniteError: for NaN and infinity.
     """
@@ -138,19 +146,19 @@ def finite(value: float) -> float:
 
 
 def exact_decimal(value: Decimal) -> Decimal | int | float | str:
-    """Return a Decimal as it can be encoded: itself, where that is soon seen, else as :func:`to_plain` has it.
+    """Return a Decimal as it will be encoded: itself if a quick look shows that a double holds it, else converted.
 
     :raises NotFiniteError: for NaN and infinity.
     """
     text = str(value)
-    # A double has 15 decimal digits, whatever they are.
+    # A double holds any 15 decimal digits.
     if len(text) <= 15 and not ("E" in text or "N" in text or "I" in text):
         return value
     return _number_or_text(value)
 
 
 def _number_or_text(value: Decimal) -> int | float | str:
-    """A number where a reader that holds doubles gets the same value back, else its digits as text."""
+    """Return a number if a double holds the same value, else its digits as text."""
     if not value.is_finite():
         raise NotFiniteError("NaN or infinity")
     nearest = float(value)
@@ -165,7 +173,7 @@ def _text(value: bytes | bytearray | memoryview) -> str:
     try:
         return bytes(value).decode()
     except UnicodeDecodeError:
-        raise NotEncodableError("bytes that are not text in UTF-8") from None
+        raise NotEncodableError("bytes that are not UTF-8 text") from None
 
 
 def _array(value: Sequence[Any]) -> list[Any]:
@@ -176,7 +184,7 @@ def _object(value: Mapping[Any, Any]) -> dict[str, Any]:
     plain = {}
     for name, item in value.items():
         if not isinstance(name, str):
-            raise NotEncodableError(f"an object with a key of type {type(name).__name__}; keys are text")
+            raise NotEncodableError(f"an object with a key of type {type(name).__name__} (keys must be strings)")
         plain[str.__str__(name)] = to_plain(item)
     return plain
 
@@ -199,7 +207,7 @@ def _convert_other(value: Any) -> Any:
 
 
 def _numpy(value: Any, dtype: str) -> Any:
-    """A numpy scalar or array; ``item()`` of nanoseconds would be a bare integer."""
+    """Convert a numpy scalar or array; ``item()`` would return a bare integer for nanoseconds."""
     if not hasattr(value, "tolist") or isinstance(value, type):
         return _refuse(value)
     if dtype.startswith(("datetime64", "timedelta64")):
@@ -207,13 +215,13 @@ def _numpy(value: Any, dtype: str) -> Any:
             return _array(value)
         try:
             value = value.astype(f"{dtype.partition('[')[0]}[us]")
-        except OverflowError:  # so says a later numpy, an earlier one gives some other moment
-            raise NotEncodableError("a moment that is no year of the calendar") from None
+        except OverflowError:  # newer versions of numpy raise it, older ones return a wrong time
+            raise NotEncodableError("a datetime outside the years 1 to 9999") from None
         if isinstance(value.tolist(), int):
-            raise NotEncodableError("a moment that is no year of the calendar")
+            raise NotEncodableError("a datetime outside the years 1 to 9999")
     plain = value.tolist()
     if plain is None:
-        raise NotFiniteError("not a time")
+        raise NotFiniteError("NaT")
     return to_plain(plain) if type(plain) in _CONVERTERS else _refuse(value)
 
 
