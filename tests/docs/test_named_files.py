@@ -1,0 +1,36 @@
+"""The files that the pages for contributors name exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import PROJECT
+
+PACKAGE = PROJECT / "airflow_provider_moengage"
+PAGES = [
+    PROJECT / "AGENTS.md",
+    PROJECT / "CONTRIBUTING.md",
+    PROJECT / "docs" / "architecture.md",
+    *sorted((PROJECT / "docs" / "decisions").glob("*.md")),
+]
+
+
+def named(page: Path) -> list[str]:
+    """Paths in backticks: with a file extension, or folders that end in a slash."""
+    quoted = re.findall(r"`([\w./-]+)`", page.read_text())
+    return sorted({path for path in quoted if re.search(r"\w\.(py|md|rst|js|html|toml|yaml|svg)$|\w/$", path)})
+
+
+@pytest.mark.parametrize(
+    ("page", "path"),
+    [pytest.param(page, path, id=f"{page.stem}-{path}") for page in PAGES for path in named(page)],
+)
+def test_a_named_file_exists(page: Path, path: str) -> None:
+    assert (PROJECT / path).exists() or (PACKAGE / path).exists(), f"{page.name}: {path}"
+
+
+def test_the_architecture_page_names_files() -> None:
+    assert len(named(PROJECT / "docs" / "architecture.md")) > 60
