@@ -1,7 +1,7 @@
-"""From a row of a query to elements: which column is the user, which the time, which an attribute.
+"""Maps the rows of a query to elements: which column is the user, which the time, which an attribute.
 
-A mapping is written once in a Dag, checked against the columns of the query once a run, and turned into a
-function that makes one element of a row.
+A mapping is written once in a Dag, checked against the query's columns once per run, and compiled into a function
+that turns a row into an element.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Attributes = Sequence[str] | Mapping[str, str] | None
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The value of a column, where a plain string would be taken literally.
+    """The value of a column, in arguments that take a plain string literally.
 
     :param name: the column's name in the query.
     """
@@ -34,23 +34,21 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRecipe:
-    """How an element is made of a row: which field is which column, by its place in the row. Called with a row, it
-    makes the element.
-    """
+    """How to build an element from a row: which field is which column, by index. Call it with a row."""
 
     kind: str
     customer_id: int | None = None
     device_id: int | None = None
     attributes: Sequence[tuple[str, int]] = ()
-    """Of the user, the event or the device; a NULL is left out."""
+    """Attributes of the user, event or device; a NULL is left out."""
     constants: Mapping[str, Any] = field(default_factory=dict)
-    """Of the element, or of an event's action."""
+    """Constant fields of the element, or of an event's action."""
     always: Sequence[tuple[str, int]] = ()
-    """Further fields of an event's action."""
+    """Further fields of an event's action, sent even if NULL."""
     optional: Sequence[tuple[str, int]] = ()
-    """The same; a NULL is left out."""
+    """Further fields of an event's action; a NULL is left out."""
     identifiers: Sequence[tuple[str, int]] = ()
-    """Of an event's user."""
+    """Identifiers of an event's user."""
     unset_nulls: bool = False
 
     def __call__(self, row: Row) -> Element:
@@ -80,24 +78,24 @@ def _not_null(named: Sequence[tuple[str, int]], row: Row) -> dict[str, Any]:
 
 
 class ElementMapping(Protocol):
-    """What makes an element of a row."""
+    """Describes how a row becomes an element."""
 
     def compile(self, columns: Sequence[str]) -> RowRecipe:
-        """Return what makes elements of rows with these columns."""
+        """Return the recipe for rows with these columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerMapping:
-    """A row is a customer: it creates or updates a user profile.
+    """Each row is a customer: it creates or updates a user profile.
 
-    :param customer_id: column with the user's id; None where ``user_identifiers`` say who it is.
+    :param customer_id: column with the user's id; None if ``user_identifiers`` identify the user.
     :param attributes: which columns become attributes: a list of columns, a mapping of MoEngage's attribute
-        name to column (``{"u_em": "email"}``), or None for every column that has no other part.
-    :param update_existing_only: do not create users who are not there yet.
-    :param unset_nulls: take an attribute off the profile where its column is NULL. Otherwise a NULL leaves
-        the profile as it is.
+        name to column (``{"u_em": "email"}``), or None for every column that has no other role.
+    :param update_existing_only: do not create users who do not exist yet.
+    :param unset_nulls: remove an attribute from the profile if its column is NULL. Otherwise a NULL leaves
+        the profile unchanged.
     :param user_identifiers: identifying attribute name to column (``{"u_em": "email"}``), for workspaces with
-        Identity Resolution; they are sent among the attributes: ``moe_mobile``, ``u_em``, ``u_mb``, ``uid``.
+        Identity Resolution; sent as attributes: ``moe_mobile``, ``u_em``, ``u_mb``, ``uid``.
     """
 
     customer_id: str | None = "user_id"
@@ -117,7 +115,7 @@ class CustomerMapping:
             )
 
     def compile(self, columns: Sequence[str]) -> RowRecipe:
-        """Return what makes a customer of a row.
+        """Return the recipe that turns a row into a customer.
 
         :param columns: the query's columns, in the row's order.
         :raises ValueError: naming the columns that the query does not have.
@@ -128,8 +126,8 @@ class CustomerMapping:
         attributes = index.of_attributes(self.attributes) + identifiers
         if blocked := [name for name, _ in attributes if name in BLOCKED_ATTRIBUTE_NAMES]:
             raise ValueError(
-                f"CustomerMapping.attributes: MoEngage takes no attribute named {blocked[0]!r}; leave the column"
-                " out, or give it another name ({'other_name': 'column'}, or AS in the query)"
+                f"CustomerMapping.attributes: MoEngage does not accept an attribute named {blocked[0]!r}; leave"
+                " the column out, or rename it ({'other_name': 'column'}, or AS in the query)"
             )
         return RowRecipe(
             kind="customer",
@@ -142,12 +140,12 @@ class CustomerMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventMapping:
-    """A row is an event that happened to a user.
+    """Each row is an event of a user.
 
     :param action: the event's name (``"Purchase"``), or ``Column("event_name")`` for the name in a column.
-    :param time: column with the moment it happened: a datetime, a date, ISO 8601 text or epoch seconds; UTC
-        where it has no zone. Required, for an event without one would land on the day it is sent.
-    :param customer_id: column with the user's id; None where ``user_identifiers`` say who it is.
+    :param time: column with the time it happened: a datetime, a date, ISO 8601 text or epoch seconds; UTC
+        if it has no time zone. Required, because MoEngage would use the time of arrival instead.
+    :param customer_id: column with the user's id; None if ``user_identifiers`` identify the user.
     :param attributes: as in :class:`CustomerMapping`. A NULL is left out.
     :param platform: ``"ANDROID"``, ``"iOS"``, ``"web"``, ``"TV"``, ``"unknown"``, or a :class:`Column`.
     :param app_version: the app's version, or a :class:`Column`.
@@ -170,7 +168,7 @@ class EventMapping:
         if not isinstance(self.action, Column) and not is_non_empty(self.action):
             raise ValueError("EventMapping.action: expected the event's name, or Column('event_name')")
         if not is_non_empty(self.time):
-            raise ValueError("EventMapping.time: expected the column that says when the event happened")
+            raise ValueError("EventMapping.time: expected the name of the column with the time of the event")
         for name in ("user_timezone_offset", "device_id"):
             if getattr(self, name) is not None and not is_non_empty(getattr(self, name)):
                 raise ValueError(f"EventMapping.{name}: expected the name of a column, or None")
@@ -184,7 +182,7 @@ class EventMapping:
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
     def compile(self, columns: Sequence[str]) -> RowRecipe:
-        """Return what makes an event of a row.
+        """Return the recipe that turns a row into an event.
 
         :param columns: the query's columns, in the row's order.
         :raises ValueError: naming the columns that the query does not have.
@@ -221,7 +219,7 @@ class EventMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMapping:
-    """A row is a device of a user who exists: it carries the push token.
+    """Each row is a device of an existing user, with its push token.
 
     :param customer_id: column with the user's id.
     :param device_id: column with the device's id.
@@ -239,7 +237,7 @@ class DeviceMapping:
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
     def compile(self, columns: Sequence[str]) -> RowRecipe:
-        """Return what makes a device of a row.
+        """Return the recipe that turns a row into a device.
 
         :param columns: the query's columns, in the row's order.
         :raises ValueError: naming the columns that the query does not have.
@@ -258,30 +256,30 @@ MAPPINGS = (CustomerMapping, EventMapping, DeviceMapping)
 
 
 def compile_mappings(mappings: Sequence[ElementMapping], columns: Sequence[str]) -> list[RowRecipe]:
-    """Return what makes the elements of a row, in the mappings' order.
+    """Return the recipes of the mappings, in their order.
 
     :param mappings: at least one.
     :param columns: the query's columns, in the row's order.
-    :raises ValueError: naming the columns that the query does not have, or has twice.
+    :raises ValueError: naming the columns that the query does not have, or has more than once.
     """
     check_columns(columns)
     return [mapping.compile(columns) for mapping in mappings]
 
 
 def check_columns(columns: Sequence[str]) -> None:
-    """Check that each column of a query has a name of its own.
+    """Check that the names of a query's columns are unique.
 
-    :raises ValueError: naming those that have not.
+    :raises ValueError: naming those that are not.
     """
     twice = sorted({name for name in columns if list(columns).count(name) > 1})
     if twice:
-        raise ValueError(f"sql: the query has several columns named {', '.join(twice)}; give them names (AS)")
+        raise ValueError(f"sql: the query has several columns named {', '.join(twice)}; rename them (AS)")
 
 
 class QueryColumns:
-    """The columns of a query, and which of them have found their part.
+    """The columns of a query, and which of them have a role already.
 
-    :param mapping: who asks, for the messages.
+    :param mapping: the mapping's name, for messages.
     :param columns: the query's columns, in the row's order.
     """
 
@@ -291,7 +289,7 @@ class QueryColumns:
         self._taken: set[str] = set()
 
     def of(self, name: str) -> int:
-        """Return where a column is in the row.
+        """Return the index of a column in the row.
 
         :raises ValueError: naming the column that the query does not have.
         """
@@ -308,11 +306,11 @@ class QueryColumns:
         return at
 
     def of_mapping(self, named: Mapping[str, str] | None) -> list[tuple[str, int]]:
-        """Return MoEngage's names, each with where its column is."""
+        """Return MoEngage's names, each with the index of its column."""
         return [(str.__str__(name), self.of(column)) for name, column in (named or {}).items()]
 
     def of_attributes(self, attributes: Attributes) -> list[tuple[str, int]]:
-        """Return the attributes' names, each with where its column is; None: all columns without a part so far."""
+        """Return the attributes' names and their columns' indexes; None selects all columns without a role yet."""
         if attributes is None:
             return [(name, at) for name, at in self._index.items() if name not in self._taken]
         if isinstance(attributes, Mapping):
@@ -331,10 +329,10 @@ def _check_user(mapping: CustomerMapping | EventMapping) -> None:
 
 
 def check_attributes(what: str, attributes: Any) -> None:
-    """Check the form in which attributes are chosen.
+    """Check the type of an ``attributes`` argument.
 
     :param what: the argument's name, for the message.
-    :raises ValueError: where it is none.
+    :raises ValueError: if it is neither None, a list of columns nor a mapping.
     """
     if attributes is None:
         return
@@ -350,4 +348,4 @@ def check_attributes(what: str, attributes: Any) -> None:
 
 def _check_named(what: str, named: Mapping[str, str]) -> None:
     if not isinstance(named, Mapping) or not all(is_non_empty(part) for pair in named.items() for part in pair):
-        raise ValueError(f"{what}: expected a mapping of MoEngage's name to a column's name")
+        raise ValueError(f"{what}: expected a mapping of attribute name to column name")

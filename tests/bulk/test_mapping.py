@@ -218,7 +218,7 @@ def test_a_name_that_could_be_two_columns_is_refused() -> None:
 
 
 def test_columns_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"several columns named email, tier; give them names \(AS\)"):
+    with pytest.raises(ValueError, match=r"several columns named email, tier; rename them \(AS\)"):
         compile_mappings([CustomerMapping()], ["user_id", "tier", "email", "tier", "email", "at"])
 
 

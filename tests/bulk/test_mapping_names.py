@@ -13,7 +13,9 @@ from airflow_provider_moengage.bulk.mapping import CustomerMapping
 def test_an_attribute_name_that_moengage_does_not_take_is_an_error_before_the_first_row(attributes: Any) -> None:
     mapping = CustomerMapping(customer_id="user_id", attributes=attributes)
 
-    with pytest.raises(ValueError, match=r"CustomerMapping\.attributes: MoEngage takes no attribute named 'id'"):
+    with pytest.raises(
+        ValueError, match=r"CustomerMapping\.attributes: MoEngage does not accept an attribute named 'id'"
+    ):
         mapping.compile(["user_id", "id", "email"])
 
 

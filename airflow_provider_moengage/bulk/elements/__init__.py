@@ -1,1 +1,1 @@
-"""An element: its rules, its encoding, and what it weighs against the limits."""
+"""Elements: their rules, their encoding, and what they count toward the rate limits."""

@@ -1,8 +1,8 @@
-"""Elements made ready to be sent, many at a time: those that are as they should be pass at once.
+"""The fast path for elements that break no rule: decides in a fraction of the time of the full check.
 
-Most elements need no change and break no rule, and to see that takes a fraction of the time that
-:func:`~airflow_provider_moengage.bulk.elements.checks.prepare` takes to say what is wrong with one. So each is
-looked at here, and prepared only where it may be one of the others.
+Most elements need little or no change and break no rule. This module accepts only those; every other element goes
+through :func:`~airflow_provider_moengage.bulk.elements.checks.prepare`, which reports what is wrong.
+``docs/decisions/element-rules-exist-twice.md`` explains why the rules are in both.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from airflow_provider_moengage.bulk.elements.weight import Weight, weight
 
 
 class NeedsFullCheckError(Exception):
-    """An element needs a closer look."""
+    """The fast path cannot decide: :func:`~airflow_provider_moengage.bulk.elements.checks.prepare` must."""
 
 
 @dataclass(slots=True)
 class PreparedElements:
-    """Elements that can be encoded, each with what is known of it: lists of the same length."""
+    """Checked elements, their weights and their users: lists of the same length."""
 
     elements: list[Any] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
     flawed: dict[int, Prepared] = field(default_factory=dict)
-    """Those of them that something is wrong with, by their place in the lists."""
+    """Elements with findings, by their index in the lists."""
 
     def add(self, prepared: Prepared) -> None:
-        """Add one that took a closer look."""
+        """Add an element that took the full check."""
         if prepared.findings:
             self.flawed[len(self.elements)] = prepared
         self.elements.append(prepared.element)
@@ -53,16 +53,16 @@ class PreparedElements:
 
 
 Preparer = Callable[[Sequence[Any], bool], PreparedElements]
-"""Makes elements of what a source gives; the second argument is that of :func:`prepare_elements`."""
+"""Turns what a source yields into checked elements. The second argument is ``rules_apply``."""
 
 
 def prepare_elements(elements: Sequence[Any], rules_apply: bool) -> PreparedElements:
-    """Make elements ready that have the API's own form.
+    """Check and convert elements as the API expects them, ``{"type": "customer", ...}``.
 
-    :param rules_apply: False checks only what would keep them from being encoded.
+    :param rules_apply: False checks only what would prevent encoding.
     """
-    ready = PreparedElements()
-    add, weigh, own = ready.elements.append, ready.weights.append, ready.users.append
+    result = PreparedElements()
+    add, add_weight, add_user = result.elements.append, result.weights.append, result.users.append
     for element in elements:
         try:
             if type(element) is not dict or len(element) != 3:
@@ -74,18 +74,18 @@ def prepare_elements(elements: Sequence[Any], rules_apply: bool) -> PreparedElem
                 given = element["attributes"]
                 attributes = _fast_attributes(given, _VALID_USER_NAMES, user_attribute_name)
                 sent = element if attributes is given else {**element, "attributes": attributes}
-                counted = _CUSTOMER
+                element_weight = _CUSTOMER
             elif kind == "event":
-                counted, sent = _fast_event(element, rules_apply)
+                element_weight, sent = _fast_event(element, rules_apply)
             else:
                 raise NeedsFullCheckError
         except (NeedsFullCheckError, KeyError, TypeError, NotEncodableError):
-            ready.add(prepare(element, rules_apply=rules_apply))
+            result.add(prepare(element, rules_apply=rules_apply))
         else:
             add(sent)
-            weigh(counted)
-            own(user)
-    return ready
+            add_weight(element_weight)
+            add_user(user)
+    return result
 
 
 _REFUSED = rules.REFUSED_CUSTOMER_IDS
@@ -94,13 +94,13 @@ _EVENT = weight("event", 1)
 
 
 def _fast_event(event: dict[str, Any], rules_apply: bool) -> tuple[Weight, dict[str, Any]]:
-    """Return what an event counts for, and it as it is sent."""
+    """Return an event's weight, and the event as it will be sent."""
     actions = event["actions"]
     if type(actions) is not list or not actions:
         raise NeedsFullCheckError
     sent = [_fast_action(action, rules_apply) for action in actions]
-    counted = _EVENT if len(actions) == 1 else weight("event", len(actions))
-    return counted, event if all(map(operator.is_, sent, actions)) else {**event, "actions": sent}
+    element_weight = _EVENT if len(actions) == 1 else weight("event", len(actions))
+    return element_weight, event if all(map(operator.is_, sent, actions)) else {**event, "actions": sent}
 
 
 def _fast_action(action: Any, rules_apply: bool) -> dict[str, Any]:
@@ -134,27 +134,27 @@ _MAX_NAMES = 4_096
 _VALID_USER_NAMES: set[str] = set()
 _VALID_EVENT_NAMES: set[str] = set()
 _VALID_EVENTS: set[str] = set()
-"""Names of attributes and events that were looked at and break no rule: not so many that they take memory."""
+"""Names of attributes and events known to break no rule, bounded so that they take little memory."""
 
 
 def is_valid_event_name(name: str) -> bool:
-    """Say whether a text is an event's name that breaks no rule."""
+    """Return whether an event's name breaks no rule."""
     if name in _VALID_EVENTS:
         return True
-    is_good = not action_name(name)
-    if is_good and len(_VALID_EVENTS) < _MAX_NAMES:
+    is_valid = not action_name(name)
+    if is_valid and len(_VALID_EVENTS) < _MAX_NAMES:
         _VALID_EVENTS.add(name)
-    return is_good
+    return is_valid
 
 
 def _fast_attributes(
-    attributes: Any, good: set[str], find: Callable[[str], tuple[Finding, ...]]
+    attributes: Any, valid: set[str], check: Callable[[str], tuple[Finding, ...]]
 ) -> dict[str, Any]:
-    """Return attributes as they are sent; a copy where a value is sent in another form."""
+    """Return attributes as they will be sent; a copy if a value is converted."""
     if type(attributes) is not dict:
         raise NeedsFullCheckError
-    if not good.issuperset(attributes):
-        _check_new_names(attributes, good, find)
+    if not valid.issuperset(attributes):
+        _check_new_names(attributes, valid, check)
     changed = None
     for name, value in attributes.items():
         kind = type(value)
@@ -170,19 +170,19 @@ def _fast_attributes(
 
 
 def _check_new_names(
-    attributes: dict[Any, Any], good: set[str], find: Callable[[str], tuple[Finding, ...]]
+    attributes: dict[Any, Any], valid: set[str], check: Callable[[str], tuple[Finding, ...]]
 ) -> None:
     for name in attributes:
-        if type(name) is not str or name == "platforms" or find(name):
+        if type(name) is not str or name == "platforms" or check(name):
             raise NeedsFullCheckError
-    if len(good) + len(attributes) <= _MAX_NAMES:
-        good.update(attributes)
+    if len(valid) + len(attributes) <= _MAX_NAMES:
+        valid.update(attributes)
 
 
 def fast_event_time(value: Any) -> dt.datetime:
     """Return when an event happened.
 
-    :raises NeedsFullCheckError: where that cannot be read at once.
+    :raises NeedsFullCheckError: if that cannot be read.
     """
     moment = event_time(value) if type(value) in _TIME_TYPES else None
     if moment is None:
@@ -193,7 +193,7 @@ def fast_event_time(value: Any) -> dt.datetime:
 _TIME_TYPES = frozenset({dt.datetime, dt.date, str, int, float})
 
 UNCHANGED_TYPES = frozenset({str, int, bool, type(None), UUID, dt.date, dt.time})
-"""Types whose values are sent as they are and break no rule; only texts may be too long."""
+"""Types whose values are sent unchanged and break no rule, except that a str may be too long."""
 
 
 def _fast_decimal(value: Decimal) -> Any:

@@ -1,8 +1,8 @@
-"""Mappings as code: a function made once a run, for one query, that turns rows into elements.
+"""Generates, once per run and query, the function that turns rows into checked elements.
 
-What can be known of a mapping and of a query's columns is settled when it is made: which names break a rule,
-which field is which column. What is left for each row is to look at the types of its values. A row that has
-anything out of the common is made and prepared as a list's element would be.
+Everything that depends only on the mapping and the query's columns is decided at generation: which names break a
+rule, which field is which column. For each row only the types of its values are left to check. A row with anything
+unusual goes through the full check, like an element of a list.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from airflow_provider_moengage.bulk.mapping import RowRecipe
 
 Rows = Sequence[Sequence[Any]]
 Make = Callable[[Rows, Callable[[Any], None], Callable[[str], None], Callable[[Any], Prepared]], None]
-"""Converts rows: passes on each element and its user; the last argument prepares a row that needs a full check."""
+"""Converts rows. The arguments after them receive each element, its user, and each row that needs a full check."""
 
 
 def row_preparer(recipes: Sequence[RowRecipe]) -> Preparer:
-    """Return what makes elements of rows: for each row one of each recipe, in their order."""
+    """Return the preparer of rows: each row becomes one element per recipe, in the recipes' order."""
     makers = [_RowPreparer(recipe) for recipe in recipes]
     if len(makers) == 1:
         return makers[0]
@@ -54,13 +54,13 @@ def row_preparer(recipes: Sequence[RowRecipe]) -> Preparer:
 
 def _row_by_row(parts: Sequence[PreparedElements]) -> PreparedElements:
     number = len(parts)
-    ready = PreparedElements()
-    ready.elements = [element for row in zip(*[part.elements for part in parts], strict=True) for element in row]
-    ready.weights = [one for row in zip(*[part.weights for part in parts], strict=True) for one in row]
-    ready.users = [user for row in zip(*[part.users for part in parts], strict=True) for user in row]
+    result = PreparedElements()
+    result.elements = [element for row in zip(*[part.elements for part in parts], strict=True) for element in row]
+    result.weights = [one for row in zip(*[part.weights for part in parts], strict=True) for one in row]
+    result.users = [user for row in zip(*[part.users for part in parts], strict=True) for user in row]
     for at, part in enumerate(parts):
-        ready.flawed.update({row * number + at: prepared for row, prepared in part.flawed.items()})
-    return ready
+        result.flawed.update({row * number + at: prepared for row, prepared in part.flawed.items()})
+    return result
 
 
 class _RowPreparer:
@@ -70,43 +70,43 @@ class _RowPreparer:
         self._make: dict[bool, Make | None] = {}
 
     def __call__(self, rows: Rows, rules_apply: bool) -> PreparedElements:
-        ready = PreparedElements()
+        result = PreparedElements()
         if not rows:
-            return ready
+            return result
         if rules_apply not in self._make:
             self._make[rules_apply] = _generated(self._recipe, rows, rules_apply)
         make = self._make[rules_apply]
         recipe = self._recipe
         if make is None:
             for row in rows:
-                ready.add(prepare(recipe(row), rules_apply=rules_apply))
-            return ready
-        odd: list[tuple[int, Prepared]] = []
+                result.add(prepare(recipe(row), rules_apply=rules_apply))
+            return result
+        fully_checked: list[tuple[int, Prepared]] = []
 
         def check_fully(row: Sequence[Any]) -> Prepared:
             prepared = prepare(recipe(row), rules_apply=rules_apply)
-            odd.append((len(ready.elements), prepared))
+            fully_checked.append((len(result.elements), prepared))
             return prepared
 
-        make(rows, ready.elements.append, ready.users.append, check_fully)
-        ready.weights = [self._weight] * len(ready.elements)
-        for at, prepared in odd:
-            ready.weights[at] = prepared.weight
+        make(rows, result.elements.append, result.users.append, check_fully)
+        result.weights = [self._weight] * len(result.elements)
+        for at, prepared in fully_checked:
+            result.weights[at] = prepared.weight
             if prepared.findings:
-                ready.flawed[at] = prepared
-        return ready
+                result.flawed[at] = prepared
+        return result
 
 
 def _generated(recipe: RowRecipe, rows: Rows, rules_apply: bool) -> Make | None:
-    """Return the function for rows of a mapping, or None where each is to be prepared.
+    """Return the function for rows of a mapping, or None if every row needs the full check.
 
-    :param rows: some of them, to see which types their values are likely to have.
+    :param rows: a sample, to see which types the columns have.
     """
     if not _can_generate(recipe) or (rules_apply and action_name(recipe.constants.get("action", "any"))):
         return None
     try:
         scope = {**_SCOPE, **_classes(recipe)}
-    except ValueError:  # names that have to be escaped, or come twice
+    except ValueError:  # names that need escaping, or duplicate names
         return None
     kinds = [_likely_type(values) for values in zip(*rows, strict=True)]
     exec(_code(recipe, kinds, rules_apply), scope)  # noqa: S102 (names are in the classes, never in the code)
@@ -119,7 +119,7 @@ def _likely_type(values: Sequence[Any]) -> type:
 
 
 def _can_generate(recipe: RowRecipe) -> bool:
-    """Tell users and events with an id from devices, users without one, and what is seldom used."""
+    """Return whether code can be generated: for customers and events with an id, without rarely used fields."""
     return (
         recipe.kind in ("customer", "event")
         and recipe.customer_id is not None
@@ -131,9 +131,9 @@ def _can_generate(recipe: RowRecipe) -> bool:
 
 
 def _classes(recipe: RowRecipe) -> dict[str, Any]:
-    """Return classes whose objects are encoded as the mapping's elements are.
+    """Return classes whose instances encode to the mapping's elements.
 
-    :raises ValueError: where msgspec does not take the attributes' names.
+    :raises ValueError: if msgspec does not accept the attributes' names.
     """
     names = [name for name, _ in recipe.attributes]
     constants = [(name, Any, value) for name, value in recipe.constants.items()]
@@ -156,7 +156,7 @@ def _classes(recipe: RowRecipe) -> dict[str, Any]:
 
 
 def _code(recipe: RowRecipe, kinds: Sequence[type], rules_apply: bool) -> str:
-    """Return the function's text. A column is called by its place in the row, ``c0``."""
+    """Return the function's source. A column is named by its index in the row, ``c0``."""
     is_event = recipe.kind == "event"
     always = {name: f"c{at}" for name, at in recipe.always}
     attributes = {name: f"c{at}" for name, at in recipe.attributes}
@@ -177,17 +177,17 @@ def _code(recipe: RowRecipe, kinds: Sequence[type], rules_apply: bool) -> str:
         lines += [f"if {column} is not None: raise NeedsFullCheckError" for column in flawed]
     if recipe.unset_nulls:
         lines += [f"if {column} is None: raise NeedsFullCheckError" for column in attributes.values()]
-    made = f"Attributes({', '.join(attributes.values())})"
+    new_attributes = f"Attributes({', '.join(attributes.values())})"
     if is_event:
         fields = {**always, "current_time": "time"}
-        lines += [f"element = Event(user, (Action({', '.join([*fields.values(), made])}),))"]
+        lines += [f"element = Event(user, (Action({', '.join([*fields.values(), new_attributes])}),))"]
     else:
-        lines += [f"element = Customer(user, {made})"]
+        lines += [f"element = Customer(user, {new_attributes})"]
     return _FUNCTION.format(lines="\n            ".join(lines))
 
 
 _FUNCTION = """\
-def make(rows, add, own, check_fully):
+def make(rows, add, add_user, check_fully):
     for row in rows:
         try:
             {lines}
@@ -195,12 +195,12 @@ def make(rows, add, own, check_fully):
             prepared = check_fully(row)
             element, user = prepared.element, prepared.user
         add(element)
-        own(user)
+        add_user(user)
 """
 
 
 def _breaks_a_rule(name: str, is_event: bool) -> bool:
-    """Say whether a name breaks a rule, and with it every row that has such an attribute."""
+    """Return whether a name breaks a rule, so that every row with such an attribute does."""
     if is_event:
         return bool(event_attribute_name(name))
     return name == "platforms" or bool(user_attribute_name(name))
@@ -214,18 +214,18 @@ def _id_lines(column: str, rules_apply: bool) -> list[str]:
 
 
 def _time_lines(column: str, rules_apply: bool) -> list[str]:
-    look = "if time.__class__ is not datetime or time.tzinfo is not UTC: time = fast_event_time(time)"
+    line = "if time.__class__ is not datetime or time.tzinfo is not UTC: time = fast_event_time(time)"
     if not rules_apply:
-        look = "if time.__class__ not in UNCHANGED_TYPES: time = CONVERTERS[time.__class__](time)"
-    return [f"time = {column}", look]
+        line = "if time.__class__ not in UNCHANGED_TYPES: time = CONVERTERS[time.__class__](time)"
+    return [f"time = {column}", line]
 
 
 def _value_lines(column: str, kind: type, rules_apply: bool) -> list[str]:
-    """Return what is to be done with a value of a column: first what fits the type that it is likely to have."""
-    looks = [_CHECKS_BY_TYPE[kind]] if kind in _CHECKS_BY_TYPE else []
+    """Return the checks of a column's value; the ones for its likely type come first."""
+    checks = [_CHECKS_BY_TYPE[kind]] if kind in _CHECKS_BY_TYPE else []
     if rules_apply:
-        looks += [_TEXT]
-    lines = [line.format(column) for look in [*looks, _OTHER] for line in look]
+        checks += [_TEXT]
+    lines = [line.format(column) for check in [*checks, _OTHER] for line in check]
     return [f"el{line}" if at and line.startswith("if") else line for at, line in enumerate(lines)]
 
 
@@ -240,7 +240,7 @@ _CHECKS_BY_TYPE: dict[type, list[str]] = {
     ],
 }
 _OTHER = ["if {0}.__class__ not in UNCHANGED_TYPES: {0} = CONVERTERS[{0}.__class__]({0})"]
-"""A type without a converter is a KeyError, and the row check_fully."""
+"""A type without a converter is a KeyError, and the row gets the full check."""
 
 
 def _fast_id(value: Any) -> str:

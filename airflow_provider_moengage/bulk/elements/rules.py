@@ -1,6 +1,7 @@
 """The names and numbers of MoEngage's data rules, each with the page it comes from.
 
-Kept apart from the code that applies them, so that a change in MoEngage's documents is a change here only.
+They are separate from the code that applies them, so that a change in MoEngage's documentation is a change here
+only.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """What can be wrong with an element. The values are stable: rejects, reports and alerts use them."""
+    """The kinds of problems with an element. The values are stable: rejects, reports and alerts use them."""
 
     ELEMENT_INVALID = "element_invalid"
     TYPE_INVALID = "type_invalid"
@@ -54,7 +55,7 @@ WARNINGS = frozenset(
         Code.EVENT_TIME_MISSING,
     }
 )
-"""What MoEngage takes, and then silently cuts, ignores or alters. Every other code makes a reject."""
+"""What MoEngage accepts, and then silently cuts, ignores or alters. Every other code rejects the element."""
 
 # MoEngage user guide, "Customer ids that are not accepted": such a record is dropped after a 200.
 REFUSED_CUSTOMER_IDS = frozenset(

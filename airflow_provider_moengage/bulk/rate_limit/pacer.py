@@ -278,7 +278,7 @@ class Pacer:
         if now - self._throttled_since > PATIENCE:
             raise ApiError(
                 ErrorKind.RATE_LIMIT,
-                f"MoEngage has answered nothing but 429 for {PATIENCE / 60:.0f} minutes; other senders may be"
+                f"MoEngage has answered only 429 for {PATIENCE / 60:.0f} minutes; other senders may be"
                 " using up the workspace's limit",
                 status_code=reply.status_code,
                 request_id=reply.request_id,
