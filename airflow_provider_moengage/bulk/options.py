@@ -1,4 +1,4 @@
-"""How a run is to be delivered, checked before it starts."""
+"""The options of a delivery, checked before it starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty, number, one_of, whole
 
 MOST_LANES = 64
-"""Connections that one run may hold at once. Past a few dozen the workspace's limit is reached long before."""
+"""Connections that one run may hold at once. A few dozen are enough to reach a workspace's rate limit."""
 
 VALIDATIONS = ("strict", "warn", "off")
 DELIVERIES = ("at_least_once", "at_most_once")
@@ -19,16 +19,16 @@ DELIVERIES = ("at_least_once", "at_most_once")
 class DeliveryOptions:
     """The options that every bulk operator and :meth:`MoEngageHook.bulk_import` share.
 
-    :param concurrency: lanes, that is requests on their way at once, 1 to 64; None: as many as MoEngage's
-        answering time makes useful, up to 16.
-    :param delivery: ``at_least_once``: what may not have arrived is sent again. ``at_most_once``: what may have
-        arrived is not, and becomes a reject with the code ``outcome_unknown``.
-    :param validation: ``warn`` counts what MoEngage would cut or ignore; ``strict`` makes rejects of it;
-        ``off`` checks only what cannot be sent at all.
-    :param max_rejects: rejects that are still a success: a count, or a fraction of the elements below 1.
+    :param concurrency: lanes, that is requests in flight at once, 1 to 64; None: as many as MoEngage's response
+        time makes useful, up to 16.
+    :param delivery: ``at_least_once`` sends an element again if it may not have arrived. ``at_most_once`` never
+        sends an element again that may have arrived; it becomes a reject with the code ``outcome_unknown``.
+    :param validation: ``warn`` counts what MoEngage would cut or ignore; ``strict`` rejects it; ``off`` checks
+        only what cannot be sent at all.
+    :param max_rejects: rejects up to which the run succeeds: a count, or a fraction of the elements below 1.
     :param rejects_path: where rejects are written (ObjectStoragePath URI): a path that ends in ``.ndjson`` is
         the file, any other a folder; None: they are counted and not written.
-    :param dry_run: check, encode and pack, and send nothing.
+    :param dry_run: check, encode and pack, but send nothing.
     :raises ValueError: naming the option that is wrong.
     """
 
@@ -47,7 +47,7 @@ class DeliveryOptions:
             self._set("concurrency", whole("concurrency", lanes, 1, MOST_LANES))
         self._set("delivery", one_of("delivery", self.delivery, DELIVERIES))
         self._set("validation", one_of("validation", self.validation, VALIDATIONS))
-        self._set("max_rejects", _most("max_rejects", self.max_rejects))
+        self._set("max_rejects", _count_or_fraction("max_rejects", self.max_rejects))
         self._set("dry_run", flag("dry_run", self.dry_run))
         if self.rejects_path is not None:
             non_empty("rejects_path", self.rejects_path, "a path, or None to write no rejects")
@@ -56,7 +56,7 @@ class DeliveryOptions:
         object.__setattr__(self, name, value)
 
     def allows(self, rejected: int, elements: int) -> bool:
-        """Say whether so many rejects of so many elements are still a success."""
+        """Return whether the run succeeds with this many rejects."""
         if 0 < self.max_rejects < 1:
             return not rejected or rejected / elements <= self.max_rejects  # 0.29 * 100 is less than 29
         return rejected <= self.max_rejects
@@ -66,14 +66,14 @@ OPTION_NAMES = tuple(option.name for option in fields(DeliveryOptions))
 
 
 def check_parsed_options(given: Mapping[str, Any]) -> None:
-    """Check options as a Dag file gives them: whatever a template or a task fills in later is left for later.
+    """Check options when a Dag is parsed, except for those that are known only when the task runs.
 
     :raises ValueError: naming the option that is wrong.
     """
     DeliveryOptions(**{name: value for name, value in given.items() if not is_unresolved(value)})
 
 
-def _most(name: str, value: object) -> float:
+def _count_or_fraction(name: str, value: object) -> float:
     expected = "a count (0, 1, 2, ...) or a fraction below 1"
     given = number(name, value, expected)
     if given < 0 or (given >= 1 and given != int(given)):

@@ -1,4 +1,4 @@
-"""The folder that an import watches: files are written out of its sight, and appear whole, at the end."""
+"""The folder that an import watches: files are written where it does not look, and appear complete at the end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import IO, Any, Protocol, Self
 from airflow_provider_moengage.storage import is_local, local_or_remote
 
 _NO_HOST = ("", "file", "local", "memory")
-"""Schemes whose paths begin with a folder; in all others a bucket, container or host comes first."""
+"""Schemes whose paths begin with a folder; with any other, a bucket, container or host comes first."""
 
 _APPEAR_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
-"""Schemes of object stores, which show a file when all of it is there. Others show it while it is written."""
+"""Schemes of object stores, where a file appears once it is complete. Elsewhere it appears while it is written."""
 
 
 def check_folder(folder: object) -> str:
@@ -29,39 +29,46 @@ def check_folder(folder: object) -> str:
     scheme, _, path = text.rpartition("://")
     parts = [part for part in path.split("/") if part]
     if len(parts) < (1 if scheme in _NO_HOST else 2):
-        raise ValueError(f"folder {folder!r}: expected the path of a folder; MoEngage reads none at the root")
+        raise ValueError(f"folder {folder!r}: expected the path of a folder; MoEngage reads no files at the root")
     if any(character.isspace() for character in parts[-1]):
-        raise ValueError(f"folder {folder!r}: MoEngage takes no folder with a space in its name")
+        raise ValueError(f"folder {folder!r}: MoEngage accepts no folder with a space in its name")
     return text
 
 
 def check_manifest_path(manifest_path: object, folder: str) -> str:
     """Return the URI of a manifest.
 
-    :param folder: where it must not be, for MoEngage would take it for data.
+    :param folder: where the manifest must not be, because MoEngage would read it as data.
     :raises ValueError: naming the argument.
     """
     if not isinstance(manifest_path, str) or not manifest_path.endswith(".json"):
         raise ValueError(f"manifest_path {manifest_path!r}: expected the path of a file that ends in .json")
     if manifest_path.rpartition("/")[0].rstrip("/") == folder.rstrip("/"):
         raise ValueError(
-            f"manifest_path {manifest_path!r}: expected a place outside of folder, which holds data only"
+            f"manifest_path {manifest_path!r}: expected a path outside of folder, in which every file is data"
         )
     return manifest_path
 
 
-class ImportFolder:
-    """Files of one try on their way into a folder. On leaving, whatever has not been published is gone.
+class ErrorLog(Protocol):
+    """The part of a logger that :class:`ImportFolder` uses."""
 
-    On a disk they are hidden in the folder itself until they are renamed. Everywhere else they are written to the
-    worker's temporary folder and uploaded: to an object store under their names, to SFTP and the like under hidden
-    ones first.
+    def error(self, message: str, /, *args: Any) -> Any:
+        """Write a line about an error."""
+
+
+class ImportFolder:
+    """The files that one try writes to a folder. On exit, files that were not published are removed.
+
+    On a disk they are in the folder itself, under hidden names until they are renamed. On any other storage they
+    are written to the worker's temporary folder and uploaded: to an object store under their names, to SFTP and
+    the like under hidden names first.
 
     :param folder: URI of any ObjectStoragePath.
-    :param log: hears of files that could not be taken back.
+    :param log: gets the names of files that could not be removed.
     """
 
-    def __init__(self, folder: str, log: Any) -> None:
+    def __init__(self, folder: str, log: ErrorLog) -> None:
         place = local_or_remote(folder)
         self._store: _Store = (
             _Disk(place)
@@ -86,29 +93,29 @@ class ImportFolder:
         self._store.close()
 
     def create(self, name: str) -> IO[bytes]:
-        """Open a file for writing that is in the folder once it is published."""
+        """Open a file for writing. It appears in the folder once it is published."""
         self._names.append(name)
         stream = self._store.create(name)
         self._streams.append(stream)
         return stream
 
     def publish(self) -> None:
-        """Let all files appear, which have to be closed. Where one cannot, none stays.
+        """Make all files appear; they have to be closed. If one of them cannot, none remains.
 
-        :raises FileExistsError: where the folder has one of them already; MoEngage would skip it.
+        :raises FileExistsError: if one of them is in the folder already; MoEngage would skip it.
         """
         for name in self._names:
             if self._store.exists(name):
-                raise FileExistsError(f"{name} is in the folder already, and MoEngage skips a name it has seen")
-        begun: list[str] = []
+                raise FileExistsError(f"{name} is already in the folder; MoEngage skips a name that it has seen")
+        revealed: list[str] = []
         try:
             for name in self._names:
-                self._store.bring(name)
+                self._store.prepare(name)
             for name in self._names:
-                begun.append(name)
-                self._store.show(name)
+                revealed.append(name)
+                self._store.reveal(name)
         except BaseException:
-            for name in begun:
+            for name in revealed:
                 self._try(self._store.remove, name)
             raise
         self._names = []
@@ -121,23 +128,23 @@ class ImportFolder:
 
 
 class _Store(Protocol):
-    """One kind of storage, and how files get there by steps."""
+    """One kind of storage, and the steps by which files get there."""
 
     def create(self, name: str) -> IO[bytes]: ...
 
     def exists(self, name: str) -> bool: ...
 
-    def bring(self, name: str) -> None:
-        """Do all that can be done before a file appears."""
+    def prepare(self, name: str) -> None:
+        """Do everything that is possible before the file appears."""
 
-    def show(self, name: str) -> None:
-        """Let it appear."""
+    def reveal(self, name: str) -> None:
+        """Make the file appear."""
 
     def remove(self, name: str) -> None:
-        """Take back what has appeared, if it has."""
+        """Remove a file that may have appeared."""
 
     def discard(self, name: str) -> None:
-        """Remove what is hidden, if it is there."""
+        """Remove the hidden file, if there is one."""
 
     def close(self) -> None: ...
 
@@ -153,10 +160,10 @@ class _Disk:
     def exists(self, name: str) -> bool:
         return (self._folder / name).exists()
 
-    def bring(self, name: str) -> None:
+    def prepare(self, name: str) -> None:
         pass
 
-    def show(self, name: str) -> None:
+    def reveal(self, name: str) -> None:
         self._hidden(name).rename(self._folder / name)
 
     def remove(self, name: str) -> None:
@@ -173,8 +180,8 @@ class _Disk:
 
 
 class _Remote:
-    """Storage behind a fsspec file system. Its ``open`` is not used: after an error it would show what has been
-    written so far.
+    """Storage behind an fsspec file system. Its ``open`` is not used: after an error, what has been written so far
+    would appear.
     """
 
     def __init__(self, file_system: Any, folder: str, *, appears_whole: bool) -> None:
@@ -188,17 +195,17 @@ class _Remote:
         return (Path(self._here.name) / name).open("wb")
 
     def exists(self, name: str) -> bool:
-        with suppress(PermissionError):  # who may only write cannot be told
+        with suppress(PermissionError):  # with write access only, this cannot be known
             return bool(self._fs.exists(self._path(name)))
         return False
 
-    def bring(self, name: str) -> None:
+    def prepare(self, name: str) -> None:
         if not self._appears_whole:
             self._fs.makedirs(str(self._folder), exist_ok=True)
             self._hidden.add(name)
             self._upload(name, _hidden(name))
 
-    def show(self, name: str) -> None:
+    def reveal(self, name: str) -> None:
         if self._appears_whole:
             self._upload(name, name)
         else:
@@ -223,5 +230,5 @@ class _Remote:
 
 
 def _hidden(name: str) -> str:
-    """A name that no import's pattern fits: it begins with a dot and ends in something else than a date."""
+    """Return a name that matches no import's pattern: it begins with a dot and does not end in a date."""
     return f".{name}.part"

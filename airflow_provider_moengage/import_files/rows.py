@@ -1,4 +1,4 @@
-"""Rows of a query as rows of the files that MoEngage's imports read: CSV or NDJSON.
+"""Turns the rows of a query into lines of the files that MoEngage's imports read: CSV or NDJSON.
 
 MoEngage user guide, "Set Up a File Import": File Structure, Array Support (CSV), Limits, Manifest Files.
 """
@@ -33,7 +33,7 @@ MOST_COLUMNS = 100
 """User guide, "Limits": columns for users, and columns per event."""
 
 LARGEST_CELL = 128_000
-"""Bytes that a cell stays under: "128 KB", read as the smaller of its meanings."""
+"""A cell has fewer bytes than this: "128 KB", read as the smaller of its meanings."""
 
 _NOT_ENCODABLE = (ValueError, TypeError, OverflowError, RecursionError)
 """What msgspec raises: half a surrogate pair and an int of thousands of digits are ValueErrors."""
@@ -55,17 +55,17 @@ _KINDS: dict[type, str] = {
 
 
 class ImportRows:
-    """Turns the rows of one query into lines of files, and knows what the columns have held.
+    """Turns the rows of one query into lines of files, and records the types of the columns' values.
 
-    A file has the id, the time of an event, and the attributes under MoEngage's names.
+    A line has the id, the time of an event, and the attributes under MoEngage's names.
 
     :param columns: the query's columns, in the row's order.
     :param import_type: ``USERS`` or ``EVENTS``.
     :param id_column: column with the user's id.
-    :param time_column: column with the moment an event happened; None for users.
+    :param time_column: column with the time of an event; None for users.
     :param attributes: as in :class:`~airflow_provider_moengage.bulk.mapping.CustomerMapping`.
     :param file_format: ``csv`` or ``json``.
-    :raises ValueError: naming the column that the query does not have, or that a file cannot have.
+    :raises ValueError: naming the column that the query does not have, or that a file cannot contain.
     """
 
     def __init__(
@@ -93,18 +93,18 @@ class ImportRows:
 
     @property
     def header(self) -> bytes:
-        """What a file begins with."""
+        """The first bytes of a file."""
         return self._as_csv(self.names) if self._is_csv else b""
 
     @property
     def mixed(self) -> dict[str, list[str]]:
-        """The columns that have held values of several types, which MoEngage does not expect."""
+        """The columns that had values of several types, where MoEngage expects one."""
         return {name: sorted(kinds) for name, kinds in self._kinds.items() if len(kinds) > 1}
 
     def encode(self, row: Sequence[Any]) -> tuple[bytes, list[Finding]]:
-        """Return a row's line, empty where it cannot be written, and what is wrong with it.
+        """Return the line of a row, empty if it cannot be written, and what is wrong with it.
 
-        :param row: what the driver returned.
+        :param row: as the driver returned it.
         """
         findings: list[Finding] = []
         cells = self._cells(row, findings)
@@ -112,7 +112,7 @@ class ImportRows:
         if _is_wrong(findings):
             return b"", findings
         try:
-            line = self._as_csv([_text(cell) for cell in cells.values()]) if self._is_csv else _as_json(cells)
+            line = self._as_csv([_csv_cell(cell) for cell in cells.values()]) if self._is_csv else _as_json(cells)
         except _NOT_ENCODABLE:
             _find_not_encodable(cells, findings)
             if not _is_wrong(findings):
@@ -124,16 +124,16 @@ class ImportRows:
                 return b"", findings
         for name, cell in cells.items():
             if cell is not None:
-                self._kinds[name].add(_KINDS.get(type(cell)) or _moment_kind(cell))
+                self._kinds[name].add(_KINDS.get(type(cell)) or _datetime_kind(cell))
         return line, findings
 
     def mapping(self, *, id_attribute: str | None) -> dict[str, Any]:
-        """Return what MoEngage calls a manifest or mapping file, with the types that the columns have held so far.
+        """Return what MoEngage calls a manifest or mapping file, with the types of the columns' values so far.
 
-        The event's time is not in it, since MoEngage has that mapped on the dashboard only. Neither is the type of
-        a column that was empty, mixed, an array or an object.
+        The event's time is not in it because MoEngage maps it only in the dashboard. Neither is the type of a
+        column that was empty, mixed, an array or an object.
 
-        :param id_attribute: the attribute that is the user's id; None leaves the id out.
+        :param id_attribute: the attribute that is the user's id; None omits the id.
         """
         attributes = {name: name for name, _ in self._attributes}
         if id_attribute is not None:
@@ -163,8 +163,8 @@ class ImportRows:
             kind = type(cell)
             if kind is str:
                 if found := self._not_in_text.search(cell):
-                    what = "a |, which MoEngage takes in arrays only" if found[0] == "|" else _NO_LINE_BREAK
-                    findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: holds {what}"))
+                    what = "a |, which MoEngage accepts in arrays only" if found[0] == "|" else _NO_LINE_BREAK
+                    findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: contains {what}"))
             elif self._is_csv and (kind is dict or (kind is list and not all(map(self._is_simple, cell)))):
                 findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {_NO_OBJECT}"))
 
@@ -178,10 +178,10 @@ class ImportRows:
         return line.encode()
 
     def _check_names(self, import_type: str) -> list[Finding]:
-        """Check the header; what is left are warnings."""
+        """Check the header and return the warnings."""
         if len(self.names) > MOST_COLUMNS:
             raise ValueError(
-                f"attributes: a file of {len(self.names)} columns; MoEngage takes {MOST_COLUMNS}. Choose some"
+                f"attributes: a file of {len(self.names)} columns; MoEngage accepts {MOST_COLUMNS}. Choose fewer"
             )
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise ValueError(
@@ -190,7 +190,7 @@ class ImportRows:
             )
         broken = [name for name in self.names if _NOT_IN_CSV.search(name)]
         if broken:
-            raise ValueError(f"attributes: a column's name holds a line break or |, {broken[0]!r}; rename it (AS)")
+            raise ValueError(f"attributes: column name {broken[0]!r} contains a line break or |; rename it (AS)")
         check = user_attribute_name if import_type == "USERS" else event_attribute_name
         findings = [finding for name, _ in self._attributes for finding in check(name)]
         for finding in findings:
@@ -200,23 +200,23 @@ class ImportRows:
 
 
 class _Returned:
-    """Lets csv.writer return what it would write."""
+    """Makes csv.writer return the line instead of writing it."""
 
     def write(self, text: str) -> str:
         return text
 
 
-# A quoted line break is CSV as well, but MoEngage promises to read no more than "\n" at the end of a row, and a
-# reader that takes lines for rows would find a broken one, or a blank one for which the file fails.
+# A quoted line break is valid CSV, but MoEngage documents only "\n" at the end of a row. A reader that takes each
+# line for a row would find a broken row, or a blank one, which fails the file.
 _NOT_IN_CSV = re.compile("[|\r\n\0]")
 _NOT_IN_JSON = re.compile("[|]")
 _NO_LINE_BREAK = (
-    "a line break or NUL, which MoEngage may take for the end of a row; take it out in the query, or write"
+    "a line break or NUL, which MoEngage may take for the end of a row; remove it in the query, or use"
     " file_format='json'"
 )
 _NO_OBJECT = (
-    "a CSV takes simple arrays only, of text without | and of numbers; write file_format='json', or choose other"
-    " columns"
+    "a CSV file accepts only simple arrays, of text without | and of numbers; use file_format='json', or choose"
+    " other columns"
 )
 
 
@@ -228,14 +228,14 @@ def _as_json(cells: dict[str, Any]) -> bytes:
     return msgspec.json.encode({name: cell for name, cell in cells.items() if cell is not None}) + b"\n"
 
 
-def _text(cell: Any) -> str:
-    """A cell of a CSV: as in JSON, without the quotes; an array is ``[1|2|3]``."""
+def _csv_cell(cell: Any) -> str:
+    """Return a cell of a CSV: as in JSON, without the quotes; an array is ``[1|2|3]``."""
     if type(cell) is str:
         return cell
     if cell is None:
         return ""
     if type(cell) is list:
-        return f"[{'|'.join(map(_text, cell))}]"
+        return f"[{'|'.join(map(_csv_cell, cell))}]"
     return msgspec.json.encode(cell).decode().strip('"')
 
 
@@ -252,11 +252,11 @@ def _find_too_large(cells: dict[str, Any], findings: list[Finding]) -> None:
     for name, cell in cells.items():
         size = len(cell.encode() if type(cell) is str else msgspec.json.encode(cell))
         if size >= LARGEST_CELL:
-            message = f"{name}: {size:,} bytes; MoEngage takes cells under {LARGEST_CELL:,}"
+            message = f"{name}: {size:,} bytes; MoEngage accepts cells of less than {LARGEST_CELL:,}"
             findings.append(Finding(Code.ELEMENT_TOO_LARGE, message))
 
 
-def _moment_kind(moment: dt.datetime) -> str:
+def _datetime_kind(moment: dt.datetime) -> str:
     return _FRACTION if moment.microsecond else _SECONDS
 
 

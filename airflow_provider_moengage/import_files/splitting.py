@@ -1,4 +1,4 @@
-"""Lines cut into files that a MoEngage import takes, each under a name that MoEngage has not seen before.
+"""Splits lines into files that a MoEngage import accepts, each with a name that MoEngage has not seen before.
 
 MoEngage user guide, "Set Up a File Import": Naming Conventions, Limits.
 """
@@ -26,11 +26,11 @@ LARGEST_FILE = 199_999_999
 """User guide, "File Limits": files are less than 200 MB, read as the smaller of its meanings."""
 
 MOST_FILES = 100
-"""Files that one run writes: MoEngage takes so many of a folder (newer pages: 250)."""
+"""Files that one run writes: MoEngage reads that many from a folder (newer pages: 250)."""
 
 _TOKEN_LENGTH = 12
 _LONGEST_PREFIX = 100 - len("_") - _TOKEN_LENGTH - len("_0001")
-"""User guide, "File Limits": 100 characters before the date, of which the run and the part take some."""
+"""User guide, "File Limits": 100 characters before the date, of which the token and the part take some."""
 
 _PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_ ]*[A-Za-z0-9_])?")
 
@@ -39,11 +39,11 @@ _PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_ ]*[A-Za-z0-9_])?")
 class FileNames:
     """The names of one try's files: ``<prefix>_<token>_<part>_<yyyymmdd>_<hhmm>.<extension>``.
 
-    MoEngage skips a name it has seen before, so the token is a digest of what no other try shares: Dag, run, task,
-    map index and try number.
+    MoEngage skips a name that it has seen before, so the token is a digest of what identifies the try: Dag, run,
+    task, map index and try number.
 
-    :param prefix: what an import's files begin with.
-    :param token: what is of this try alone.
+    :param prefix: what the names of an import's files begin with.
+    :param token: unique to the try.
     :param moment: when the try began, in UTC.
     :param extension: ``csv`` or ``json``.
     """
@@ -55,7 +55,7 @@ class FileNames:
 
     @classmethod
     def of_try(cls, context: Mapping[str, Any], *, prefix: str, extension: str) -> FileNames:
-        """Return the names for the try that a task's context is of."""
+        """Return the names for the try that a task's context belongs to."""
         ti = context["ti"]
         identity = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number)
         token = sha256("\0".join(map(str, identity)).encode()).hexdigest()[:_TOKEN_LENGTH]
@@ -68,41 +68,41 @@ class FileNames:
 
 
 def check_prefix(prefix: object) -> str:
-    """Return what the names of files begin with.
+    """Return the prefix of the files' names.
 
     :raises ValueError: naming the argument.
     """
     if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix) or len(prefix) > _LONGEST_PREFIX:
         raise ValueError(
-            f"prefix {prefix!r}: expected at most {_LONGEST_PREFIX} letters a-z, digits, _ and spaces, no space at"
-            " an end"
+            f"prefix {prefix!r}: expected at most {_LONGEST_PREFIX} letters a-z, digits, _ and spaces, without a"
+            " space at either end"
         )
     return prefix
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A file that is complete."""
+    """A complete file."""
 
     file_name: str
     rows: int
     bytes: int
 
     def to_dict(self, folder: str) -> dict[str, Any]:
-        """Return it ready for JSON, with its path in the folder."""
+        """Return the file as JSON, with its path in the folder."""
         return {"path": f"{folder.rstrip('/')}/{self.file_name}", **asdict(self)}
 
 
 class FileSplitter:
-    """Cuts lines into files of at least :data:`LEAST_ROWS` rows.
+    """Splits lines into files of at least :data:`LEAST_ROWS` rows.
 
-    A file ends where the next row would be too much for it. The last rows of a file and the first of the next are
-    held back, so that a last file of too few rows can be given some of the file before it.
+    A file ends when the next row would not fit. The last rows of a file and the first of the next are held back,
+    so that a last file with too few rows can take some from the file before it.
 
-    :param create: opens the file of that name for writing.
-    :param names: what the files are called.
-    :param header: what each of them begins with.
-    :param most_bytes: how large a file may be; one whose five rows are larger than that is larger.
+    :param create: opens a file with this name for writing.
+    :param names: names of the files.
+    :param header: the first bytes of each file.
+    :param most_bytes: maximum size of a file; only a file whose first five rows are larger exceeds it.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class FileSplitter:
     def add(self, line: bytes) -> None:
         """Write a row.
 
-        :raises MoEngageRequestError: where it would take one file too many.
+        :raises MoEngageRequestError: if there would be too many files.
         """
         if self._file is not None and not self._ahead and self._file.has_room(line, self._most_bytes):
             self._file.add(line)
@@ -129,16 +129,17 @@ class FileSplitter:
             self._next_file()
 
     def finish(self) -> list[WrittenFile]:
-        """Complete the last file and return all of them; none where there were no rows.
+        """Complete the last file and return all files; none if there were no rows.
 
-        :raises MoEngageRequestError: where there were rows, but fewer than a file needs.
+        :raises MoEngageRequestError: if there were rows, but fewer than a file needs.
         """
         if self._ahead:
             missing = LEAST_ROWS - len(self._ahead)
             if self._file is None:
                 raise MoEngageRequestError(
-                    f"The query has {len(self._ahead)} row(s), and MoEngage takes files of at least {LEAST_ROWS}:"
-                    " no file was written. Select more rows at a time, or send so few by SqlToMoEngageOperator"
+                    f"The query has {len(self._ahead)} row(s), and MoEngage needs at least {LEAST_ROWS} in a"
+                    " file: no file was written. Select more rows at a time, or send this few rows with"
+                    " SqlToMoEngageOperator"
                 )
             if self._file.rows - missing >= LEAST_ROWS:
                 self._ahead = self._file.take_back(missing) + self._ahead
@@ -152,8 +153,8 @@ class FileSplitter:
         self._close()
         if len(self.files) == MOST_FILES:
             raise MoEngageRequestError(
-                f"The query has more rows than {MOST_FILES} files hold, and MoEngage takes no more of a folder: no"
-                " file was written. Raise max_file_bytes, or select fewer rows at a time"
+                f"The query has more rows than {MOST_FILES} files hold, and MoEngage reads no more from a folder:"
+                " no file was written. Raise max_file_bytes, or select fewer rows at a time"
             )
         name = self._names.of_part(len(self.files) + 1)
         self._file = _OpenFile(name, self._create(name), self._header)
@@ -168,7 +169,7 @@ class FileSplitter:
 
 
 class _OpenFile:
-    """A file that is being written, all but its last lines."""
+    """A file that is being written, except for its last lines."""
 
     def __init__(self, name: str, stream: IO[bytes], header: bytes) -> None:
         self.rows = 0

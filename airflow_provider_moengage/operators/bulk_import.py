@@ -1,4 +1,4 @@
-"""The operator for elements that a Dag has already: a list, another task's result, a stream or a file."""
+"""The operator for elements that exist already: a list, another task's output, a stream or a file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import is_non_empty, is_unresolved, path_text
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
@@ -24,16 +25,16 @@ class BulkImportOperator(DeliveryOperator):
         BulkImportOperator(task_id="send", elements=make_elements.output)
         BulkImportOperator(task_id="replay", path="s3://aws_default@bucket/rejects/*.ndjson")
 
-    :param elements: objects of the API's form (``{"type": "customer", "customer_id": ..., "attributes": ...}``):
+    :param elements: dicts as the API takes them (``{"type": "customer", "customer_id": ..., "attributes": ...}``):
         a list, another task's output, a template that renders to a list, or a function or generator function
-        for a stream, which is called in the worker with the context entries its parameters name. What Airflow
-        stores and shows of this argument is their number (another task's output is in its XCom all the same).
+        for a stream, which is called in the worker with the context entries that its parameters name. Airflow
+        stores and shows only the number of elements (but another task's output is in that task's XCom).
     :param path: or NDJSON files, one element a line: an ObjectStoragePath URI, with globs, or a list of them.
-        Lines of a rejects file are taken too, so that one can be mended and replayed.
+        The lines of a rejects file are accepted too, so that it can be fixed and replayed.
 
     Both are templated. The other parameters are those of
     :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
-    Returns (XCom) the figures of the run, see :class:`~airflow_provider_moengage.bulk.report.DeliveryReport`.
+    Returns (XCom) the counts of the run, see :class:`~airflow_provider_moengage.bulk.report.DeliveryReport`.
 
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
     """
@@ -60,7 +61,7 @@ class BulkImportOperator(DeliveryOperator):
     def render_template(
         self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
     ) -> Any:
-        """Render a template; the elements stay hidden behind their number while they are rendered."""
+        """Render a template; while elements are rendered, only their number is visible."""
         if isinstance(content, ElementsArgument):
             return content.rendered(
                 lambda value: super(BulkImportOperator, self).render_template(
@@ -71,9 +72,9 @@ class BulkImportOperator(DeliveryOperator):
         return super().render_template(content, context, jinja_env, seen_oids)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Deliver the elements and return the figures of the run.
+        """Deliver the elements and return the counts of the run.
 
-        :raises ValueError: where ``elements`` or ``path`` came out as something else than elements.
+        :raises ValueError: if ``elements`` or ``path`` rendered to something other than elements.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
         from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint_of_elements
@@ -83,30 +84,27 @@ class BulkImportOperator(DeliveryOperator):
         if self.elements is not None:
             elements = self.elements.read(context)
             if self.elements.is_function or not isinstance(elements, Sequence):
-                stream = Stream(elements, "a function may give other elements the next time")
+                stream = Stream(elements, "a function may return other elements the next time")
                 return self.deliver(stream, lambda: [str(self.elements)], context)
-            several = list(elements)
-            return self.deliver(Numbered(several), lambda: [fingerprint_of_elements(several)], context)
+            given = list(elements)
+            return self.deliver(Numbered(given), lambda: [fingerprint_of_elements(given)], context)
         files = NdjsonFiles.matching(_paths(self.path))
         rejects_path = self.delivery_options(context).rejects_path
         if rejects_path is not None and files.has(rejects_path):
-            raise ValueError(f"rejects_path {rejects_path!r}: is one of the files to read; name another file")
-        self.log.info("%d file(s) to read", len(files.paths))
+            raise ValueError(f"rejects_path {rejects_path!r}: is one of the files to read; choose another file")
+        self.log.info("Reading %d file(s)", len(files.paths))
         return self.deliver(Numbered(files), files.versions, context)
 
     def _inputs_of_lineage(self) -> Lineage:
-        from airflow_provider_moengage import lineage
-
         return lineage.files_of([] if self.path is None else _paths(self.path))
 
 
 def _paths(given: Any) -> list[Any]:
-    """The paths as texts; what another task will say stays for later.
+    """Return the paths as text; templates and other tasks' outputs stay as they are.
 
-    :raises ValueError: where they are none.
+    :raises ValueError: if one of them is not a path.
     """
-    several = given if isinstance(given, list | tuple) else [given]
-    paths = [path_text(path) for path in several]
+    paths = [path_text(path) for path in (given if isinstance(given, list | tuple) else [given])]
     if not paths or not all(is_unresolved(path) or is_non_empty(path) for path in paths):
         raise ValueError("path: expected a path to NDJSON files, or a list of paths")
     return paths

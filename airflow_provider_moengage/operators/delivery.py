@@ -1,7 +1,7 @@
 """What the bulk operators share: the delivery options, their checks, and the run itself.
 
-A module that names one of these operators is read whenever Airflow parses a Dag, so whatever takes time to
-import (requests, SQL, storage) is imported where a task runs.
+Airflow imports the modules of operators whenever it parses a Dag, so whatever takes time to import (requests, SQL,
+storage) is imported when a task runs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty, path_text
 from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions, check_parsed_options
+from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.tasks.outlets import FIGURES, tell_outlets
+from airflow_provider_moengage.tasks.files import rejects_path_of_task
+from airflow_provider_moengage.tasks.outlets import COUNTS, add_to_asset_events
+from airflow_provider_moengage.tasks.state import TaskLife
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -34,23 +38,24 @@ DELIVERY_FIELDS = ("moengage_conn_id", *_OPTION_FIELDS, "checkpoint_path")
 
 
 class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
-    """Delivers elements to MoEngage. Subclasses say where the elements come from. All of these are templated.
+    """Delivers elements to MoEngage. Subclasses provide the elements. All of these parameters are templated.
 
-    :param concurrency: requests on their way at once, 1 to 64; None: as many as MoEngage's answering time makes
-        useful, up to 16. A user's elements stay in order all the same.
-    :param delivery: ``at_least_once``: what may not have arrived is sent again. ``at_most_once``: what may have
-        arrived is not, also not by a retry, and becomes a reject with the code ``outcome_unknown``.
-    :param validation: ``warn`` counts what MoEngage would cut or ignore; ``strict`` makes rejects of it;
-        ``off`` checks only what cannot be sent at all.
-    :param max_rejects: rejects that are still a success: a count, or a fraction of the elements below 1. Past
-        it, everything good is still sent, and then the task fails without retry.
+    :param concurrency: requests in flight at once, 1 to 64; None: as many as MoEngage's response time makes
+        useful, up to 16. A user's elements stay in order in any case.
+    :param delivery: ``at_least_once`` sends an element again if it may not have arrived. ``at_most_once`` never
+        sends an element again that may have arrived, in a retry either; it becomes a reject with the code
+        ``outcome_unknown``.
+    :param validation: ``warn`` counts what MoEngage would cut or ignore; ``strict`` rejects it; ``off`` checks
+        only what cannot be sent at all.
+    :param max_rejects: rejects up to which the task succeeds: a count, or a fraction of the elements below 1. If
+        there are more, everything valid is still sent, and then the task fails without retry.
     :param rejects_path: where rejects are written (ObjectStoragePath URI): a path that ends in ``.ndjson`` is
-        the file, any other a folder in which the run gets a file of its own. None: what ``[moengage]
-        rejects_path`` of airflow.cfg says, else they are counted in the log and not written.
-    :param checkpoint_path: folder for what a retry needs to go on where this try ends (ObjectStoragePath URI);
-        None: what ``[moengage] checkpoint_path`` of airflow.cfg says, else Airflow's state store (3.3 and later).
-        Before that a retry begins anew.
-    :param dry_run: check, encode and pack, report, and send nothing.
+        the file, any other a folder in which the run gets a file of its own. None: ``[moengage] rejects_path`` of
+        airflow.cfg; if that is not set either, rejects are counted in the log and not written.
+    :param checkpoint_path: folder for what a retry needs to resume where this try ends (ObjectStoragePath URI).
+        None: ``[moengage] checkpoint_path`` of airflow.cfg, else Airflow's state store (3.3 and later). On an
+        earlier Airflow without a path, a retry starts from the beginning.
+    :param dry_run: check, encode, pack and report, but send nothing.
     :param moengage_conn_id: the workspace's connection.
     """
 
@@ -89,62 +94,57 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     ) -> dict[str, Any]:
         """Deliver the elements and return the report, which becomes the task's XCom.
 
-        :param inputs: returns what the elements are made of: with the same a retry goes on where this try ends.
+        :param inputs: returns what the elements are made of: a retry with the same inputs resumes where this try
+            ends.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         options = self.delivery_options(context)
         self._hook = hook = MoEngageHook(self.moengage_conn_id)
-        memory = None if options.dry_run else self._memory(hook, inputs, options, context)
+        saved_run = None if options.dry_run else self._saved_run(hook, inputs, options, context)
         given = {name: getattr(options, name) for name in OPTION_NAMES}
-        report = hook.bulk_import(source, memory=memory, **given).to_dict()
-        figures = {name: report[name] for name in FIGURES}
-        tell_outlets(cast("Mapping[str, Any]", context), self.outlets, figures, self.log)
+        report = hook.bulk_import(source, memory=saved_run, **given).to_dict()
+        counts = {name: report[name] for name in COUNTS}
+        add_to_asset_events(cast("Mapping[str, Any]", context), self.outlets, counts, self.log)
         return report
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:  # noqa: ARG002
-        """Return what was read and written, for OpenLineage; also of a task that has failed."""
-        from airflow_provider_moengage import lineage
-
+        """Return what was read and written, for OpenLineage; for a failed task as well."""
         if not lineage.is_installed():
             return None
-        told = self._inputs_of_lineage()
+        inputs = self._inputs_of_lineage()
         hook = self._hook
         if hook is None or flag("dry_run", self.is_dry_run):
-            return told
+            return inputs
         try:
             workspace_id = hook.settings.workspace_id
-        except Exception:  # that is what the task has failed for
-            return told
-        return lineage.with_outputs(told, workspace_id, hook.last_report, self._outputs_of_lineage())
+        except Exception:  # the connection is the reason why the task failed
+            return inputs
+        return lineage.with_outputs(inputs, workspace_id, hook.last_report, self._outputs_of_lineage())
 
     def _inputs_of_lineage(self) -> Lineage:
-        from airflow_provider_moengage import lineage
-
         return lineage.files_of([])
 
     def _outputs_of_lineage(self) -> list[ElementMapping] | None:
         return None
 
     def on_kill(self) -> None:
-        """Stop the lanes: what waits stops waiting, and nothing more is sent."""
+        """Stop the lanes: they stop waiting and send nothing more."""
         if self._hook is not None:
             self._hook.stop_bulk_import()
 
     def delivery_options(self, context: Context) -> DeliveryOptions:
-        """Return the options as they are now that templates are rendered.
+        """Return the options, now that templates are rendered.
 
         :raises ValueError: naming the option that is wrong.
         """
-        from airflow_provider_moengage.tasks.files import rejects_path_of_task
-
         given = self._options()
         path = given["rejects_path"] or self._folder_of_deployment("rejects_path")
         given["rejects_path"] = None if path is None else rejects_path_of_task(str(path), context)
         return DeliveryOptions(**given)
 
-    def _memory(
+    def _saved_run(
         self,
         hook: MoEngageHook,
         inputs: Callable[[], Sequence[object]],
@@ -152,25 +152,23 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         context: Context,
     ) -> SavedRun | None:
         from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
-        from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
-        from airflow_provider_moengage.tasks.checkpoint_stores import memory_of_task
-        from airflow_provider_moengage.tasks.state import TaskLife
+        from airflow_provider_moengage.tasks.checkpoint_stores import saved_run_of_task
 
         given = self.checkpoint_path
         folder = self._folder("checkpoint_path", given) if given else self._folder_of_deployment("checkpoint_path")
 
-        def name() -> str:
+        def fingerprint_of_run() -> str:
             workspace = hook.settings.workspace
             return fingerprint(type(self).__name__, workspace.data_url, workspace.workspace_id, *inputs())
 
-        memory = memory_of_task(cast("Mapping[str, Any]", context), folder, name)
-        if memory is None and options.delivery == "at_most_once" and TaskLife(context).is_retry:
+        saved_run = saved_run_of_task(cast("Mapping[str, Any]", context), folder, fingerprint_of_run)
+        if saved_run is None and options.delivery == "at_most_once" and TaskLife(context).is_retry:
             raise MoEngageOutcomeUnknownError(
-                "Nothing was sent, for delivery='at_most_once' never sends twice: an earlier try may have sent"
-                " some of it, and this Airflow keeps nothing of a try. Set checkpoint_path; clear the task to send"
-                " everything"
+                "Nothing was sent because delivery='at_most_once' never sends an element twice: an earlier try may"
+                " have sent some of them, and this Airflow stores nothing of a try. Set checkpoint_path; clear the"
+                " task to send everything"
             )
-        return memory
+        return saved_run
 
     def _folder_of_deployment(self, option: str) -> str | None:
         from airflow.providers.common.compat.sdk import conf

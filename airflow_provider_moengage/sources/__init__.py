@@ -1,1 +1,1 @@
-"""Where rows and elements come from: queries and files."""
+"""Sources of rows and elements: queries and files."""

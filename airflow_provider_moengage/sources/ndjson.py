@@ -1,4 +1,4 @@
-"""Elements in files: NDJSON on any storage that Airflow's ObjectStoragePath reads."""
+"""Reads elements from NDJSON files on any storage that Airflow's ObjectStoragePath supports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GLOB = frozenset("*?[")
 
 @dataclass(frozen=True)
 class NdjsonFiles:
-    """Files with one element a line, read one after the other in the order of their paths.
+    """Files with one element a line, read one after another in the order of their paths.
 
     :param paths: at least one.
     """
@@ -25,7 +25,7 @@ class NdjsonFiles:
 
     @classmethod
     def matching(cls, patterns: str | Sequence[str]) -> NdjsonFiles:
-        """Find the files.
+        """Return the files that match patterns.
 
         :param patterns: URIs, with ``*``, ``?``, ``[...]`` or ``**`` in the path.
         :raises FileNotFoundError: naming the pattern that matches nothing.
@@ -41,15 +41,15 @@ class NdjsonFiles:
         return cls(tuple(found.values()))
 
     def has(self, path: str) -> bool:
-        """Say whether ``path`` is one of the files."""
+        """Return whether ``path`` is one of the files."""
         return _plain(storage_path(path)) in {_plain(file) for file in self.paths}
 
     def versions(self) -> list[list[str]]:
-        """Return what tells that the files are the same as before: path, size and what their storage has."""
+        """Return what changes when a file changes: path, size, and a version or time if the storage has one."""
         return [[str(path), *_version(path)] for path in self.paths]
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield one element a line. A line that is no JSON comes as the text it is, to become a reject."""
+        """Yield one element per line. A line that is not JSON is yielded as text and becomes a reject."""
         import msgspec
 
         decode = msgspec.json.Decoder().decode
@@ -67,7 +67,7 @@ class NdjsonFiles:
 
 
 def _unwrapped(line: Any) -> Any:
-    """The element inside a line of a rejects file."""
+    """Return the element of a line, which may be one of a rejects file."""
     if isinstance(line, dict) and "element" in line and "codes" in line and "type" not in line:
         return line["element"]
     return line
@@ -83,7 +83,7 @@ def _version(path: ObjectStoragePath) -> list[str]:
 
 
 def _cut(pattern: str) -> tuple[str, str]:
-    """Cut a pattern before its first folder that has a wildcard."""
+    """Split a pattern before the first folder that has a wildcard."""
     scheme, separator, rest = pattern.rpartition("://")
     folders = rest.split("/")
     wild = next((at for at, folder in enumerate(folders) if _GLOB & set(folder)), len(folders))

@@ -1,4 +1,4 @@
-"""The rows of a query as the elements of a run: read once, or by key, so that another try goes on among them."""
+"""The rows of a query as the elements of a run: read once, or by key, so that another try can resume."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from airflow_provider_moengage.sources.sql_stream import DatabaseHook, stream_qu
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query, and what becomes of its rows."""
+    """A query, and the mappings of its rows."""
 
     hook: DatabaseHook
     sql: str
@@ -40,15 +40,15 @@ class Query:
 
 
 class Rows(Stream):
-    """Rows in whatever order the database gives them; another reading may give others."""
+    """Rows in the order in which the database returns them. Reading again may return other rows."""
 
     def __init__(self, query: Query) -> None:
-        super().__init__((), "without key_columns it is not known which rows they were")
+        super().__init__((), "without key_columns the rows that were sent cannot be identified")
         self._query = query
 
     @property
     def total(self) -> int | None:
-        """How many there are, where that is known."""
+        """How many there are, if that is known."""
         return None
 
     def chunks(
@@ -56,7 +56,7 @@ class Rows(Stream):
         bookmark: Mapping[str, Any] | None,  # noqa: ARG002 (it has none)
         size: Callable[[], int],
     ) -> Generator[Chunk]:
-        """Read all of them, whatever the bookmark says."""
+        """Read all of them; the bookmark is ignored."""
         query = self._query
         with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
             recipes = compile_mappings(query.mappings, result.columns)
@@ -79,14 +79,14 @@ class _KeyedChunk:
     """Some rows with their keys."""
 
     first: int
-    """Number of the first one."""
+    """Number of the first row."""
     rows: Sequence[Row]
     keys: Sequence[Key]
     preparer: Preparer
     recipes: Sequence[RowRecipe]
 
     def __iter__(self) -> Iterator[tuple[int, Key, list[object]]]:
-        """Yield each row's number, its key and its elements."""
+        """Yield the number, the key and the elements of each row."""
         for number, (key, row) in enumerate(zip(self.keys, self.rows, strict=True), self.first):
             yield number, key, [recipe(row) for recipe in self.recipes]
 
@@ -94,10 +94,10 @@ class _KeyedChunk:
 class KeyedRows:
     """Rows that are read in the order of their keys.
 
-    An element's key is its row's key, and its token in a bookmark a digest of the key and of the mapping that has
-    made it: rows that come or go between two tries do not shift the others. A bookmark has the key of the first
-    row that is open and that of the last one that was sent; the rows between are read again, and those that come
-    after.
+    An element's key is its row's key, and its token in a bookmark is a digest of the key and of the mapping that
+    made it: rows that are added or removed between two tries do not shift the others. A bookmark has the key of
+    the first open row and of the last row that was sent. The rows between them are read again, then those that
+    follow.
     """
 
     is_resumable = True
@@ -108,33 +108,33 @@ class KeyedRows:
         self._query = query
         self._key_columns = key_columns
         self._range = key_range
-        self._a_row = len(query.mappings)
+        self._per_row = len(query.mappings)
         self._first: list[Any] | None = None
 
     def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
-        """Read the rows that an earlier try has left, and those that come after."""
+        """Read the rows that an earlier try left open, and those that follow."""
         if bookmark is None:
             yield from self._later(self._range, 0, size)
             return
         last, last_key = bookmark["last"], key_from_json(bookmark["last_key"])
-        last_row, last_in_row = divmod(last, self._a_row)
+        last_row, last_in_row = divmod(last, self._per_row)
         row = last_row
         if (first := bookmark["first"]) is not None:
             again = KeyRange(starting_at=key_from_json(first[1]), up_to=last_key)
-            last_name = digest(last_key, 0)
+            last_digest = digest(last_key, 0)
             for rows in self._rows(again, first[0], size):
-                row = max(row, rows.first + len(rows.rows) - 1)  # there may be rows that have come since
-                yield self._again(rows, last_name, last_in_row)
-        if last_in_row + 1 < self._a_row:  # there is more of its row
+                row = max(row, rows.first + len(rows.rows) - 1)  # rows may have been added since
+                yield self._again(rows, last_digest, last_in_row)
+        if last_in_row + 1 < self._per_row:  # its row has more elements
             for rows in self._rows(KeyRange(starting_at=last_key, up_to=last_key), row, size):
                 for _, key, elements in rows:
-                    rest = range(last_in_row + 1, self._a_row)
-                    positions = range(row * self._a_row + rest.start, (row + 1) * self._a_row)
+                    rest = range(last_in_row + 1, self._per_row)
+                    positions = range(row * self._per_row + rest.start, (row + 1) * self._per_row)
                     yield Chunk(positions, elements[rest.start :], keys=[key] * len(rest))
         yield from self._later(KeyRange(after=last_key, up_to=self._range.up_to), row + 1, size)
         query = self._query
         if null_key_exists(query.hook, query.sql, query.parameters, self._key_columns):
-            raise ValueError(f"key_columns ({self._key_columns}): the query has rows where one of them is NULL")
+            raise ValueError(f"key_columns ({self._key_columns}): the query has rows in which one of them is NULL")
 
     def remaining(self, bookmark: Mapping[str, Any]) -> Remaining:
         """Read a bookmark."""
@@ -145,13 +145,13 @@ class KeyedRows:
 
     def token(self, position: int, key: Any) -> Any:
         """Return what identifies an element in a bookmark."""
-        return digest(key, position % self._a_row)
+        return digest(key, position % self._per_row)
 
     def bookmark(self, remaining: Remaining) -> dict[str, Any]:
         """Return what remains, JSON-ready."""
         last, last_key = remaining.last
         if remaining.first is not None:
-            self._first = [remaining.first[0] // self._a_row, key_to_json(remaining.first[1])]
+            self._first = [remaining.first[0] // self._per_row, key_to_json(remaining.first[1])]
         elif not (remaining.open or remaining.in_flight):
             self._first = None
         return {
@@ -162,30 +162,30 @@ class KeyedRows:
             "sent": _packed(remaining.in_flight),
         }
 
-    def _again(self, rows: _KeyedChunk, last_name: bytes, last_in_row: int) -> Chunk:
-        """Rows that an earlier try has read as well, as elements; of the last one's row those that it had sent."""
+    def _again(self, rows: _KeyedChunk, last_digest: bytes, last_in_row: int) -> Chunk:
+        """Return the elements of rows that an earlier try has read; of the last row, only those that it sent."""
         positions: list[int] = []
         given: list[object] = []
         chunk_keys: list[Key] = []
         for number, key, elements in rows:
-            some = elements[: last_in_row + 1] if digest(key, 0) == last_name else elements
-            positions += range(number * self._a_row, number * self._a_row + len(some))
+            some = elements[: last_in_row + 1] if digest(key, 0) == last_digest else elements
+            positions += range(number * self._per_row, number * self._per_row + len(some))
             given += some
             chunk_keys += [key] * len(some)
         return Chunk(positions, given, keys=chunk_keys, is_reread=True)
 
     def _later(self, key_range: KeyRange, row_number: int, size: Callable[[], int]) -> Generator[Chunk]:
-        a_row = self._a_row
+        per_row = self._per_row
         for rows in self._rows(key_range, row_number, size):
-            positions = range(rows.first * a_row, (rows.first + len(rows.rows)) * a_row)
-            keys = rows.keys if a_row == 1 else [key for key in rows.keys for _ in range(a_row)]
+            positions = range(rows.first * per_row, (rows.first + len(rows.rows)) * per_row)
+            keys = rows.keys if per_row == 1 else [key for key in rows.keys for _ in range(per_row)]
             yield Chunk(positions, rows.rows, rows.preparer, keys)
 
     def _rows(self, key_range: KeyRange, number: int, size: Callable[[], int]) -> Generator[_KeyedChunk]:
         """Read rows with their keys.
 
-        :param number: of the first one.
-        :raises ValueError: where a row has no key, not one of its own, or one that cannot be kept.
+        :param number: of the first row.
+        :raises ValueError: if a row has no key, the same key as another row, or one that cannot be stored.
         """
         query = self._query
         columns = self._key_columns
@@ -203,21 +203,21 @@ class KeyedRows:
                 if None in chain.from_iterable(keys):
                     for row, key in enumerate(keys, number):
                         check_key(key, columns.names, row)
-                if not before:  # a key that cannot be kept is told before anything is sent
+                if not before:  # report a key that cannot be stored before anything is sent
                     key_to_json(keys[0], columns.names)
                 for row, is_same in enumerate(map(eq, keys, [before, *keys]), number):
                     if is_same:
                         raise ValueError(
                             f"key_columns ({columns}): rows {row - 1} and {row} have the same key; add columns"
-                            " until each row has a key of its own"
+                            " until the key of each row is unique"
                         )
                 yield _KeyedChunk(number, rows if read is None else read(rows), keys, preparer, recipes)
                 number += len(rows)
                 before = keys[-1]
 
 
-def _packed(names: Collection[bytes]) -> str:
-    return base64.b85encode(b"".join(sorted(names))).decode()
+def _packed(tokens: Collection[bytes]) -> str:
+    return base64.b85encode(b"".join(sorted(tokens))).decode()
 
 
 def _unpacked(text: str) -> Iterator[bytes]:

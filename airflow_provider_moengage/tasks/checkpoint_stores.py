@@ -1,4 +1,4 @@
-"""Where a bulk task keeps what it has done: in a file, or in Airflow's state store (3.3 and later)."""
+"""Stores the checkpoint of a bulk task in a file, or in Airflow's state store (3.3 and later)."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from airflow_provider_moengage.tasks.state import TaskLife, TaskState
 _KEY = "moengage_checkpoint"
 
 LARGEST_VALUE = 48_000
-"""Characters that one value of the state store gets: Airflow warns from 64 kB on ("max_value_storage_bytes")."""
+"""Characters per value of the state store: Airflow warns above 64 kB ("max_value_storage_bytes")."""
 
 
-def memory_of_task(
+def saved_run_of_task(
     context: Mapping[str, Any], checkpoint_path: str | None, fingerprint: Callable[[], str]
 ) -> SavedRun | None:
-    """Return what earlier tries of a task have left; None where nothing can be kept.
+    """Return what earlier tries of a task stored; None if there is no place to store it.
 
-    :param checkpoint_path: URI of a folder; None: the state store, where Airflow has one.
-    :param fingerprint: makes the inputs' fingerprint, where it is needed.
+    :param checkpoint_path: URI of a folder; None: the state store, if this Airflow has one.
+    :param fingerprint: computes the fingerprint of the inputs; not called if there is no place to store it.
     """
     store: Store
     if checkpoint_path is not None:
-        store = InFile(checkpoint_path_of_task(checkpoint_path, context))
+        store = FileStore(checkpoint_path_of_task(checkpoint_path, context))
     elif TaskState(context, _KEY).is_kept:
-        store = InStateStore(context)
+        store = StateStore(context)
     else:
         return None
     life = TaskLife(context)
     return SavedRun(store, fingerprint(), (life.max_tries, life.retries), is_retry=life.is_retry)
 
 
-class InFile:
-    """A state in a file: replaced as a whole, on a disk and on an object store.
+class FileStore:
+    """Stores a checkpoint in a file, which is always replaced as a whole.
 
     :param path: its URI.
     """
@@ -47,9 +47,9 @@ class InFile:
         self._file = file_to_write(path)
 
     def load(self) -> dict[str, Any] | None:
-        """Return what is there.
+        """Return the checkpoint; None if there is none.
 
-        :raises MoEngageError: where it is not known what is there.
+        :raises MoEngageError: if the file cannot be read.
         """
         try:
             with self._file.open("rb") as file:
@@ -63,12 +63,13 @@ class InFile:
             ) from error
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace it."""
+        """Replace the checkpoint."""
         write_whole(self._file, json.dumps(state).encode())
 
 
-class InStateStore:
-    """A state in Airflow's state store. A large one takes several values: the one that names them is written last.
+class StateStore:
+    """Stores a checkpoint in Airflow's state store. A large one takes several values and a head that lists them,
+    which is written last.
 
     :param context: the task's context.
     """
@@ -76,36 +77,36 @@ class InStateStore:
     def __init__(self, context: Mapping[str, Any]) -> None:
         self._context = context
         self._head = TaskState(context, _KEY)
-        self._shelf = 0
+        self._slot = 0
 
     def load(self) -> dict[str, Any] | None:
-        """Return what is there."""
+        """Return the checkpoint; None if there is none."""
         head = self._head.get()
         if not head or "values" not in head:
             return head
-        self._shelf = head["shelf"]
-        parts = [self._value(self._shelf, number).get() for number in range(head["values"])]
+        self._slot = head["shelf"]
+        parts = [self._value(self._slot, number).get() for number in range(head["values"])]
         return _read("".join([part.get("text", "") if part else "" for part in parts]))
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace it."""
+        """Replace the checkpoint."""
         text = json.dumps(state)
         if len(text) <= LARGEST_VALUE:
             self._head.set(state)
             return
-        shelf = 1 - self._shelf  # this one's values stay whole until the head points to the other
+        slot = 1 - self._slot  # the values of the current slot stay intact until the head lists the other slot
         parts = [text[start : start + LARGEST_VALUE] for start in range(0, len(text), LARGEST_VALUE)]
         for number, part in enumerate(parts):
-            self._value(shelf, number).set({"text": part})
-        self._head.set({"values": len(parts), "shelf": shelf})
-        self._shelf = shelf
+            self._value(slot, number).set({"text": part})
+        self._head.set({"values": len(parts), "shelf": slot})
+        self._slot = slot
 
-    def _value(self, shelf: int, number: int) -> TaskState:
-        return TaskState(self._context, f"{_KEY}.{shelf}.{number}")
+    def _value(self, slot: int, number: int) -> TaskState:
+        return TaskState(self._context, f"{_KEY}.{slot}.{number}")
 
 
 def _read(text: str | bytes) -> dict[str, Any]:
-    """Read a state; empty where it is none."""
+    """Return a checkpoint from its JSON; empty if it is not one."""
     try:
         state = json.loads(text)
     except ValueError:

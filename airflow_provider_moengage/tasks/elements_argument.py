@@ -1,7 +1,7 @@
-"""The ``elements`` argument: whatever form it has, Airflow sees its number and never what is in it.
+"""The ``elements`` argument: Airflow sees how many elements there are, never their content.
 
-Airflow stores the rendered form of template fields and logs the value of one that fails to render. This stands
-in for the elements there; only :meth:`ElementsArgument.read` gives them out.
+Airflow stores the rendered template fields and logs the value of a field that fails to render. There, this class
+takes the place of the elements; only :meth:`ElementsArgument.read` returns them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from airflow_provider_moengage.arguments import is_task_output, is_unresolved
 
 
 class ElementsArgument:
-    """Elements, or what they will be made of.
+    """Elements, or what they are made from.
 
     :param value: a list, a template, another task's output, or a callable.
-    :param is_rendered: templates are filled in, so whatever the text holds now is data.
-    :raises ValueError: where it is none of these.
+    :param is_rendered: templates are rendered, so any text is data now.
+    :raises ValueError: if it is none of these.
     """
 
     def __init__(self, value: Any, *, is_rendered: bool = False) -> None:
         if isinstance(value, Mapping | bytes | bool | int | float):
             raise ValueError(f"elements: expected a list of elements, not {type(value).__name__}")
         if isinstance(value, Iterator) and not is_rendered:
-            raise ValueError("elements: a generator can be read once only; give the function that makes it")
+            raise ValueError("elements: a generator can be read only once; pass the generator function instead")
         self._value: Any = value
         self._is_rendered = is_rendered
 
@@ -55,11 +55,11 @@ class ElementsArgument:
 
     @property
     def is_function(self) -> bool:
-        """Whether they are made by a function."""
+        """Whether a function makes the elements."""
         return _is_callable(self._value)
 
     def depend_on_tasks(self, operator: Any) -> None:
-        """Put the tasks whose output is used here before the operator."""
+        """Make the tasks whose output is used here upstream of the operator."""
         if isinstance(self._value, str) or _is_callable(self._value):
             return
         from airflow.providers.common.compat.sdk import XComArg
@@ -67,17 +67,17 @@ class ElementsArgument:
         XComArg.apply_upstream_relationship(operator, self._value)
 
     def rendered(self, render: Callable[[Any], Any], resolved: Collection[int]) -> ElementsArgument:
-        """Return the argument with its templates and task outputs filled in. A callable stays: it is called
+        """Return the argument with templates and other tasks' outputs resolved. A callable stays: it is called
         when the task runs, not when it is rendered.
 
-        :param render: Airflow's way to render a value.
-        :param resolved: identities of values that come from another task and so are no templates.
+        :param render: renders a value, as Airflow does.
+        :param resolved: ids of values that another task returned, which are not templates.
         """
         value = self._value
         if _is_callable(value):
             return self
         if id(value) not in resolved:
-            if isinstance(value, list | tuple):  # Airflow takes a second a thousand; most have nothing to render
+            if isinstance(value, list | tuple):  # Airflow needs a second per thousand; most have no template
                 value = [render(element) if _has_template(element) else element for element in value]
             else:
                 value = render(value)
@@ -87,7 +87,7 @@ class ElementsArgument:
         """Return the elements.
 
         :param context: the task's context, for a callable.
-        :raises ValueError: where this is no list or stream of elements.
+        :raises ValueError: if this is not a list or a stream of elements.
         """
         value = self._value
         if _is_callable(value):
@@ -119,13 +119,13 @@ def _is_callable(value: object) -> bool:
 
 
 def _parse(text: str) -> Any:
-    """Read what a template rendered to: JSON, or Python's way to write a list."""
+    """Return what a template rendered to: JSON, or a Python literal."""
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     raise ValueError(
-        "elements: the template rendered to text that is no list; pass the task's .output, add | tojson, or set"
+        "elements: the template rendered to text that is not a list; pass the task's .output, add | tojson, or set"
         " render_template_as_native_obj=True on the Dag"
     )

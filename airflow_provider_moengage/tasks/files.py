@@ -1,4 +1,4 @@
-"""Files of a task's own: its rejects and its checkpoint, each named after dag, run, task and map index."""
+"""Names of a task's files, its rejects and its checkpoint, made of Dag, run, task and map index."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from airflow_provider_moengage.storage import NDJSON
 
 
 def rejects_path_of_task(path: str, context: Mapping[str, Any]) -> str:
-    """Return the file that a task writes its rejects to.
+    """Return the path of a task's rejects file.
 
-    :param path: a URI; one that ends in ``.ndjson`` is the file, any other a folder in which the run gets a
-        file named after dag, run, task and map index.
+    :param path: a URI: one that ends in ``.ndjson`` is the file, any other a folder in which the run gets a file
+        named after Dag, run, task and map index.
     :param context: the task's context.
     """
     return path if path.endswith(NDJSON) else f"{path.rstrip('/')}/{_file_name(context)}{NDJSON}"
 
 
 def checkpoint_path_of_task(path: str, context: Mapping[str, Any]) -> str:
-    """Return the file that a task keeps its checkpoint in.
+    """Return the path of a task's checkpoint file.
 
     :param path: URI of a folder.
     """
@@ -29,8 +29,8 @@ def checkpoint_path_of_task(path: str, context: Mapping[str, Any]) -> str:
 
 
 def _file_name(context: Mapping[str, Any]) -> str:
-    """A name that no other task of any run has, safe in file systems and URLs: in the readable part other
-    characters are replaced, and a digest of the exact identity keeps names apart that this makes equal.
+    """Return a name that is unique to a task of a run, and safe in file systems and URLs. The readable part has
+    other characters replaced; a digest of the exact identity distinguishes names that become equal by that.
     """
     ti = context["ti"]
     identity = [ti.dag_id, ti.run_id, ti.task_id]

@@ -1,16 +1,20 @@
-"""What the events of a task's assets tell: how much was written."""
+"""Adds counts of what was written to the events of a task's assets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FIGURES = ("accepted", "rejected", "customers", "events", "devices", "dry_run")
-"""Of the report: counts only."""
+from airflow_provider_moengage.bulk.clock import Log
+
+COUNTS = ("accepted", "rejected", "customers", "events", "devices", "dry_run")
+"""The fields of the report that an event gets."""
 
 
-def tell_outlets(context: Mapping[str, Any], outlets: Sequence[Any], figures: Mapping[str, Any], log: Any) -> None:
-    """Put figures into the events of the task's outlets. It never fails the task: what it was for is done."""
+def add_to_asset_events(
+    context: Mapping[str, Any], outlets: Sequence[Any], counts: Mapping[str, Any], log: Log
+) -> None:
+    """Add counts to the events of the task's outlets. An error is logged, because the task's work is done."""
     from airflow.providers.common.compat.sdk import Asset
 
     events = context.get("outlet_events")
@@ -19,6 +23,6 @@ def tell_outlets(context: Mapping[str, Any], outlets: Sequence[Any], figures: Ma
             continue  # an alias has no event of its own
         try:
             event = events[asset]
-            event.extra = {**event.extra, **figures}
+            event.extra = {**event.extra, **counts}
         except Exception as error:
-            log.warning("The asset's event is without figures (%s)", type(error).__name__)
+            log.warning("The counts could not be added to the asset's event (%s)", type(error).__name__)

@@ -1,8 +1,8 @@
-"""The window of time whose rows an incremental sync sends.
+"""The time window whose rows an incremental sync sends.
 
-Windows are half-open, and each begins where the last good one has ended. The state of an asset remembers that
-moment, the watermark (Airflow 3.3 and later). In a backfill, and on an earlier Airflow, the window is the run's
-own data interval. The first try of a task fixes its window, so that retries, and a Clear of an old run, send the
+Windows are half-open, and each begins where the last successful one ended. That moment, the watermark, is stored
+in the state of an asset (Airflow 3.3 and later). In a backfill, and on an earlier Airflow, the window is the run's
+own data interval. The first try of a task fixes its window, so that retries and a Clear of an old run send the
 same rows.
 """
 
@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_moengage.arguments import in_utc
+from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
 from airflow_provider_moengage.tasks.state import TaskState
 
@@ -27,14 +28,14 @@ _WITH_INTERVALS = "schedule=CronDataIntervalTimetable(...)"
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What is from ``since`` on and before ``until``, both in UTC."""
+    """The time from ``since``, included, to ``until``, excluded, both in UTC."""
 
     since: datetime
     until: datetime
 
     @property
     def is_empty(self) -> bool:
-        """Whether no moment is in it."""
+        """Whether the window contains no time."""
         return self.since >= self.until
 
     def __str__(self) -> str:
@@ -43,12 +44,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What Airflow says of a run.
+    """What the window of a Dag run depends on.
 
     :param run_id: its name.
-    :param is_backfill: whether a backfill has made it, or has taken it over.
-    :param interval: its data interval, None where it has none, or an empty one.
-    :param run_after: the moment from which on it may run; None before Airflow 3.
+    :param is_backfill: whether a backfill created it or took it over.
+    :param interval: its data interval; None if it has none or an empty one.
+    :param run_after: the earliest time it may run; None before Airflow 3.
     :param dag_start: the Dag's ``start_date``.
     """
 
@@ -60,7 +61,7 @@ class Run:
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> Run:
-        """Read a task's context."""
+        """Return the run of a task's context."""
         run = context["dag_run"]
         start, end = (context.get(f"data_interval_{side}") for side in ("start", "end"))
         interval = None if start is None or end is None else Window(_in_utc(start), _in_utc(end))
@@ -75,38 +76,38 @@ class Run:
 
 
 def window_without_watermark(run: Run) -> Window:
-    """Return the window of a backfill, or of any run where Airflow keeps no watermark: its data interval.
+    """Return the window of a backfill, or of any run on an Airflow without watermarks: its data interval.
 
-    :raises ValueError: saying what to do where it has none.
+    :raises ValueError: if the run has no data interval, with what to do.
     """
     if run.interval is not None:
         return run.interval
     if run.is_backfill:
         raise ValueError(
-            f"watermark: the backfill run {run.run_id} has no data interval, so there is nothing for it to send."
-            f" Give the Dag {_WITH_INTERVALS}, whose runs have one"
+            f"watermark: backfill run {run.run_id} has no data interval, so it has nothing to send. Give the Dag"
+            f" {_WITH_INTERVALS}, whose runs have one"
         )
     raise ValueError(
-        f"watermark: run {run.run_id} has no data interval, and Airflow before 3.3 keeps no watermark."
-        f" Give the Dag {_WITH_INTERVALS}, and a run that you trigger a logical date"
+        f"watermark: run {run.run_id} has no data interval, and Airflow before 3.3 stores no watermark. Give the"
+        f" Dag {_WITH_INTERVALS}, and a manually triggered run a logical date"
     )
 
 
 def window_after(watermark: datetime | None, run: Run) -> Window:
-    """Return the window of a run where Airflow keeps watermarks: from there to the run's own moment.
+    """Return the window of a run from the watermark to the end of its data interval, or to ``run_after``.
 
-    It is empty where the watermark is past that moment already.
+    The window is empty if the watermark is already past that.
 
-    :param watermark: where the last good run has ended; None before the first.
-    :raises ValueError: where the first run is not told where to begin.
+    :param watermark: where the last successful run ended; None before the first.
+    :raises ValueError: if the start of the first run is unknown.
     """
     interval = run.interval
     until = run.run_after if interval is None else interval.until
     since = watermark or (run.dag_start if interval is None else interval.since)
     if since is None or until is None:
         raise ValueError(
-            f"watermark: {run.run_id} is the first run and has no data interval, so it is not known where to"
-            " begin. Give the Dag a start_date"
+            f"watermark: {run.run_id} is the first run and has no data interval, so its start is unknown. Give the"
+            " Dag a start_date"
         )
     return Window(since, until)
 
@@ -114,13 +115,12 @@ def window_after(watermark: datetime | None, run: Run) -> Window:
 class TaskWindow:
     """The window of a task, and the watermark that it moves.
 
-    :param asset: its state holds the watermark.
+    :param asset: its state stores the watermark.
     :param context: the task's context.
-    :param log: told what the window is, and where the watermark goes.
-    :raises ValueError: where there is no window, saying what to do.
+    :raises ValueError: if the task has no window, with what to do.
     """
 
-    def __init__(self, asset: Any, context: Mapping[str, Any], log: Any) -> None:
+    def __init__(self, asset: Any, context: Mapping[str, Any], log: Log) -> None:
         run = Run.of(context)
         self._log = log
         self._watermark: Watermark | None = None
@@ -129,29 +129,29 @@ class TaskWindow:
             return
         self._watermark = Watermark(asset, context)
         try:
-            self.window = self._fixed(run, context)
-        except ImportError:  # `airflow tasks render` runs no task, and no store is open to it
+            self.window = _fixed_window(self._watermark, run, context)
+        except ImportError:  # `airflow tasks render` runs no task and cannot open the store
             self.window = window_after(None, run)
 
     def in_templates(self, context: Mapping[str, Any]) -> Any:
-        """Return a context whose templates know `since` and `until`."""
+        """Return a copy of the context with `since` and `until` for templates."""
         copied: Any = copy.copy(context)
         copied.update(since=self.window.since, until=self.window.until)
         return copied
 
     @contextmanager
     def moving_the_watermark(self, *, is_dry_run: bool, at_most_once: bool) -> Iterator[None]:
-        """Move the watermark to the window's end when everything in it is sent.
+        """Move the watermark to the end of the window once everything in it is sent.
 
-        That is so where rejects fail the task, too: else each later run would send again what MoEngage has taken,
-        for as long as one row is bad.
+        It moves even if rejects fail the task: otherwise, as long as one row is bad, each later run would send
+        again what MoEngage has accepted.
 
-        :param is_dry_run: leave it where it is.
-        :param at_most_once: move it first: what a run that fails has sent is no other run's to send again.
+        :param is_dry_run: do not move it.
+        :param at_most_once: move it before sending, so that no other run sends again what a failed run has sent.
         """
         if self.window.is_empty:
             self._log.info(
-                "Nothing to send: the watermark is at %s, past this run's end at %s. To send an old interval"
+                "Nothing to send: the watermark is at %s, past the end of this run at %s. To send an old interval"
                 " again, backfill it",
                 self.window.since,
                 self.window.until,
@@ -167,33 +167,34 @@ class TaskWindow:
             raise
         self._move(is_dry_run=is_dry_run)
 
-    def _fixed(self, run: Run, context: Mapping[str, Any]) -> Window:
-        assert self._watermark is not None
-        kept = TaskState(context, _KEY)
-        if moments := kept.get():
-            return Window(_in_utc(moments["since"]), _in_utc(moments["until"]))
-        watermark = self._watermark.read()
-        window = window_after(watermark, run)
-        if watermark is None:  # a run that fails leaves its rows to the next one, and the first is no exception
-            self._watermark.write(window.since)
-        kept.set({"since": window.since.isoformat(), "until": window.until.isoformat()})
-        return window
-
     def _move(self, *, is_dry_run: bool) -> None:
         if self._watermark is None or is_dry_run:
             return
         before = self._watermark.read()
         if before is None or before < self.window.until:
             self._watermark.write(self.window.until)
-            self._log.info("The watermark is at %s now", self.window.until)
+            self._log.info("The watermark is now at %s", self.window.until)
+
+
+def _fixed_window(watermark: Watermark, run: Run, context: Mapping[str, Any]) -> Window:
+    """Return the window that the first try of the task has fixed, or fix it."""
+    stored = TaskState(context, _KEY)
+    if window := stored.get():
+        return Window(_in_utc(window["since"]), _in_utc(window["until"]))
+    last = watermark.read()
+    fixed = window_after(last, run)
+    if last is None:  # if the first run fails, the next one has to send its rows too
+        watermark.write(fixed.since)
+    stored.set({"since": fixed.since.isoformat(), "until": fixed.until.isoformat()})
+    return fixed
 
 
 class Watermark:
-    """A moment in the state of an asset, under a key of the task's own.
+    """A time in the state of an asset, under a key of the task's own.
 
     :param asset: one of the task's inlets or outlets.
     :param context: the task's context.
-    :raises ValueError: where it is none of them.
+    :raises ValueError: if the asset is not among them.
     """
 
     def __init__(self, asset: Any, context: Mapping[str, Any]) -> None:
@@ -202,33 +203,33 @@ class Watermark:
         self._key = f"moengage:{ti.dag_id}:{ti.task_id}{index}"
         try:
             self._state = context["asset_state_store"][asset]
-        except KeyError:  # a mapped task's own __init__ comes too late to add it
+        except KeyError:  # for a mapped task, __init__ runs too late to add it
             raise ValueError(
-                "watermark: a task may see the state of its inlets and outlets only, and a mapped task has to name"
-                " them: .partial(watermark=asset, inlets=[asset])"
+                "watermark: a task can access the state of its inlets and outlets only, and a mapped task has to"
+                " list them: .partial(watermark=asset, inlets=[asset])"
             ) from None
 
     def read(self) -> datetime | None:
-        """Return where the last good run has ended; None before the first.
+        """Return where the last successful run ended; None before the first.
 
-        :raises ValueError: where something else is there.
+        :raises ValueError: if the stored value is not a time.
         """
         value = self._state.get(self._key, None)
         try:
             return None if value is None else _in_utc(str(value))
         except ValueError:
             raise ValueError(
-                f"watermark: the asset's state {self._key!r} is {value!r}: expected a moment, such as"
+                f"watermark: the asset's state {self._key!r} is {value!r}: expected a time such as"
                 " '2026-01-01T00:00:00+00:00'"
             ) from None
 
     def write(self, moment: datetime) -> None:
-        """Replace it."""
+        """Store a new watermark."""
         self._state.set(self._key, moment.isoformat())
 
 
 def check_watermark(asset: object, sql: object, parameters: object, key_range: object) -> None:
-    """Check the argument by itself, and with those that it does not go with.
+    """Check ``watermark``, alone and together with the other arguments.
 
     :raises ValueError: naming what is wrong.
     """
@@ -237,14 +238,14 @@ def check_watermark(asset: object, sql: object, parameters: object, key_range: o
     if not isinstance(asset, Asset):
         raise ValueError(f"watermark {asset!r}: expected an Asset")
     if key_range is not None:
-        raise ValueError("watermark: expected without key_range, which is another one in each run")
+        raise ValueError("watermark: cannot be combined with key_range, which differs in each run")
     check_moments(sql, parameters)
 
 
 def check_moments(sql: object, parameters: object) -> None:
-    """Check that a query takes both moments, where that can be seen. What another task returns cannot take them.
+    """Check that a query uses both ends of the window, unless it is in a file. What another task returns cannot.
 
-    :raises ValueError: naming those that it does not take.
+    :raises ValueError: naming those that it does not use.
     """
     if isinstance(sql, str) and sql.endswith(".sql"):
         return
@@ -259,6 +260,6 @@ def check_moments(sql: object, parameters: object) -> None:
 
 
 def _in_utc(moment: datetime | str) -> datetime:
-    """Return a moment as a plain datetime in UTC, which is what one without a zone is in."""
+    """Return a time as a datetime in UTC; a time without a zone is UTC already."""
     text = moment if isinstance(moment, str) else moment.isoformat()
     return in_utc(datetime.fromisoformat(text))

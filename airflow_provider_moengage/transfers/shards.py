@@ -1,4 +1,4 @@
-"""Cutting a query into shards of equally many rows, for mapped tasks that send them side by side."""
+"""Splits a query into shards of equal size, which mapped tasks send in parallel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_moengage.sources.sql_keyset import counting_query, numbere
 from airflow_provider_moengage.sources.sql_stream import database_hook, stream_query
 
 MOST_SHARDS = 1_000
-"""Airflow maps a task over 1,024 values, and Oracle takes a list of 1,000, before they are told otherwise."""
+"""By default Airflow maps a task over at most 1,024 values; Oracle accepts at most 1,000 in a list."""
 
 
 def plan_shards(
@@ -30,7 +30,7 @@ def plan_shards(
     shards: int,
     parameters: Sequence[Any] | Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Cut the rows of a query into ranges of equally many: together all of them, each row in one.
+    """Split the rows of a query into ranges of equal size. Each row is in exactly one range.
 
     .. code-block:: python
 
@@ -40,16 +40,17 @@ def plan_shards(
             task_id="orders", **query, key_columns=["order_id"], mapping=...
         ).expand(key_range=ranges)
 
-    The first range is open below and the last one above, so rows that come later are in one too. There are fewer
-    ranges than ``shards`` where there are fewer rows, and one where there are none. The database numbers the rows
-    by their keys; only the keys at the cuts are read.
+    The first range has no lower bound and the last no upper bound, so rows that are added later are in one too. If
+    there are fewer rows than ``shards``, there are fewer ranges; without rows there is one. The database numbers
+    the rows by their keys; only the keys at the bounds are read.
 
-    These keys are in the XCom, in Airflow's UI and in the task's log: choose a key that tells of no person, as an
-    order's number. Shards are sent side by side: a user's events are in order within a shard, not between two.
+    These keys appear in the XCom, in Airflow's UI and in the task's log: choose a key that identifies no person,
+    such as an order number. Shards are sent in parallel: a user's events are in order within a shard, not across
+    shards.
 
     :param conn_id: a connection of any DbApiHook.
-    :param sql: one SELECT, the same that is sent.
-    :param key_columns: columns of its result that are together unique and never NULL, the same that it is sent by.
+    :param sql: one SELECT, the same as the operator's.
+    :param key_columns: columns of its result that are unique together and never NULL, the same as the operator's.
     :param shards: how many ranges, 1 to 1,000.
     :param parameters: values for the query's placeholders, in the driver's own style.
     :raises ValueError: naming the argument that is wrong, or the column that is NULL in some row.
@@ -72,7 +73,7 @@ def plan_shards(
     keys = rows_of(partial(numbered_keys_query, key_columns=columns, numbers=cuts)) if cuts else []
     if any(key == following for key, following in pairwise(keys)):
         raise ValueError(
-            f"key_columns: rows of the query have the same {columns}; add a column that tells them apart"
+            f"key_columns: rows of the query have the same {columns}; add a column that distinguishes them"
         )
     bounds = [key_to_json(key, columns.names) for key in keys]
     return [{"after": after, "up_to": up_to} for after, up_to in pairwise([None, *bounds, None])]

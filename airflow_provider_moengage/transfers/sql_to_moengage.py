@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SqlToMoEngageOperator(DeliveryOperator):
-    """Sends the rows of a query to MoEngage as they are read. Memory does not grow with the result.
+    """Sends the rows of a query to MoEngage as they are read. Memory use does not grow with the result.
 
     .. code-block:: python
 
@@ -39,25 +40,25 @@ class SqlToMoEngageOperator(DeliveryOperator):
         element of every row.
     :param parameters: values for the query's placeholders, in the driver's own style. Templated.
     :param key_columns: columns of the query that are unique together and never NULL. With them the operator reads
-        in their order, and a retry goes on where the try before it has ended, or was killed. The checkpoint holds
-        values of theirs. Without them a retry runs the query again and sends everything again: users are the same
-        afterwards; events that had arrived are there twice, for MoEngage never takes an event back.
+        in their order, and a retry resumes where the previous try ended or was killed. The checkpoint stores
+        values of these columns. Without them a retry runs the query again and sends everything again: resending a
+        user is harmless; resending an event creates a duplicate, and MoEngage cannot delete an event.
     :param key_range: read only the rows of this range of keys, see
         :func:`~airflow_provider_moengage.transfers.shards.plan_shards`. Templated.
-    :param watermark: sends only what is new since the last good run: an asset that stands for the source, whose
-        state remembers how far the task has come (Airflow 3.3 and later). Templates then know ``since`` and
-        ``until``, datetimes in UTC, and the query selects what is between them::
+    :param watermark: sends only rows that are new since the last successful run: an asset that represents the
+        source. Its state stores how far the task got (Airflow 3.3 and later). Templates then have ``since`` and
+        ``until``, datetimes in UTC, and the query selects what lies between them::
 
             WHERE updated_at >= '{{ since }}' AND updated_at < '{{ until }}'
 
-        A backfill, and any run on an earlier Airflow, sends its own data interval and moves nothing. A run that
-        finds the watermark past its own end sends nothing and succeeds. Runs of the Dag that overlap may send the
-        same rows: give it ``max_active_runs=1``. The asset becomes an inlet of the task; a mapped task has to be
-        given it as such, and keeps a watermark for each index.
+        A backfill, and any run on an earlier Airflow, sends its own data interval and does not move the watermark.
+        A run that finds the watermark past its own end sends nothing and succeeds. Overlapping runs of the Dag may
+        send the same rows: give it ``max_active_runs=1``. The asset becomes an inlet of the task; for a mapped
+        task it has to be listed in ``inlets``, and each map index has a watermark of its own.
     :param fetch_size: rows to read from the database at a time, 1 to 100,000. Templated.
 
     The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
-    Returns (XCom) the figures of the run, see :class:`~airflow_provider_moengage.bulk.report.DeliveryReport`.
+    Returns (XCom) the counts of the run, see :class:`~airflow_provider_moengage.bulk.report.DeliveryReport`.
 
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
     """
@@ -113,10 +114,10 @@ class SqlToMoEngageOperator(DeliveryOperator):
             rows_at_once(fetch_size)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Deliver the rows and return the figures of the run.
+        """Deliver the rows and return the counts of the run.
 
-        :raises ValueError: where the query has not the columns that the mapping names, or returns no rows at
-            all because it is no SELECT.
+        :raises ValueError: if the query lacks a column that the mapping names, or returns no rows because it is
+            not a SELECT.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
         from airflow_provider_moengage.bulk.sources import Stream
@@ -141,8 +142,6 @@ class SqlToMoEngageOperator(DeliveryOperator):
             return self.deliver(source, lambda: given, context)
 
     def _inputs_of_lineage(self) -> Lineage:
-        from airflow_provider_moengage import lineage
-
         return lineage.tables_of(database_hook(self.conn_id), self.sql, self.conn_id, self.parameters)
 
     def _outputs_of_lineage(self) -> list[ElementMapping] | None:
@@ -156,9 +155,9 @@ class SqlToMoEngageOperator(DeliveryOperator):
         jinja_env: Any,
         seen_oids: set[int],
     ) -> None:
-        # Airflow calls this one alone for a mapped task, and not `render_template_fields`.
+        # For a mapped task Airflow calls only this method, not `render_template_fields`.
         if self.watermark is not None:
-            check_moments(self.sql, self.parameters)  # what a .sql file holds is known by now
+            check_moments(self.sql, self.parameters)  # a .sql file has been read by now
             self._window = TaskWindow(self.watermark, cast("Mapping[str, Any]", context), self.log)
             context = self._window.in_templates(cast("Mapping[str, Any]", context))
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)

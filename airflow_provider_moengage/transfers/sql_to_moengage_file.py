@@ -1,4 +1,4 @@
-"""From a warehouse to the files that MoEngage's imports read."""
+"""The operator that writes rows of a warehouse to files for MoEngage's imports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_moengage.import_files.splitting import LARGEST_FILE, FileN
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once, stream_query
 from airflow_provider_moengage.storage import file_to_write, write_whole
-from airflow_provider_moengage.tasks.outlets import tell_outlets
+from airflow_provider_moengage.tasks.outlets import add_to_asset_events
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -34,7 +34,7 @@ _PREFIXES_OF_USERS = ("registered_user_data", "anonymous_user_data")
 
 
 class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
-    """Writes the rows of a query to files for a MoEngage import. Memory does not grow with the result.
+    """Writes the rows of a query to files for a MoEngage import. Memory use does not grow with the result.
 
     .. code-block:: python
 
@@ -47,50 +47,52 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             folder="s3://aws_default@bucket/moengage_users",
         )
 
-    Files appear whole, and all of them or none: rows are checked and written first, and a row that MoEngage
-    would drop fails the task before there is anything in the folder. A file has 5 to 500,000 rows and at most 100
-    columns; a run makes at most 100 files.
+    Either all files appear, each complete, or none: rows are checked and written first, and a row that MoEngage
+    would drop fails the task before anything is in the folder. A file has 5 to 500,000 rows and at most 100
+    columns; a run writes at most 100 files.
 
     Their names are ``registered_user_data_<12 hex digits>_0001_20261122_0310.csv``: the prefix, a digest of Dag,
-    run, task, map index and try number, the part, and when the try began (UTC). MoEngage skips a name it has
-    seen, and these are new for each try. In the dashboard choose the date format ``yyyymmdd_hhmm`` for the import,
-    and let it run on the same day, for MoEngage takes the date for that of its run. What stands between prefix and
-    date is free: MoEngage looks for names that start with the one and end with the other.
+    run, task, map index and try number, the part, and when the try began (UTC). MoEngage skips a name that it has
+    seen; these names are new for each try. In the dashboard choose the date format ``yyyymmdd_hhmm`` for the
+    import, and let it run on the same day, because MoEngage looks for files with the date of its run. It looks for
+    names that start with the prefix and end with the date; what is between them does not matter.
 
     :param sql: one SELECT, or a ``.sql`` file of the Dag's folder. Templated, as are ``conn_id``, ``parameters``,
         ``folder``, ``prefix``, ``manifest_path``, ``max_file_bytes`` and ``fetch_size``.
     :param conn_id: a connection of any DbApiHook (PostgreSQL, Snowflake, BigQuery, SQLite, ...).
-    :param folder: the folder that the import watches (ObjectStoragePath URI: file, s3, gs, sftp, ...). A disk's is
-        made where it is missing.
-    :param prefix: what the import's files begin with: ``registered_user_data``, ``anonymous_user_data``, the name
-        of an event as the dashboard shows it for file names, or one of your own; letters a-z, digits, spaces and
-        ``_``, at most 82.
+    :param folder: the folder that the import watches (ObjectStoragePath URI: file, s3, gs, sftp, ...). A missing
+        folder on a disk is created.
+    :param prefix: what the names of the import's files begin with: ``registered_user_data``,
+        ``anonymous_user_data``, the name of an event as the dashboard shows it for file names, or one of your own;
+        at most 82 letters a-z, digits, spaces and ``_``.
     :param import_type: ``USERS`` or ``EVENTS``.
     :param id_column: column with the user's id.
-    :param time_column: column with the moment an event happened: a datetime, a date, ISO 8601 text or epoch
-        seconds; UTC where it has no zone. EVENTS only.
+    :param time_column: column with the time of an event: a datetime, a date, ISO 8601 text or epoch seconds; UTC
+        if it has no zone. EVENTS only.
     :param attributes: which columns become attributes, as in
         :class:`~airflow_provider_moengage.bulk.mapping.CustomerMapping`: a list of columns, a mapping of
         MoEngage's attribute name to column (``{"u_em": "email"}``), or None for all others. In the file they have
         MoEngage's names; id and time keep theirs. A NULL is an empty cell, which changes nothing at MoEngage.
-    :param file_format: ``csv``, or ``json`` (one object a line), which takes line breaks and objects as well.
-    :param manifest_path: where to write the mapping file (manifest) that the dashboard takes when an import is
+    :param file_format: ``csv``, or ``json`` (one object a line), which allows line breaks and objects as well.
+    :param manifest_path: where to write the mapping file (manifest) that the dashboard accepts when an import is
         set up (*Upload mapping file*): a ``.json`` anywhere but in ``folder``. Set it for the first run and upload
-        what that has written; an event's time is not in it, MoEngage has that mapped by hand. None writes none.
-    :param max_file_bytes: where the next file begins, below 200 MB.
+        the file that this run has written. It does not contain an event's time, which is mapped manually in the
+        dashboard. None: no manifest is written.
+    :param max_file_bytes: size at which the next file begins, below 200 MB.
     :param parameters: values for the query's placeholders, in the driver's own style.
     :param fetch_size: rows to read from the database at a time, 1 to 100,000.
-    :param moengage_conn_id: connection of the workspace whose import reads the files: for the link to its
-        dashboard, and for nothing else. It need not exist. Templated.
-    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+    :param moengage_conn_id: connection of the workspace whose import reads the files. It is used only for the link
+        to the dashboard and need not exist. Templated.
+    :raises ValueError: when the Dag is parsed, naming the argument that is invalid.
 
     Returns (XCom) ``files`` (each with ``path``, ``file_name``, ``rows``, ``bytes``), and the sums ``rows`` and
-    ``bytes``; ``manifest`` is its path or None. No rows make no file and no failure. To wait for all files of the
-    run: ``FileImportRunSensor(file_name="{{ files[0].file_name | replace('_0001_', '_*_') }}",
-    expected_files="{{ files | length }}", ...)``, where ``files`` is the XCom's.
+    ``bytes``; ``manifest`` is its path or None. Without rows, no file is written and the task succeeds. To wait
+    for all files of the run, with the XCom's ``files``:
+    ``FileImportRunSensor(file_name="{{ files[0].file_name | replace('_0001_', '_*_') }}",
+    expected_files="{{ files | length }}", ...)``.
 
-    A retry writes everything again under new names, also what MoEngage has read of an earlier try that lost its
-    worker while it published: users are the same afterwards, events are there twice.
+    A retry writes everything again under new names. That includes files that MoEngage has already read because an
+    earlier try lost its worker while publishing: this is harmless for users, but duplicates events.
     """
 
     template_fields: Sequence[str] = (
@@ -147,12 +149,11 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         self._check_templated(are_rendered=False)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Write the files and return what they are.
+        """Write the files and return their names and sizes.
 
-        :raises ValueError: where a template came out as a wrong argument, or the query has not the columns that
-            are named.
-        :raises MoEngageRequestError: for rows that MoEngage would drop, for fewer than five rows, and for more
-            than 100 files; without retry.
+        :raises ValueError: if a template rendered to a wrong argument, or the query lacks a column that is named.
+        :raises MoEngageRequestError: if MoEngage would drop a row, if there are fewer than five rows, or more than
+            100 files; without retry.
         """
         self._check_templated(are_rendered=True)
         names = FileNames.of_try(context, prefix=self.prefix, extension=self.file_format)
@@ -168,13 +169,13 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             "bytes": sum(file.bytes for file in files),
             "manifest": self.manifest_path if files and self.manifest_path else None,
         }
-        figures = {"files": len(files), "rows": result["rows"], "bytes": result["bytes"]}
-        tell_outlets(cast("Mapping[str, Any]", context), self.outlets, figures, self.log)
+        counts = {"files": len(files), "rows": result["rows"], "bytes": result["bytes"]}
+        add_to_asset_events(cast("Mapping[str, Any]", context), self.outlets, counts, self.log)
         return result
 
     def _write(self, folder: ImportFolder, names: FileNames) -> tuple[ImportRows, list[WrittenFile]]:
         hook = database_hook(self.conn_id)
-        wrong = _WrongRows()
+        invalid = _InvalidRows()
         warnings: Counter[str] = Counter()
         with stream_query(hook, self.sql, self.parameters, fetch_size=rows_at_once(self.fetch_size)) as result:
             rows = ImportRows(
@@ -190,21 +191,21 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             for position, row in enumerate(result.rows):
                 line, findings = rows.encode(row)
                 if not line:
-                    wrong.add(position, findings)
-                elif not wrong.count:  # else there will be no file: what is left is to find the others
+                    invalid.add(position, findings)
+                elif not invalid.count:  # otherwise there will be no file, and the rest is only checked
                     splitter.add(line)
                 if findings:
                     warnings.update({str(finding.code) for finding in findings if finding.is_warning})
-        if wrong.count:
-            raise MoEngageRequestError(wrong.message(of=position + 1))
+        if invalid.count:
+            raise MoEngageRequestError(invalid.message(of=position + 1))
         for code, count in sorted(warnings.items()):
-            self.log.warning("%s: %d row(s), which MoEngage takes, and then cuts or ignores some of", code, count)
+            self.log.warning("%s: %d row(s), which MoEngage accepts but cuts or ignores in part", code, count)
         return rows, splitter.finish()
 
     def _write_manifest(self, path: str, rows: ImportRows) -> None:
         from msgspec import json
 
-        # Users who are not registered have an id of another kind, which the dashboard asks for.
+        # Anonymous users have an id of another kind, which the dashboard asks for.
         id_attribute = None if self.prefix == "anonymous_user_data" else "uid"
         write_whole(file_to_write(path), json.format(json.encode(rows.mapping(id_attribute=id_attribute))))
 
@@ -213,7 +214,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             self.log.warning("attributes: %s (%s)", finding.message, finding.code)
         for column, kinds in rows.mixed.items():
             self.log.warning(
-                "%s: values of several types (%s), where MoEngage expects one", column, ", ".join(kinds)
+                "%s: values of several types (%s), but MoEngage expects one", column, ", ".join(kinds)
             )
         for file in files:
             self.log.info("%s: %d rows, %d bytes", file.file_name, file.rows, file.bytes)
@@ -225,9 +226,9 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         if self.import_type == "EVENTS":
             non_empty("time_column", self.time_column, "the column with the time of the event")
             if self.time_column == self.id_column:
-                raise ValueError("time_column: expected another column than id_column")
+                raise ValueError("time_column: expected a different column than id_column")
         elif self.time_column is not None:
-            raise ValueError("time_column: only EVENTS have one; name a user's date among the attributes")
+            raise ValueError("time_column: only for EVENTS; list a user's date among the attributes")
         check_attributes("attributes", self.attributes)
 
     def _check_templated(self, *, are_rendered: bool) -> None:
@@ -244,7 +245,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             check_prefix(self.prefix)
             if self.import_type == "EVENTS" and self.prefix in _PREFIXES_OF_USERS:
                 raise ValueError(
-                    f"prefix {self.prefix!r}: stands for users; files of EVENTS begin with the event's name"
+                    f"prefix {self.prefix!r}: is for users; names of EVENTS files begin with the event's name"
                 )
         if self.manifest_path is not None and is_known(self.manifest_path):
             check_manifest_path(self.manifest_path, self.folder)
@@ -254,27 +255,27 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             rows_at_once(self.fetch_size)
 
 
-class _WrongRows:
-    """The rows that cannot be written: how many, and what is wrong with the first."""
+class _InvalidRows:
+    """The rows that cannot be written: their number, and what is wrong with the first of them."""
 
-    _MOST_NAMED = 20
+    _MOST_LISTED = 20
     _MOST_MESSAGES = 3
 
     def __init__(self) -> None:
         self.count = 0
-        self._named: list[str] = []
+        self._listed: list[str] = []
 
     def add(self, position: int, findings: list[Finding]) -> None:
         self.count += 1
-        if len(self._named) < self._MOST_NAMED:
+        if len(self._listed) < self._MOST_LISTED:
             messages = [finding.message for finding in findings if not finding.is_warning]
             more = "; ..." if len(messages) > self._MOST_MESSAGES else ""
-            self._named.append(f"position {position}: {'; '.join(messages[: self._MOST_MESSAGES])}{more}")
+            self._listed.append(f"position {position}: {'; '.join(messages[: self._MOST_MESSAGES])}{more}")
 
     def message(self, *, of: int) -> str:
-        named = "\n".join(self._named)
-        more = f"\nand {self.count - len(self._named):,} more" if self.count > len(self._named) else ""
+        listed = "\n".join(self._listed)
+        more = f"\nand {self.count - len(self._listed):,} more" if self.count > len(self._listed) else ""
         return (
-            f"{self.count:,} of {of:,} rows cannot be written, so no file was. Mend them in the query, or leave"
-            f" them out there. Positions count from 0.\n{named}{more}"
+            f"{self.count:,} of {of:,} rows cannot be written, so no file was created. Fix them in the query or"
+            f" exclude them. Positions count from 0.\n{listed}{more}"
         )

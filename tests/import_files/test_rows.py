@@ -108,15 +108,15 @@ def test_json_takes_what_a_csv_has_no_form_for() -> None:
 
 
 NOT_IN_CSV: dict[str, tuple[Any, str]] = {
-    "line feed": ("a\nb", "cell: holds a line break or NUL"),
-    "carriage return": ("a\rb", "cell: holds a line break or NUL"),
-    "NUL": ("a\0b", "cell: holds a line break or NUL"),
-    "object": ({"a": 1}, "cell: a CSV takes simple arrays only"),
-    "array of arrays": ([[1]], "cell: a CSV takes simple arrays only"),
-    "array of objects": ([{"a": 1}], "cell: a CSV takes simple arrays only"),
-    "array with nothing": ([1, None], "cell: a CSV takes simple arrays only"),
-    "array whose item would be two": (["a|b"], "cell: a CSV takes simple arrays only"),
-    "array with a line break": (["a\nb"], "cell: a CSV takes simple arrays only"),
+    "line feed": ("a\nb", "cell: contains a line break or NUL"),
+    "carriage return": ("a\rb", "cell: contains a line break or NUL"),
+    "NUL": ("a\0b", "cell: contains a line break or NUL"),
+    "object": ({"a": 1}, "cell: a CSV file accepts only simple arrays"),
+    "array of arrays": ([[1]], "cell: a CSV file accepts only simple arrays"),
+    "array of objects": ([{"a": 1}], "cell: a CSV file accepts only simple arrays"),
+    "array with nothing": ([1, None], "cell: a CSV file accepts only simple arrays"),
+    "array whose item would be two": (["a|b"], "cell: a CSV file accepts only simple arrays"),
+    "array with a line break": (["a\nb"], "cell: a CSV file accepts only simple arrays"),
 }
 
 
@@ -127,7 +127,7 @@ def test_a_csv_refuses_what_would_break_a_row_or_come_out_as_something_else(valu
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "bar": ("a|b", "cell: holds a |, which MoEngage takes in arrays only"),
+    "bar": ("a|b", "cell: contains a |, which MoEngage accepts in arrays only"),
     "NaN": (float("nan"), "cell: NaN or infinity"),
     "infinity": (float("-inf"), "cell: NaN or infinity"),
     "decimal NaN": (Decimal("NaN"), "cell: NaN or infinity"),
@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "array with half a surrogate pair": (["\ud800"], "cell: cannot be written (UnicodeEncodeError)"),
     "int of thousands of digits": (10**5_000, "cell: cannot be written (ValueError)"),
     "unknown type": (object(), "cell: a value of type builtins.object"),
-    "cell of 128 kB": ("é" * 64_000, "cell: 128,000 bytes; MoEngage takes cells under 128,000"),
+    "cell of 128 kB": ("é" * 64_000, "cell: 128,000 bytes; MoEngage accepts cells of less than 128,000"),
 }
 
 
@@ -255,7 +255,7 @@ WRONG_COLUMNS: dict[str, tuple[tuple[str, ...], Any, str]] = {
         "attributes: attribute 'id': MoEngage does not accept this name",
     ),
     "without a name": (("user_id", ""), None, "attributes: attribute '': MoEngage does not accept an empty name"),
-    "a line break": (("user_id", "a\nb"), None, "attributes: a column's name holds a line break"),
+    "a line break": (("user_id", "a\nb"), None, "attributes: column name '.*' contains a line break"),
     "too many": (("user_id", *(f"a{n}" for n in range(100))), None, "attributes: a file of 101 columns"),
 }
 

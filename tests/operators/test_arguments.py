@@ -55,7 +55,7 @@ WRONG_BULK: list[tuple[dict[str, Any], str]] = [
     ({"elements": [], "path": "a.ndjson"}, "elements, path: expected exactly one"),
     ({"elements": {"type": "customer"}}, "elements: expected a list of elements, not dict"),
     ({"elements": 7}, "elements: expected a list of elements, not int"),
-    ({"elements": iter([])}, "elements: a generator can be read once only"),
+    ({"elements": iter([])}, "elements: a generator can be read only once"),
     ({"path": ""}, "path: expected a path"),
     ({"path": []}, "path: expected a path"),
     ({"path": [1]}, "path: expected a path"),

@@ -157,7 +157,7 @@ def test_a_large_state_takes_several_values(
 def test_a_write_of_several_values_that_is_cut_leaves_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "LARGEST_VALUE", 100)
     task = Task()
-    store = checkpoints.InStateStore(task.context)
+    store = checkpoints.StateStore(task.context)
     states = [{"a": "x" * 450, "number": number} for number in range(6)]
     for state in states[:5]:
         store.save(state)
@@ -170,14 +170,14 @@ def test_a_write_of_several_values_that_is_cut_leaves_the_one_before(monkeypatch
     head = "moengage_checkpoint"
     task.store[head] = whole[head]
 
-    assert checkpoints.InStateStore(task.context).load() == states[4]
+    assert checkpoints.StateStore(task.context).load() == states[4]
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"\xff"])
 def test_a_file_that_is_no_state_is_told(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "state.json").write_bytes(text)
 
-    assert checkpoints.InFile(str(tmp_path / "state.json")).load() == {}
+    assert checkpoints.FileStore(str(tmp_path / "state.json")).load() == {}
 
 
 @pytest.mark.parametrize("where", ["disk", "memory://rejects"])

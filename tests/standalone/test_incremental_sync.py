@@ -152,7 +152,7 @@ def test_a_backfill_without_intervals_says_what_the_dag_needs(sync: Sync) -> Non
     sync.backfill("no_intervals", "sync", "2026-02-01", "2026-02-01", 1, "failed")
 
     log = sync.airflow.log("no_intervals")
-    assert "has no data interval, so there is nothing for it to send" in log
+    assert "has no data interval, so it has nothing to send" in log
     assert "schedule=CronDataIntervalTimetable(...)" in log
 
 

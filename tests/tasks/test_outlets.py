@@ -1,4 +1,4 @@
-"""The figures in the events of a task's assets; tests/airflow has the events of a whole run."""
+"""The counts in the events of a task's assets; tests/airflow checks the events of a whole run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
-from airflow_provider_moengage.tasks.outlets import tell_outlets
+from airflow_provider_moengage.tasks.outlets import add_to_asset_events
 from tests.delivering import MoEngage, customer
 from tests.task import Task
 
@@ -26,7 +26,7 @@ class Events(defaultdict[str, Any]):
         return super().__getitem__(asset.uri)
 
 
-def test_the_event_of_each_asset_gets_the_counts_beside_what_it_has(connected: MoEngage) -> None:
+def test_the_event_of_each_asset_gets_the_counts_and_keeps_its_own_extra(connected: MoEngage) -> None:
     events = Events()
     task = BulkImportOperator(
         task_id="send",
@@ -49,11 +49,13 @@ def test_the_event_of_each_asset_gets_the_counts_beside_what_it_has(connected: M
     }
 
 
-def test_where_it_fails_the_task_does_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_of_the_event_is_logged_and_does_not_fail_the_task(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def __getitem__(self, asset: Any) -> Any:
             raise KeyError(asset)
 
-    tell_outlets({"outlet_events": Broken()}, [Asset("profiles")], {"accepted": 1}, logging.getLogger("outlets"))
+    add_to_asset_events(
+        {"outlet_events": Broken()}, [Asset("profiles")], {"accepted": 1}, logging.getLogger("outlets")
+    )
 
-    assert "The asset's event is without figures (KeyError)" in caplog.text
+    assert "The counts could not be added to the asset's event (KeyError)" in caplog.text

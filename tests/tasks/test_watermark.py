@@ -78,7 +78,7 @@ def test_a_run_without_watermark_has_its_own_data_interval(is_backfill: bool) ->
     ("is_backfill", "message"),
     [
         (True, r"backfill run r has no data interval.*CronDataIntervalTimetable"),
-        (False, r"Airflow before 3\.3 keeps no watermark.*CronDataIntervalTimetable.*logical date"),
+        (False, r"Airflow before 3\.3 stores no watermark.*CronDataIntervalTimetable.*logical date"),
     ],
 )
 def test_without_watermark_and_interval_an_error_says_what_to_do(is_backfill: bool, message: str) -> None:
@@ -373,7 +373,9 @@ def test_an_old_run_that_has_no_window_any_more_sends_nothing_and_succeeds(
     assert (report["accepted"], report["rejected"], report["requests"]) == (0, 0, 0)
     assert source.watermark == at(2).isoformat()
     said = capsys.readouterr().out + caplog.text
-    assert "watermark is at 2026-01-02 02:00:00+00:00, past this run's end at 2026-01-02 01:00:00+00:00" in said
+    assert (
+        "watermark is at 2026-01-02 02:00:00+00:00, past the end of this run at 2026-01-02 01:00:00+00:00" in said
+    )
 
 
 def test_a_backfill_sends_its_own_interval_and_does_not_look_at_the_watermark(source: Source) -> None:
@@ -463,7 +465,7 @@ def test_a_watermark_that_is_no_moment_is_an_error_that_names_it(source: Source,
     source.state.set("moengage:a_dag:sync", by_hand)
 
     with pytest.raises(
-        ValueError, match=r"watermark: the asset's state 'moengage:a_dag:sync' is .*expected a moment"
+        ValueError, match=r"watermark: the asset's state 'moengage:a_dag:sync' is .*expected a time"
     ):
         source.run(**hourly(0)).render()
 
@@ -519,7 +521,7 @@ def test_a_sql_file_is_checked_when_its_text_is_known(source: Source) -> None:
     ("wrong", "message"),
     [
         ({"watermark": "purchases"}, "watermark 'purchases': expected an Asset"),
-        ({"key_columns": ["id"], "key_range": {}}, "watermark: expected without key_range"),
+        ({"key_columns": ["id"], "key_range": {}}, "watermark: cannot be combined with key_range"),
         ({"sql": "SELECT * FROM purchases"}, "watermark: expected {{ since }} and {{ until }}"),
     ],
 )

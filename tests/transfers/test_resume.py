@@ -204,7 +204,7 @@ def test_without_key_columns_a_retry_starts_over_and_says_so(
     assert not report["resumed"]
     assert arrivals(connected).total() > ROWS
     said = capsys.readouterr().out + caplog.text
-    assert "without key_columns it is not known which rows they were; sending everything again" in said
+    assert "without key_columns the rows that were sent cannot be identified; sending everything again" in said
 
 
 def test_at_most_once_without_key_columns_a_retry_sends_nothing(

@@ -216,7 +216,7 @@ def test_a_try_that_has_published_does_not_overwrite_what_it_has(warehouse: Any,
     [file] = folder.iterdir()
     before = file.read_bytes()
 
-    with pytest.raises(FileExistsError, match="MoEngage skips a name it has seen"):
+    with pytest.raises(FileExistsError, match="MoEngage skips a name that it has seen"):
         export(folder, "SELECT id AS user_id FROM users")
 
     assert [(file.name, file.read_bytes()) for file in folder.iterdir()] == [(file.name, before)]
@@ -260,12 +260,12 @@ def test_a_row_that_cannot_be_written_in_the_middle_leaves_the_folder_empty(
     assert list(folder.iterdir()) == []
     assert isinstance(caught.value, AirflowFailException)
     assert str(caught.value).splitlines() == [
-        "2 of 23 rows cannot be written, so no file was. Mend them in the query, or leave them out there."
+        "2 of 23 rows cannot be written, so no file was created. Fix them in the query or exclude them."
         " Positions count from 0.",
         "position 0: user_id: MoEngage treats this id as invalid and drops the record; send the user's real id",
-        "position 21: score: NaN or infinity cannot be sent; send a valid value or null; email: holds a |, which"
-        " MoEngage takes in arrays only; tier: holds a line break or NUL, which MoEngage may take for the end of a"
-        " row; take it out in the query, or write file_format='json'",
+        "position 21: score: NaN or infinity cannot be sent; send a valid value or null; email: contains a |,"
+        " which MoEngage accepts in arrays only; tier: contains a line break or NUL, which MoEngage may take for"
+        " the end of a row; remove it in the query, or use file_format='json'",
     ]
 
 
@@ -273,7 +273,7 @@ def test_many_rows_that_cannot_be_written_are_counted(warehouse: sqlite3.Connect
     with pytest.raises(MoEngageRequestError, match=r"(?s)^20 of 20 rows .*position 19") as caught:
         export(folder, "SELECT id AS user_id, 'a|b' AS a, 'a|b' AS b, 'a|b' AS c, 'a|b' AS d FROM users")
     assert str(caught.value).count("\nposition ") == 20
-    assert str(caught.value).count("holds a |") == 60
+    assert str(caught.value).count("contains a |") == 60
     assert str(caught.value).count("; ...") == 20
 
     warehouse.execute("INSERT INTO users SELECT * FROM users")
