@@ -1,4 +1,4 @@
-"""What an element counts for in the limits and in the report."""
+"""What an element counts toward the rate limits and in the report."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def weight(kind: str, actions: int, warnings: tuple[str, ...] = ()) -> Weight:
 
 
 def users_of(weights: Sequence[Weight]) -> int:
-    """Return what elements take of the budget of users."""
+    """Return what elements count toward the limit of users."""
     return sum([weight.users for weight in weights])
 
 
 def events_of(weights: Sequence[Weight]) -> int:
-    """Return what elements take of the budget of events: one an action."""
+    """Return what elements count toward the limit of events: one per action."""
     return sum([weight.actions for weight in weights])
 
 
 def budgets(weights: Sequence[Weight]) -> tuple[int, int]:
-    """Return what elements, at least one, take of the budgets of users and of events."""
+    """Return what elements, at least one, count toward the limits of users and of events."""
     first, number = weights[0], len(weights)
     if weights.count(first) == number:
         return first.users * number, first.actions * number

@@ -1,1 +1,1 @@
-"""Keeping to the workspace's rate limit, and sharing it with other senders."""
+"""Client-side rate limiting, and sharing the workspace's limit with other senders."""

@@ -1,24 +1,24 @@
-"""The part of a budget that one of several senders takes, found without any word between them.
+"""Shares a workspace's rate limit among several senders that do not communicate.
 
-Airflow's workers do not know of each other, and MoEngage gives its limit to the workspace (API reference, "Rate
-Limits"). What each worker does know is what it has in the window itself, and ``x-ratelimit-remaining``: what is
-missing between the two and the limit is in the hands of others. While nobody else is seen, the share is the whole
-limit. Else it follows one rule, additive increase and multiplicative decrease:
+Airflow's workers do not know of each other, and MoEngage applies its limit to the workspace (API reference, "Rate
+Limits"). Each sender knows what it has in the window and what ``x-ratelimit-remaining`` reports; the rest of the
+limit is in use by others. While a sender sees no others, its share is the whole limit. Otherwise the share follows
+additive increase, multiplicative decrease (AIMD):
 
-- it grows by a part of the room that is free beyond a reserve;
-- it gives way in proportion to its size, and a large one more than that;
+- it grows by a fraction of the free room beyond the headroom;
+- it shrinks in proportion to its size, and a large share shrinks faster;
 - a 429 costs it a tenth;
-- whoever has more than half leaves those who want more twice what they have.
+- a sender with more than half of the limit backs off until the others can double their share.
 
-All see the same room, so all come to the same size, whatever each had at first. The room settles a little above
-the reserve, however many they are. The share bounds what is in the window, not the pace: what comes back is spent
-again, so whatever changes shows to the others at once and not a minute later. What comes back together is sent a
-little apart, so that senders that began together do not meet every minute.
+All senders see the same room, so their shares converge, however they began. The free room settles a little above
+the headroom for any number of senders. The share bounds what is in the window, not the rate: capacity that returns
+is spent again, so the others see every change at once and not a minute later. Capacity that returns together is
+spent slightly spread out, so that senders that began together do not collide every minute.
 
-Without the header only a 429 tells, and the room is supposed to grow from one to the next.
+Without the header only a 429 shows other senders, and the room is assumed to grow from one 429 to the next.
 
-The numbers are those with which 2 to 16 simulated senders, of 250 to 1,500 elements a request, were fair within
-minutes and were refused least. ``make bench-sharing`` measures them.
+The constants are those with which 2 to 16 simulated senders, of 250 to 1,500 elements a request, became fair
+within minutes with the fewest 429s. ``make bench-sharing`` measures them.
 """
 
 from __future__ import annotations
@@ -26,67 +26,66 @@ from __future__ import annotations
 import math
 
 HEADROOM = 0.02
-"""Part of the limit that is left free, so that a request finds room although others send meanwhile."""
+"""Part of the limit that stays free, so that a request finds room while others send."""
 
 _DECREASE = 1 / 60
-"""Part of the limit that a share gives back a second: this, times the square of its own part of the limit, which
-counts as a half at the most."""
+"""Part of the limit that a share gives back per second, times the square of its own part of the limit (at most
+one half)."""
 
 _INCREASE = 1 / 60
-"""Part of the free room that a share takes a second."""
+"""Part of the free room that a share takes per second."""
 
 _INCREASE_IF_LARGE, _LARGE = 40 / 60, 1 / 16
-"""The same for a large one: the first, times its own part of the limit (a half at the most), times the sum of that
-part and the second. Two or three large ones, who give way fast, would else leave much unused."""
+"""The same for a large share: the first, times its part of the limit (at most one half), times the sum of that
+part and the second. Otherwise two or three large shares, which shrink fast, would leave much of it unused."""
 
 _MAX_ROOM = 0.15
-"""Part of the limit that counts as room at the most: right after a burst has left the window, much seems free."""
+"""Largest part of the limit that counts as room: right after a burst leaves the window, much seems free."""
 
 _DECREASE_AFTER_429 = 0.9
-"""What a 429 leaves of a share."""
+"""Factor that a 429 applies to a share."""
 
 _MINIMUM = 0.01
-"""Part of the limit that a share keeps, whatever happens."""
+"""Part of the limit that a share always keeps."""
 
 _BURST = 1.5
 """How much faster than evenly over the window a share may be spent."""
 
 _CATCH_UP = 0.2
-"""Seconds by which a request may be late without those after it being late, too."""
+"""Seconds of delay that later requests may catch up."""
 
 _TOLERANCE = 0.001
-"""Part of the limit beyond which what is missing is another sender, and not a difference in counting."""
+"""A larger missing part of the limit means another sender; a smaller one is a difference in counting."""
 
 _GROWTH = (1.1, 0.005)
-"""Others that have so many times what they had a minute before, and this part of the limit, want more of it."""
+"""Others need more of the limit if they have this many times what they had a minute ago, plus this part of it."""
 
 _ALONE_AFTER = 60.0
-"""Seconds without a trace of others after which they have gone: all they sent has left the window."""
+"""Seconds without a sign of others after which they are gone: everything they sent has left the window."""
 
 _STALE_AFTER = 120.0
-"""Seconds without a wish to send after which nothing is known any more."""
+"""Seconds without a request after which what was learned is out of date."""
 
 _REPEATED_WITHIN = 120.0
-"""Seconds within which a second 429 without the header is taken for other senders. One may have any reason."""
+"""Seconds within which a second 429 without the header means other senders. A single one may have any cause."""
 
 _ROOM_WITHOUT_HEADER = 0.004
-"""Part of the limit that is supposed to be free a minute after a 429, without the header. After two minutes it is
-four times that."""
+"""Part of the limit assumed to be free a minute after a 429, without the header. After two minutes it is four
+times that."""
 
 _STARVED_AFTER, _STARVED_BELOW = 300.0, 0.05
-"""Whoever got no more than this part of a minute's limit through in so many seconds takes it that others give way
-to nobody."""
+"""A sender is starved if it delivered at most this part of a minute's limit in this many seconds: the others do
+not back off."""
 
 _RECOVERY, _RECOVERY_SIZE = 600.0, 1 / 8
-"""For so many seconds it then does without modesty, up to this part of the limit: only 429 holds it, as it holds
-them."""
+"""A starved sender stops yielding for this many seconds, up to this part of the limit: only a 429 holds it."""
 
 _MAX_STEP = 2.0
-"""Seconds of growth at once at the most: what is known of the room is not older."""
+"""Most seconds of growth in one step: knowledge of the room is not older."""
 
 
 class FairShare:
-    """One sender's part of one budget. It knows no clock: moments are the caller's, in seconds.
+    """One sender's share of one budget. It has no clock: the caller passes the time, in seconds.
 
     :param limit: what the workspace may send in the window.
     """
@@ -95,9 +94,9 @@ class FairShare:
         self.size = float(limit)
         """The most that the sender may have in the window."""
         self.opens_at = -math.inf
-        """The moment from which its next request may go."""
+        """When its next request may go."""
         self.is_alone = True
-        """Whether there is nobody to share with."""
+        """Whether no other sender is known, so the share is the whole limit."""
         self._limit = limit
         self._has_no_header = False
         self._trusts_header = False
@@ -114,17 +113,17 @@ class FairShare:
         self._recovers_until: float | None = None
 
     def room_expected(self, own: int) -> float:
-        """What the server is expected to call free.
+        """Return what the server is expected to report as remaining.
 
-        :param own: what the server may count as the sender's.
+        :param own: what the server may count for this sender.
         """
         return self._limit - own - self._others
 
     def advance(self, now: float, used: int, wanted: int) -> None:
-        """Let time pass: the share gives way, and grows where it is what holds the sender back.
+        """Let time pass: the share shrinks, and grows if it is what holds the sender back.
 
         :param used: what the sender has in the window.
-        :param wanted: the request that is to go.
+        :param wanted: the size of the next request.
         """
         passed, self._moment = now - self._moment, now
         if self.is_alone or passed <= 0:
@@ -151,7 +150,7 @@ class FairShare:
             self._take_all()
 
     def spend(self, amount: int, now: float) -> None:
-        """Count a request that goes."""
+        """Count a request that is sent."""
         self._room -= amount
         self._sent += amount
         if not self.is_alone and not self._is_recovering(now):
@@ -161,9 +160,9 @@ class FairShare:
     def record_success(self, reported: int, own: int, amount: int, in_flight: int, now: float) -> None:
         """Learn from a success.
 
-        :param reported: what the server says is left. What cannot be is cut to what can.
-        :param own: what the server may count as the sender's, this request included.
-        :param amount: this request.
+        :param reported: what the server reports as remaining; an impossible number is clamped.
+        :param own: what the server may count for this sender, including this request.
+        :param amount: the size of this request.
         :param in_flight: what the server has not counted yet.
         """
         remaining = self._clamped(reported)
@@ -175,16 +174,16 @@ class FairShare:
             self._fit_to(remaining, own, amount)
 
     def observe_at_least(self, reported: int) -> None:
-        """Learn that no less than this is left."""
+        """Learn that at least this much remains."""
         self._room = max(self._room, self._clamped(reported))
 
     def record_throttled(self, reported: int | None, own: int, amount: int, now: float, *, is_new: bool) -> None:
         """Learn from a 429.
 
-        :param reported: what the server says is left, where it does.
-        :param own: what the server may count as the sender's.
-        :param amount: the request.
-        :param is_new: it was sent after the last 429 was known.
+        :param reported: what the server reports as remaining, or None.
+        :param own: what the server may count for this sender.
+        :param amount: the size of the request.
+        :param is_new: whether it was sent after the last 429 was known.
         """
         self._sent -= amount
         remaining = None if reported is None else self._clamped(reported)
@@ -193,7 +192,7 @@ class FairShare:
             return
         if remaining is None:
             remaining = self._clamped(self._room)
-        if remaining >= amount:  # then it was not for this budget
+        if remaining >= amount:  # the 429 was for another budget
             return
         self._room = 0.0
         self._alone_since = None
@@ -215,8 +214,9 @@ class FairShare:
             self._resize(min(self.size, own) * _DECREASE_AFTER_429)
 
     def _is_trusted(self, remaining: float | None, amount: int) -> bool:
-        """Whether the header counts what the sender counts, which the documents do not say. One that counts
-        requests falls by a few between two answers, one that counts elements by hundreds.
+        """Return whether the header counts what the sender counts, which is not documented.
+
+        A header that counts requests falls by a few between two responses, one that counts elements by hundreds.
         """
         if not self._trusts_header and remaining is not None:
             last, self._last_reported = self._last_reported, remaining
@@ -237,8 +237,8 @@ class FairShare:
             self._take_all()
 
     def _fit_to(self, remaining: float, own: int, amount: int) -> None:
-        """Plan for no more than there is. Where it is short, or others want more, leave them twice what they have,
-        up to half of all.
+        """Fit the share to what remains. If that is short, or others need more, let them double their share, up to
+        half of the limit.
         """
         times, more = _GROWTH
         others_grow = self._others > times * self._others_before + more * self._limit

@@ -1,9 +1,9 @@
-"""Keeps a run within the workspace's limits, so that MoEngage has no request to refuse.
+"""Keeps a run within the workspace's rate limits, so that MoEngage has no reason to throttle it.
 
-MoEngage API reference, "Rate Limits": 60,000 users and 60,000 events a minute and workspace. The pacer keeps a
-copy of the server's sliding window, one for users and one for events, and spends from it before a request goes.
-What was spent comes back 60 seconds after the *answer*, when the server has surely forgotten it too. Where others
-send to the workspace as well, only a share of the limit is spent
+MoEngage API reference, "Rate Limits": 60,000 users and 60,000 events per minute and workspace. The pacer keeps a
+copy of the server's sliding window, one for users and one for events, and spends from it before a request is sent.
+What was spent becomes available 60 seconds after the *response*, when it has left the server's window too. If
+others send to the workspace, only a share of the limit is spent
 (:mod:`~airflow_provider_moengage.bulk.rate_limit.fair_share`).
 """
 
@@ -23,52 +23,54 @@ from airflow_provider_moengage.bulk.clock import Clock, StoppedError
 from airflow_provider_moengage.bulk.rate_limit.fair_share import FairShare
 
 WINDOW = 60.0
-"""Seconds that MoEngage looks back ("a minute")."""
+"""Length of MoEngage's window ("a minute") in seconds."""
 
 DOCUMENTED_PER_MINUTE = 60_000
-"""Users, and events, that a workspace may send a minute unless MoEngage has raised it."""
+"""Users, and events, that a workspace may send per minute unless MoEngage has raised the limit."""
 
 FIRST_BACKOFF = 1.0
 MAX_BACKOFF = 60.0
-"""Seconds to wait after a 429 that does not say how long: doubled each time, from the first to the longest."""
+"""Seconds to wait after a 429 without a hint: doubled each time, from the first to the longest."""
 
 PATIENCE = 3_600.0
-"""Seconds of nothing but 429 after which the run is given up: every documented window has passed by then."""
+"""Seconds of only 429 after which the run fails: every documented window has passed by then."""
 
 _SHARE_INTERVAL = 1.0
-"""Seconds between looks at a share that may grow."""
+"""Seconds between checks of a share that may grow."""
 
 _IN_FLIGHT_INTERVAL = 0.05
-"""Seconds between looks at requests that are on their way and hold the rest of the budget."""
+"""Seconds between checks while requests in flight hold the rest of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the workspace may send a minute."""
+    """What the workspace may send per minute."""
 
     users_per_minute: int = DOCUMENTED_PER_MINUTE
     events_per_minute: int = DOCUMENTED_PER_MINUTE
 
     @property
     def max_users_per_request(self) -> int:
-        """Users that one body may hold, so that what is left of a minute is seldom too small for the next."""
+        """Users per request, so that the rest of a minute's limit is seldom too small for the next request."""
         return _per_request(self.users_per_minute)
 
     @property
     def max_events_per_request(self) -> int:
-        """The same for events."""
+        """Events per request, for the same reason."""
         return _per_request(self.events_per_minute)
 
 
 def _per_request(per_minute: int) -> int:
-    """A 25th of the minute, so at most 4 % of it stay unused. At the documented limit that is 2,400 elements,
-    more than 100 kB hold; limits too low for that are spent a hundred at a time.
+    """Return a 25th of the limit, so that at most 4 % stays unused.
+
+    At the documented limit that is 2,400 elements, more than fit into 100 kB. Lower limits are spent a hundred at
+    a time.
     """
     return max(per_minute // 25, min(per_minute, 100))
 
 
 class _Budget:
-    """One sliding window: what is on its way, and what was answered within the last 60 seconds."""
+    """One sliding window: what is in flight, and what was answered within the last 60 seconds."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -85,8 +87,8 @@ class _Budget:
         return self.in_flight + self._spent
 
     def used_since(self, moment: float, now: float) -> int:
-        """The most that the server may have counted at a time between these: what went, and was not forgotten
-        before the first.
+        """Return the most that the server may have counted at any time since ``moment``: what was sent, less what
+        had left the window before.
         """
         used = self.used(now)
         while self._expired and self._expired[0][0] <= now - WINDOW:
@@ -103,8 +105,8 @@ class _Budget:
         return used == 0 or (used + amount <= self.share.size and now >= self.share.opens_at)
 
     def opens_at(self, amount: int, now: float) -> float | None:
-        """When to look again, where it does not fit: when enough of what was answered will be forgotten, or before
-        that where the share may grow. None where only an answer will do.
+        """Return when to check again for a request that does not fit: when enough will have left the window, or
+        earlier if the share may grow. None if only a response can make room.
         """
         moment = self._room_at(amount)
         if moment is None or self.share.is_alone:
@@ -133,10 +135,10 @@ class _Budget:
 
 
 class Pacer:
-    """Lets requests go when the workspace's limits allow. Shared by all lanes of a run.
+    """Delays requests until the workspace's limits allow them. Shared by all lanes of a run.
 
-    :param limits: what the workspace may send a minute.
-    :param stopped: set when the run is to end; whoever waits then gets :class:`StoppedError`.
+    :param limits: what the workspace may send per minute.
+    :param stopped: set when the run must end; waiting calls then raise :class:`StoppedError`.
     """
 
     def __init__(self, limits: Limits, clock: Clock, stopped: threading.Event) -> None:
@@ -156,10 +158,10 @@ class Pacer:
         self._waited = 0.0
 
     def spend(self, users: int, events: int) -> float:
-        """Wait until a request of this size may go, and take its share of the budgets.
+        """Wait until a request of this size may be sent, and take its size from the budgets.
 
-        :return: the moment it may go, for :meth:`settle`.
-        :raises StoppedError: where the run is stopped meanwhile.
+        :return: when it may be sent, for :meth:`record_reply`.
+        :raises StoppedError: if the run is stopped meanwhile.
         """
         if (now := self.spend_at_once(users, events)) is not None:
             return now
@@ -177,17 +179,17 @@ class Pacer:
                 self._clock.wait(self._stopped, wait)
 
     def spend_at_once(self, users: int, events: int) -> float | None:
-        """Take a request's share of the budgets, as :meth:`spend`, or return None where it would have to wait."""
+        """Take a request's size from the budgets like :meth:`spend`, or return None if it would have to wait."""
         if self._stopped.is_set():
             raise StoppedError
         with self._changed:
             return self._go(users, events) if self._wait_for(users, events) == 0 else None
 
     def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
-        """Book what an answer means for the budgets.
+        """Update the budgets with the response to a request.
 
         :param sent_at: what :meth:`spend` returned.
-        :raises ApiError: where MoEngage has done nothing but throttle for an hour.
+        :raises ApiError: if MoEngage has answered only 429 for an hour.
         """
         with self._changed:
             now = self._clock.monotonic()
@@ -206,7 +208,7 @@ class Pacer:
             self._changed.notify_all()
 
     def new_hold(self) -> float | None:
-        """Return, once a hold, for how many seconds MoEngage has stopped all lanes."""
+        """Return, once per hold, for how many seconds all lanes are stopped; None if there is no new hold."""
         with self._changed:
             if self._reported_until >= self._held_until:
                 return None
@@ -214,7 +216,7 @@ class Pacer:
             return self._held_until - self._clock.monotonic()
 
     def utilization(self) -> float:
-        """Return how much of the fuller budget the last minute took, from 0 to 1."""
+        """Return the part of the fuller budget used in the last minute, from 0 to 1."""
         with self._changed:
             now = self._clock.monotonic()
             budgets = (self._users, self._events)
@@ -222,13 +224,13 @@ class Pacer:
 
     @property
     def waited(self) -> float:
-        """Seconds in which at least one lane was held back by the limits."""
+        """Seconds in which at least one lane waited for the limits."""
         with self._changed:
             running = self._clock.monotonic() - self._waiting_since if self._waiting else 0.0
             return self._waited + running
 
     def _wait_for(self, users: int, events: int) -> float | None:
-        """Seconds to wait, 0 to go now, None where only an answer that is still out can tell."""
+        """Return the seconds to wait, 0 to send now, None if it depends on a response that is still pending."""
         now = self._clock.monotonic()
         if now < self._held_until:
             return self._held_until - now
@@ -249,10 +251,10 @@ class Pacer:
         return now
 
     def _update_shares(self, users: int, events: int, reply: Reply, sent_at: float, now: float) -> None:
-        """Let the budgets that a request has touched learn what its answer says of other senders.
+        """Update the shares of the budgets that a request used with what its response shows of other senders.
 
-        The header tells of one budget and does not say of which: of the one that has less, so of the one from
-        which less is expected. An answer that is no success or 429 may tell of a budget that was not touched.
+        The header reports one budget without naming it: the tighter one, so the one expected to have less left.
+        A response other than success or 429 may report a budget that the request did not use.
         """
         touched = [
             (budget, amount, budget.used_since(sent_at, now))
@@ -272,7 +274,7 @@ class Pacer:
                     budget.share.observe_at_least(reply.remaining)
 
     def _hold(self, reply: Reply, sent_at: float, now: float) -> None:
-        """Stop all lanes for as long as the server says, and for longer each time that was not enough."""
+        """Stop all lanes for as long as the server asks, and longer each time that was not enough."""
         if self._throttled_since is None:
             self._throttled_since = now
         if now - self._throttled_since > PATIENCE:
@@ -284,11 +286,11 @@ class Pacer:
                 request_id=reply.request_id,
                 retry_after=reply.retry_after,
             )
-        if sent_at >= self._held_since:  # else it left before the hold began, and tells nothing new
+        if sent_at >= self._held_since:  # otherwise it was sent before the hold began
             self._throttles_in_a_row += 1
             self._held_since = now
         backoff = min(FIRST_BACKOFF * 2 ** (self._throttles_in_a_row - 1), MAX_BACKOFF)
-        backoff *= random.uniform(0.5, 1.0)  # noqa: S311 (spreads tasks, guards nothing)
+        backoff *= random.uniform(0.5, 1.0)  # noqa: S311 (jitter, not security)
         hint = reply.retry_after or 0.0
         self._held_until = max(self._held_until, now + max(hint, backoff))
 
