@@ -1,4 +1,4 @@
-"""Time that passes only when somebody waits for it."""
+"""A clock that moves only when somebody waits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 
 class FakeClock:
-    """A clock for the pipeline: waiting moves it on at once. Threads may share it."""
+    """A clock for a run: waiting returns at once and moves it forward. Threads may share it."""
 
     start = 1_750_000_000.0
 

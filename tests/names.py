@@ -1,4 +1,4 @@
-"""Names of parametrized tests: the same in each process, so that several can share the tests."""
+"""Ids of parametrized tests that are equal in every process, as pytest-xdist requires."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def name_of(value: object) -> str:
-    """Say what a value is, without the address that it has in this process."""
+    """Return the repr of a value without its memory address."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

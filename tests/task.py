@@ -1,4 +1,4 @@
-"""A task instance as an operator sees it, over its tries, without a scheduler."""
+"""A task instance as an operator sees it over several tries, without a scheduler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Store(dict[str, Any]):
-    """Airflow's state store, as far as a task sees it; JSON all the way."""
+    """Airflow's task state store as a task sees it. Values pass through JSON."""
 
     def set(self, key: str, value: Any) -> None:
         self[key] = json.loads(json.dumps(value))
@@ -19,9 +19,9 @@ class Store(dict[str, Any]):
 
 
 class Task:
-    """A task instance over its tries. A Clear gives it a new life, as Airflow does.
+    """A task instance over several tries. A Clear raises ``max_tries``, as Airflow does.
 
-    :param has_store: Airflow 3.3 and later have a state store.
+    :param has_store: whether it has a state store, as in Airflow 3.3 and later.
     """
 
     def __init__(self, *, has_store: bool = True, retries: int = 3, began: datetime | None = None) -> None:

@@ -39,7 +39,7 @@ class InMemory:
 
 
 class NeverFlushed(Rejects):
-    """Rejects on an object store, where a few are not uploaded yet."""
+    """Rejects on an object store that has too few for an upload."""
 
     def flush(self, *, is_last: bool = False) -> list[Any]:
         return []
@@ -60,7 +60,7 @@ class Database:
 
 
 class Try:
-    """A try that reads all rows into one batch; what of it is sent, the test says."""
+    """A try that reads all rows into one batch. The test sends parts of it."""
 
     def __init__(self, database: Database, store: InMemory, rejects: Rejects) -> None:
         query = Query(database, "SELECT * FROM users", None, [CustomerMapping(attributes=["number"])], 100)
@@ -107,4 +107,4 @@ def test_open_rows_before_unknown_ones_are_reread_by_a_third_try(tmp_path: Path,
     third = Try(database, store, Rejects(None))
     assert third.batch is not None
     done = {*range(30, 40), *range(20, 30), *third.batch.positions}
-    assert set(range(ROWS)) - done == set(range(5, 10)), "these are in doubt, and rejects"
+    assert set(range(ROWS)) - done == set(range(5, 10)), "their outcome is unknown, and they are rejects"

@@ -1,4 +1,4 @@
-"""Names of inputs: the same for the same in any process, others for others."""
+"""Fingerprints are equal for equal inputs in any process, and differ for others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(fingerprint_of_elements([{"tags": tags, "odd": object}]))
 
 
 def test_a_set_has_the_same_fingerprint_in_all_processes() -> None:
-    said = {
+    fingerprints = {
         subprocess.run(
             [sys.executable, "-c", _SCRIPT],
             env={"PYTHONHASHSEED": seed},
@@ -33,7 +33,7 @@ def test_a_set_has_the_same_fingerprint_in_all_processes() -> None:
         for seed in ("1", "2", "3")
     }
 
-    assert len(said) == 1
+    assert len(fingerprints) == 1
 
 
 @pytest.mark.parametrize(

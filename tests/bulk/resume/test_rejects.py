@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
 import pytest
@@ -31,7 +31,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def written(path: Path, element: object) -> Any:
-    """What the file says of an element."""
+    """Return what the file has of an element."""
     rejects = Rejects(path)
     rejects.add(0, element, [FINDING])
     rejects.close()
@@ -259,19 +259,40 @@ def test_without_rejects_nothing_is_logged() -> None:
     assert Rejects(None).describe() == []
 
 
+class HalfWritten:
+    """A stream whose next write is interrupted by a signal handler that raises."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> None:
+        self._stream.write(data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+
+class Interrupted(Rejects):
+    is_interrupted = False
+
+    def _open(self, *collected: Any) -> Any:
+        stream = super()._open(*collected)
+        return HalfWritten(stream) if self.is_interrupted else stream
+
+
 def test_a_line_that_was_written_but_not_counted_is_removed(path: Path) -> None:
-    rejects = Rejects(path)
+    rejects = Interrupted(path)
     rejects.track()
     rejects.begin()
     rejects.add(0, {"a": 1}, [FINDING])
-    stream = rejects._open(rejects._collected)
-    stream.write(b'{"half of a li')  # and then the exception of a signal
+    rejects.is_interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        rejects.add(1, {"a": 2}, [FINDING])
+    rejects.is_interrupted = False
     assert rejects.flush() == [(0, ["customer_id_refused"])]
-    rejects.add(1, {"a": 2}, [FINDING])
+    rejects.add(2, {"a": 3}, [FINDING])
     rejects.flush()
     rejects.close()
 
-    assert [line["position"] for line in lines(path)] == [0, 1]
+    assert [line["position"] for line in lines(path)] == [0, 2]
 
 
 def test_complete_lines_of_a_truncated_earlier_file_are_kept(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run without trouble: what is sent, in how many requests, and what the report and the log say of it."""
+"""Runs without failures: what is sent, in how many requests, and what the report and the log show."""
 
 from __future__ import annotations
 
@@ -84,22 +84,22 @@ def test_a_users_elements_arrive_in_order_while_lanes_are_added(
     assert next(wider, None) is None
     assert all(numbers == sorted(numbers) for numbers in by_user.values())
     assert sum(map(len, by_user.values())) == report.accepted == 12_000
-    assert report.bytes / report.requests > 97_000  # what was packed before goes on into full bodies
+    assert report.bytes / report.requests > 97_000  # what was packed before still ends up in full bodies
 
 
 class Sized(Stream):
-    """Elements, and how many were asked for at once."""
+    """Elements, and the chunk sizes that were requested."""
 
     def __init__(self, elements: list[object]) -> None:
         super().__init__(elements)
         self.sizes: list[int] = []
 
     def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
-        def asked() -> int:
+        def recorded() -> int:
             self.sizes.append(size())
             return self.sizes[-1]
 
-        return super().chunks(bookmark, asked)
+        return super().chunks(bookmark, recorded)
 
 
 @pytest.mark.parametrize(("padding", "at_once"), [(4_000, 49), (30_000, 6), (150, 880), (0, 1_000)])
@@ -165,13 +165,13 @@ def test_the_documented_limit_is_kept_without_a_429(moengage: MoEngage, kind: st
     make = customer if kind == "users" else event
     before = moengage.clock.monotonic()
 
-    # One lane, for lanes that wait at the same time would each move the frozen clock.
+    # One lane, because each waiting lane would move the fake clock.
     stream = [make(f"user-{n}") for n in range(10_000)]
     report = moengage.deliver(stream, limits=Limits(2_000, 2_000), concurrency=1)
 
     assert report.accepted == 10_000
     assert moengage.emulator.workspace.counts.throttled == 0
-    assert 240 <= moengage.clock.monotonic() - before <= 241, "five minutes' worth, the first of them at once"
+    assert 240 <= moengage.clock.monotonic() - before <= 241, "five minutes' worth, the first at once"
     assert report.throttled_seconds >= 239
 
 
@@ -230,11 +230,11 @@ def test_the_log_shows_progress_and_result_with_units(
     with caplog.at_level(logging.INFO):
         moengage.deliver([customer(f"user-{n}") for n in range(8_000)] + ["junk"], limits=Limits(2_000, 2_000))
 
-    said = [record.getMessage() for record in caplog.records if record.name == "tests.delivery"]
-    progress = [line for line in said if "elements done" in line]
+    logged = [record.getMessage() for record in caplog.records if record.name == "tests.delivery"]
+    progress = [line for line in logged if "elements done" in line]
     assert progress
     assert "of 8,001 elements done" in progress[0]
     assert "of the limit used" in progress[0]
     assert "s left" in progress[0]
-    assert any("8,000 elements accepted by MoEngage" in line for line in said)
-    assert "1 rejected as element_invalid, at position 8000" in said
+    assert any("8,000 elements accepted by MoEngage" in line for line in logged)
+    assert "1 rejected as element_invalid, at position 8000" in logged

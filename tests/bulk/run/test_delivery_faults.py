@@ -1,4 +1,4 @@
-"""What the network and MoEngage do to a run, over real HTTP: nothing is lost, and little is asked twice."""
+"""Failures of the network and of MoEngage, over real HTTP: nothing is lost, and few requests are repeated."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from tests.delivering import MoEngage, customer, event
 
 @pytest.fixture(params=[4, None], ids=["lanes", "reader"])
 def moengage(moengage: MoEngage, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MoEngage:
-    """The deliveries send over lanes, or, where MoEngage answers at once, in the reader's own thread."""
+    """Deliveries send over lanes or, as if MoEngage answered at once, in the reader's own thread."""
     monkeypatch.setattr(moengage, "lanes", request.param)
     monkeypatch.setattr(LaneScaler, "useful_lanes", lambda *_: 0)
     return moengage
@@ -48,7 +49,7 @@ THROTTLES = {
 
 @pytest.mark.parametrize("fault", ["500", "503", "cut_before", "html"])
 def test_a_request_that_was_not_accepted_is_sent_again_and_arrives_once(moengage: MoEngage, fault: str) -> None:
-    kind = "status" if fault.isdigit() else fault
+    kind: Any = "status" if fault.isdigit() else fault
     moengage.emulator.workspace.add_fault(
         Fault(kind=kind, times=3, after=2, status=int(fault) if fault.isdigit() else None)
     )
@@ -60,7 +61,7 @@ def test_a_request_that_was_not_accepted_is_sent_again_and_arrives_once(moengage
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "status_after"])
-def test_a_request_with_unknown_outcome_is_sent_again_so_nothing_is_lost(moengage: MoEngage, fault: str) -> None:
+def test_a_request_with_unknown_outcome_is_sent_again_so_nothing_is_lost(moengage: MoEngage, fault: Any) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind=fault, times=2, after=1))
 
     report = moengage.deliver(customers(5_000))
@@ -68,7 +69,9 @@ def test_a_request_with_unknown_outcome_is_sent_again_so_nothing_is_lost(moengag
     arrived = numbers(moengage)
     assert set(arrived) == set(range(5_000))
     assert max(arrived.values()) <= 3
-    assert sum(arrived.values()) - 5_000 <= 2 * 600, "only the two requests in doubt may be there twice"
+    assert sum(arrived.values()) - 5_000 <= 2 * 600, (
+        "only the two requests with an unknown outcome may arrive twice"
+    )
     assert (report.accepted, report.rejected, report.retries) == (5_000, 0, 2)
 
 
@@ -100,9 +103,9 @@ def test_a_pause_that_a_success_asks_for_is_logged(moengage: MoEngage, caplog: p
     assert "MoEngage reports that the limit is used up; sending nothing for 20 s" in caplog.messages
 
 
-@pytest.mark.parametrize(("seconds", "all_by_itself"), [(0.4, True), (0.5, False)])
+@pytest.mark.parametrize(("seconds", "only_by_reader"), [(0.4, True), (0.5, False)])
 def test_after_a_slow_answer_the_next_request_goes_to_a_lane(
-    moengage: MoEngage, monkeypatch: pytest.MonkeyPatch, seconds: float, all_by_itself: bool
+    moengage: MoEngage, monkeypatch: pytest.MonkeyPatch, seconds: float, only_by_reader: bool
 ) -> None:
     monkeypatch.setattr(moengage, "lanes", None)
     by_reader: list[bool] = []
@@ -116,7 +119,7 @@ def test_after_a_slow_answer_the_next_request_goes_to_a_lane(
     monkeypatch.setattr(MoEngageClient, "bulk_import", slow)
     moengage.deliver([customer(f"user-{n}", padding="x" * 4_000) for n in range(300)])
 
-    assert all(by_reader) is all_by_itself
+    assert all(by_reader) is only_by_reader
     assert any(by_reader)
     assert len(moengage.arrived) == 300
 
@@ -132,7 +135,9 @@ def test_a_lower_limit_is_learned_from_429_whatever_form_the_headers_have(
 
     assert numbers(moengage) == Counter(range(4_000))
     assert report.accepted == 4_000
-    assert moengage.emulator.workspace.counts.throttled <= 4 * 4 + 4, "a refusal a lane and window at the most"
+    assert moengage.emulator.workspace.counts.throttled <= 4 * 4 + 4, (
+        "at most one refusal for each lane and window"
+    )
 
 
 @pytest.mark.parametrize("as_200", [False, True], ids=["HTTP 400", "HTTP 200 with fail"])
@@ -141,8 +146,8 @@ def test_one_refused_element_in_ten_thousand_is_rejected_alone_with_few_extra_re
 ) -> None:
     moengage.reset(failures_as_200=as_200)
     elements = customers(10_000)
-    elements[6_789] = customer("poison", n=6_789)
-    moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="poison", times=None))
+    elements[6_789] = customer("refused", n=6_789)
+    moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="refused", times=None))
     file = tmp_path / "rejects.ndjson"
 
     report = moengage.deliver(elements, rejects=file, max_rejects=1)
@@ -159,8 +164,8 @@ def test_one_refused_element_in_ten_thousand_is_rejected_alone_with_few_extra_re
 def test_several_refused_elements_are_each_found(moengage: MoEngage) -> None:
     elements = customers(3_000)
     for position in (0, 1, 1_500, 2_999):
-        elements[position] = customer("poison", n=position)
-    moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="poison", times=None))
+        elements[position] = customer("refused", n=position)
+    moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="refused", times=None))
 
     report = moengage.deliver(elements)
 
@@ -190,15 +195,15 @@ def test_an_element_too_large_for_the_server_alone_is_rejected_as_such(moengage:
 DENIALS = {401: "Data API key", 403: "suspended", 409: "differs"}
 
 
-@pytest.mark.parametrize(("status", "says"), DENIALS.items())
-def test_a_denial_ends_the_run_at_once_and_says_what_to_do(moengage: MoEngage, status: int, says: str) -> None:
+@pytest.mark.parametrize(("status", "message"), DENIALS.items())
+def test_a_denial_ends_the_run_at_once_and_says_what_to_do(moengage: MoEngage, status: int, message: str) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, after=1, status=status))
 
-    with pytest.raises(ApiError, match=says) as caught:
+    with pytest.raises(ApiError, match=message) as caught:
         moengage.deliver(customers(20_000))
 
     assert (caught.value.kind, caught.value.status_code) == (ErrorKind.AUTHENTICATION, status)
-    assert moengage.emulator.workspace.counts.requests <= 2 + 4, "no lane goes on after it"
+    assert moengage.emulator.workspace.counts.requests <= 2 + 4, "no lane continues after it"
 
 
 def test_a_lasting_outage_fails_the_run_after_a_bounded_number_of_attempts(moengage: MoEngage) -> None:
@@ -219,7 +224,7 @@ def test_a_server_that_refuses_every_element_ends_the_run_after_one_batch(moenga
     with pytest.raises(ApiError, match=r"elements one by one and accepted none meanwhile \(X\)"):
         moengage.deliver(customers(50_000), concurrency=1)
 
-    assert moengage.emulator.workspace.counts.requests <= 2 * 500, "one batch, taken apart"
+    assert moengage.emulator.workspace.counts.requests <= 2 * 500, "one batch, split into single elements"
 
 
 def test_as_many_rejects_as_allowed_do_not_end_the_run(moengage: MoEngage) -> None:
@@ -235,10 +240,10 @@ def test_as_many_rejects_as_allowed_do_not_end_the_run(moengage: MoEngage) -> No
 def test_bad_elements_at_the_start_do_not_block_the_good_ones(moengage: MoEngage, allowed: float) -> None:
     elements = customers(10_000)
     for position in range(250):
-        elements[position] = customer("poison", n=position)
-        elements[position]["customer_id"] = f"poison-{position % 50}"
+        elements[position] = customer("refused", n=position)
+        elements[position]["customer_id"] = f"refused-{position % 50}"
     for number in range(50):
-        moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id=f"poison-{number}", times=None))
+        moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id=f"refused-{number}", times=None))
 
     report = moengage.deliver(elements, max_rejects=allowed)
 
@@ -272,22 +277,22 @@ def test_a_failed_run_still_logs_what_it_did(moengage: MoEngage, caplog: pytest.
     with caplog.at_level(logging.INFO), pytest.raises(ApiError):
         moengage.deliver(elements, concurrency=1)
 
-    said = [record.getMessage() for record in caplog.records]
-    assert any("ended early (authentication); done so far" in line for line in said)
-    assert "1 rejected as customer_id_refused, at position 0" in said
+    logged = [record.getMessage() for record in caplog.records]
+    assert any("ended early (authentication); done so far" in line for line in logged)
+    assert "1 rejected as customer_id_refused, at position 0" in logged
 
 
 def test_a_rejects_path_that_cannot_be_written_fails_before_anything_is_sent(
     moengage: MoEngage, tmp_path: Path
 ) -> None:
-    with pytest.raises(OSError, match="nowhere"):
-        moengage.deliver([customer("null")], rejects=tmp_path / "nowhere" / "r.ndjson")
+    with pytest.raises(OSError, match="missing"):
+        moengage.deliver([customer("null")], rejects=tmp_path / "missing" / "r.ndjson")
 
     assert moengage.emulator.workspace.counts.requests == 0
 
 
 class BrokenStore:
-    """An object store that takes a file's bytes and fails when it is closed, as a wrong bucket does."""
+    """An object store that accepts the bytes and fails when the file is closed, as for a wrong bucket."""
 
     name = "rejects.ndjson"
 
@@ -328,14 +333,14 @@ def test_lost_rejects_do_not_hide_the_error_that_ended_the_run(moengage: MoEngag
         moengage.deliver([customer("null"), customer("ann")], rejects=BrokenStore())
 
 
-@pytest.mark.parametrize("ends", ["dry run", "failure"])
+@pytest.mark.parametrize("ending", ["dry run", "failure"])
 def test_rejects_of_an_earlier_run_stay_until_a_run_succeeds(
-    moengage: MoEngage, tmp_path: Path, ends: str
+    moengage: MoEngage, tmp_path: Path, ending: str
 ) -> None:
     file = tmp_path / "r.ndjson"
     file.write_text("of an earlier run\n")
 
-    if ends == "dry run":
+    if ending == "dry run":
         moengage.deliver([customer("ann")], rejects=file, dry_run=True)
     else:
         moengage.emulator.workspace.add_fault(Fault(kind="status", status=401))
@@ -358,7 +363,8 @@ def test_an_error_about_the_whole_request_rejects_no_elements(moengage: MoEngage
 
 def test_a_mix_of_faults_loses_nothing_and_keeps_each_users_order(moengage: MoEngage) -> None:
     add = moengage.emulator.workspace.add_fault
-    for kind, seed in (("status", 1), ("cut_before", 2), ("cut_after", 3), ("status_after", 4)):
+    kinds: list[Any] = ["status", "cut_before", "cut_after", "status_after"]
+    for seed, kind in enumerate(kinds, 1):
         add(Fault(kind=kind, times=None, probability=0.06, seed=seed))
 
     report = moengage.deliver(customers(20_000), concurrency=8)
@@ -369,7 +375,7 @@ def test_a_mix_of_faults_loses_nothing_and_keeps_each_users_order(moengage: MoEn
     seen: set[int] = set()
     for element in moengage.arrived:
         number = element["attributes"]["n"]
-        if number not in seen:  # a repeat of a body in doubt comes right after it
+        if number not in seen:  # a request with unknown outcome is repeated at once
             assert number > latest.get(element["customer_id"], -1)
             latest[element["customer_id"]] = number
         seen.add(number)
@@ -393,7 +399,7 @@ def test_logs_of_a_run_full_of_faults_hold_no_element_id_or_key(
     with caplog.at_level(logging.DEBUG):
         moengage.deliver(elements)
 
-    said = "\n".join(record.getMessage() for record in caplog.records)
-    assert "rejected" in said
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    assert "rejected" in logged
     for hidden in ("example.com", "hidden-value", "emulator-data-key"):
-        assert hidden not in said
+        assert hidden not in logged

@@ -6,7 +6,7 @@ from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 
 
 class Running:
-    """A process whose requests each take it some seconds to make, with one lane or several."""
+    """A process that needs some CPU time for each request, with one lane or several."""
 
     def __init__(self, computing: float = 0.002, at_limit: float = 0.0) -> None:
         self.now = self.computed = 0.0

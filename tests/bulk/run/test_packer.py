@@ -20,7 +20,7 @@ EMPTY_BODY = len(b'{"type":"transition","elements":[]}')
 
 
 class One(NamedTuple):
-    """An element, what it counts for, and its number."""
+    """An element, its weight and its position."""
 
     element: Any
     weight: Weight
@@ -28,7 +28,7 @@ class One(NamedTuple):
 
 
 def one(size: int = 20, position: int = 0, kind: str = "customer", actions: int = 0) -> One:
-    """An element that takes so many bytes."""
+    """Return an element of that many bytes."""
     element = {"a": "x" * (size - len('{"a":""}'))}
     assert len(msgspec.json.encode(element)) == size
     return One(element, weight(kind, actions), position)
@@ -42,7 +42,7 @@ def elements(ones: Sequence[One]) -> Elements:
 
 
 class Packing:
-    """A packer, and what it has refused."""
+    """A packer and the elements that it refused."""
 
     def __init__(self, most_users: int = PLENTY, most_events: int = PLENTY) -> None:
         self.refused: list[tuple[int, Any]] = []

@@ -12,7 +12,7 @@ from devtools.fake_clock import FakeClock
 
 @dataclass
 class Run:
-    """Figures that a test sets, and the lines that were written of them."""
+    """Counts that a test sets, and the lines that were logged for them."""
 
     accepted: int = 0
     rejected: int = 0
