@@ -1,4 +1,4 @@
-"""Pages that claim nothing without a test: those that they name are there."""
+"""Pages that name a test for each claim: these tests exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGES = [TESTS.parent / "docs" / name for name in ("guarantees.md", "incremental
 
 
 def named(page: Path) -> list[tuple[str, str]]:
-    """The tests that a page names: file and function. A bare ``::name`` is in the file named before it."""
+    """Return file and function of each test that a page names. A bare ``::name`` is in the file named before."""
     found, file = [], ""
     for path, name in re.findall(r"`((?!example_dags)[\w/]+\.py)?(?:::(test_\w+))?`", page.read_text()):
         file = path or file
@@ -22,7 +22,7 @@ def named(page: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("file", "name"), [test for page in PAGES for test in named(page)])
-def test_a_test_that_a_page_names_is_there(file: str, name: str) -> None:
+def test_a_test_that_a_page_names_exists(file: str, name: str) -> None:
     assert f"def {name}" in (TESTS / file).read_text()
 
 

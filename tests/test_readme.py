@@ -1,4 +1,4 @@
-"""The README's Dag is one."""
+"""The README's Dag can be parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fenced blocks of the pages, and what stands before each."""
+"""The fenced blocks of the pages, and the paragraph before each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parent.parent.parent
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
 MARKUP = {"mermaid", "{toctree}", "{raw}", "{include}"}
-"""What Sphinx or GitHub draws: no code of a reader's."""
+"""What Sphinx or GitHub renders: not code."""
 
 _FENCE = re.compile(r"```(\S*)[^`]*")
 _MARK = re.compile(r"<!-- (not run|fails): (.+?) -->")
@@ -22,8 +22,8 @@ _MARK = re.compile(r"<!-- (not run|fails): (.+?) -->")
 class Block:
     """A fenced block.
 
-    :param line: number of the line of its fence, counted from 1.
-    :param before: the paragraph before it, marks included.
+    :param line: line number of its fence, from 1.
+    :param before: the paragraph before it, including marks.
     """
 
     page: str
@@ -34,50 +34,50 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The page and the line."""
+        """Page and line."""
         return f"{self.page}.md:{self.line}"
 
     @property
     def not_run(self) -> str | None:
-        """Why it is not run, where a mark says so."""
+        """Why it is not run, if a mark says so."""
         return self._marked("not run")
 
     @property
     def fails(self) -> bool:
-        """Whether a mark says that it is to fail."""
+        """Whether a mark says that it must fail."""
         return self._marked("fails") is not None
 
     @property
     def saved_as(self) -> str | None:
-        """The file that a reader is told to save it as, unless that is in the Dag folder."""
+        """The file that the page says to save it as, unless that is in the Dag folder."""
         found = re.search(r"[Ss]aved? (?:this |it )?as\s+`([\w./]+\.py)`", self.before)
         return found[1] if found and "dags/" not in found[1] else None
 
     @property
     def is_test(self) -> bool:
-        """Whether it is for pytest."""
+        """Whether pytest runs it."""
         return "def test_" in self.text
 
     @property
     def is_dag_code(self) -> bool:
-        """Whether it belongs into a Dag file."""
+        """Whether it belongs in a Dag file."""
         return self.language == "python" and not self.saved_as and not self.is_test
 
     @property
     def needs_airflow(self) -> tuple[int, int]:
-        """The Airflow that the paragraph before it asks for: "On Airflow 3.3 ..."; any, where it asks for none."""
+        """The lowest Airflow version, from the paragraph before it: "On Airflow 3.3 ...". 2.0 if it names none."""
         found = re.search(r"\bon\s+Airflow\s+(\d)(?:\.(\d+))?", self.before, re.IGNORECASE)
         return (int(found[1]), int(found[2] or 0)) if found else (2, 0)
 
     @property
     def dag_ids(self) -> list[str]:
-        """The Dags that it makes by themselves; one of its own where it has tasks only."""
+        """The Dags that it defines; a generated name if it has tasks only."""
         named = re.findall(r"\bDAG\(\s*\"(\w+)\"", self.text)
         return named or [f"{self.page.replace('-', '_')}_{self.line}"]
 
     @property
     def makes_its_dags(self) -> bool:
-        """Whether no Dag has to be put around it."""
+        """Whether it defines its own Dags."""
         return bool(re.search(r"\bDAG\(", self.text))
 
     def _marked(self, mark: str) -> str | None:
@@ -85,7 +85,7 @@ class Block:
 
 
 def blocks_of(page: Path) -> Iterator[Block]:
-    """Yield the blocks of a page, in order, markup left out."""
+    """Yield the blocks of a page in order, without markup."""
     opened: tuple[int, str, str] | None = None
     lines: list[str] = []
     before: list[str] = []
@@ -108,7 +108,7 @@ def all_blocks() -> list[Block]:
 
 
 def _last_paragraph(lines: list[str]) -> str:
-    """The last paragraph, and the marks after it."""
+    """Return the last paragraph and the marks after it."""
     paragraphs = re.split(r"\n\s*\n", "\n".join(lines).strip())
     last = paragraphs.pop()
     while paragraphs and last.startswith("<!--") and last.count("\n\n") < 2:

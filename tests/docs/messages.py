@@ -1,4 +1,4 @@
-"""What the package can say: the texts in its source, parts that change left out."""
+"""The messages in the package's source, with gaps for their variable parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FORMATS = re.compile(r"%(?:\d*\.?\d*)[sdrf]")
 
 @cache
 def texts() -> tuple[str, ...]:
-    """Return all texts of the package, docstrings left out, with a gap for each part that changes."""
+    """Return all string literals of the package except docstrings, with a gap for each variable part."""
     found: set[str] = set()
     for file in sorted((PROJECT / "airflow_provider_moengage").rglob("*.py")):
         if "emulator" not in file.parts:
@@ -26,14 +26,14 @@ def texts() -> tuple[str, ...]:
 
 @cache
 def said() -> str:
-    """Return them as one."""
+    """Return them joined."""
     return _GAP.join(texts())
 
 
 def unsaid(quoted: str) -> list[str]:
-    """Return the parts of a quoted message that no text of the package has, as they stand.
+    """Return the parts of a quoted message that no string of the package contains literally.
 
-    Parts are what stands between ``...``, numbers, and values in quotes or brackets.
+    ``...``, numbers, and values in quotes or brackets separate the parts.
     """
     parts = re.split(r"(?<![a-z])'[^']*'|\.\.\.|\[[^\]]*\]|[\d,.]*\d%?|(?<=\w)[:;.](?= |$)", quoted)
     words = [re.sub(r"\s+", " ", part).strip(" ()|:;.") for part in parts]
@@ -41,7 +41,7 @@ def unsaid(quoted: str) -> list[str]:
 
 
 def is_said(line: str) -> bool:
-    """Whether a line of a log is made of the package's texts: most of its letters are theirs."""
+    """Whether the package logs a line: most of its letters belong to the package's strings."""
     covered = [False] * len(line)
     for text in texts():
         pieces = [piece for piece in text.split(_GAP) if re.search(r"[A-Za-z]{2}", piece)]
@@ -55,7 +55,7 @@ def is_said(line: str) -> bool:
 
 
 def mask(text: str) -> str:
-    """Return a text in which numbers, ids and moments are alike."""
+    """Replace numbers, ids and times by placeholders."""
     text = re.sub(r"\b[0-9a-f]{24}\b", "ID", text)
     return re.sub(r"\d+(?:[.,]\d+)*", "N", text)
 
@@ -64,12 +64,12 @@ def _text(node: ast.AST) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _FORMATS.sub(_GAP, node.value)
     if isinstance(node, ast.JoinedStr):
-        return "".join(_FORMATS.sub(_GAP, v.value) if isinstance(v, ast.Constant) else _GAP for v in node.values)
+        return "".join(_text(value) if isinstance(value, ast.Constant) else _GAP for value in node.values)
     return ""
 
 
 def warnings_and_errors() -> list[str]:
-    """Return what the package raises as its own errors, and logs as warnings and errors; gaps are ``...``."""
+    """Return the package's own exceptions and its log warnings and errors, with ``...`` for gaps."""
     found = []
     for file in sorted((PROJECT / "airflow_provider_moengage").rglob("*.py")):
         if "emulator" not in file.parts:

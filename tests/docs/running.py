@@ -1,11 +1,11 @@
-"""Runs the blocks of all pages, in order, in an Airflow of their own, and prints what became of each.
+"""Runs the code blocks of all pages, in order, in a separate Airflow, and prints the result of each.
 
-Python blocks of a page are one Dag file, each at the lines it has in the page, so that a later block knows what an
-earlier one has imported. Every Dag is run by `dag.test()`. Commands run in bash, with stand-ins for those that
-would install something, run for ever or wait; `airflow` is this process, which has it loaded already.
+The Python blocks of a page form one Dag file. Each block keeps its line numbers, and a later block sees the
+imports of an earlier one. `dag.test()` runs every Dag. Commands run in bash, with stand-ins for those that would
+install something, never end or wait. `airflow` runs in this process, which has already imported it.
 
-What is other than on a reader's machine: the workspace is the emulator, with a clock that runs faster; the
-warehouse is SQLite, so `%(name)s` becomes `:name`; object storage is a folder.
+Differences from a reader's machine: the workspace is the emulator with an accelerated clock; the warehouse is
+SQLite, so `%(name)s` becomes `:name`; object storage is a local folder.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,13 @@ from tests.docs.messages import is_said, mask
 from tests.docs.setup import crm, make_warehouse, put_commands, put_files
 
 SPEED = 20
-"""How much faster the emulator's time goes."""
+"""How many times faster the emulator's clock runs."""
 
 HOME = Path(os.environ["AIRFLOW_HOME"])
 SHIMS = HOME / "bin"
 STORAGE = HOME / "storage"
 PATIENCE = 20
-"""Seconds that a sensor waits, and three times that a block may take."""
+"""Timeout of a sensor in seconds. A block may take three times as long."""
 
 BUCKET = "s3://aws_default@my-bucket/"
 CRM = "https://crm.example.com"
@@ -50,15 +51,15 @@ EVENTS = ("Tiers updated", "Sync failed", "Stock updated", "Sync late")
 
 
 class Wrong(Exception):
-    """A block that does not do what the page says."""
+    """A block does not do what the page says."""
 
 
 def main() -> None:
-    """Run all, and print the results as one line of JSON."""
+    """Run all blocks, and print the results as one line of JSON."""
     blocks = [block for block in all_blocks() if block.page in sys.argv[1:] or not sys.argv[1:]]
-    _say("start")
+    _log_time("start")
     _prepare()
-    _say("prepared")
+    _log_time("prepared")
     version = _airflow_version()
     old = [block for block in blocks if block.needs_airflow > version]
     missing = "|".join(dag_id for block in old for dag_id in block.dag_ids)
@@ -71,7 +72,7 @@ def main() -> None:
                 _dag_file([block for block in blocks if block.page == page and block not in old], version, crm_url)
             )
         dags = _load_dags()
-        _say("loaded")
+        _log_time("loaded")
         results, environment = {}, dict(os.environ)
         for page in dict.fromkeys(block.page for block in blocks):
             its_blocks = [block for block in blocks if block.page == page]
@@ -79,13 +80,13 @@ def main() -> None:
     print("\nRESULTS " + json.dumps(results))
 
 
-def _say(what: str) -> None:
-    """Say on the error stream how long it took until here."""
-    print(f"{what}: {time.process_time():.1f} s of the processor", file=sys.stderr, flush=True)
+def _log_time(what: str) -> None:
+    """Print the CPU time so far to the error stream."""
+    print(f"{what}: {time.process_time():.1f} s of CPU time", file=sys.stderr, flush=True)
 
 
 class Page:
-    """One page: its folder, its environment, its workspace and what was logged."""
+    """One page: its folder, environment, workspace and log."""
 
     def __init__(
         self, name: str, blocks: list[Block], dags: Any, old: list[Block], environment: dict[str, str]
@@ -109,13 +110,15 @@ class Page:
         self._emulators = [self._emulator]
         workspace = self._emulator.workspace
         for event in EVENTS:
-            attributes = {"customers": "number"} if event == "Tiers updated" else None
-            workspace.add_business_event(BusinessEvent(event, attributes=attributes, campaigns=("c1",)))
+            is_typed = event == "Tiers updated"
+            workspace.add_business_event(
+                BusinessEvent(event, attributes={"customers": "number"} if is_typed else None, campaigns=("c1",))
+            )
         files = tuple(ImportFile(f"users_{{run}}_{part}.csv", steps=((0, "SUCCESSFUL"),)) for part in "ab")
         workspace.add_file_import(FileImport(NIGHTLY, "Nightly users", files))
 
     def run(self) -> dict[str, list[str]]:
-        """Run the blocks; return by name a word and the details."""
+        """Run the blocks; return an outcome and details by name."""
         results: dict[str, list[str]] = {}
         self._emulator.start()
         self._emulator.workspace.run_file_import(NIGHTLY)
@@ -149,7 +152,7 @@ class Page:
         finally:
             signal.alarm(0)
 
-    # What is done with each language.
+    # One method for each language.
 
     def _python(self, block: Block) -> str:
         if block.saved_as:
@@ -166,7 +169,7 @@ class Page:
         ran = []
         for dag_id in block.dag_ids:
             if re.search(rf"airflow dags test {dag_id}\b", self._commands):
-                continue  # the page runs it itself
+                continue  # a command on the page runs it
             dag = self._dags.by_id.get(dag_id)
             if dag is None:
                 raise Wrong(f"no Dag {dag_id}")
@@ -200,8 +203,8 @@ class Page:
         log = mask(self._log)
         for line in re.sub(r"\n +", " ", block.text).splitlines():
             if mask(line) not in log and not is_said(line):
-                raise Wrong(f"nobody says: {line}")
-        return "said"
+                raise Wrong(f"neither the log nor the source contains: {line}")
+        return "found"
 
     def _json(self, block: Block) -> str:
         for line in block.text.splitlines() if block.text.startswith('{"position"') else [block.text]:
@@ -220,11 +223,11 @@ class Page:
             for option in parser[section]:
                 known = option in ours.get(section, {}).get("options", {}) or conf.has_option(section, option)
                 if not known:
-                    raise Wrong(f"[{section}] {option} is no option")
+                    raise Wrong(f"[{section}] {option} is not an option")
         return "options known"
 
     def _yaml(self, block: Block) -> str:
-        import yaml
+        import yaml  # type: ignore[import-untyped] # only checks that it parses
 
         yaml.safe_load(block.text)
         return "parsed"
@@ -235,7 +238,7 @@ class Page:
                 warehouse.execute(f"EXPLAIN {statement}", dict.fromkeys(re.findall(r":(\w+)", statement), ""))
         return "explained"
 
-    # How.
+    # How a block is run.
 
     def _tests(self, block: Block) -> str:
         import pytest
@@ -244,12 +247,14 @@ class Page:
         if block != tests[-1]:
             return "run with the page's last test"
         file = self._folder / f"test_{block.line}.py"
-        key = '"extra": {"campaign_api_key": "emulator-campaign-key"}'  # which the second of them needs
+        key = '"extra": {"campaign_api_key": "emulator-campaign-key"}'  # the second test needs it
         code = "\n".join(each.text for each in tests)
         file.write_text(code.replace('"host": emulator.url,', f'"host": emulator.url, {key},'))
         with _captured() as output:
-            code = pytest.main(["-q", "-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={HOME}", str(file)])
-        if code:
+            exit_code = pytest.main(
+                ["-q", "-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={HOME}", str(file)]
+            )
+        if exit_code:
             raise Wrong(output.read_text())
         return "tests passed"
 
@@ -263,11 +268,11 @@ class Page:
             raise Wrong(f"Dag {dag.dag_id}: {run.state}\n{_tail(output.read_text())}")
         accepted = re.findall(r"([\d,]+) elements? accepted by MoEngage", output.read_text())
         if set(accepted) == {"0"} and not fails:
-            raise Wrong(f"Dag {dag.dag_id} sent nothing: is there nothing in the warehouse that it selects?")
+            raise Wrong(f"Dag {dag.dag_id} sent nothing: does the warehouse have rows that it selects?")
         return list(dag.task_dict)
 
     def _shell(self, text: str) -> tuple[int, str]:
-        """Run commands in the page's folder. What they export is there for the next ones."""
+        """Run commands in the page's folder. Later commands see what they export."""
         script = _local(text).replace("127.0.0.1:8123", self._environment["EMULATOR"])
         left, output = self._folder / ".left", self._folder / ".output"
         end = f"\n}}\n_code=$?; {{ pwd; env -0; }} >{shlex.quote(str(left))}; exit $_code"
@@ -301,7 +306,7 @@ class Page:
         return self._run_airflow(argv[1:], environment)
 
     def _start_emulator(self, argv: list[str]) -> str:
-        """Start the emulator that a command asks for; it goes on until the page ends. Return what it says."""
+        """Start the emulator as a command asks; it runs until the page ends. Return its output."""
         from airflow_provider_moengage.emulator import cli
 
         options = cli._parser().parse_args([*argv, "--port", "0", "--speed", str(SPEED)])
@@ -311,7 +316,7 @@ class Page:
         return cli._greeting(emulator).replace(emulator.url, "http://127.0.0.1:8123") + "\n"
 
     def _run_airflow(self, argv: list[str], environment: dict[str, str]) -> tuple[int, str]:
-        """Run a command of Airflow; those that run for ever, or make a database, are parsed."""
+        """Run an Airflow command. Commands that never end or create a database are only parsed."""
         from airflow.cli.cli_parser import get_parser
 
         kept = {name: value for name, value in environment.items() if name != "AIRFLOW_HOME"}
@@ -349,7 +354,7 @@ class Page:
         }
 
     def _check_connections(self) -> None:
-        """Read what a page has exported; a connection to MoEngage itself is not used."""
+        """Read the exported connections. A connection to MoEngage itself is replaced by the emulator."""
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         os.environ.clear()
@@ -360,7 +365,7 @@ class Page:
 
 
 class _Dags:
-    """The Dags of all pages, and what kept a page's file from being one."""
+    """The Dags of all pages, and the import errors by page."""
 
     def __init__(self, bag: Any) -> None:
         self.by_id = dict(bag.dags)
@@ -383,11 +388,11 @@ def _prepare() -> None:
 
 
 def _load_dags() -> _Dags:
-    """Load the Dags as Airflow does; sensors look again at once, and moments come sooner."""
+    """Load the Dags as Airflow does. Sensors poll at once, and waits are shortened."""
     try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:
-        from airflow.models.dagbag import DagBag
+        dagbag = import_module("airflow.dag_processing.dagbag")
+    except ImportError:  # before Airflow 3.2
+        dagbag = import_module("airflow.models.dagbag")
 
     from airflow.providers.common.compat.sdk import DAG
 
@@ -405,29 +410,29 @@ def _load_dags() -> _Dags:
         finally:
             _know_all_bundles()
 
-    DAG.test = test
+    DAG.test = test  # type: ignore[method-assign, assignment] # wraps Airflow's method
     moments.wait_until = lambda moment: wait(datetime.now(UTC) + (moment - datetime.now(UTC)) / SPEED)
     with _captured():
-        return _Dags(DagBag(HOME / "dags"))
+        return _Dags(dagbag.DagBag(HOME / "dags"))
 
 
 def _know_all_bundles() -> None:
-    """From the first run on the Dags are in the database; Airflow 3 would parse all files again each time."""
+    """The Dags are in the database after the first run; keep Airflow 3 from parsing all files for each run."""
     with contextlib.suppress(ImportError):
         from airflow.dag_processing.bundles.manager import DagBundlesManager
 
-        DagBundlesManager.get_all_dag_bundles = lambda self: []
+        DagBundlesManager.get_all_dag_bundles = lambda self: []  # type: ignore[method-assign] # finds none
 
 
 def _dag_file(blocks: list[Block], version: tuple[int, int], crm_url: str) -> str:
-    """Return the page's Dag code, each block at its lines. Tasks without a Dag get one."""
+    """Return the page's Dag code, each block at its own lines. Tasks without a Dag get one."""
     code = [block for block in blocks if block.is_dag_code and not (block.not_run and "never" in block.not_run)]
     lines = [""] * max((block.line + block.text.count("\n") + 1 for block in code), default=0)
     home = "airflow.sdk" if version >= (3, 0) else "airflow.providers.common.compat.sdk"
     for block in code:
         text = _local(block.text).replace(CRM, crm_url).replace("from airflow.sdk import", f"from {home} import")
         text = re.sub(r"%\((\w+)\)s", r":\1", text)
-        if version < (3, 0):  # where a path has to be absolute, as the page on compatibility says
+        if version < (3, 0):  # paths have to be absolute there: see docs/compatibility.md
             text = re.sub(r'"(export/|rejects")', rf'"{HOME}/pages/{block.page}/\1', text)
         lines[block.line : block.line + text.count("\n")] = text.splitlines()
         if not block.makes_its_dags:
@@ -441,12 +446,12 @@ def _dag_file(blocks: list[Block], version: tuple[int, int], crm_url: str) -> st
 
 
 def _local(text: str) -> str:
-    """Return a text in which object storage is a folder of this machine."""
+    """Replace object storage by a local folder."""
     return text.replace(BUCKET, f"file://{STORAGE}/")
 
 
 def _serve_airflow(process: subprocess.Popen[bytes], run: Any) -> None:
-    """Do what the stand-in of `airflow` asks for, until the commands have ended."""
+    """Run what the stand-in for `airflow` asks for, until the commands end."""
     path = HOME / "airflow.sock"
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as server:
@@ -463,7 +468,7 @@ def _serve_airflow(process: subprocess.Popen[bytes], run: Any) -> None:
 
 @contextlib.contextmanager
 def _captured() -> Iterator[Path]:
-    """Send what is printed and logged to a file, by whichever part of the process."""
+    """Redirect everything that this process prints and logs to a file."""
     file = HOME / f"captured-{len(list(HOME.glob('captured-*')))}"
     sys.stdout.flush()
     sys.stderr.flush()
@@ -483,7 +488,7 @@ def _captured() -> Iterator[Path]:
 
 
 def _too_long(*_: Any) -> None:
-    raise Wrong("it does not end")
+    raise Wrong("it does not end within the time limit")
 
 
 def _tail(text: str) -> str:

@@ -1,6 +1,6 @@
-"""What the pages take for granted: a warehouse with rows, files, somebody else's HTTP API, and a shell.
+"""What the pages assume: a warehouse with rows, files, a third-party HTTP API, and a shell.
 
-Its commands install nothing, do not run for ever and do not wait.
+The shell's commands install nothing, always end, and do not wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.docs.blocks import PROJECT
 
 
 def make_warehouse(file: Path) -> None:
-    """The tables that pages select from; rows of every quarter of an hour for three days."""
+    """Create the tables that pages select from, with a row per quarter of an hour for three days."""
     began = datetime.now(UTC) - timedelta(days=3)
     moments = [f"{began + timedelta(minutes=15 * number):%Y-%m-%d %H:%M:%S}" for number in range(288)]
     tables = {
@@ -46,7 +46,7 @@ def make_warehouse(file: Path) -> None:
 
 
 def put_files(folder: Path, storage: Path) -> None:
-    """Files that pages read."""
+    """Write the files that pages read."""
     customer = {"type": "customer", "customer_id": "u-001", "attributes": {"tier": "gold"}}
     line = json.dumps(customer) + "\n"
     places = [folder / "export" / name for name in ("customers.ndjson", "events.ndjson")]
@@ -59,7 +59,7 @@ def put_files(folder: Path, storage: Path) -> None:
 
 @contextlib.contextmanager
 def crm() -> Iterator[str]:
-    """Somebody else's HTTP API."""
+    """Serve a third-party HTTP API."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -81,10 +81,10 @@ def crm() -> Iterator[str]:
 
 
 def put_commands(folder: Path, home: Path, speed: int) -> None:
-    """Write the commands that stand in for others: first in PATH they are found first.
+    """Write the stand-ins for commands. They shadow the real ones if the folder is first in PATH.
 
-    :param home: where the socket is of the process that is `airflow`.
-    :param speed: how much faster the emulator's time goes.
+    :param home: folder with the socket of the process that runs `airflow`.
+    :param speed: how many times faster the emulator's clock runs.
     """
     folder.mkdir()
     for name, text in _COMMANDS.items():

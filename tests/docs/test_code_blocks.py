@@ -1,4 +1,4 @@
-"""Every code block of the README and of the pages runs, or says why it does not."""
+"""Every code block of the README and the pages runs, or a mark says why it does not."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import pytest
 from tests.docs.blocks import PROJECT, Block, all_blocks
 
 MOST_NOT_RUN = 4
-"""Blocks that are marked as not run, as README and changelog say; each needs a reason."""
+"""Blocks that are marked as not run. README and changelog state this number; each needs a reason."""
 
 BLOCKS = all_blocks()
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What became of each block: run, in the order of its page, in one process."""
+    """The outcome of each block: all of them run in one process, in the order of their pages."""
     home = tmp_path_factory.mktemp("airflow-of-the-docs")
     settings = {
         "AIRFLOW_HOME": str(home),
@@ -65,14 +65,14 @@ def test_few_blocks_are_not_run() -> None:
     assert len(marked) <= MOST_NOT_RUN, marked
 
 
-def test_blocks_say_what_they_are() -> None:
+def test_every_block_names_its_language() -> None:
     known = {"python", "bash", "shell", "console", "text", "json", "ini", "yaml", "sql"}
 
     assert [block.name for block in BLOCKS if block.language not in known] == []
 
 
-def test_pages_name_what_the_repository_has() -> None:
-    """Example Dags and make targets that a page names outside of its blocks."""
+def test_examples_and_make_targets_that_pages_name_exist() -> None:
+    """Example Dags and make targets that a page names outside its blocks."""
     makefile = (PROJECT / "Makefile").read_text()
     for page in {block.page for block in BLOCKS}:
         path = PROJECT / ("README.md" if page == "README" else f"docs/{page}.md")

@@ -1,4 +1,4 @@
-"""The messages that the pages quote are those of the package, as they stand."""
+"""The messages that the troubleshooting page quotes are literally in the package."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ QUOTES_PER_ROW = re.compile(r"`((?:[^`])+)`")
 
 
 def quoted() -> list[str]:
-    """The messages in the first column of the page's tables."""
+    """Return the messages in the first column of the page's tables."""
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     cells = [re.split(r"(?<!\\)\|", row)[1].replace("\\|", "|") for row in rows]
     return [message for cell in cells for message in QUOTES_PER_ROW.findall(cell)]
 
 
 @pytest.mark.parametrize("message", quoted())
-def test_the_package_still_says_it(message: str) -> None:
+def test_the_package_has_this_message(message: str) -> None:
     assert unsaid(message) == []
 
 
@@ -31,7 +31,7 @@ def test_the_page_has_its_tables() -> None:
 
 
 def own_words(message: str) -> list[str]:
-    """The first three words of each part of a message that always reads the same."""
+    """Return the first three words of each constant part of a message."""
     pieces = [piece.strip(" .,:;()").split()[:3] for piece in message.split("...")]
     return [" ".join(words) for words in pieces if len(words) == 3]
 
