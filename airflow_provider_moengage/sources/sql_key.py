@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from hashlib import blake2b
-from operator import methodcaller
+from operator import methodcaller, ne
 from typing import Any
 from uuid import UUID
 
+from airflow_provider_moengage.bulk.elements.encoding import Unreadable
 from airflow_provider_moengage.bulk.mapping import QueryColumns
 from airflow_provider_moengage.sources.database import SourceColumn
 
@@ -108,6 +109,10 @@ class KeyRange:
             raise ValueError(f"key_range: {error}") from None
 
 
+_EXACT_TYPES = frozenset({str, int, bool, Decimal, datetime, date, time, UUID, bytes})
+"""Types whose values, but for NaN, are restored exactly from JSON."""
+
+
 def check_key_types(columns: Sequence[SourceColumn], database: str) -> None:
     """Check that key columns sort as they compare, and that the driver returns exactly what they hold.
 
@@ -122,6 +127,28 @@ def check_key_types(columns: Sequence[SourceColumn], database: str) -> None:
                 f"key_columns: column {column.name!r} is of type {column.type_name}, which {column.key_problem} in"
                 f" {database}; name another column, or make one of it in the query ({cast} AS {column.name}_key)"
             )
+
+
+def check_key_values(column: SourceColumn, values: Sequence[Any], first_row: int) -> None:
+    """Check that values of a key column can be bound again.
+
+    :param values: not NULL.
+    :param first_row: number of the first one's row, for the message.
+    :raises ValueError: naming the column and the row.
+    """
+    read = column.read
+    is_plain = _EXACT_TYPES.issuperset(map(type, values)) and not any(map(ne, values, values))  # no NaN
+    if is_plain and read is None:
+        return
+    for row, value in enumerate(values, first_row):
+        sent = value if read is None else read(value)
+        if isinstance(sent, Unreadable):
+            raise ValueError(
+                f"key_columns: column {column.name!r} holds {sent.what} in row {row} of the query, which cannot be"
+                " part of a key; leave such rows out, or convert the column in the query"
+            )
+        if type(value) not in _EXACT_TYPES or value != value:
+            key_to_json((value,), (column.name,))
 
 
 def check_key(key: Key, names: Sequence[str], row: int) -> None:

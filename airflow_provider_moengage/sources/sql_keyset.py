@@ -53,6 +53,92 @@ def stream_range(
     return stream_made_query(hook, sql, make_query, fetch_size=fetch_size)
 
 
+_WITNESSES = 3
+"""Rows that stand in, one after the other, for a key whose row is gone."""
+
+
+def check_order(
+    hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns, keys: Sequence[Key]
+) -> None:
+    """Check in the database that rows sort as they compare with keys, before such a comparison is relied on.
+
+    For each key, the rows that compare as before it or equal must be the first ones in the order of the keys, as
+    many as the key's own row number. A key whose row is gone is checked by the row that comes before its place.
+    The query is read as a whole, and sorted by the keys, once for all keys and once more if rows are gone.
+
+    :raises ValueError: if the order is another one than the comparison says, or several rows have the same key.
+    """
+    for _ in range(_WITNESSES):
+        found = _compare(hook, sql, parameters, key_columns, keys)
+        gone = []
+        for total, up_to, beyond, equal, number, last in found:
+            if equal > 1:
+                raise ValueError(
+                    f"key_columns ({key_columns}): {equal} rows of the query have a key that is the same to the"
+                    " database; add columns until each row has a key of its own, or compare exactly in the query"
+                    " (by a binary collation, for instance)"
+                )
+            if up_to + beyond != total or (up_to and last != up_to) or (equal and number != up_to):
+                raise _not_in_order(key_columns)
+            if not equal and total:
+                gone.append(max(up_to, 1))
+        if not gone:
+            return
+        wrap = partial(numbered_keys_query, key_columns=key_columns, numbers=sorted(set(gone)))
+        with stream_query(hook, sql, parameters, fetch_size=len(gone), wrap=wrap) as result:
+            keys = [tuple(row) for row in result.rows]
+    raise _not_in_order(key_columns)
+
+
+def _not_in_order(key_columns: KeyColumns) -> ValueError:
+    return ValueError(
+        f"key_columns ({key_columns}): the database sorts them in another order than it compares them, so rows"
+        " would be left out; nothing more is sent. Use other columns, or CAST these in the query to text, a whole"
+        " number, a decimal or a timestamp"
+    )
+
+
+def _compare(
+    hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns, keys: Sequence[Key]
+) -> list[list[int]]:
+    """Return for each key: all rows, those up to it, beyond it and equal to it, its row's number, and the highest
+    number up to it.
+    """
+
+    def make_query(driver: Any, statement: str) -> tuple[str, Parameters]:
+        return comparing_query(statement, key_columns, keys, parameters, paramstyle_of(driver, hook))
+
+    with stream_made_query(hook, sql, make_query, fetch_size=1) as result:
+        [row] = result.rows
+    counts = [int(value or 0) for value in row]
+    return [[counts[0], *counts[at : at + 5]] for at in range(1, len(counts), 5)]
+
+
+def comparing_query(
+    sql: str, key_columns: KeyColumns, keys: Sequence[Key], parameters: Parameters, paramstyle: str
+) -> tuple[str, Parameters]:
+    """Return the query of one row that :func:`check_order` needs, and its parameters."""
+    binder = _Binder(sql, parameters, paramstyle)
+    names = key_columns.names
+    columns = ["COUNT(*)"]
+    for key in keys:
+        up_to, equal = partial(_beyond, names, key, "<", "<="), partial(_equal, names, key)
+        columns += [
+            f"SUM(CASE WHEN {up_to(binder.bind)} THEN 1 ELSE 0 END)",
+            f"SUM(CASE WHEN {_beyond(names, key, '>', '>', binder.bind)} THEN 1 ELSE 0 END)",
+            f"SUM(CASE WHEN {equal(binder.bind)} THEN 1 ELSE 0 END)",
+            f"MAX(CASE WHEN {equal(binder.bind)} THEN moengage_number END)",
+            f"MAX(CASE WHEN {up_to(binder.bind)} THEN moengage_number END)",
+        ]
+    named = [f"{column} AS moengage_c{at}" for at, column in enumerate(columns)]
+    text = f"SELECT {', '.join(named)} FROM {_numbered('{table}', key_columns)}"  # noqa: S608 (checked names)
+    return binder.finish(text, as_table(sql), before=True)
+
+
+def _equal(names: Sequence[str], key: Key, bind: Callable[[Any], str]) -> str:
+    return " AND ".join(f"{name} = {bind(value)}" for name, value in zip(names, key, strict=True))
+
+
 def null_key_exists(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns) -> bool:
     """Return whether any row of the query has a NULL in its key: a range with a bound would miss it."""
     wrap = partial(null_keys_query, key_columns=key_columns)
@@ -73,14 +159,25 @@ def counting_query(sql: str, key_columns: KeyColumns) -> str:
     return f"SELECT COUNT(*){counts} FROM {as_table(sql)}"  # noqa: S608 (checked names)
 
 
+def no_keys_query(sql: str, key_columns: KeyColumns) -> str:
+    """Return a query of no rows, whose columns are the key's."""
+    return f"SELECT {key_columns} FROM {as_table(sql)} WHERE 1 = 0"  # noqa: S608 (checked names)
+
+
 def numbered_keys_query(sql: str, key_columns: KeyColumns, numbers: Sequence[int]) -> str:
     """Return a query of the keys with these row numbers, counted from 1 in the order of the keys."""
-    numbered = f"SELECT {key_columns}, ROW_NUMBER() OVER (ORDER BY {key_columns}) AS moengage_number"
     listed = ", ".join(map(str, numbers))
     return (
-        f"SELECT {key_columns} FROM ({numbered} FROM {as_table(sql)}) moengage_numbered"  # noqa: S608
+        f"SELECT {key_columns} FROM {_numbered(as_table(sql), key_columns)}"  # noqa: S608 (checked names)
         f" WHERE moengage_number IN ({listed}) ORDER BY moengage_number"
     )
+
+
+def _numbered(table: str, key_columns: KeyColumns) -> str:
+    """Return a table of the keys without a NULL, with their numbers from 1 in the order of the keys."""
+    number = f"ROW_NUMBER() OVER (ORDER BY {key_columns}) AS moengage_number"
+    has_key = " AND ".join(f"{name} IS NOT NULL" for name in key_columns.names)
+    return f"(SELECT {key_columns}, {number} FROM {table} WHERE {has_key}) moengage_numbered"  # noqa: S608
 
 
 def as_table(sql: str) -> str:
@@ -101,18 +198,9 @@ def ranged_query(
     :param paramstyle: the driver's, a name of PEP 249.
     :raises ValueError: if a key does not have one value per column, or cannot be bound next to the parameters.
     """
-    table = as_table(sql)
     if key_range == KeyRange():
-        return f"SELECT * FROM {table} ORDER BY {key_columns}", parameters  # noqa: S608 (checked names)
-    form = placeholder_form(sql, parameters, paramstyle)
-    values: dict[str, Any] = {}
-    prefix = _unused_prefix(sql)
-
-    def bind(value: Any) -> str:
-        name = f"{prefix}{len(values) + 1}"
-        values[name] = value
-        return form.format(name=name, number=len(parameters or ()) + len(values))
-
+        return f"SELECT * FROM {as_table(sql)} ORDER BY {key_columns}", parameters  # noqa: S608 (checked names)
+    binder = _Binder(sql, parameters, paramstyle)
     conditions = []
     for bound, sign, last in _BOUNDS:
         key = getattr(key_range, bound)
@@ -121,14 +209,47 @@ def ranged_query(
                 raise ValueError(
                     f"key_range.{bound}: expected a value, not NULL, for each of key_columns ({key_columns})"
                 )
-            conditions.append(f"({_beyond(key_columns.names, key, sign, last, bind)})")
-    if parameters is None and form.startswith("%"):
-        table = table.replace("%", "%%")
+            conditions.append(f"({_beyond(key_columns.names, key, sign, last, binder.bind)})")
     where = " AND ".join(conditions)
-    query = f"SELECT * FROM {table} WHERE {where} ORDER BY {key_columns}"  # noqa: S608 (checked names)
-    if "{name}" in form:
-        return query, {**(parameters or {}), **values}
-    return query, (*(parameters or ()), *values.values())
+    text = f"SELECT * FROM {{table}} WHERE {where} ORDER BY {key_columns}"  # noqa: S608 (checked names)
+    return binder.finish(text, as_table(sql))
+
+
+class _Binder:
+    """Binds values next to the user's parameters.
+
+    :param sql: the user's statement.
+    :param parameters: the user's.
+    :param paramstyle: the driver's, a name of PEP 249.
+    :raises ValueError: if the driver cannot bind further values next to the parameters.
+    """
+
+    def __init__(self, sql: str, parameters: Parameters, paramstyle: str) -> None:
+        self._form = placeholder_form(sql, parameters, paramstyle)
+        self._parameters = parameters
+        self._prefix = _unused_prefix(sql)
+        self._values: dict[str, Any] = {}
+
+    def bind(self, value: Any) -> str:
+        """Return the placeholder of a value."""
+        name = f"{self._prefix}{len(self._values) + 1}"
+        self._values[name] = value
+        return self._form.format(name=name, number=len(self._parameters or ()) + len(self._values))
+
+    def finish(self, text: str, table: str, *, before: bool = False) -> tuple[str, Parameters]:
+        """Return a query and all of its parameters.
+
+        :param text: the query, with ``{table}`` for the user's statement.
+        :param before: the bound values stand before the user's statement.
+        """
+        parameters, values = self._parameters, self._values
+        if parameters is None and self._form.startswith("%"):
+            table = table.replace("%", "%%")
+        query = text.replace("{table}", table)
+        if "{name}" in self._form:
+            return query, {**(parameters or {}), **values}
+        mine, users = tuple(values.values()), tuple(parameters or ())
+        return query, (mine + users if before and "{number}" not in self._form else users + mine)
 
 
 def _unused_prefix(sql: str) -> str:

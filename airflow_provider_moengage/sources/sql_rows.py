@@ -13,6 +13,7 @@ from airflow_provider_moengage.bulk.elements.fast_path import Preparer
 from airflow_provider_moengage.bulk.elements.row_codegen import row_preparer
 from airflow_provider_moengage.bulk.mapping import ElementMapping, Row, RowRecipe, compile_mappings
 from airflow_provider_moengage.bulk.sources import Chunk, Remaining, Stream
+from airflow_provider_moengage.sources.database import SourceColumn
 from airflow_provider_moengage.sources.sql_key import (
     DIGEST_BYTES,
     Key,
@@ -20,12 +21,13 @@ from airflow_provider_moengage.sources.sql_key import (
     KeyRange,
     check_key,
     check_key_types,
+    check_key_values,
     digest,
     key_from_json,
     key_to_json,
 )
-from airflow_provider_moengage.sources.sql_keyset import null_key_exists, stream_range
-from airflow_provider_moengage.sources.sql_stream import DatabaseHook, stream_query
+from airflow_provider_moengage.sources.sql_keyset import check_order, null_key_exists, stream_range
+from airflow_provider_moengage.sources.sql_stream import DatabaseHook, LostConnectionError, stream_query
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,16 @@ class KeyedRows:
     def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
         """Read the rows that an earlier try left open, and those that follow."""
         if bookmark is None:
+            if self._range.up_to is not None and self._range.after is None and self._range.starting_at is None:
+                self._check_nulls()  # the first of several ranges, none of which holds a NULL
             yield from self._later(self._range, 0, size)
             return
         last, last_key = bookmark["last"], key_from_json(bookmark["last_key"])
+        first = bookmark["first"]
+        self._check_order([last_key] if first is None else [key_from_json(first[1]), last_key])
         last_row, last_in_row = divmod(last, self._per_row)
         row = last_row
-        if (first := bookmark["first"]) is not None:
+        if first is not None:
             again = KeyRange(starting_at=key_from_json(first[1]), up_to=last_key)
             last_digest = digest(last_key, 0)
             for rows in self._rows(again, first[0], size):
@@ -132,9 +138,16 @@ class KeyedRows:
                     positions = range(row * self._per_row + rest.start, (row + 1) * self._per_row)
                     yield Chunk(positions, elements[rest.start :], keys=[key] * len(rest))
         yield from self._later(KeyRange(after=last_key, up_to=self._range.up_to), row + 1, size)
+        self._check_nulls()
+
+    def _check_nulls(self) -> None:
         query = self._query
         if null_key_exists(query.hook, query.sql, query.parameters, self._key_columns):
             raise ValueError(f"key_columns ({self._key_columns}): the query has rows in which one of them is NULL")
+
+    def _check_order(self, keys: Sequence[Key]) -> None:
+        query = self._query
+        check_order(query.hook, query.sql, query.parameters, self._key_columns, keys)
 
     def remaining(self, bookmark: Mapping[str, Any]) -> Remaining:
         """Read a bookmark."""
@@ -182,38 +195,84 @@ class KeyedRows:
             yield Chunk(positions, rows.rows, rows.preparer, keys)
 
     def _rows(self, key_range: KeyRange, number: int, size: Callable[[], int]) -> Generator[_KeyedChunk]:
-        """Read rows with their keys.
+        """Read rows with their keys. If the connection is lost, another one continues after the last key.
 
         :param number: of the first row.
         :raises ValueError: if a row has no key, the same key as another row, or one that cannot be stored.
         """
+        last: Key | None = None
+        while True:
+            has_read = False
+            reading = _Reading(self._query, self._key_columns, last)
+            try:
+                for chunk in reading.chunks(key_range, number, size):
+                    yield chunk
+                    has_read = True
+                    number += len(chunk.rows)
+                    last = chunk.keys[-1]
+                return
+            except LostConnectionError:
+                if not has_read or last is None:
+                    raise
+            self._check_order([last])
+            key_range = KeyRange(after=last, up_to=key_range.up_to)
+
+
+class _Reading:
+    """One query of rows with their keys.
+
+    :param before: key of the row before the first one, if it is known.
+    """
+
+    def __init__(self, query: Query, key_columns: KeyColumns, before: Key | None) -> None:
+        self._query = query
+        self._key_columns = key_columns
+        self._before: Key = before or ()
+        self._is_first = before is None
+
+    def chunks(self, key_range: KeyRange, number: int, size: Callable[[], int]) -> Generator[_KeyedChunk]:
+        """Read the rows of a range.
+
+        :param number: of the first one.
+        :raises LostConnectionError: if the database ended the connection.
+        """
         query = self._query
-        columns = self._key_columns
         with stream_range(
-            query.hook, query.sql, query.parameters, columns, key_range, fetch_size=query.fetch_size
+            query.hook, query.sql, query.parameters, self._key_columns, key_range, fetch_size=query.fetch_size
         ) as result:
             recipes = compile_mappings(query.mappings, result.columns)
             preparer = row_preparer(recipes)
-            at = columns.indexes(result.columns)
-            check_key_types([result.described[index] for index in at], result.database.name)
+            at = self._key_columns.indexes(result.columns)
+            columns = [result.described[index] for index in at]
+            check_key_types(columns, result.database.name)
             read = result.reader()
-            before: Key = ()
             while rows := list(islice(result.rows, _rows_of(size(), recipes))):
-                keys: list[Key] = list(zip(*[[row[index] for row in rows] for index in at], strict=True))
-                if None in chain.from_iterable(keys):
-                    for row, key in enumerate(keys, number):
-                        check_key(key, columns.names, row)
-                if not before:  # report a key that cannot be stored before anything is sent
-                    key_to_json(keys[0], columns.names)
-                for row, is_same in enumerate(map(eq, keys, [before, *keys]), number):
-                    if is_same:
-                        raise ValueError(
-                            f"key_columns ({columns}): rows {row - 1} and {row} have the same key; add columns"
-                            " until the key of each row is unique"
-                        )
+                values = [[row[index] for row in rows] for index in at]
+                keys: list[Key] = list(zip(*values, strict=True))
+                self._check(keys, values, columns, number)
                 yield _KeyedChunk(number, rows if read is None else read(rows), keys, preparer, recipes)
                 number += len(rows)
-                before = keys[-1]
+                self._before = keys[-1]
+
+    def _check(
+        self, keys: Sequence[Key], values: Sequence[Sequence[Any]], columns: Sequence[SourceColumn], number: int
+    ) -> None:
+        """Check that each row has a key of its own, which a later try can find again."""
+        names = self._key_columns.names
+        if None in chain.from_iterable(values):
+            for row, key in enumerate(keys, number):
+                check_key(key, names, row)
+        if self._is_first:  # report a key that cannot be stored before anything is sent
+            key_to_json(keys[0], names)
+            self._is_first = False
+        for column, some in zip(columns, values, strict=True):
+            check_key_values(column, some, number)
+        for row, is_same in enumerate(map(eq, keys, [self._before, *keys]), number):
+            if is_same:
+                raise ValueError(
+                    f"key_columns ({self._key_columns}): rows {row - 1} and {row} have the same key; add columns"
+                    " until the key of each row is unique"
+                )
 
 
 def _packed(tokens: Collection[bytes]) -> str:

@@ -36,6 +36,14 @@ class DatabaseHook(Protocol):
         """Return a connection of the driver."""
 
 
+class LostConnectionError(ConnectionError):
+    """The database, or what is between, has ended the connection while rows were read."""
+
+
+class UnreadableRowError(ValueError):
+    """The driver or the database cannot make a value of a row."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowStream:
     """A query's result.
@@ -118,7 +126,7 @@ def stream_made_query(
         database.prepare(connection)
         with database.cursor(connection, fetch_size) as cursor:
             _execute(cursor, *make_query(connection, one_statement(sql, database.quoting)))
-            first = database.fetch(cursor, at_once) if database.is_described_late else None
+            first = _fetch(database, cursor, at_once, 0) if database.is_described_late else None
             described = database.columns(cursor, connection)
             if not described:
                 raise ValueError("sql: the statement returns no rows; expected one SELECT")
@@ -127,12 +135,49 @@ def stream_made_query(
 
 def _fetched(database: Database, cursor: Any, at_once: int, first: Rows | None) -> Iterator[Sequence[Any]]:
     def chunks() -> Iterator[Rows]:
-        chunk = database.fetch(cursor, at_once) if first is None else first
+        read = 0
+        chunk = first
+        if chunk is None:
+            chunk = _fetch(database, cursor, at_once, read)
         while chunk:
             yield chunk
-            chunk = database.fetch(cursor, at_once)
+            read += len(chunk)
+            chunk = _fetch(database, cursor, at_once, read)
 
     return chain.from_iterable(chunks())
+
+
+def _fetch(database: Database, cursor: Any, at_once: int, read: int) -> Rows:
+    """Return the next rows.
+
+    :param read: rows that were read before.
+    :raises LostConnectionError: if the connection is gone.
+    :raises UnreadableRowError: if a value cannot be read; without the driver's message, which may quote it.
+    """
+    try:
+        return database.fetch(cursor, at_once)
+    except Exception as error:
+        name = type(error).__name__
+        if database.is_lost(error):
+            setting = database.lost_connection_setting
+            advice = f"raise {setting} in the database, or " if setting else ""
+            raise LostConnectionError(
+                f"{database.name} ended the connection after {read:,} rows ({name}); {advice}give key_columns:"
+                " with them, reading resumes after the last row"
+            ) from error
+        if _is_about_a_value(error):
+            raise UnreadableRowError(
+                f"sql: row {read:,} of the query, or one of the {at_once:,} after it, has a value that cannot be"
+                f" read ({name}). The message is left out because it may quote the value; run the query in"
+                f" {database.name} to see it, and convert the column in the query"
+            ) from None
+        raise
+
+
+def _is_about_a_value(error: Exception) -> bool:
+    """Return whether an error is one of converting a value: the database's, or the driver's own."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"DataError", "UnicodeError", "OverflowError"}) or type(error) in (ValueError, TypeError)
 
 
 def _execute(cursor: Any, sql: str, parameters: Parameters) -> None:

@@ -15,11 +15,19 @@ from airflow_provider_moengage.sources.sql_key import (
     key_to_json,
     null_key_error,
 )
-from airflow_provider_moengage.sources.sql_keyset import counting_query, numbered_keys_query
+from airflow_provider_moengage.sources.sql_keyset import (
+    check_order,
+    counting_query,
+    no_keys_query,
+    numbered_keys_query,
+)
 from airflow_provider_moengage.sources.sql_stream import database_hook, stream_query
 
 MOST_SHARDS = 1_000
 """By default Airflow maps a task over at most 1,024 values; Oracle accepts at most 1,000 in a list."""
+
+_MOST_KEYS_CHECKED = 10
+"""Keys at the cuts that are compared with all rows: each of them makes the query longer."""
 
 
 def plan_shards(
@@ -53,7 +61,8 @@ def plan_shards(
     :param key_columns: columns of its result that are unique together and never NULL, the same as the operator's.
     :param shards: how many ranges, 1 to 1,000.
     :param parameters: values for the query's placeholders, in the driver's own style.
-    :raises ValueError: naming the argument that is wrong, or the column that is NULL in some row.
+    :raises ValueError: naming the argument that is wrong, the column that is NULL in some row, or key columns that
+        the database sorts in another order than it compares them.
     """
     non_empty("conn_id", conn_id)
     non_empty("sql", sql)
@@ -62,9 +71,12 @@ def plan_shards(
 
     def rows_of(wrap: Callable[[str], str]) -> list[Key]:
         with stream_query(hook, sql, parameters, fetch_size=most, wrap=wrap) as result:
-            check_key_types(result.described, result.database.name)
             return [tuple(row) for row in result.rows]
 
+    with stream_query(
+        hook, sql, parameters, fetch_size=1, wrap=partial(no_keys_query, key_columns=columns)
+    ) as result:
+        check_key_types(result.described, result.database.name)
     [(rows, *keyed)] = rows_of(partial(counting_query, key_columns=columns))
     for name, count in zip(columns.names, keyed, strict=True):
         if count < rows:
@@ -75,5 +87,8 @@ def plan_shards(
         raise ValueError(
             f"key_columns: rows of the query have the same {columns}; add a column that distinguishes them"
         )
+    if keys:
+        some = keys[:: -(-len(keys) // _MOST_KEYS_CHECKED)]
+        check_order(hook, sql, parameters, columns, some)
     bounds = [key_to_json(key, columns.names) for key in keys]
     return [{"after": after, "up_to": up_to} for after, up_to in pairwise([None, *bounds, None])]
