@@ -4,27 +4,39 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROWS ?= 100000
 
-.PHONY: demo airflow test standalone e2e browser executors chromium redis chaos bench bench-polling bench-sharing lint types docs check clean
+# Tests that start whole Airflows or a browser have targets of their own.
+OTHER_TESTS := tests/standalone tests/executors tests/browser tests/e2e
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(OTHER_TESTS))
+
+.PHONY: help demo airflow test coverage standalone e2e browser executors chromium redis chaos bench bench-polling \
+	bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
-demo: $(VENV)/.demo  ## Sync a real warehouse to an emulated workspace, by Airflow (ROWS=all for everything)
+help:  ## List the targets
+	@sed -nE 's/^([a-z0-9-]+):.*[ ]## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(VENV)/.demo  ## Sync a real data set to an emulated workspace, in Airflow (ROWS=all for all rows)
 	$(BIN)/python demo/run.py --rows $(ROWS)
 
 airflow: PORT = 8080
 airflow: EMULATOR_PORT = 8123
-airflow: $(VENV)/.dev  ## An Airflow to click through, with the example Dags and an emulated workspace, until Ctrl-C
+airflow: $(VENV)/.dev  ## Start a local Airflow with the example Dags and an emulated workspace, until Ctrl-C
 	$(BIN)/python -m demo.local_airflow --port $(PORT) --emulator-port $(EMULATOR_PORT) $(if $(SQLITE),--sqlite)
 
-test: $(VENV)/.dev  ## Every test that needs no browser and no Airflow of its own
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/standalone --ignore tests/executors --ignore tests/browser --ignore tests/e2e
+test: $(VENV)/.dev  ## Run every test that needs no browser and no running Airflow
+	$(PYTEST)
 
-standalone: $(VENV)/.dev  ## Dags in a whole Airflow (airflow standalone), driven over its REST API
+coverage: $(VENV)/.dev  ## Run the same tests, and fail if they cover less than pyproject.toml requires
+	rm -f .coverage .coverage.*
+	$(PYTEST) --cov --cov-report=term
+
+standalone: $(VENV)/.dev  ## Run Dags in a whole Airflow (airflow standalone) over its REST API
 	$(BIN)/python -m pytest tests/standalone
 
-e2e: $(VENV)/.dev $(VENV)/.browser chromium  ## The Airflow of `make airflow`, by its REST API and in Chromium (UPDATE_SCREENSHOTS=1 takes pictures)
+e2e: $(VENV)/.dev $(VENV)/.browser chromium  ## Test what `make airflow` starts, over REST and in Chromium (UPDATE_SCREENSHOTS=1 updates the docs)
 	$(BIN)/python -m pytest -rs tests/e2e
 
-browser: $(VENV)/.dev $(VENV)/.browser chromium  ## The emulator's page in Chromium (SCREENSHOTS=docs/images takes the docs' picture)
+browser: $(VENV)/.dev $(VENV)/.browser chromium  ## Test the emulator's page in Chromium (SCREENSHOTS=docs/images updates the docs)
 	CHROMIUM=$(CHROMIUM) SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -rs tests/browser
 
 chromium:
@@ -32,7 +44,7 @@ chromium:
 		|| { [ "$$(id -u)" = 0 ] && apt-get install -qq -y chromium; } \
 		|| echo "No Chromium: the browser tests are skipped (apt-get install chromium, or CHROMIUM=/path/to/it)"
 
-executors: $(VENV)/.dev $(VENV)/.executors redis  ## The sharded sync on LocalExecutor, and on two Celery workers with Debian's Redis
+executors: $(VENV)/.dev $(VENV)/.executors redis  ## Run the sharded sync on LocalExecutor, and on two Celery workers with Redis
 	$(BIN)/python -m pytest -rs tests/executors
 
 redis:
@@ -42,32 +54,33 @@ redis:
 chaos: ROWS = 200000
 chaos: KILLS = 100
 chaos: STANDALONE = 3
-chaos: $(VENV)/.dev  ## Kills syncs at random moments, and counts what got lost or came twice (some 20 minutes)
+chaos: $(VENV)/.dev  ## Kill syncs at random moments and count lost and duplicate elements (20 minutes)
 	$(BIN)/python -m chaos --kills $(KILLS) --rows $(ROWS) --standalone $(STANDALONE) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.bench  ## What it costs, beside what it replaces: a table, and docs/images/performance.svg (ONLY=encode,memory for a part)
+bench: $(VENV)/.bench  ## Measure speed and memory, and update docs/images/performance.svg (ONLY=encode,memory for a part)
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
-bench-polling: $(VENV)/.dev  ## How soon a thousand waiting triggers see that a file has ended (2 to 3 minutes)
+bench-polling: $(VENV)/.dev  ## Measure how soon a thousand waiting triggers see that a file has ended (3 minutes)
 	$(BIN)/python -m benchmarks.polling
 
-bench-sharing: $(VENV)/.dev  ## How many workers share one workspace's limit (3 minutes)
+bench-sharing: $(VENV)/.dev  ## Measure how parallel syncs share one workspace's limit (3 minutes)
 	$(BIN)/python -m benchmarks.sharing
 
-lint: $(VENV)/.dev  ## Style and format
+lint: $(VENV)/.dev  ## Check style, format and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
-types: $(VENV)/.dev  ## mypy --strict on the package
+types: $(VENV)/.dev  ## Check types with mypy --strict
 	$(BIN)/mypy
 
-docs: $(VENV)/.docs  ## The documentation, into docs/_build/html; a warning is an error
+docs: $(VENV)/.docs  ## Build the documentation in docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
-check: lint types docs test  ## All of the above but the demo
+check: lint types docs test  ## Run lint, types, docs and test
 
-clean:
-	rm -rf $(VENV) .demo .airflow .airflow-* build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## Remove environments, caches and everything that was built
+	rm -rf $(VENV) .demo .airflow .airflow-* build dist docs/_build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The groups that share this environment have no conflicting requirements.
 $(VENV)/bin/python:
