@@ -123,7 +123,7 @@ class ImportFolder:
     def _try(self, act: Callable[[str], None], name: str) -> None:
         try:
             act(name)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (each file system fails in its own way)
             self._log.error("%s could not be removed (%s)", name, type(error).__name__)
 
 

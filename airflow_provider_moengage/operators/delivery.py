@@ -62,7 +62,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     ui_color = "#e8f0fe"
     operator_extra_links = (MoEngageDashboardLink(),)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (public signature)
         self,
         *,
         concurrency: int | None = None,
@@ -119,7 +119,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             return inputs
         try:
             workspace_id = hook.settings.workspace_id
-        except Exception:  # the connection is the reason why the task failed
+        except Exception:  # noqa: BLE001 (the connection is the reason why the task failed)
             return inputs
         return lineage.with_outputs(inputs, workspace_id, hook.last_report, self._outputs_of_lineage())
 

@@ -24,5 +24,5 @@ def add_to_asset_events(
         try:
             event = events[asset]
             event.extra = {**event.extra, **counts}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (no error may fail the task)
             log.warning("The counts could not be added to the asset's event (%s)", type(error).__name__)

@@ -74,7 +74,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers = {"sql": "sql", "parameters": "json"}  # noqa: RUF012 (Airflow's own form)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (public signature)
         self,
         *,
         sql: str,

@@ -111,7 +111,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
     ui_color = "#e8f0fe"
     operator_extra_links = (MoEngageDashboardLink(),)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (public signature)
         self,
         *,
         sql: str,

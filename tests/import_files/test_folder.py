@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]  # has no stubs
 
 from airflow_provider_moengage.import_files.folder import (
     ImportFolder,
@@ -23,7 +23,7 @@ NAMES = ("users_0001_20261122_0310.csv", "users_0002_20261122_0310.csv")
 CONTENT = b"id\n" + b"u-7\n" * 5
 
 
-class Store(MemoryFileSystem):
+class Store(MemoryFileSystem):  # type: ignore[misc]  # fsspec is untyped
     """A file system of its own for a test, that notes what happens to it."""
 
     protocol = "memory"

@@ -148,7 +148,7 @@ def test_a_name_is_the_same_for_the_same_try() -> None:
 
 
 def test_no_two_tries_share_a_name_in_the_same_minute() -> None:
-    tries = [
+    tries: list[dict[str, Any]] = [
         {},
         {"try_number": 2},
         {"map_index": 0},

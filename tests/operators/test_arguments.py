@@ -10,7 +10,7 @@ from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 
-GOOD = {
+GOOD: dict[Any, dict[str, Any]] = {
     BulkImportOperator: {"task_id": "t", "elements": []},
     SqlToMoEngageOperator: {"task_id": "t", "sql": "SELECT 1", "conn_id": "db", "mapping": CustomerMapping()},
 }

@@ -201,8 +201,7 @@ def test_rejects_are_appended_over_the_tries_each_once(
 
     report = send(task, **arguments)
 
-    with ObjectStoragePath(path).open("rb") as file:
-        lines = [json.loads(line) for line in file.read().splitlines()]
+    lines = [json.loads(line) for line in ObjectStoragePath(path).read_bytes().splitlines()]
     assert sorted(line["position"] for line in lines) == list(range(0, COUNT, 20))
     assert (report["rejected"], report["accepted"]) == (50, 950)
     assert not ObjectStoragePath(f"{path}.part").exists()

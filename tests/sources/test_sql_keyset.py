@@ -218,15 +218,18 @@ def test_a_column_in_quotes_is_found_in_the_result(hook: Any) -> None:
 def test_a_driver_whose_cursors_have_no_arraysize_is_read() -> None:
     class Cursor:
         __slots__ = ("close", "description", "execute", "fetchmany")
+        close: Any
+        execute: Any
+        fetchmany: Any
 
-    def cursor_of(connection: sqlite3.Connection) -> Cursor:
+    def cursor_of(connection: sqlite3.Connection) -> Any:
         of_sqlite, cursor = sqlite3.Connection.cursor(connection), Cursor()
         cursor.close, cursor.fetchmany = of_sqlite.close, of_sqlite.fetchmany
         cursor.execute = lambda *query: setattr(cursor, "description", of_sqlite.execute(*query).description)
         return cursor
 
     class Connection(sqlite3.Connection):
-        cursor = cursor_of
+        cursor: Any = cursor_of
 
     assert keys(
         SimpleNamespace(get_conn=lambda: sqlite3.connect(":memory:", factory=Connection)), "n", "SELECT 1 n"

@@ -4,6 +4,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import psycopg
 import psycopg2
@@ -36,11 +37,11 @@ def test_the_drivers_paramstyle_is_found_from_its_connection(port: int) -> None:
 
 
 def test_the_drivers_paramstyle_is_found_above_the_connections_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = ModuleType("warehouse.db")
+    driver: Any = ModuleType("warehouse.db")
     driver.paramstyle = "numeric"
     monkeypatch.setitem(sys.modules, "warehouse", ModuleType("warehouse"))
     monkeypatch.setitem(sys.modules, "warehouse.db", driver)
-    connection = type("Connection", (), {"__module__": "warehouse.db.connection"})()
+    connection: Any = type("Connection", (), {"__module__": "warehouse.db.connection"})()
 
     assert paramstyle_of(connection) == "numeric"
     connection.paramstyle = "named"

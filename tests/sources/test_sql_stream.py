@@ -99,7 +99,8 @@ def test_what_postgresql_returns_arrives_as_moengage_reads_it(
     """
     operator = SqlToMoEngageOperator(task_id="t", sql=sql, conn_id="pg", mapping=CustomerMapping())
 
-    operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)})
+    context: Any = {"ti": SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)}
+    operator.execute(context)
 
     [element] = connected.arrived
     assert element["customer_id"] == "42"

@@ -35,7 +35,8 @@ def test_the_event_of_each_asset_gets_the_counts_and_keeps_its_own_extra(connect
         outlets=[Asset("profiles"), AssetAlias("alias")],
     )
 
-    task.execute({**Task().context, "outlet_events": events})
+    context: Any = {**Task().context, "outlet_events": events}
+    task.execute(context)
 
     [(_, event)] = events.items()
     assert event.extra == {

@@ -167,7 +167,7 @@ class Try:
         if run_after is not None:
             run.run_after = run_after
         self.ti = ti
-        self.context: dict[str, Any] = {
+        self.context: Any = {
             "ti": ti,
             "task": SimpleNamespace(retries=3),
             "dag": SimpleNamespace(start_date=dag_start),

@@ -63,7 +63,7 @@ def conn_id(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 KEY = ["shop", "number", "day"]
-QUERY = {"sql": "SELECT day, number, shop FROM orders", "key_columns": KEY}
+QUERY: dict[str, Any] = {"sql": "SELECT day, number, shop FROM orders", "key_columns": KEY}
 
 
 def rows_in(conn_id: str, key_range: dict[str, Any], sql: str = QUERY["sql"], parameters: Any = None) -> list[Any]:
@@ -175,7 +175,8 @@ def test_as_a_task_it_gives_a_mapped_operator_its_ranges(sqlite: sqlite3.Connect
             task_id="send", conn_id="sqlite", mapping=EventMapping(action="Order", time="day"), **QUERY
         ).expand(key_range=ranges)
 
-    planned = dag.get_task("plan_shards").execute({"params": {}})
+    plan: Any = dag.get_task("plan_shards")
+    planned = plan.execute({"params": {}})
 
     assert dag.get_task("send").upstream_task_ids == {"plan_shards"}
     assert [len(rows_in("sqlite", one)) for one in planned] == [75, 75]
