@@ -19,9 +19,10 @@ PAGES = [
 
 
 def named(page: Path) -> list[str]:
-    """Paths in backticks: with a file extension, or folders that end in a slash."""
+    """Return the paths in backticks. A name without its folder is fine if the page has the whole path, too."""
     quoted = re.findall(r"`([\w./-]+)`", page.read_text())
-    return sorted({path for path in quoted if re.search(r"\w\.(py|md|rst|js|html|toml|yaml|svg)$|\w/$", path)})
+    paths = {path for path in quoted if re.search(r"\w\.(py|md|rst|js|html|toml|yaml|svg)$|\w/$", path)}
+    return sorted(path for path in paths if not any(other.endswith(f"/{path}") for other in paths))
 
 
 @pytest.mark.parametrize(
