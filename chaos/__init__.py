@@ -1,4 +1,4 @@
-"""A kill harness: syncs in real Airflow task processes are killed again and again, and nothing may get lost.
+"""A kill harness: syncs in real Airflow task processes are killed repeatedly, and nothing may get lost.
 
-`python -m chaos --help` says what it does, and what of it is real.
+`python -m chaos --help` describes what it does, and which parts of it are real.
 """

@@ -1,4 +1,4 @@
-"""What is run: sources, stores and promises, each pair of store and promise with two sources."""
+"""What is run: each pair of checkpoint store and delivery guarantee, with two kinds of sources."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ CONFIGURATIONS = (
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What the Dags need to know of the harness, handed to their processes in the environment.
+class Setup:
+    """What the Dags need to know about the harness. Their processes get it in the environment.
 
-    :param folder: where everything is.
-    :param rows: of each source.
+    :param folder: the harness's working folder.
+    :param rows: number of rows in each source.
     """
 
     folder: str
     rows: int
 
     @classmethod
-    def current(cls) -> Scene:
-        """Return that of this process."""
+    def current(cls) -> Setup:
+        """Return the setup of this process."""
         return cls(**json.loads(os.environ[_VARIABLE]))
 
     @property
     def environment(self) -> dict[str, str]:
-        """What hands it to another process."""
+        """The environment variable that passes it to another process."""
         return {_VARIABLE: json.dumps(asdict(self))}
 
     @property
@@ -81,18 +81,18 @@ class Scene:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints that are files."""
+        """The folder of checkpoints in files."""
         return Path(self.folder) / "checkpoints"
 
     @property
-    def mark(self) -> Path:
-        """The file in which a task says that it begins."""
-        return Path(self.folder) / "begun"
+    def start_file(self) -> Path:
+        """The file that a task writes when it starts; it holds the process id."""
+        return Path(self.folder) / "started"
 
     def rejects(self, configuration: Configuration) -> Path:
-        """The folder of a configuration's rejects."""
+        """Return the folder of a configuration's rejects."""
         return Path(self.folder) / "rejects" / configuration.name
 
     def source(self, configuration: Configuration) -> Source:
-        """What a configuration syncs."""
+        """Return what a configuration syncs."""
         return Source(self.rows, 2 if configuration.source == "sql" else 1)

@@ -1,4 +1,4 @@
-"""Airflow, as far as a try needs it: a metadata database, an API server, and a process that makes tries."""
+"""The parts of Airflow that a try needs: a metadata database, an API server, and a process that runs tries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import requests
 
-from chaos.configurations import Scene
+from chaos.configurations import Setup
 from chaos.processes import end
 from chaos.workspace import Workspace
 
@@ -29,15 +29,15 @@ DAGS = Path(__file__).resolve().parent / "dags"
 
 _START_WITHIN = 240.0
 _ANSWER_WITHIN = 300.0
-"""Seconds; both are several times what a slow machine needs."""
+"""Seconds: several times what a slow machine needs."""
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What Airflow says after a try.
+class TryResult:
+    """What Airflow has recorded after a try.
 
     :param state: of the task instance.
-    :param exit_code: of the task process; -9 where it was killed; None where its supervisor failed.
+    :param exit_code: of the task process; -9 if it was killed; None if its supervisor failed.
     :param log: the try's log file.
     :param report: the task's XCom.
     """
@@ -59,8 +59,8 @@ class Ended:
         return self.state == "success"
 
 
-class Tries:
-    """The process that makes tries; see :mod:`chaos.tries`."""
+class TryRunner:
+    """The process that runs tries; see :mod:`chaos.try_runner`."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -68,35 +68,35 @@ class Tries:
         threading.Thread(target=self._read, daemon=True).start()
         self._answer()
 
-    def begin(self, dag_id: str) -> str:
-        """Make a run of a Dag and return its id."""
-        self._ask(do="begin", dag_id=dag_id)
+    def create_run(self, dag_id: str) -> str:
+        """Create a run of a Dag and return its id."""
+        self._send(command="create_run", dag_id=dag_id)
         run_id: str = self._answer()["run_id"]
         return run_id
 
     def start(self, dag_id: str, run_id: str) -> None:
-        """Make the next try of the run's task."""
-        self._ask(do="run", dag_id=dag_id, run_id=run_id)
+        """Start the next try of the run's task."""
+        self._send(command="run_try", dag_id=dag_id, run_id=run_id)
 
-    def ended(self, within: float = _ANSWER_WITHIN) -> Ended | None:
-        """Return what came of the try, None where it has not ended within so many seconds."""
+    def result(self, within: float = _ANSWER_WITHIN) -> TryResult | None:
+        """Return how the try ended; None if it has not ended within that many seconds."""
         try:
             answer = self._answers.get(timeout=within)
         except queue.Empty:
             return None
-        return Ended(**self._checked(answer))
+        return TryResult(**self._checked(answer))
 
     @property
     def task_process(self) -> int | None:
-        """The process that a supervisor has forked for the try."""
+        """Id of the process that the supervisor has forked for the try."""
         with suppress(psutil.Error):
             children = psutil.Process(self._process.pid).children()
             return children[0].pid if children else None
         return None
 
-    def _ask(self, **asked: str) -> None:
+    def _send(self, **command: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Tries:
 
     def _checked(self, answer: dict[str, Any] | None) -> dict[str, Any]:
         if answer is None:
-            raise RuntimeError("the process that makes tries has ended; its log is airflow/tries.log")
+            raise RuntimeError("the process that runs tries has ended; its log is airflow/tries.log")
         return answer
 
     def _read(self) -> None:
@@ -116,19 +116,19 @@ class Tries:
 
 
 @contextmanager
-def deployment(scene: Scene, workspace: Workspace) -> Iterator[Tries]:
-    """Run an API server on a fresh database, and the process that makes tries."""
-    home = Path(scene.folder) / "airflow"
+def deployment(setup: Setup, workspace: Workspace) -> Iterator[TryRunner]:
+    """Run an API server on a fresh database, and the process that runs tries."""
+    home = Path(setup.folder) / "airflow"
     home.mkdir()
     url = f"http://127.0.0.1:{_free_port()}"
     environment = {
-        **environment_of(scene, workspace),
+        **environment_of(setup, workspace),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of this harness, of no use elsewhere; it has to be long enough",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of this harness without any use elsewhere, long enough for JWT",
     }
     with ExitStack() as stack:
 
@@ -150,22 +150,22 @@ def deployment(scene: Scene, workspace: Workspace) -> Iterator[Tries]:
             raise RuntimeError(f"airflow db migrate failed:\n{(home / 'migrate.log').read_text()[-2_000:]}")
         port = url.rpartition(":")[2]
         server = start("server", "airflow", "api-server", "--apps", "execution", "--workers", "1", "--port", port)
-        tries = Tries(start("tries", "chaos.tries"))
+        runner = TryRunner(start("tries", "chaos.try_runner"))
         _wait_for(url, server, home / "server.log")
-        yield tries
+        yield runner
 
 
-def environment_of(scene: Scene, workspace: Workspace) -> dict[str, str]:
-    """Return the environment of every process of an Airflow: none of this machine's settings, and the scene."""
+def environment_of(setup: Setup, workspace: Workspace) -> dict[str, str]:
+    """Return the environment of every process of an Airflow: none of this machine's settings, and the setup."""
     path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")},
-        **scene.environment,
+        **setup.environment,
         "PYTHONPATH": path,
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW_CONN_MOENGAGE_DEFAULT": workspace.connection,
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(scene.warehouse)}),
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(setup.warehouse)}),
     }
 
 

@@ -1,4 +1,4 @@
-"""One sync, killed at the moments of a plan and tried again until it ends by itself."""
+"""One sync that is killed according to a plan, and tried again until it ends by itself."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.configurations import CONCURRENCY, Configuration, Scene
-from chaos.deployment import Ended, Tries
-from chaos.moments import After, Moment, Plan
+from chaos.configurations import CONCURRENCY, Configuration, Setup
+from chaos.deployment import TryResult, TryRunner
+from chaos.kill_plan import After, KillPlan, KillTime
+from chaos.result import RunResult, check_run, read_rejects
 from chaos.source import Source
-from chaos.verdict import Verdict, judge, read_rejects
-from chaos.workspace import Try, Workspace, is_doubtful
+from chaos.workspace import TryRecord, Workspace, has_unknown_outcome
 
-_LOOK = 0.002
-_ASK = 0.025
-"""Seconds between two looks at a file, and at the emulator."""
+_FILE_INTERVAL = 0.002
+_REQUEST_INTERVAL = 0.025
+"""Seconds between two looks at a file, and between two requests to the emulator."""
 
-_SETTLED = 0.3
-"""Seconds after a try's end in which the emulator is done with what the try had sent."""
+_LAST_REQUESTS = 0.3
+"""Seconds after a try's end in which the emulator finishes what the try had sent."""
 
 _NEARLY = CONCURRENCY * 300
-"""Elements that the last requests hold."""
+"""Elements in the last requests."""
 
 _FAILURES = 3
 """Tries that may fail by themselves before the run is given up."""
 
 
 _GUESSED_START, _GUESSED_PACE = 8.0, 8_000.0
-"""Seconds that faults and refusals cost a run, and elements a second: a guess until a run has been seen."""
+"""Seconds that faults and refusals cost a run, and elements a second: a guess until a run was measured."""
 
 
 @dataclass
 class Pace:
-    """Elements a second, as they were so far."""
+    """The measured speed of a configuration's tries."""
 
     elements: float
     seconds: float
@@ -51,26 +51,26 @@ class Pace:
         return cls(elements / 2, (_GUESSED_START + elements / _GUESSED_PACE) / 2)
 
     @property
-    def a_second(self) -> float:
-        """The pace."""
+    def per_second(self) -> float:
+        """Elements a second."""
         return self.elements / self.seconds
 
 
-class Account:
-    """What has become of a run so far, try by try."""
+class RunRecord:
+    """What has arrived in a run so far, try by try."""
 
     def __init__(self, workspace: Workspace, source: Source) -> None:
-        self.tries: list[Try] = []
+        self.tries: list[TryRecord] = []
         self.arrived: set[int] = set()
         self._workspace = workspace
         self._source = source
         self._requests = self._elements = self._timeouts = 0
         self._sendable = sum(not source.is_rejected(position) for position in range(source.elements))
 
-    def begin(self, rejects: Path, seed: int) -> None:
-        """Forget all runs before."""
+    def start(self, rejects: Path, seed: int) -> None:
+        """Remove everything that earlier runs left."""
         shutil.rmtree(rejects, ignore_errors=True)
-        self._workspace.begin(self._source, seed)
+        self._workspace.reset(self._source, seed)
 
     @property
     def left(self) -> int:
@@ -79,32 +79,34 @@ class Account:
 
     @property
     def share(self) -> float:
-        """How much of it has arrived."""
+        """Share of the elements that have arrived."""
         return len(self.arrived) / self._sendable
 
-    def close_try(self, *, was_killed: bool, seconds: float) -> None:
-        """Take in what has arrived since the try before."""
-        time.sleep(_SETTLED)
+    def end_try(self, *, was_killed: bool, seconds: float) -> None:
+        """Record what has arrived since the try before."""
+        time.sleep(_LAST_REQUESTS)
         records = self._workspace.records(self._requests)
         arrivals = self._workspace.arrivals(records, self._elements, self._source)
         timeouts = self._workspace.timeouts
-        doubtful = sum(map(is_doubtful, records))
-        self.tries.append(Try(was_killed, arrivals, len(records), doubtful, timeouts - self._timeouts, seconds))
+        unknown = sum(map(has_unknown_outcome, records))
+        self.tries.append(
+            TryRecord(was_killed, arrivals, len(records), unknown, timeouts - self._timeouts, seconds)
+        )
         self._requests, self._timeouts = self._requests + len(records), timeouts
         for arrival in arrivals:
             self._elements += len(arrival.positions)
             self.arrived.update(arrival.positions)
 
-    def verdict(self, configuration: Configuration, rejects: Path, report: Mapping[str, Any]) -> Verdict:
-        """Judge it, now that the task has ended in success."""
-        verdict = self.figures()
-        found = read_rejects(rejects, self._source, verdict)
-        judge(verdict, configuration, self._source, self.tries, found, report)
-        return verdict
+    def result(self, configuration: Configuration, rejects: Path, report: Mapping[str, Any]) -> RunResult:
+        """Check the run, now that the task has succeeded."""
+        result = self.counts()
+        found = read_rejects(rejects, self._source, result)
+        check_run(result, configuration, self._source, self.tries, found, report)
+        return result
 
-    def figures(self) -> Verdict:
+    def counts(self) -> RunResult:
         """Return what can be counted before the end."""
-        return Verdict(
+        return RunResult(
             runs=1,
             kills=sum(each.was_killed for each in self.tries),
             tries=len(self.tries),
@@ -117,91 +119,116 @@ class Account:
 class Sync:
     """A configuration's runs.
 
-    :param told: gets a line a try.
+    :param report: called with a line for each try.
     """
 
     configuration: Configuration
-    scene: Scene
+    setup: Setup
     workspace: Workspace
-    tries: Tries
-    chance: random.Random
-    told: Callable[[str], None]
+    runner: TryRunner
+    generator: random.Random
+    report: Callable[[str], None]
     pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pace = Pace.guessed(self.scene.source(self.configuration).elements)
+        self.pace = Pace.guessed(self.setup.source(self.configuration).elements)
 
-    def run(self, kills: int) -> Verdict:
-        """Make one run of the Dag, kill some of its tries, and judge what came of it."""
+    def run(self, kills: int) -> RunResult:
+        """Make one run of the Dag, kill some of its tries, and check the result."""
         configuration = self.configuration
-        rejects = self.scene.rejects(configuration)
-        account = Account(self.workspace, self.scene.source(configuration))
-        account.begin(rejects, self.chance.randrange(2**31))
-        plan = Plan(kills, self.chance)
-        run_id = self.tries.begin(configuration.name)
+        rejects = self.setup.rejects(configuration)
+        record = RunRecord(self.workspace, self.setup.source(configuration))
+        record.start(rejects, self.generator.randrange(2**31))
+        plan = KillPlan(kills, self.generator)
+        run_id = self.runner.create_run(configuration.name)
         failures = 0
         while True:
-            before = len(account.arrived)
-            moment = plan.next(account.left / self.pace.a_second)
-            started = time.monotonic()
-            ended, worked = self._try(run_id, moment, rejects, account.left)
-            account.close_try(was_killed=ended.was_killed, seconds=time.monotonic() - started)
-            self.pace.elements += len(account.arrived) - before
-            self.pace.seconds += worked
-            self.told(_line(configuration, account, moment, ended, worked))
-            if ended.is_success:
-                assert ended.report is not None
-                return account.verdict(configuration, rejects, ended.report)
+            before = len(record.arrived)
+            kill_time = plan.next(record.left / self.pace.per_second)
+            started_at = time.monotonic()
+            a_try = _Try(self, rejects, record.left)
+            ended = a_try.run(run_id, kill_time)
+            record.end_try(was_killed=ended.was_killed, seconds=time.monotonic() - started_at)
+            self.pace.elements += len(record.arrived) - before
+            self.pace.seconds += a_try.seconds
+            self.report(_line(configuration, record, kill_time, ended, a_try.seconds))
+            if ended.is_success and ended.report is not None:
+                return record.result(configuration, rejects, ended.report)
             failures += not ended.was_killed
             if failures >= _FAILURES or ended.state != "up_for_retry":
-                verdict = account.figures()
+                result = record.counts()
                 tail = Path(ended.log).read_text(errors="replace")[-3_000:]
-                verdict.problems.append(
-                    f"a try ended by itself as {ended.state} (exit {ended.exit_code}):\n{tail}"
-                )
-                return verdict
+                result.problems.append(f"a try ended by itself as {ended.state} (exit {ended.exit_code}):\n{tail}")
+                return result
 
-    def _try(self, run_id: str, moment: Moment | None, rejects: Path, left: int) -> tuple[Ended, float]:
-        """Make a try, and kill it at the moment; return what came of it, and for how long the operator ran."""
-        self.scene.mark.unlink(missing_ok=True)
-        published = _identity(rejects)
-        self.tries.start(self.configuration.name, run_id)
-        began: float | None = None
-        ended: Ended | None = None
-        pid: int | None = None
-        if moment is not None and moment.after is After.FORK:
-            while ended is None and (pid := self.tries.task_process) is None:
-                ended = self.tries.ended(_LOOK)
+
+class _Try:
+    """One try of a sync, which may be killed.
+
+    :param rejects: folder of the rejects file.
+    :param left: elements that have not arrived yet.
+    """
+
+    def __init__(self, sync: Sync, rejects: Path, left: int) -> None:
+        self._sync = sync
+        self._runner = sync.runner
+        self._rejects = rejects
+        self._left = left
+        self._published = _identity(rejects)
+        self._began_at: float | None = None
+        self.seconds = 0.0
+        """How long the operator ran."""
+
+    def run(self, run_id: str, kill_time: KillTime | None) -> TryResult:
+        """Make the try and return how it ended."""
+        start_file = self._sync.setup.start_file
+        start_file.unlink(missing_ok=True)
+        self._runner.start(self._sync.configuration.name, run_id)
+        if kill_time is None:
+            ended = self._until(start_file.exists) or self._runner.result()
+        elif kill_time.after is After.FORK:
+            ended = self._until(lambda: self._runner.task_process is not None, is_fork=True)
+            ended = ended or self._kill(self._runner.task_process, kill_time)
         else:
-            while ended is None and not self.scene.mark.exists():
-                ended = self.tries.ended(_LOOK)
-            began = time.monotonic()
-            pid = int(self.scene.mark.read_text()) if ended is None else None
-        if ended is None and moment is not None:
-            if moment.after is After.NEARLY_ALL:
-                enough = self.workspace.accepted + left - _NEARLY
-                while ended is None and self.workspace.accepted < enough:
-                    ended = self.tries.ended(_ASK)
-            elif moment.after is After.REJECTS:
-                while ended is None and _identity(rejects) == published:
-                    ended = self.tries.ended(_LOOK)
-            if ended is None:
-                ended = self.tries.ended(max(moment.seconds, 0.0001))
-            if ended is None and pid is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        worked = 0.0 if began is None else time.monotonic() - began
+            ended = self._until(start_file.exists)
+            ended = ended or self._kill(int(start_file.read_text()), kill_time)
+        if kill_time is None and self._began_at is not None:
+            self.seconds = time.monotonic() - self._began_at
         if ended is None:
-            ended = self.tries.ended()
-            if moment is None and began is not None:
-                worked = time.monotonic() - began
-        if ended is None:
-            raise RuntimeError(f"{self.configuration.name}: the try has not ended within minutes")
-        return ended, worked
+            raise RuntimeError(f"{self._sync.configuration.name}: the try has not ended within minutes")
+        return ended
+
+    def _until(
+        self, condition: Callable[[], bool], interval: float = _FILE_INTERVAL, *, is_fork: bool = False
+    ) -> TryResult | None:
+        """Wait for a condition; return the result of the try if it ends before."""
+        ended: TryResult | None = None
+        while ended is None and not condition():
+            ended = self._runner.result(interval)
+        if self._began_at is None and not is_fork:
+            self._began_at = time.monotonic()
+        return ended
+
+    def _kill(self, process: int | None, kill_time: KillTime) -> TryResult | None:
+        """Kill the task process at its time, unless it ends before; return how the try ended."""
+        workspace = self._sync.workspace
+        ended: TryResult | None = None
+        if kill_time.after is After.NEARLY_ALL:
+            enough = workspace.accepted + self._left - _NEARLY
+            ended = self._until(lambda: workspace.accepted >= enough, _REQUEST_INTERVAL)
+        elif kill_time.after is After.REJECTS:
+            ended = self._until(lambda: _identity(self._rejects) != self._published)
+        ended = ended or self._runner.result(max(kill_time.seconds, 0.0001))
+        if ended is None and process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        if self._began_at is not None:
+            self.seconds = time.monotonic() - self._began_at
+        return ended or self._runner.result()
 
 
 def _identity(rejects: Path) -> int | None:
-    """What tells one rejects file from the one that takes its place."""
+    """Return what distinguishes one rejects file from the one that replaces it."""
     with suppress(FileNotFoundError):
         for file in rejects.iterdir():
             if file.suffix == ".ndjson":
@@ -210,11 +237,11 @@ def _identity(rejects: Path) -> int | None:
 
 
 def _line(
-    configuration: Configuration, account: Account, moment: Moment | None, ended: Ended, worked: float
+    configuration: Configuration, record: RunRecord, kill_time: KillTime | None, ended: TryResult, seconds: float
 ) -> str:
-    planned = "to its end" if moment is None else f"{moment.after} + {moment.seconds:.3f} s"
+    planned = "to its end" if kill_time is None else f"{kill_time.after} + {kill_time.seconds:.3f} s"
     what = f"exit {ended.exit_code}, {ended.state}"
     return (
-        f"{configuration.name:28} try {len(account.tries):3}  {planned:24} ran {worked:6.2f} s  {what:26}"
-        f" {account.share:6.1%} arrived"
+        f"{configuration.name:28} try {len(record.tries):3}  {planned:24} ran {seconds:6.2f} s  {what:26}"
+        f" {record.share:6.1%} arrived"
     )

@@ -1,4 +1,4 @@
-"""Processes that end with the harness, with all that they have started."""
+"""Ends the processes of the harness with all their descendants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 
 
 def end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """End a process and its descendants: a task process has a group of its own."""
+    """End a process and its descendants: a task process has a process group of its own."""
     with contextlib.suppress(psutil.Error):
         descendants = psutil.Process(process.pid).children(recursive=True)
         for each in descendants:

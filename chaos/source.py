@@ -1,6 +1,6 @@
-"""What is synced: elements that are told apart by a number of their own, and what has to become of each.
+"""What is synced: numbered elements, and the expected outcome of each.
 
-Everything follows from the number of a row, so whoever judges needs no second copy of the source.
+Everything follows from the number of a row, so the checks need no second copy of the source.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import Any
 
 _PADDING = "x" * 160
-"""Makes an element some 300 bytes, so that a request holds some 300 of them."""
+"""Makes an element about 300 bytes, so that a request holds about 300 of them."""
 
 ROWS_A_USER = 20
 _REFUSED_ROWS = 2
 _SPREAD = 2_654_435_761
-"""Knuth's multiplier: neighbours become strangers."""
+"""Knuth's multiplier: spreads neighbouring rows over the users."""
 _STORES = 7
 _DAYS = 28
 
 
 @dataclass(frozen=True)
 class Source:
-    """Rows of which each makes one element, or a customer and an event.
+    """Rows that each make one element, or a customer and an event.
 
-    The element at a position belongs to the row ``position // a_row``. One row in 150 cannot be sent, nor can any
-    of a stretch of them; some users are refused by the server.
+    The element at a position belongs to the row ``position // a_row``. One row in 150, and a whole range
+    of rows, cannot be sent. The server refuses some users.
 
-    :param rows: how many.
+    :param rows: number of rows.
     :param a_row: elements that a row makes: 1 or 2.
     """
 
@@ -52,7 +52,7 @@ class Source:
         return frozenset(self._sendable(step * number) for number in range(1, _REFUSED_ROWS + 1))
 
     def user(self, row: int) -> str | None:
-        """Whose the row is; a user's rows are spread over the source."""
+        """Return the row's user. The rows of a user are spread over the source."""
         match self._fault(row):
             case "guest":
                 return "guest"
@@ -64,11 +64,11 @@ class Source:
         return f"user-{row * _SPREAD % 2**32 * users >> 32}"
 
     def time(self, row: int) -> str:
-        """When the row's event happened."""
+        """Return when the row's event happened."""
         return "someday" if self._fault(row) == "time" else f"2026-01-{1 + row % _DAYS:02} 10:00:00"
 
     def is_rejected(self, position: int) -> bool:
-        """Whether the element must become a reject: by validation, or by the server."""
+        """Return whether validation or the server must reject the element."""
         row = position // self.a_row
         if row in self.refused_rows:
             return True
@@ -76,7 +76,7 @@ class Source:
         return fault in ("guest", "missing", "line") or (fault == "time" and self._is_event(position))
 
     def element(self, position: int) -> Any:
-        """Return the element; what is no JSON comes as the text of its line."""
+        """Return the element; for a line that is not JSON, its text."""
         row = position // self.a_row
         if self._fault(row) == "line":
             return f"broken {position} {{"
@@ -88,7 +88,7 @@ class Source:
         return {"type": "customer", "customer_id": user, "attributes": attributes}
 
     def position(self, element: Any) -> int:
-        """Return where an element stands in the source."""
+        """Return the position of an element in the source."""
         if isinstance(element, str):
             return int(element.split()[1])
         holder = element if element["type"] == "customer" else element["actions"][0]
@@ -103,7 +103,7 @@ class Source:
                 file.write(f"{element if isinstance(element, str) else json.dumps(element)}\n")
 
     def write_table(self, path: Path, seed: int) -> None:
-        """Write its rows into a SQLite table, in no order."""
+        """Write its rows into a SQLite table, in random order."""
         rows = list(self._keyed_rows(seed))
         random.Random(seed).shuffle(rows)
         with closing(sqlite3.connect(path)) as database, database:
@@ -114,10 +114,10 @@ class Source:
             database.executemany("INSERT INTO sales VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def _keyed_rows(self, seed: int) -> Iterator[tuple[Any, ...]]:
-        chance = random.Random(seed)
-        keys = {(chance.randrange(_STORES) - 2, f"{chance.getrandbits(48):x}") for _ in range(self.rows)}
+        generator = random.Random(seed)
+        keys = {(generator.randrange(_STORES) - 2, f"{generator.getrandbits(48):x}") for _ in range(self.rows)}
         while len(keys) < self.rows:
-            keys.add((0, f"{chance.getrandbits(64):x}"))
+            keys.add((0, f"{generator.getrandbits(64):x}"))
         for row, (store, receipt) in enumerate(sorted(keys)):
             yield store, receipt, self.user(row), self.time(row), row, _PADDING
 
@@ -125,9 +125,9 @@ class Source:
         return position % 2 == 1
 
     def _fault(self, row: int) -> str | None:
-        """What keeps the row, or a part of it, from being sent."""
-        stretch = self.rows * 3 // 5
-        if stretch <= row < stretch + min(1_500, self.rows // 20):
+        """Return why the row, or a part of it, cannot be sent."""
+        begin = self.rows * 3 // 5
+        if begin <= row < begin + min(1_500, self.rows // 20):
             return "guest"
         if row % 150 != 7:
             return None

@@ -1,4 +1,4 @@
-"""MoEngage: the emulator in a process of its own, slow as a network is, with faults at random moments."""
+"""MoEngage: the emulator in a process of its own, as slow as a network, with faults at random times."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from chaos.source import Source
 
 KEY = "emulator-data-key"
 TIMEOUT = 3.0
-"""Seconds that the task waits for an answer. No request may take so long by itself, on however slow a machine."""
+"""Seconds that the task waits for an answer. Even on a slow machine, no request takes that long by itself."""
 
 _PATH = "/v1/transition"
 _HANGS = 3_600.0
 _ELEMENTS_A_REQUEST = 300
 _PAGE = 5_000
 _TIMEOUTS = 1
-_HITS: dict[str, dict[str, Any]] = {
+_FAULTS: dict[str, dict[str, Any]] = {
     "before": {"kind": "status", "status": 503},
     "after": {"kind": "status_after", "status": 502},
     "cut before": {"kind": "cut_before"},
     "cut after": {"kind": "cut_after"},
     "throttled": {"kind": "status", "status": 429},
 }
-_HITS_A_PASS = 2
-"""Hits of each kind while the source is sent once, on average; more where the source is large."""
-_LEAST_CHANCE, _MOST_CHANCE = 0.002, 0.03
+_FAULTS_A_PASS = 2
+"""Faults of each kind while the source is sent once, on average; more if the source is large."""
+_LEAST, _MOST = 0.002, 0.03
 _LATENCIES = ((0.010, 0.33), (0.020, 0.5), (0.030, 1.0))
-"""Seconds, and the chance of each where those before it did not come true."""
+"""Seconds, and the probability of each if none before it applied."""
 
 AFTER_ACCEPTANCE = frozenset(["status_after", "cut_after"])
-"""Faults of requests whose elements were taken in."""
+"""Faults of requests whose elements were accepted."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A request whose elements were taken in.
+    """A request whose elements were accepted.
 
     :param number: its number.
-    :param fault: kind of the fault that hit it; ``slow`` is latency or a timeout.
+    :param fault: kind of the fault that was injected; ``slow`` is latency or a timeout.
     :param positions: its elements, in their order.
     """
 
@@ -58,20 +58,20 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Try:
-    """What arrived of one try.
+class TryRecord:
+    """What arrived from one try.
 
     :param was_killed: whether it was killed.
-    :param requests: all requests, whatever came of them.
-    :param doubtful: those that were answered so that nobody knows what came of them, timeouts apart.
-    :param timeouts: those that got no answer in time.
+    :param requests: number of all requests.
+    :param unknown: requests whose answer leaves the outcome unknown, timeouts excluded.
+    :param timeouts: requests that got no answer in time.
     :param seconds: from its start to its end.
     """
 
     was_killed: bool
     arrivals: tuple[Arrival, ...]
     requests: int
-    doubtful: int
+    unknown: int
     timeouts: int
     seconds: float
 
@@ -84,50 +84,50 @@ class Workspace:
 
     @property
     def connection(self) -> str:
-        """The Airflow connection to it, its limits lifted."""
+        """The Airflow connection to it, without limits."""
         limits = {"users_per_minute": 1_000_000_000, "events_per_minute": 1_000_000_000}
         fields = {"conn_type": "moengage", "login": "EMULATOR", "password": KEY, "host": self.url}
         return json.dumps({**fields, "extra": {**limits, "timeout": TIMEOUT}})
 
-    def begin(self, source: Source, seed: int) -> None:
-        """Forget everything, and let things go wrong as often as a run of this source needs."""
+    def reset(self, source: Source, seed: int) -> None:
+        """Empty it, and add faults with a probability that fits the size of the source."""
         self._ask("POST", "reset")
-        lifted = ("users_per_minute", "events_per_minute", "keep_elements", "keep_requests")
-        self._ask("POST", "settings", dict.fromkeys(lifted))
-        chance = _HITS_A_PASS * _ELEMENTS_A_REQUEST / source.elements
-        chance = min(max(chance, _LEAST_CHANCE), _MOST_CHANCE)
+        unlimited = ("users_per_minute", "events_per_minute", "keep_elements", "keep_requests")
+        self._ask("POST", "settings", dict.fromkeys(unlimited))
+        probability = _FAULTS_A_PASS * _ELEMENTS_A_REQUEST / source.elements
+        probability = min(max(probability, _LEAST), _MOST)
         hanging: dict[str, Any] = {"kind": "slow", "seconds": _HANGS, "times": _TIMEOUTS}
-        self._fault(**hanging, probability=chance / 2, seed=seed)
+        self._add_fault(**hanging, probability=probability / 2, seed=seed)
         for row in sorted(source.refused_rows):
-            self._fault(kind="refuse", customer_id=source.user(row), times=None)
-        for number, hit in enumerate(_HITS.values(), seed + 1):
-            self._fault(**hit, times=None, probability=chance, seed=number)
+            self._add_fault(kind="refuse", customer_id=source.user(row), times=None)
+        for number, fault in enumerate(_FAULTS.values(), seed + 1):
+            self._add_fault(**fault, times=None, probability=probability, seed=number)
         for number, (seconds, share) in enumerate(_LATENCIES, seed + 100):
-            self._fault(kind="slow", seconds=seconds, times=None, probability=share, seed=number)
+            self._add_fault(kind="slow", seconds=seconds, times=None, probability=share, seed=number)
 
     @property
     def accepted(self) -> int:
-        """Elements taken in so far, each as often as it came."""
+        """Elements accepted so far, duplicates included."""
         count: int = self._ask("GET", "summary")["elements"]
         return count
 
     @property
     def timeouts(self) -> int:
-        """Requests that got no answer in time so far."""
+        """Requests so far that got no answer in time."""
         waiting = self._ask("GET", "faults")["faults"]
         left: int = sum(fault["times"] for fault in waiting if fault["seconds"] == _HANGS)
         return _TIMEOUTS - left
 
     def records(self, since: int) -> list[dict[str, Any]]:
-        """Return the requests after a number."""
+        """Return the requests after the given number."""
         records: list[dict[str, Any]] = self._ask("GET", f"requests?since={since}")["requests"]
         return records
 
     def arrivals(self, records: list[dict[str, Any]], since: int, source: Source) -> tuple[Arrival, ...]:
-        """Return what was taken in.
+        """Return the accepted requests.
 
-        :param records: the requests that it came with; the next try may send already, and that is left out.
-        :param since: elements that were taken in before.
+        :param records: the requests to look at. The next try may have sent others already; they are left out.
+        :param since: number of elements that were accepted before.
         """
         faults = {record["number"]: record["fault"] for record in records}
         found: dict[int, list[int]] = {}
@@ -140,7 +140,7 @@ class Workspace:
             since += len(page)
         return tuple(Arrival(number, faults[number], tuple(positions)) for number, positions in found.items())
 
-    def _fault(self, **fault: Any) -> None:
+    def _add_fault(self, **fault: Any) -> None:
         self._ask("POST", "faults", {"path": _PATH, **fault})
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -149,8 +149,8 @@ class Workspace:
         return msgspec.json.decode(response.content)
 
 
-def is_doubtful(record: Mapping[str, Any]) -> bool:
-    """Say whether a request was answered so that nobody knows what came of it; timeouts do not show."""
+def has_unknown_outcome(record: Mapping[str, Any]) -> bool:
+    """Return whether the answer leaves the outcome unknown. Timeouts are not recorded."""
     return record["status"] is None or record["status"] >= 500
 
 

@@ -41,11 +41,6 @@ def moengage(running_moengage: MoEngage) -> MoEngage:
 
 
 @pytest.fixture
-def setting(moengage: MoEngage) -> MoEngage:  # until every test has the new name
-    return moengage
-
-
-@pytest.fixture
 def connected(moengage: MoEngage, monkeypatch: pytest.MonkeyPatch) -> MoEngage:
     """The emulator is the workspace of ``moengage_default``."""
     monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage))

@@ -100,6 +100,3 @@ def event(
 ) -> dict[str, Any]:
     action = {"action": name, "current_time": time, "attributes": attributes}
     return {"type": "event", "customer_id": user, "actions": [action]}
-
-
-Setting = MoEngage  # until every test has the new name

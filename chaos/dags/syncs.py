@@ -1,4 +1,4 @@
-"""One Dag a configuration. A Dag says when its task begins, so that it can be killed at a moment of its run."""
+"""One Dag for each configuration. A Dag reports when its task starts, so that it can be killed at a given time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from airflow.sdk import DAG, get_parsing_context
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
-from chaos.configurations import CONCURRENCY, CONFIGURATIONS, Configuration, Scene
+from chaos.configurations import CONCURRENCY, CONFIGURATIONS, Configuration, Setup
 
-SCENE = Scene.current()
+SETUP = Setup.current()
 
 
-def tell(_context: Any) -> None:
-    """Say that `execute` is about to be called, and by which process."""
-    beside = SCENE.mark.with_suffix(".new")
-    beside.write_text(str(os.getpid()))
-    beside.replace(SCENE.mark)
+def report_start(_context: Any) -> None:
+    """Write the process id to a file just before `execute` is called."""
+    new = SETUP.start_file.with_suffix(".new")
+    new.write_text(str(os.getpid()))
+    new.replace(SETUP.start_file)
 
 
 def sync(configuration: Configuration) -> None:
@@ -30,11 +30,11 @@ def sync(configuration: Configuration) -> None:
         "delivery": configuration.delivery,
         "concurrency": CONCURRENCY,
         "max_rejects": 0.99,
-        "rejects_path": str(SCENE.rejects(configuration)),
-        "checkpoint_path": str(SCENE.checkpoints) if configuration.store == "file" else None,
+        "rejects_path": str(SETUP.rejects(configuration)),
+        "checkpoint_path": str(SETUP.checkpoints) if configuration.store == "file" else None,
         "retries": 10_000,
         "retry_delay": timedelta(0),
-        "on_execute_callback": tell,
+        "on_execute_callback": report_start,
     }
     if configuration.source == "sql":
         attributes = ["n", "note"]
@@ -49,14 +49,14 @@ def sync(configuration: Configuration) -> None:
             **shared,
         )
     elif configuration.source == "lines":
-        BulkImportOperator(path=str(SCENE.lines), **shared)
+        BulkImportOperator(path=str(SETUP.lines), **shared)
     else:
-        source = SCENE.source(configuration)
+        source = SETUP.source(configuration)
         BulkImportOperator(elements=[source.element(position) for position in range(source.elements)], **shared)
 
 
-asked = get_parsing_context().dag_id
+requested = get_parsing_context().dag_id
 for each in CONFIGURATIONS:
-    if asked in (None, each.name):
+    if requested in (None, each.name):
         with DAG(each.name, schedule=None, start_date=datetime(2026, 1, 1), catchup=False):
             sync(each)

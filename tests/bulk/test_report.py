@@ -22,7 +22,7 @@ REPORT = DeliveryReport(
 )
 
 
-def test_the_report_is_json_with_the_documented_figures() -> None:
+def test_the_report_is_json_with_the_documented_fields() -> None:
     assert json.loads(json.dumps(REPORT.to_dict())) == {
         "dry_run": False,
         "accepted": 10_000,
@@ -43,7 +43,7 @@ def test_the_report_is_json_with_the_documented_figures() -> None:
     }
 
 
-def test_the_summary_says_what_became_of_the_run() -> None:
+def test_the_summary_shows_the_result_of_the_run() -> None:
     assert REPORT.summary == (
         "10,000 elements accepted by MoEngage (4,000 customers, 5,900 events with 6,100 actions, 100 devices);"
         " 3 rejected; 40 requests (2 of them retries), 4.0 MB; 61.5 s, of which 1.2 s waiting for the rate limit"

@@ -159,7 +159,7 @@ class Checkpoint:
         self._writer.close()
         try:
             self._saved_run.save({"report": report.to_dict()}, is_complete=True)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (a failure now would send everything again)
             self._log.warning(
                 "Everything was delivered, but that could not be recorded (%s); after a Clear, this task may send"
                 " nothing",

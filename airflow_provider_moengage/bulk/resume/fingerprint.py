@@ -31,7 +31,7 @@ def fingerprint_of_elements(elements: Sequence[object]) -> str:
         chunk = elements[start : start + _CHUNK]
         try:
             digest.update(_ENCODER.encode_lines(chunk))
-        except Exception:
+        except Exception:  # noqa: BLE001 (an element that cannot be encoded will be rejected)
             for element in chunk:
                 digest.update(json.dumps(_plain(element)).encode() + b"\n")
     return digest.hexdigest()

@@ -322,8 +322,6 @@ def to_json_value(value: object, within: tuple[int, ...] = ()) -> object:
         return value if value - value == 0 else str(value)
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         return _container(value, within)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).decode(errors="backslashreplace")
     return _other(value)
 
 
@@ -337,6 +335,8 @@ def _container(value: Any, within: tuple[int, ...]) -> object:
 
 
 def _other(value: object) -> object:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode(errors="backslashreplace")
     try:
         # The form that is sent: a datetime in another form would be mere text when the file is replayed.
         return msgspec.to_builtins(to_plain(value))
@@ -344,5 +344,5 @@ def _other(value: object) -> object:
         pass
     try:
         return str(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 (any class may have a broken __str__)
         return f"<{type(value).__name__}>"

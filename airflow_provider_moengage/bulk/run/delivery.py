@@ -120,7 +120,7 @@ class Delivery:
         ):
             try:
                 act()
-            except Exception as trouble:  # the error that ended the run is the one to report
+            except Exception as trouble:  # noqa: BLE001 (the error that ended the run is reported)
                 self._log.warning("The %s could not be written (%s)", what, type(trouble).__name__)
         name = error.kind.value if isinstance(error, ApiError) else type(error).__name__
         self._describe(self._report(), f"The run ended early ({name}); done so far: ")

@@ -104,7 +104,7 @@ class Lane:
                 self._room.put(None)
                 self._deliver(self.client, job)
                 self._done.put(None)
-        except BaseException as error:  # whatever it is ends the run, in the reader's thread
+        except BaseException as error:  # noqa: BLE001 (the reader's thread raises it)
             self._fail(error)
         finally:
             self.client.close()

@@ -76,10 +76,10 @@ class Run:
             if switch.is_killed:
                 rejects.close_stream()
 
-    def until_done(self, chance: random.Random, kills: int) -> DeliveryReport:
+    def until_done(self, generator: random.Random, kills: int) -> DeliveryReport:
         for _ in range(kills):
             try:
-                return self.attempt(KillSwitch(chance.randrange(60)))
+                return self.attempt(KillSwitch(generator.randrange(60)))
             except KilledError:
                 continue
         return self.attempt()
@@ -89,11 +89,11 @@ class Run:
         return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
 
 
-def some_elements(chance: random.Random, count: int) -> list[dict[str, Any]]:
+def some_elements(generator: random.Random, count: int) -> list[dict[str, Any]]:
     """Elements of a few users, so that lanes are unevenly busy; one in a hundred is a reject."""
     return [
-        customer(f"user {int(chance.expovariate(0.2))}", number=number)
-        if chance.random() > 0.01
+        customer(f"user {int(generator.expovariate(0.2))}", number=number)
+        if generator.random() > 0.01
         else customer("null", number=number)
         for number in range(count)
     ]
@@ -117,13 +117,13 @@ def assert_order(arrived: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_run_killed_at_any_point_loses_nothing(moengage: MoEngage, tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    elements = some_elements(chance, 3_000)
+    generator = random.Random(seed)
+    elements = some_elements(generator, 3_000)
     bad = [number_of(element) for element in elements if element["customer_id"] == "null"]
     run = Run(moengage, elements, tmp_path, concurrency=4)
 
-    kills = chance.randrange(1, 6)
-    report = run.until_done(chance, kills)
+    kills = generator.randrange(1, 6)
+    report = run.until_done(generator, kills)
 
     arrived = Counter(map(number_of, moengage.arrived))
     assert set(arrived) == set(range(3_000)) - set(bad)
@@ -138,12 +138,12 @@ def test_a_run_killed_at_any_point_loses_nothing(moengage: MoEngage, tmp_path: P
 def test_at_most_once_sends_nothing_twice_and_rejects_unknown_outcomes(
     moengage: MoEngage, tmp_path: Path, seed: int
 ) -> None:
-    chance = random.Random(seed)
-    elements = some_elements(chance, 3_000)
+    generator = random.Random(seed)
+    elements = some_elements(generator, 3_000)
     run = Run(moengage, elements, tmp_path, concurrency=4, delivery="at_most_once")
 
-    kills = chance.randrange(1, 6)
-    report = run.until_done(chance, kills)
+    kills = generator.randrange(1, 6)
+    report = run.until_done(generator, kills)
 
     arrived = Counter(map(number_of, moengage.arrived))
     rejected = Counter(line["position"] for line in run.rejected)

@@ -1,10 +1,10 @@
-"""The process with Airflow in it: each try of a task, as the scheduler and the LocalExecutor make it.
+"""The process that runs each try of a task as the scheduler and the LocalExecutor would.
 
-It is asked line by line: to begin a run of a Dag, and for one try after the other. The scheduler's part is short:
-the next try number and the state *scheduled* by its own function, *queued*, and after the try what another
-of its makes of the executor's message, which is that a killed task is to be tried again. Between the two Airflow's
-executor code runs as in a worker of the LocalExecutor: its supervisor forks a process, in which the task runner
-parses the Dag file and executes the task, and talks to an API server on its behalf.
+It reads commands line by line: create a run of a Dag, then run one try after the other. The scheduler's part is
+short: its own functions set the next try number and the state *scheduled*, and after the try they process the
+executor's message, so that a killed task is up for retry. In between, Airflow's executor code runs as in a worker
+of the LocalExecutor: its supervisor forks a process, in which the task runner parses the Dag file and executes the
+task, and talks to an API server on its behalf.
 """
 
 from __future__ import annotations
@@ -19,28 +19,26 @@ from typing import Any
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer commands until the input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever Airflow prints is log
+    os.dup2(2, 1)  # whatever Airflow prints goes to the log
     airflow = _Airflow()
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:
-        asked = json.loads(line)
-        print(json.dumps(getattr(airflow, asked.pop("do"))(**asked)), file=answers)
+        command = json.loads(line)
+        print(json.dumps(getattr(airflow, command.pop("command"))(**command)), file=answers)
 
 
 class _Airflow:
     def __init__(self) -> None:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
-        from airflow.executors.local_executor import LocalExecutor
         from airflow.utils.session import create_session
 
         for name in _IMPORTED_BY_TASKS:
             import_module(name)
-        self._executor: Any = LocalExecutor()
+        self._executor: Any = _untyped("airflow.executors.local_executor").LocalExecutor()
         self._session = create_session
-        manager: Any = DagBundlesManager()
+        manager: Any = _untyped("airflow.dag_processing.bundles.manager").DagBundlesManager()
         manager.sync_bundles_to_db()
         for bundle in manager.get_all_dag_bundles():
             bundle.initialize()
@@ -49,8 +47,8 @@ class _Airflow:
                 raise SystemExit(f"the Dags cannot be imported: {bag.import_errors}")
             sync_bag_to_db(bag, bundle.name, bundle.version)
 
-    def begin(self, dag_id: str) -> dict[str, Any]:
-        """Make a run of a Dag."""
+    def create_run(self, dag_id: str) -> dict[str, Any]:
+        """Create a run of a Dag."""
         from airflow.models.dagbag import DBDagBag
         from airflow.sdk import timezone
         from airflow.utils.state import DagRunState
@@ -68,8 +66,8 @@ class _Airflow:
             )
             return {"run_id": run.run_id}
 
-    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
-        """Make the next try of the run's task, and return what the database says after it."""
+    def run_try(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Run the next try of the run's task, and return what the database holds after it."""
         from airflow.executors.base_executor import BaseExecutor
         from airflow.executors.workloads import ExecuteTask
         from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
@@ -89,10 +87,10 @@ class _Airflow:
             exit_code = int(BaseExecutor.run_workload(workload))
         except Exception as error:
             print(f"the executor failed: {error!r}", file=sys.stderr)
-        # A worker of the LocalExecutor says so of every task whose supervisor has come to its end.
-        told = workload.failure_state if exit_code is None else workload.success_state
+        # A worker of the LocalExecutor reports this for every task whose supervisor has ended.
+        state = workload.failure_state if exit_code is None else workload.success_state
         with self._session() as session:
-            self._executor.change_state(workload.key, told)
+            self._executor.change_state(workload.key, state)
             SchedulerJobRunner.process_executor_events(
                 executor=self._executor, job_id=None, scheduler_dag_bag=DBDagBag(), session=session
             )
@@ -128,6 +126,10 @@ class _Airflow:
         return json.loads(value) if isinstance(value, str) else value
 
 
+def _untyped(module: str) -> Any:
+    return import_module(module)
+
+
 _IMPORTED_BY_TASKS = (
     "airflow.providers.sqlite.hooks.sqlite",
     "airflow.sdk.execution_time.task_runner",
@@ -139,7 +141,7 @@ _IMPORTED_BY_TASKS = (
     "airflow_provider_moengage.sources.sql_rows",
     "airflow_provider_moengage.transfers.sql_to_moengage",
 )
-"""What each forked task process would load again; it saves a second a try."""
+"""What each forked task process would import again; importing it once saves a second for each try."""
 
 
 if __name__ == "__main__":
