@@ -16,20 +16,40 @@ from airflow_provider_moengage.bulk.elements.rules import (
     EVENT_PLATFORMS,
     IDENTIFYING_ATTRIBUTES,
 )
+from airflow_provider_moengage.bulk.typed_values import TYPES
 
 Row = Sequence[Any]
 Element = dict[str, Any]
-Attributes = Sequence[str] | Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The value of a column, in arguments that take a plain string literally.
+    """The value of a column, in arguments that take a plain string literally, or as a certain type.
 
     :param name: the column's name in the query.
+    :param type: how to read its values, whatever the database says: ``"text"``, ``"integer"``, ``"number"``,
+        ``"boolean"``, ``"datetime"``, ``"date"`` or ``"json"``. A value that cannot be read so rejects its row.
+        None: as the database's driver describes the column.
+    :raises ValueError: naming the argument that is wrong.
     """
 
     name: str
+    type: str | None = None
+
+    def __post_init__(self) -> None:
+        if not is_non_empty(self.name):
+            raise ValueError("Column.name: expected the name of a column")
+        if self.type is not None and self.type not in TYPES:
+            raise ValueError(f"Column.type {self.type!r}: expected one of {', '.join(TYPES)}, or None")
+
+
+ColumnName = str | Column
+Attributes = Sequence[ColumnName] | Mapping[str, ColumnName] | None
+
+Typed = dict[tuple[int, str], int]
+"""Columns that a mapping reads as a type: index and type of each, and the index of its values in the row.
+
+These are added to the row after the query's own columns, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +100,7 @@ def _not_null(named: Sequence[tuple[str, int]], row: Row) -> dict[str, Any]:
 class ElementMapping(Protocol):
     """Describes how a row becomes an element."""
 
-    def compile(self, columns: Sequence[str]) -> RowRecipe:
+    def compile(self, columns: Sequence[str], typed: Typed | None = None) -> RowRecipe:
         """Return the recipe for rows with these columns."""
 
 
@@ -102,7 +122,7 @@ class CustomerMapping:
     attributes: Attributes = None
     update_existing_only: bool = False
     unset_nulls: bool = False
-    user_identifiers: Mapping[str, str] | None = None
+    user_identifiers: Mapping[str, ColumnName] | None = None
 
     def __post_init__(self) -> None:
         _check_user(self)
@@ -114,13 +134,14 @@ class CustomerMapping:
                 f" one of {known}"
             )
 
-    def compile(self, columns: Sequence[str]) -> RowRecipe:
+    def compile(self, columns: Sequence[str], typed: Typed | None = None) -> RowRecipe:
         """Return the recipe that turns a row into a customer.
 
         :param columns: the query's columns, in the row's order.
+        :param typed: gets the columns that are to be read as a type.
         :raises ValueError: naming the columns that the query does not have.
         """
-        index = QueryColumns(type(self).__name__, columns)
+        index = QueryColumns(type(self).__name__, columns, typed)
         identifiers = index.of_mapping(self.user_identifiers)
         customer_id = None if self.customer_id is None else index.of(self.customer_id)
         attributes = index.of_attributes(self.attributes) + identifiers
@@ -162,7 +183,7 @@ class EventMapping:
     app_version: str | Column | None = None
     user_timezone_offset: str | None = None
     device_id: str | None = None
-    user_identifiers: Mapping[str, str] | None = None
+    user_identifiers: Mapping[str, ColumnName] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.action, Column) and not is_non_empty(self.action):
@@ -181,13 +202,14 @@ class EventMapping:
         _check_user(self)
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
-    def compile(self, columns: Sequence[str]) -> RowRecipe:
+    def compile(self, columns: Sequence[str], typed: Typed | None = None) -> RowRecipe:
         """Return the recipe that turns a row into an event.
 
         :param columns: the query's columns, in the row's order.
+        :param typed: gets the columns that are to be read as a type.
         :raises ValueError: naming the columns that the query does not have.
         """
-        index = QueryColumns(type(self).__name__, columns)
+        index = QueryColumns(type(self).__name__, columns, typed)
         identifiers = index.of_mapping(self.user_identifiers)
         customer_id = None if self.customer_id is None else index.of(self.customer_id)
         device_id = None if self.device_id is None else index.of(self.device_id)
@@ -195,12 +217,12 @@ class EventMapping:
         always = [("current_time", index.of(self.time))]
         optional: list[tuple[str, int]] = []
         if isinstance(self.action, Column):
-            always.append(("action", index.of(self.action.name)))
+            always.append(("action", index.of(self.action)))
         else:
             constants["action"] = self.action
         for name, value in (("platform", self.platform), ("app_version", self.app_version)):
             if isinstance(value, Column):
-                optional.append((name, index.of(value.name)))
+                optional.append((name, index.of(value)))
             elif value is not None:
                 constants[name] = value
         if self.user_timezone_offset is not None:
@@ -236,13 +258,14 @@ class DeviceMapping:
                 raise ValueError(f"DeviceMapping.{name}: expected the name of a column")
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
 
-    def compile(self, columns: Sequence[str]) -> RowRecipe:
+    def compile(self, columns: Sequence[str], typed: Typed | None = None) -> RowRecipe:
         """Return the recipe that turns a row into a device.
 
         :param columns: the query's columns, in the row's order.
+        :param typed: gets the columns that are to be read as a type.
         :raises ValueError: naming the columns that the query does not have.
         """
-        index = QueryColumns(type(self).__name__, columns)
+        index = QueryColumns(type(self).__name__, columns, typed)
         customer_id, device_id = index.of(self.customer_id), index.of(self.device_id)
         return RowRecipe(
             kind="device",
@@ -255,15 +278,18 @@ class DeviceMapping:
 MAPPINGS = (CustomerMapping, EventMapping, DeviceMapping)
 
 
-def compile_mappings(mappings: Sequence[ElementMapping], columns: Sequence[str]) -> list[RowRecipe]:
+def compile_mappings(
+    mappings: Sequence[ElementMapping], columns: Sequence[str], typed: Typed | None = None
+) -> list[RowRecipe]:
     """Return the recipes of the mappings, in their order.
 
     :param mappings: at least one.
     :param columns: the query's columns, in the row's order.
+    :param typed: gets the columns that are to be read as a type, for all mappings together.
     :raises ValueError: naming the columns that the query does not have, or has more than once.
     """
     check_columns(columns)
-    return [mapping.compile(columns) for mapping in mappings]
+    return [mapping.compile(columns, typed) for mapping in mappings]
 
 
 def check_columns(columns: Sequence[str]) -> None:
@@ -281,18 +307,22 @@ class QueryColumns:
 
     :param mapping: the mapping's name, for messages.
     :param columns: the query's columns, in the row's order.
+    :param typed: gets the columns that are to be read as a type.
     """
 
-    def __init__(self, mapping: str, columns: Sequence[str]) -> None:
+    def __init__(self, mapping: str, columns: Sequence[str], typed: Typed | None = None) -> None:
         self._mapping = mapping
+        self._columns = len(columns)
+        self._typed: Typed = {} if typed is None else typed
         self._index = {str.__str__(name): at for at, name in enumerate(columns)}
         self._taken: set[str] = set()
 
-    def of(self, name: str) -> int:
-        """Return the index of a column in the row.
+    def of(self, column: ColumnName) -> int:
+        """Return the index of a column's values in the row.
 
         :raises ValueError: naming the column that the query does not have.
         """
+        name, type_name = (column.name, column.type) if isinstance(column, Column) else (column, None)
         at = self._index.get(name)
         if at is None:
             # Databases fold the case of names that are not quoted: Snowflake and Oracle up, PostgreSQL down.
@@ -303,9 +333,11 @@ class QueryColumns:
             [name] = alike
             at = self._index[name]
         self._taken.add(name)
-        return at
+        return (
+            at if type_name is None else self._typed.setdefault((at, type_name), self._columns + len(self._typed))
+        )
 
-    def of_mapping(self, named: Mapping[str, str] | None) -> list[tuple[str, int]]:
+    def of_mapping(self, named: Mapping[str, ColumnName] | None) -> list[tuple[str, int]]:
         """Return MoEngage's names, each with the index of its column."""
         return [(str.__str__(name), self.of(column)) for name, column in (named or {}).items()]
 
@@ -315,7 +347,11 @@ class QueryColumns:
             return [(name, at) for name, at in self._index.items() if name not in self._taken]
         if isinstance(attributes, Mapping):
             return self.of_mapping(attributes)
-        return [(str.__str__(name), self.of(name)) for name in attributes]
+        return [(str.__str__(_name_of(column)), self.of(column)) for column in attributes]
+
+
+def _name_of(column: ColumnName) -> str:
+    return column.name if isinstance(column, Column) else column
 
 
 def _check_user(mapping: CustomerMapping | EventMapping) -> None:
@@ -341,11 +377,14 @@ def check_attributes(what: str, attributes: Any) -> None:
     elif (
         isinstance(attributes, str)
         or not isinstance(attributes, Collection)  # an iterator would be used up by this very check
-        or not all(is_non_empty(name) for name in attributes)
+        or not all(isinstance(column, Column) or is_non_empty(column) for column in attributes)
     ):
         raise ValueError(f"{what}: expected a list of columns, or a mapping of attribute to column")
 
 
-def _check_named(what: str, named: Mapping[str, str]) -> None:
-    if not isinstance(named, Mapping) or not all(is_non_empty(part) for pair in named.items() for part in pair):
+def _check_named(what: str, named: Mapping[str, ColumnName]) -> None:
+    if not isinstance(named, Mapping) or not all(
+        is_non_empty(name) and (isinstance(column, Column) or is_non_empty(column))
+        for name, column in named.items()
+    ):
         raise ValueError(f"{what}: expected a mapping of attribute name to column name")

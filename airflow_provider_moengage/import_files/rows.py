@@ -24,7 +24,7 @@ from airflow_provider_moengage.bulk.elements.checks import (
 )
 from airflow_provider_moengage.bulk.elements.event_time import event_time
 from airflow_provider_moengage.bulk.elements.rules import Code
-from airflow_provider_moengage.bulk.mapping import Attributes, QueryColumns, check_columns
+from airflow_provider_moengage.bulk.mapping import Attributes, QueryColumns, Typed, check_columns
 
 IMPORT_TYPES = ("USERS", "EVENTS")
 FILE_FORMATS = ("csv", "json")
@@ -79,7 +79,9 @@ class ImportRows:
         file_format: str,
     ) -> None:
         check_columns(columns)
-        query = QueryColumns("sql", columns)
+        self.typed: Typed = {}
+        """Columns that are to be read as a type; their values follow the query's own in a row."""
+        query = QueryColumns("sql", columns, self.typed)
         self._id_name, self._id_at = id_column, query.of(id_column)
         self._time_name, self._time_at = time_column, None if time_column is None else query.of(time_column)
         self._attributes = query.of_attributes(attributes)
@@ -104,7 +106,7 @@ class ImportRows:
     def encode(self, row: Sequence[Any]) -> tuple[bytes, list[Finding]]:
         """Return the line of a row, empty if it cannot be written, and what is wrong with it.
 
-        :param row: as the driver returned it.
+        :param row: its values, those of :attr:`typed` columns last.
         """
         findings: list[Finding] = []
         cells = self._cells(row, findings)

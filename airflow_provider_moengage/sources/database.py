@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from airflow_provider_moengage.bulk import typed_values
+from airflow_provider_moengage.bulk.mapping import Typed
 from airflow_provider_moengage.sources.statement import Quoting
 
 Reader = Callable[[Any], Any]
@@ -107,18 +109,30 @@ def database_of(connection: Any) -> Database:
     return Database()
 
 
-def reader_of_rows(columns: Sequence[SourceColumn]) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
-    """Return what makes of rows those that are sent; None if rows are sent as the driver gives them."""
+def reader_of_rows(
+    columns: Sequence[SourceColumn], typed: Typed | None = None
+) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+    """Return what makes of rows those that are sent; None if rows are sent as the driver gives them.
+
+    :param typed: columns to read as a type; their values follow the query's own.
+    """
     readers = [(at, column.read) for at, column in enumerate(columns) if column.read is not None]
-    if not readers:
+    added = [(at, typed_values.reader(columns[at].name, type_name)) for at, type_name in typed or {}]
+    if not (readers or added):
         return None
 
     def read(rows: Sequence[Any]) -> Sequence[Any]:
         if not rows:
             return rows
-        by_column: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        given: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        by_column = list(given)
         for at, make in readers:
-            by_column[at] = [None if value is None else make(value) for value in by_column[at]]
+            by_column[at] = _made(make, given[at])
+        by_column += [_made(make, given[at]) for at, make in added]
         return list(zip(*by_column, strict=True))
 
     return read
+
+
+def _made(make: Reader, values: Sequence[Any]) -> list[Any]:
+    return [None if value is None else make(value) for value in values]

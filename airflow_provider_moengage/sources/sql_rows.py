@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_moengage.bulk.elements.fast_path import Preparer
 from airflow_provider_moengage.bulk.elements.row_codegen import row_preparer
-from airflow_provider_moengage.bulk.mapping import ElementMapping, Row, RowRecipe, compile_mappings
+from airflow_provider_moengage.bulk.mapping import ElementMapping, Row, RowRecipe, Typed, compile_mappings
 from airflow_provider_moengage.bulk.sources import Chunk, Remaining, Stream
 from airflow_provider_moengage.sources.database import SourceColumn
 from airflow_provider_moengage.sources.sql_key import (
@@ -61,9 +61,10 @@ class Rows(Stream):
         """Read all of them; the bookmark is ignored."""
         query = self._query
         with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
-            recipes = compile_mappings(query.mappings, result.columns)
+            typed: Typed = {}
+            recipes = compile_mappings(query.mappings, result.columns, typed)
             preparer = row_preparer(recipes)
-            read = result.reader()
+            read = result.reader(typed)
             first = 0
             while given := list(islice(result.rows, _rows_of(size(), recipes))):
                 rows = given if read is None else read(given)
@@ -240,12 +241,13 @@ class _Reading:
         with stream_range(
             query.hook, query.sql, query.parameters, self._key_columns, key_range, fetch_size=query.fetch_size
         ) as result:
-            recipes = compile_mappings(query.mappings, result.columns)
+            typed: Typed = {}
+            recipes = compile_mappings(query.mappings, result.columns, typed)
             preparer = row_preparer(recipes)
             at = self._key_columns.indexes(result.columns)
             columns = [result.described[index] for index in at]
             check_key_types(columns, result.database.name)
-            read = result.reader()
+            read = result.reader(typed)
             while rows := list(islice(result.rows, _rows_of(size(), recipes))):
                 values = [[row[index] for row in rows] for index in at]
                 keys: list[Key] = list(zip(*values, strict=True))

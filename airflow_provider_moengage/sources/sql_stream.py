@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Protocol, cast
 
 from airflow_provider_moengage.arguments import whole
+from airflow_provider_moengage.bulk.mapping import Typed
 from airflow_provider_moengage.sources.database import Database, SourceColumn, database_of, reader_of_rows
 from airflow_provider_moengage.sources.statement import one_statement
 
@@ -25,6 +26,8 @@ MakeQuery = Callable[[Any, str], tuple[str, Parameters]]
 
 MOST_ROWS_FETCHED = 100_000
 """Rows that may be held at once."""
+
+_READ_AT_ONCE = 1_000
 
 Rows = Sequence[Sequence[Any]]
 
@@ -62,9 +65,21 @@ class RowStream:
         """The columns' names."""
         return tuple(column.name for column in self.described)
 
-    def reader(self) -> Callable[[Rows], Rows] | None:
-        """Return what makes of rows those that are sent; None if they are sent as the driver gives them."""
-        return reader_of_rows(self.described)
+    def reader(self, typed: Typed | None = None) -> Callable[[Rows], Rows] | None:
+        """Return what makes of rows those that are sent; None if they are sent as the driver gives them.
+
+        :param typed: columns to read as a type; their values follow the query's own.
+        """
+        return reader_of_rows(self.described, typed)
+
+    def read(self, typed: Typed | None = None) -> Iterator[Sequence[Any]]:
+        """Yield the rows as they are sent."""
+        reader = self.reader(typed)
+        if reader is None:
+            yield from self.rows
+            return
+        while rows := list(islice(self.rows, _READ_AT_ONCE)):
+            yield from reader(rows)
 
 
 def database_hook(conn_id: str) -> DatabaseHook:

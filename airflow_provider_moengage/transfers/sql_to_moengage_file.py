@@ -188,7 +188,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             )
             most_bytes = whole("max_file_bytes", self.max_file_bytes, 1, LARGEST_FILE)
             splitter = FileSplitter(folder.create, names, header=rows.header, most_bytes=most_bytes)
-            for position, row in enumerate(result.rows):
+            for position, row in enumerate(result.read(rows.typed)):
                 line, findings = rows.encode(row)
                 if not line:
                     invalid.add(position, findings)
