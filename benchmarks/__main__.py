@@ -1,8 +1,8 @@
 """Measures everything and prints one table: `make bench`, or `python -m benchmarks --only encode,memory`.
 
-Each part runs in a process of its own. Those that need the machine for themselves run alone; those that mostly
-wait run beside the long measurement of memory, which counts bytes. A run of all parts also writes the table and
-the plot into the documentation. Missed targets are told, and are no failure: timings depend on the machine.
+Each part runs in its own process. Parts that need the whole machine run alone; parts that mostly wait run next to
+the long measurement of memory, which counts bytes. A run of all parts also writes the table and the plot into the
+documentation. A missed target is reported but does not fail the run, because timings depend on the machine.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pathlib import Path
 from benchmarks.table import Row, as_markdown, as_text
 
 PARTS = ("encode", "end_to_end", "pacing", "memory", "imports", "polling", "sharing")
-"""In the table's order."""
+"""In the order of the table."""
 
 STAGES = ((("encode",),), (("end_to_end",),), (("memory",), ("imports", "pacing", "polling")), (("sharing",),))
-"""One stage after the other; in a stage, lists of parts side by side."""
+"""Stages run one after the other; the lists of parts within a stage run at the same time."""
 
 _ROOT = Path(__file__).parent.parent
 _TABLE = _ROOT / "docs" / "performance-table.md"
@@ -74,7 +74,7 @@ def _measured(chosen: Sequence[str]) -> dict[str, list[Row]]:
 
 
 def _rows_of(part: str) -> list[Row]:
-    """Let a process of its own measure a part. One that fails is a line of the table."""
+    """Measure a part in its own process. A failure becomes a row of the table."""
     began = time.monotonic()
     print(f"{part} ...", file=sys.stderr)
     done = subprocess.run(
@@ -86,7 +86,7 @@ def _rows_of(part: str) -> list[Row]:
     )
     print(f"{part}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     if done.returncode:
-        return [Row(part, "all of it", "failed, see above", is_met=False)]
+        return [Row(part, "everything", "failed, see above", is_met=False)]
     [line] = [line for line in done.stdout.splitlines() if line.startswith("ROWS ")]
     return [Row(**fields) for fields in json.loads(line.removeprefix("ROWS "))]
 

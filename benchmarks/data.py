@@ -1,4 +1,4 @@
-"""Rows as database drivers return them, and the elements they become: customers of 263 bytes, events of 368."""
+"""Rows as database drivers return them, and their elements: customers of 263 bytes, events of 368 bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = tuple[Any, ...]
 Element = dict[str, Any]
 
 USERS = 50_000
-"""Different users; their rows come back after that many."""
+"""Number of different users; their rows repeat after that many."""
 
 _CITIES = ("Zürich", "São Paulo", "München", "पुणे", "Reykjavík", "Boston", "Lyon", "東京")
 _TIERS = ("gold", "silver", "bronze")
@@ -31,18 +31,18 @@ _START = dt.datetime(2026, 1, 1, 8, 30, tzinfo=dt.UTC)
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of rows, and what becomes of them."""
+    """One kind of rows and their elements."""
 
     name: str
     columns: tuple[str, ...]
     mapping: CustomerMapping | EventMapping
     row: Callable[[int], Row]
-    """Returns row number n, with a driver's types: Decimal, datetime with and without zone, UUID, None, ..."""
+    """Returns row number n with a driver's types: Decimal, datetime with and without time zone, UUID, None, ..."""
     element: Callable[[Row], Element]
-    """Returns what a hand-written loop makes of it, as fast as Python can: a dict, its values as they are."""
+    """Returns the dict that a hand-written loop would build from a row, with unconverted values."""
 
     def rows(self, count: int) -> list[Row]:
-        """Return so many rows."""
+        """Return the first rows."""
         return [self.row(number) for number in range(count)]
 
 

@@ -1,9 +1,8 @@
-"""From elements and rows to request bodies: elements a second, and how full the bodies are.
+"""Measures elements and rows to request bodies: elements per second, and how full the bodies are.
 
-All ways run one after the other, round after round, on the same elements; a figure is the median of the rounds.
-Seconds are those of the CPU: nothing here waits, and what else the machine does counts less.
-The elements are out of the garbage collector's sight, so none pays for those of the others. The floors cut where
-the provider has cut.
+All methods run one after the other, round after round, on the same elements; a value is the median of the rounds.
+Times are CPU times: nothing here waits, and other load on the machine matters less. The elements are frozen, so
+that the garbage collector does not scan them. The floors use the batch sizes of the provider.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from benchmarks import rivals
-from benchmarks.data import KINDS, Kind
+from benchmarks.data import KINDS, Element, Kind
+from benchmarks.data import Row as SqlRow
 from benchmarks.pipeline import bodies, source_of_elements, source_of_rows
 from benchmarks.table import Row, rate_row
 
@@ -24,19 +24,19 @@ FILL_GROUP = "How full the request bodies are"
 ELEMENTS = 40_000
 ROUNDS = 5
 ELEMENTS_FOR_FILL = 400_000
-"""So many that the few bodies at the end, which nothing is left for, do not count."""
+"""Enough that the partly filled last bodies do not matter."""
 FEW = 800
-"""Elements for the way that takes a quadratic time."""
+"""Elements for the method with quadratic running time."""
 
 OFF_TARGET, WARN_TARGET, FILL_TARGET = 1.0, 0.40, 0.998
-"""Of the floor's speed without and with checks; and how full a body is."""
+"""Parts of the floor's speed without and with checks; how full a body is."""
 
 _OURS = {"off": "encode + pack", "warn": "check + encode + pack"}
 _FLOORS = {"orjson": rivals.orjson_body, "msgspec": rivals.msgspec_body}
 _WAYS: dict[str, Callable[[Sequence[dict[str, object]]], Iterator[bytes]]] = {
-    "json.dumps, 100 a batch": rivals.fixed_batches,
-    "json.dumps each": rivals.each_by_json,
-    "orjson.dumps each": rivals.each_by_orjson,
+    "json.dumps, 100 per batch": rivals.fixed_batches,
+    "json.dumps per element": rivals.each_by_json,
+    "orjson.dumps per element": rivals.each_by_orjson,
     "analytics client's queue": rivals.analytics_queue,
 }
 
@@ -61,8 +61,8 @@ def _speeds(kind: Kind) -> list[Row]:
     assert sum(cuts) == ELEMENTS
     ways: dict[tuple[str, str], Way] = {}
     for validation in _OURS:
-        ways["dicts", validation] = lambda validation=validation: bodies(source_of_elements(elements), validation)
-        ways["rows", validation] = lambda validation=validation: bodies(source_of_rows(kind, sql_rows), validation)
+        ways["dicts", validation] = partial(_dict_bodies, elements, validation)
+        ways["rows", validation] = partial(_row_bodies, kind, sql_rows, validation)
     for name, encode in _FLOORS.items():
         ways["dicts", name] = partial(rivals.floor, encode, cuts, elements)
         ways["rows", name] = partial(rivals.floor_from_rows, encode, cuts, kind, sql_rows)
@@ -71,11 +71,19 @@ def _speeds(kind: Kind) -> list[Row]:
     gc.collect()
     gc.freeze()
     speeds = measured(ways, ELEMENTS, ROUNDS)
-    few = {("dicts", "growing list"): partial(rivals.growing_list, elements[:FEW])}
+    few: dict[tuple[str, str], Way] = {("dicts", "growing list"): partial(rivals.growing_list, elements[:FEW])}
     speeds |= measured(few, FEW, 1)
     gc.unfreeze()
     size = sum(map(len, cut)) / ELEMENTS
     return _speed_rows(f"{kind.name} of {size:.0f} B", speeds)
+
+
+def _dict_bodies(elements: Sequence[Element], validation: str) -> Iterator[bytes]:
+    return bodies(source_of_elements(elements), validation)
+
+
+def _row_bodies(kind: Kind, rows: Sequence[SqlRow], validation: str) -> Iterator[bytes]:
+    return bodies(source_of_rows(kind, rows), validation)
 
 
 def _speed_rows(name: str, speeds: dict[tuple[str, str], float]) -> list[Row]:
@@ -97,7 +105,7 @@ def _speed_rows(name: str, speeds: dict[tuple[str, str], float]) -> list[Row]:
 
 
 def measured(ways: dict[tuple[str, str], Way], elements: int, rounds: int) -> dict[tuple[str, str], float]:
-    """Return each way's elements a second, the median of so many rounds."""
+    """Return the elements per second of each method, the median of the rounds."""
     took: dict[tuple[str, str], list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -109,14 +117,14 @@ def measured(ways: dict[tuple[str, str], Way], elements: int, rounds: int) -> di
 
 
 def _fills(kind: Kind) -> list[Row]:
-    """Tell of the bodies: how full all but the last are, and how many MoEngage would refuse for their size."""
+    """Measure how full all bodies but the last are, and how many MoEngage would refuse for their size."""
     elements = [kind.element(row) for row in kind.rows(ELEMENTS_FOR_FILL)]
     ours, ours_over = _fill(bodies(source_of_elements(elements), "off"))
     average = int(rivals.MOST_BYTES / (sum(len(rivals.json_body([e])) for e in elements[:1_000]) / 1_000 - 34))
     ways: dict[str, Iterable[bytes]] = {
-        "100 a batch": rivals.fixed_batches(elements[:20_000]),
-        f"{average} a batch (by average size)": rivals.fixed_batches(elements[:100_000], average),
-        "orjson.dumps each": rivals.each_by_orjson(elements),
+        "100 per batch": rivals.fixed_batches(elements[:20_000]),
+        f"{average} per batch (by average size)": rivals.fixed_batches(elements[:100_000], average),
+        "orjson.dumps per element": rivals.each_by_orjson(elements),
         "analytics client's queue": rivals.analytics_queue(elements[:10_000]),
         "growing list": rivals.growing_list(elements[:FEW]),
     }
@@ -126,7 +134,7 @@ def _fills(kind: Kind) -> list[Row]:
         found.append(
             Row(
                 FILL_GROUP,
-                f"{kind.name}: mean fill, over 100 kB",
+                f"{kind.name}: mean fill, requests over 100 kB",
                 f"{ours:.2%}, {_none_or(ours_over)}",
                 name,
                 f"{theirs:.2%}, {_none_or(theirs_over)}",
@@ -139,7 +147,7 @@ def _fills(kind: Kind) -> list[Row]:
 
 
 def _fill(all_bodies: Iterable[bytes]) -> tuple[float, float]:
-    """Return the mean size of all but the last as a part of what is allowed, and the part of those above it."""
+    """Return the mean size of all but the last as a fraction of the limit, and the fraction of bodies above it."""
     sizes = [len(body) for body in all_bodies]
     counted = sizes[:-1] or sizes
     return statistics.fmean(counted) / rivals.MOST_BYTES, sum(size > rivals.MOST_BYTES for size in sizes) / len(

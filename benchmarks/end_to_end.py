@@ -1,8 +1,9 @@
-"""Rows a second from a database to an HTTP server in another process that answers at once, or after 50 ms.
+"""Measures rows per second from a database to an HTTP server that responds at once or after 50 ms.
 
-Ours is the real ``SqlToMoEngageOperator.execute`` with default options; only the connection lifts the limits. The
-rivals are what stands in a PythonOperator: fetch all rows, and post a hundred at a time, one request after the
-other or eight at once. SQLite and PostgreSQL have the same rows. Speeds without latency are medians of three.
+The server is another process. The provider runs the real ``SqlToMoEngageOperator.execute`` with default options;
+only the connection raises the limits. The alternatives are typical PythonOperator code: fetch all rows, and post a
+hundred at a time, one request after the other or eight at once. SQLite and PostgreSQL hold the same rows. Speeds
+without latency are medians of three.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks import warehouse
 from benchmarks.data import CUSTOMERS, Element
@@ -31,13 +33,13 @@ from benchmarks.table import Row, rate_row
 GROUP = "Rows from a database to HTTP"
 ROWS = 150_000
 LATENCY = 0.05
-"""Seconds to an answer, besides none."""
+"""Seconds to a response, in addition to none."""
 AT_ONCE_TARGET, LATENCY_TARGET = 3.5, 30.0
 """Times the loop's speed, without latency and with it."""
 
 _ROWS_BY_HAND = 40_000
 _ROWS_ONE_BY_ONE = 25_000
-"""What one request after the other sends in some 15 s, at 50 ms each."""
+"""What sequential requests send in about 15 s, at 50 ms each."""
 _ROWS_EIGHT_AT_ONCE = 80_000
 _SQL = "SELECT * FROM customers LIMIT {}"
 _TYPES = {
@@ -45,7 +47,12 @@ _TYPES = {
     "postgres": "text text text text numeric(10,2) timestamptz timestamp integer float8 boolean uuid text",
 }
 
-Send = Callable[[int], None]
+
+class Send(Protocol):
+    """Sends rows."""
+
+    def __call__(self, rows: int) -> None:
+        """Send this many."""
 
 
 def rows() -> list[Row]:
@@ -61,10 +68,10 @@ def rows() -> list[Row]:
 
 
 def by_hand(url: str, rows: int, fetched: Callable[[SqlRow], Element], lanes: int = 1) -> None:
-    """Send rows as a PythonOperator does that somebody has written.
+    """Send rows as a hand-written PythonOperator does.
 
-    :param fetched: makes an element of a row.
-    :param lanes: requests at once.
+    :param fetched: builds an element from a row.
+    :param lanes: concurrent requests.
     """
     from airflow.providers.common.compat.sdk import BaseHook
 
@@ -83,7 +90,7 @@ def by_hand(url: str, rows: int, fetched: Callable[[SqlRow], Element], lanes: in
 
 
 def by_operator(rows: int) -> None:
-    """Send rows by the operator."""
+    """Send rows with the operator."""
     from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 
     operator = SqlToMoEngageOperator(
@@ -105,25 +112,25 @@ def _of_database(name: str, fetched: Callable[[SqlRow], Element]) -> list[Row]:
             def pool(rows: int, url: str = server.url) -> None:
                 by_hand(url, rows, fetched, lanes=8)
 
-            jobs = {
+            jobs: dict[str, tuple[Send, int]] = {
                 "ours": (by_operator, ROWS),
                 "loop": (loop, _ROWS_ONE_BY_ONE if latency else _ROWS_BY_HAND),
                 "pool": (pool, _ROWS_EIGHT_AT_ONCE if latency else _ROWS_BY_HAND),
             }
             speeds = _speeds(server, jobs, rounds=1 if latency else 3)
-            what = f"{name}, answers after {latency * 1000:.0f} ms"
+            what = f"{name}, response after {latency * 1000:.0f} ms"
             target = LATENCY_TARGET if latency else AT_ONCE_TARGET
             ours = speeds["ours"]
             found += [
-                rate_row(GROUP, what, ours, "loop, 100 a request", speeds["loop"], "rows/s", at_least=target),
-                rate_row(GROUP, what, ours, "pool of 8, 100 a request", speeds["pool"], "rows/s"),
+                rate_row(GROUP, what, ours, "loop, 100 per request", speeds["loop"], "rows/s", at_least=target),
+                rate_row(GROUP, what, ours, "pool of 8, 100 per request", speeds["pool"], "rows/s"),
             ]
     return found
 
 
 def _speeds(server: Loopback, jobs: dict[str, tuple[Send, int]], rounds: int) -> dict[str, float]:
     for send, _ in jobs.values():
-        send(USUAL_BATCH)  # whatever a first run imports
+        send(USUAL_BATCH)  # so that imports of the first run do not count
     took: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, (send, rows) in jobs.items():
@@ -138,14 +145,14 @@ def _speeds(server: Loopback, jobs: dict[str, tuple[Send, int]], rounds: int) ->
 
 
 def _say(name: str, rows: int, seconds: float, server_seconds: float) -> None:
-    """Tell how busy the server was: near 100 % it would be what is measured."""
+    """Report how busy the server was: near 100 % it would be the bottleneck."""
     busy = server_seconds / seconds
     print(f"  {name}: {rows:,} rows in {seconds:.1f} s; the server used {busy:.0%} of a core", file=sys.stderr)
 
 
 @contextmanager
 def sqlite_warehouse(rows: int = ROWS) -> Iterator[None]:
-    """Make a SQLite file with so many customers the connection ``warehouse``."""
+    """Create a SQLite file with customers and make it the connection ``warehouse``."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "warehouse.db")
         with closing(sqlite3.connect(path)) as connection, connection:
@@ -184,14 +191,14 @@ def _create(database: str) -> str:
 
 
 def _as_in_sqlite(row: SqlRow) -> Sequence[object]:
-    """Return what SQLite can hold: no Decimals, no datetimes, no UUIDs."""
+    """Return a row of types that SQLite can hold: no Decimals, datetimes or UUIDs."""
     user, email, city, tier, spent, last, since, *rest, card, referrer = row
     card = None if card is None else str(card)
     return (user, email, city, tier, float(spent), last.isoformat(), since.isoformat(), *rest, card, referrer)
 
 
 def _from_postgres(row: SqlRow) -> Element:
-    """Make an element that the standard library can encode."""
+    """Build an element that the standard library can encode."""
     element = CUSTOMERS.element(row)
     attributes = element["attributes"]
     attributes["spent"] = float(attributes["spent"])

@@ -1,8 +1,8 @@
-"""What a Dag file pays that names the provider's operators, on top of ``airflow.sdk``: time, and modules.
+"""Measures the time and modules that importing the operators adds to a Dag file with ``airflow.sdk``.
 
-Each measurement is a process of its own, forked from one that has loaded what any Dag loads; the figure is the
-median of eleven, in CPU time. Beside it are the operators of other providers, measured the same way. Third-party
-packages are those that are not Python's, Airflow's with its providers, or this one.
+Each measurement runs in its own process, forked from one that has imported what any Dag imports; the value is the
+median of eleven, in CPU time. Operators of other providers are measured the same way. Third-party packages are
+those that belong neither to Python, nor to Airflow and its providers, nor to this provider.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from benchmarks import warehouse  # noqa: F401 (sets Airflow's environment)
 from benchmarks.table import Row
 
-GROUP = "Imports of a Dag file, on top of airflow.sdk"
+GROUP = "Import cost of a Dag file, in addition to airflow.sdk"
 ROUNDS = 11
 
 PUBLIC = (
@@ -61,7 +61,7 @@ for _ in range({rounds}):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What some modules have loaded."""
+    """What importing some modules loads."""
 
     milliseconds: float
     modules: int
@@ -78,12 +78,13 @@ class Loaded:
 def rows() -> list[Row]:
     """Measure everything."""
     if find_spec("airflow.sdk") is None:
-        return [Row(GROUP, "all of the provider's", "skipped: Airflow 3 only")]
+        return [Row(GROUP, "all public modules", "skipped: Airflow 3 only")]
     found: list[Row] = []
     rivals = [(name, _loaded(names)) for name, names in _RIVALS if _is_installed(names[0])]
     for what, names in (("SqlToMoEngageOperator", ONE), ("all public modules", PUBLIC)):
         ours = _loaded(names)
-        for rival, theirs in rivals or [("", None)]:
+        compared: Sequence[tuple[str, Loaded | None]] = rivals or [("", None)]
+        for rival, theirs in compared:
             found.append(
                 Row(
                     GROUP,

@@ -1,7 +1,7 @@
-"""An HTTP server in a process of its own that takes every request, after a given latency, for next to nothing.
+"""An HTTP server in its own process that accepts every request, after a given latency, using little CPU time.
 
-It reads no more of a request than its length and counts elements by a word that each has once. `GET /` tells the
-counts, and resets them. 50 ms of latency are awaited, not slept, so any number of requests may wait at once.
+It reads only the length of a request and counts elements by a word that each contains once. `GET /` returns the
+counts and resets them. Latency is awaited, not slept, so any number of requests may wait at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Counts:
-    """What a server has taken since it was asked last."""
+    """What a server has received since the last call."""
 
     requests: int
     bytes: int
@@ -37,12 +37,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Loopback:
-    """A server that runs."""
+    """A running server."""
 
     url: str
 
     def counts(self) -> Counts:
-        """Ask for the counts, which begin anew."""
+        """Return the counts and reset them."""
         return Counts(**requests.get(self.url, timeout=10).json())
 
 
@@ -50,7 +50,7 @@ class Loopback:
 def loopback(latency: float = 0.0) -> Iterator[Loopback]:
     """Run a server.
 
-    :param latency: seconds from a whole request to its answer.
+    :param latency: seconds from a complete request to its response.
     """
     command = [sys.executable, "-m", "benchmarks.loopback", "--latency", str(latency)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -71,7 +71,7 @@ class _Server:
         self.requests = self.bytes = self.elements = 0
         self._cpu_before = time.process_time()
 
-    def tell(self) -> bytes:
+    def take_counts(self) -> bytes:
         cpu = time.process_time() - self._cpu_before
         counts = Counts(self.requests, self.bytes, self.elements, cpu)
         self.reset()
@@ -79,16 +79,18 @@ class _Server:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: a head, so many bytes, an answer, and again."""
+    """One connection: reads a head and its body, responds, and repeats."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server
         self._head = b""
         self._missing = 0
         self._end = b""
-        """The last bytes of the body so far: a mark may be cut in two."""
+        """The last bytes of the body so far: a mark may be split between two chunks."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.WriteTransport):
+            raise TypeError(f"expected a transport to write to, not {type(transport).__name__}")
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -104,7 +106,7 @@ class _Connection(asyncio.Protocol):
             return b""
         self._head = b""
         if head.startswith(b"GET"):
-            self._answer(self._server.tell())
+            self._answer(self._server.take_counts())
             return b""
         length = _LENGTH.search(head)
         assert length is not None

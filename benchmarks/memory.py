@@ -1,10 +1,10 @@
-"""Peak memory of a sync from SQLite by the number of rows: it does not grow with the source.
+"""Measures peak memory of a sync from SQLite by the number of rows: it does not grow with the source.
 
-Each number of rows is sent by a process of its own, which SQLite gives the rows as it counts them: no file of ten
-million is needed. The rival fetches all rows, as a hand-written task does; it sends the first ten thousand of them
-only, for its peak is there before it sends.
+Each number of rows is sent by its own process. SQLite generates the rows, so no file of ten million is needed. The
+alternative fetches all rows, as a hand-written task does; it sends only the first ten thousand, because it reaches
+its peak before it sends.
 
-`python -m benchmarks.memory 100000 5000000` measures other numbers.
+`python -m benchmarks.memory 100000 5000000` measures other counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GROUP = "Peak memory of a sync from SQLite"
 COUNTS = (100_000, 1_000_000, 10_000_000)
 MOST_BY_HAND = 1_000_000
 TARGET = 5.0
-"""MB that the largest sync may take above the smallest."""
+"""MB that the largest sync may use more than the smallest."""
 
 _SENT_BY_HAND = 10_000
 _SQL = """
@@ -37,7 +37,7 @@ FROM numbers
 
 @dataclass(frozen=True)
 class Peak:
-    """What a process took."""
+    """What a process used."""
 
     megabytes: float
     seconds: float
@@ -59,7 +59,7 @@ def rows(counts: tuple[int, ...] = COUNTS) -> list[Row]:
                     f"{count:,} rows ({count / ours.seconds:,.0f} rows/s)",
                     f"{ours.megabytes:.1f} MB",
                     "fetchall",
-                    "not tried" if theirs is None else f"{theirs.megabytes:.1f} MB",
+                    "not measured" if theirs is None else f"{theirs.megabytes:.1f} MB",
                     "" if theirs is None else f"{ours.megabytes / theirs.megabytes:.2f} x",
                     f"within {TARGET:.0f} MB of {counts[0]:,}" if is_judged else "",
                     abs(ours.megabytes - least) <= TARGET if is_judged else None,
@@ -71,7 +71,7 @@ def rows(counts: tuple[int, ...] = COUNTS) -> list[Row]:
 
 
 def _peak(who: str, count: int, url: str) -> Peak:
-    """Let a process of its own send so many rows."""
+    """Send the rows in another process."""
     print(f"  {count:,} rows, {who}", file=sys.stderr)
     began = time.monotonic()
     command = [sys.executable, "-m", "benchmarks.memory", "--send", who, url, str(count)]
@@ -84,7 +84,7 @@ def _peak(who: str, count: int, url: str) -> Peak:
 
 
 def _send(who: str, url: str, count: int) -> None:
-    """Be that process."""
+    """Send the rows in this process and report its peak."""
     warehouse.connect_sqlite(":memory:")
     warehouse.connect_moengage(url)
     began = time.monotonic()
@@ -108,7 +108,7 @@ def _ours(count: int, url: str) -> None:
 def _by_hand(count: int, url: str) -> None:
     from airflow.providers.common.compat.sdk import BaseHook
 
-    from benchmarks.rivals import post  # here: what it imports takes memory, and the provider has no use for it
+    from benchmarks.rivals import post  # here, because its imports take memory that the provider does not need
 
     table = BaseHook.get_hook("warehouse").get_records(_SQL.format(count))
     for start in range(0, _SENT_BY_HAND, 100):
@@ -130,7 +130,7 @@ def _by_hand(count: int, url: str) -> None:
 
 
 def main() -> None:
-    """Measure the numbers of the command line, or be one of the processes."""
+    """Measure the counts given on the command line, or run as one of the measured processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", type=int, default=list(COUNTS))
     parser.add_argument("--send", nargs=3, help=argparse.SUPPRESS)

@@ -1,12 +1,12 @@
-"""At MoEngage's documented limit: how long a million takes, how much of it is refused, and the CPU it costs.
+"""Measures one million elements at MoEngage's documented limit: the time, the 429s, and the CPU time.
 
-Time and refusals are simulated: the provider's pacer with four lanes, or a rival in its place, against the sliding
-window of the emulator, and a network of 40 to 160 ms with a second more for one request in a hundred. Nothing is
-random but that, and it repeats. Bodies are as large as the pipeline packs them.
+Time and 429s are simulated: the provider's pacer with four lanes, or an alternative, against the emulator's
+sliding window, over a network with a round trip of 40 to 160 ms and one more second for one request in a hundred.
+Only the network is random, and its seed is fixed. Bodies are as large as the pipeline packs them.
 
-The CPU is real: two syncs from SQLite at the documented limit, of one and of two minutes' worth. The second
-differs from the first by as many elements and by one minute of waiting for the window, which is what every minute
-of a long sync is; so the difference, by 60 s, is its part of a core.
+The CPU time is real: two syncs from SQLite at the documented limit, with elements for one minute and for two. The
+second sync sends one more minute of elements and waits once for the window, like every minute of a long sync. The
+difference divided by 60 s is the fraction of a core.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -32,7 +33,7 @@ from benchmarks.loopback import loopback
 from benchmarks.pipeline import bodies, source_of_elements
 from benchmarks.table import Row, times
 
-GROUP = "A million at the documented limit (part of the ideal speed, which takes 960 s; simulated)"
+GROUP = "One million at the documented limit (percentage of the ideal speed, 960 s; simulated)"
 CPU_GROUP = "CPU at the documented limit"
 LIMIT = 60_000
 WINDOW = 60.0
@@ -40,20 +41,20 @@ WINDOW = 60.0
 ELEMENTS = 1_000_000
 
 ALONE_TARGET, MIXED_TARGET, CPU_TARGET = 0.99, 0.98, 0.03
-"""Parts of the ideal speed; part of a core."""
+"""Fractions of the ideal speed; fraction of a core."""
 
 _A_MINUTES_WORTH = 59_000
-"""Elements: what whole bodies surely send within one minute's limit."""
+"""Elements that whole bodies can send within one minute's limit."""
 
 Size = tuple[int, int]
 """Users and events of one body."""
 
 _LANES = 4
-"""Lanes that a run opens by itself at the documented limit, at the most."""
+"""Most lanes that a run opens by default at the documented limit."""
 
 
-class Later(Exception):  # noqa: N818 (it is no error)
-    """Raised by whoever would wait: the lane is to ask again after so many seconds."""
+class Later(Exception):  # noqa: N818 (a signal, not an error)
+    """Raised instead of waiting: the lane must ask again after ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -61,12 +62,12 @@ class Later(Exception):  # noqa: N818 (it is no error)
 
 
 class SimulatedClock:
-    """The pipeline's clock. Time stands still until the simulation moves it on."""
+    """The pipeline's clock. Time stands still until the simulation advances it."""
 
     now = 0.0
 
     def monotonic(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return self.now
 
     time = monotonic
@@ -78,19 +79,19 @@ class SimulatedClock:
 
 
 class Pace(Protocol):
-    """What a lane asks before it sends."""
+    """What a lane consults before it sends."""
 
     def spend(self, users: int, events: int) -> float:
-        """Return the moment at which a request goes, or raise :class:`Later`."""
+        """Return when the request may be sent, or raise :class:`Later`."""
 
     def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
-        """Learn from its answer."""
+        """Learn from the response."""
 
 
 class TokenBucket:
-    """Two buckets, one of users and one of events, that refill evenly. After a 429 it waits as long as told.
+    """Two buckets, for users and for events, that refill evenly. After a 429 it waits as long as the server asks.
 
-    :param burst: what a bucket holds, and has at the beginning.
+    :param burst: the capacity of a bucket, which is full at the start.
     """
 
     def __init__(self, clock: SimulatedClock, burst: int) -> None:
@@ -101,7 +102,7 @@ class TokenBucket:
         self._held_until = 0.0
 
     def spend(self, users: int, events: int) -> float:
-        """Take as many tokens."""
+        """Take tokens for the request."""
         now = self._clock.now
         gained = (now - self._filled_at) * LIMIT / WINDOW
         self._left = [min(left + gained, self._burst) for left in self._left]
@@ -122,7 +123,7 @@ class TokenBucket:
 
 
 class OneBudget:
-    """The provider's pacer as it would be if users and events shared a limit."""
+    """The provider's pacer, as if users and events shared one limit."""
 
     def __init__(self, clock: SimulatedClock) -> None:
         self._pacer = _pacer(clock)
@@ -132,29 +133,29 @@ class OneBudget:
         return self._pacer.spend(users + events, 0)
 
     def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
-        """Count events as users; what the server says is left is of something else."""
+        """Count events as users; ignore the reported remainder, which counts them apart."""
         self._pacer.record_reply(users + events, 0, replace(reply, remaining=None), sent_at)
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What came of a simulated run."""
+class Results:
+    """The result of a simulated run."""
 
     seconds: float
     ideal: float
-    """Seconds of a sender that knows the server's window and needs no time for anything."""
+    """Seconds that a sender would need if it knew the server's window and took no time itself."""
     requests: int
     refused: int
 
     @property
     def speed(self) -> float:
-        """As a part of the ideal."""
+        """Fraction of the ideal speed."""
         return self.ideal / self.seconds
 
     @property
     def text(self) -> str:
-        """Time, part of the ideal speed, refusals."""
-        refused = f"{self.refused / self.requests:.1%} are 429" if self.refused else "no 429"
+        """Time, percentage of the ideal speed, 429s."""
+        refused = f"{self.refused / self.requests:.1%} 429s" if self.refused else "no 429s"
         return f"{self.seconds:,.0f} s ({self.speed:.1%}), {refused}"
 
 
@@ -163,53 +164,67 @@ def rows() -> list[Row]:
     return [*_simulated(), *_cpu()]
 
 
-def simulate(pace_of: Callable[[SimulatedClock], Pace], sizes: Sequence[Size]) -> Figures:
+def simulate(pace_of: Callable[[SimulatedClock], Pace], sizes: Sequence[Size]) -> Results:
     """Send bodies of these sizes over the default number of lanes, in order, each until it is accepted."""
-    clock, server, settings, chance = SimulatedClock(), RateLimits(), Settings(), random.Random(11)
-    pace, waiting, numbers = pace_of(clock), iter(sizes), count()
-    due: list[tuple[float, int, Callable[[], None]]] = []
-    figures = {"requests": 0, "refused": 0}
+    return _Simulation(pace_of, sizes).run()
 
-    def after(seconds: float, then: Callable[[], None]) -> None:
-        heapq.heappush(due, (clock.now + seconds, next(numbers), then))
 
-    def in_flight() -> float:
-        return chance.uniform(0.02, 0.08) + (chance.random() < 0.005)
+class _Simulation:
+    def __init__(self, pace_of: Callable[[SimulatedClock], Pace], sizes: Sequence[Size]) -> None:
+        self._clock = SimulatedClock()
+        self._pace = pace_of(self._clock)
+        self._sizes = sizes
+        self._waiting = iter(sizes)
+        self._server = RateLimits()
+        self._settings = Settings()
+        self._random = random.Random(11)
+        self._numbers = count()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._requests = self._refused = 0
 
-    def next_body() -> None:
-        if (size := next(waiting, None)) is not None:
-            send(size)
+    def run(self) -> Results:
+        for _ in range(_LANES):
+            self._after(0.0, self._next_body)
+        while self._due:
+            self._clock.now, _, then = heapq.heappop(self._due)
+            then()
+        return Results(self._clock.now, _ideal(self._sizes), self._requests, self._refused)
 
-    def send(size: Size) -> None:
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (self._clock.now + seconds, next(self._numbers), then))
+
+    def _latency(self) -> float:
+        return self._random.uniform(0.02, 0.08) + (self._random.random() < 0.005)
+
+    def _next_body(self) -> None:
+        if (size := next(self._waiting, None)) is not None:
+            self._send(size)
+
+    def _send(self, size: Size) -> None:
         try:
-            sent_at = pace.spend(*size)
+            sent_at = self._pace.spend(*size)
         except Later as later:
-            after(max(later.seconds, 1e-6), lambda: send(size))
+            self._after(max(later.seconds, 1e-6), partial(self._send, size))
         else:
-            after(in_flight(), lambda: arrive(size, sent_at))
+            self._after(self._latency(), partial(self._arrive, size, sent_at))
 
-    def arrive(size: Size, sent_at: float) -> None:
-        decision = server.admit(*size, settings, clock.now)
-        headers = limit_headers(decision.tightest, settings, clock.now, refused=not decision.admitted)
+    def _arrive(self, size: Size, sent_at: float) -> None:
+        now = self._clock.now
+        decision = self._server.admit(*size, self._settings, now)
+        headers = limit_headers(decision.tightest, self._settings, now, refused=not decision.admitted)
         status, body = (200, b'{"status":"success"}') if decision.admitted else (429, b"{}")
         headers = {name.lower(): value for name, value in headers.items()}
-        after(in_flight(), lambda: answered(size, sent_at, read_reply(status, headers, body, now=clock.now)))
+        self._after(self._latency(), partial(self._respond, size, sent_at, (status, headers, body)))
 
-    def answered(size: Size, sent_at: float, reply: Reply) -> None:
-        figures["requests"] += 1
-        figures["refused"] += reply.outcome is Outcome.THROTTLED
-        pace.record_reply(*size, reply, sent_at)
+    def _respond(self, size: Size, sent_at: float, response: tuple[int, dict[str, str], bytes]) -> None:
+        reply = read_reply(*response, now=self._clock.now)
+        self._requests += 1
+        self._refused += reply.outcome is Outcome.THROTTLED
+        self._pace.record_reply(*size, reply, sent_at)
         if reply.outcome is Outcome.ACCEPTED:
-            next_body()
+            self._next_body()
         else:
-            send(size)
-
-    for _ in range(_LANES):
-        after(0.0, next_body)
-    while due:
-        clock.now, _, then = heapq.heappop(due)
-        then()
-    return Figures(clock.now, _ideal(sizes), **figures)
+            self._send(size)
 
 
 def _simulated() -> list[Row]:
@@ -217,12 +232,16 @@ def _simulated() -> list[Row]:
     bucket: Callable[[SimulatedClock], Pace] = lambda clock: TokenBucket(clock, LIMIT)  # noqa: E731
     found: list[Row] = []
     for name, sizes, rivals in (
-        ("users", users, {"token bucket, full at first": bucket, "evenly": _even(users)}),
-        ("events", events, {"token bucket, full at first": bucket, "evenly": _even(events)}),
+        ("users", users, {"token bucket, initially full": bucket, "evenly paced": _even(users)}),
+        ("events", events, {"token bucket, initially full": bucket, "evenly paced": _even(events)}),
         (
-            "users and as many events",
+            "users and 1,000,000 events",
             both,
-            {"token bucket, full at first": bucket, "evenly": _even(both), "one budget for both": OneBudget},
+            {
+                "token bucket, initially full": bucket,
+                "evenly paced": _even(both),
+                "one budget for both": OneBudget,
+            },
         ),
     ):
         ours = simulate(_pacer, sizes)
@@ -232,7 +251,7 @@ def _simulated() -> list[Row]:
     return found
 
 
-def _row(what: str, ours: Figures, rival: str, theirs: Figures, *, is_mixed: bool) -> Row:
+def _row(what: str, ours: Results, rival: str, theirs: Results, *, is_mixed: bool) -> Row:
     target = MIXED_TARGET if is_mixed else ALONE_TARGET
     return Row(
         GROUP,
@@ -241,7 +260,7 @@ def _row(what: str, ours: Figures, rival: str, theirs: Figures, *, is_mixed: boo
         rival,
         theirs.text,
         times(ours.speed / theirs.speed),
-        f"at least {target:.0%}, no 429",
+        f"at least {target:.0%}, no 429s",
         ours.speed >= target and not ours.refused,
         ours.speed,
         theirs.speed,
@@ -253,7 +272,7 @@ def _pacer(clock: SimulatedClock) -> Pacer:
 
 
 def _even(sizes: Sequence[Size]) -> Callable[[SimulatedClock], Pace]:
-    """Return what sends a body whenever its time has come, and never two at once."""
+    """Return a pace that spaces bodies evenly."""
     largest = max(max(size) for size in sizes)
     return lambda clock: TokenBucket(clock, largest)
 
@@ -264,12 +283,12 @@ def _ideal(sizes: Sequence[Size]) -> float:
 
 
 def _sizes(*kinds: Kind) -> list[Size]:
-    """Return the sizes of bodies that hold a million of each kind, as the pipeline packs the first ones."""
+    """Return the sizes of bodies with a million elements of each kind, as the pipeline packs the first ones."""
     elements = [kind.element(kind.row(number)) for number in range(20_000) for kind in kinds]
     packed = [_size(body) for body in bodies(source_of_elements(elements), "off")]
     full = packed[:-1]
     sizes: list[Size] = []
-    left = ELEMENTS
+    left: float = ELEMENTS
     while left > 0:
         users, events = full[len(sizes) % len(full)]
         sizes.append((users, events))
@@ -282,10 +301,10 @@ def _size(body: bytes) -> Size:
 
 
 def _cpu() -> list[Row]:
-    """Measure CPU seconds of syncs that the limit holds back."""
+    """Measure CPU seconds of syncs that wait for the limit."""
     with end_to_end.sqlite_warehouse(2 * LIMIT), loopback() as server:
         warehouse.connect_moengage(server.url, warehouse.DOCUMENTED)
-        end_to_end.by_operator(100)  # whatever a first run imports
+        end_to_end.by_operator(100)  # so that imports of the first run do not count
         print("  CPU at the documented limit: about 65 s", file=sys.stderr)
         burst = _cpu_of(lambda: end_to_end.by_operator(_A_MINUTES_WORTH))
         with_a_wait = _cpu_of(lambda: end_to_end.by_operator(2 * _A_MINUTES_WORTH))
@@ -295,9 +314,9 @@ def _cpu() -> list[Row]:
     return [
         Row(
             CPU_GROUP,
-            f"{LIMIT:,} users a minute from SQLite",
+            f"{LIMIT:,} users per minute from SQLite",
             f"{ours:.1%} of a core",
-            "loop, 100 a request, never waiting",
+            "loop, 100 per request, unpaced",
             f"{loop:.1%} of a core",
             times(ours / loop),
             f"at most {CPU_TARGET:.0%}",

@@ -30,15 +30,15 @@ def source_of_elements(elements: Sequence[Element]) -> Source:
 
 
 def source_of_rows(kind: Kind, rows: Sequence[Row]) -> Source:
-    """Return the source of ``SqlToMoEngageOperator``; the database has all rows ready, at next to no cost."""
+    """Return the source of ``SqlToMoEngageOperator``, over a database that returns its rows at almost no cost."""
     return Rows(Query(_Table(kind.columns, rows), "SELECT", None, [kind.mapping], 5_000))
 
 
 def bodies(source: Source, validation: str) -> Iterator[bytes]:
-    """Yield the request bodies that a run makes of a source, as :meth:`Delivery.run` does with one lane.
+    """Yield the request bodies of a source, as :meth:`Delivery.run` with one lane builds them.
 
     :param validation: ``off``, ``warn`` or ``strict``.
-    :raises RuntimeError: where an element was rejected; those of the benchmarks are all good.
+    :raises RuntimeError: if an element was rejected; all elements of the benchmarks are valid.
     """
     rejects, counters, encoder = Rejects(None), Counters(lambda: 0.0, lambda: 0.0), Encoder()
     checkpoint = Checkpoint(source, counters, rejects, logging.getLogger(__name__), None)
@@ -54,7 +54,7 @@ def bodies(source: Source, validation: str) -> Iterator[bytes]:
 
 
 class _Table:
-    """A database hook, its connection and its cursor, over rows that are there already."""
+    """A database hook, its connection and its cursor, over rows in memory."""
 
     arraysize = 1
 

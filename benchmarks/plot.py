@@ -1,4 +1,4 @@
-"""The figures as a picture: bars, the provider's in blue and its rivals' in grey, for light and dark pages."""
+"""Draws the results as bars, the provider's in blue and the alternatives' in grey, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html import escape
 from benchmarks.table import Row
 
 _WIDTH, _LABELS, _LONGEST = 760, 320, 290
-"""Pixels: of the picture, of the labels at its left, of the longest bar."""
+"""Pixels: the image, the labels on its left, the longest bar."""
 _LINE, _BAR, _TITLE, _GAP = 20, 13, 26, 18
 """Pixels: from one bar to the next, a bar, a title, between two panels."""
 _TEXT, _OURS, _RIVAL = "#7b8590", "#2f81f7", "#9aa4ae"
@@ -17,7 +17,7 @@ _TEXT, _OURS, _RIVAL = "#7b8590", "#2f81f7", "#9aa4ae"
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar and the texts beside it."""
+    """One bar and the texts next to it."""
 
     label: str
     value: float
@@ -26,7 +26,7 @@ class Bar:
 
 
 def as_svg(rows: Sequence[Row], groups: Sequence[str]) -> str:
-    """Draw a panel for each of these groups; each has a scale of its own, from zero."""
+    """Draw a panel for each group; each has its own scale, from zero."""
     drawn: list[str] = []
     top = 0
     for group in groups:
@@ -40,7 +40,7 @@ def as_svg(rows: Sequence[Row], groups: Sequence[str]) -> str:
             drawn.append(_drawn(bar, top, most))
             top += _LINE
         top += _GAP
-    label = "Bars: the provider beside other ways of sending"
+    label = "Bars: the provider compared with other ways to send"
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" width="{_WIDTH}" height="{top}"'
         f' role="img" aria-label="{label}" font-family="system-ui, sans-serif" font-size="12">'
@@ -49,7 +49,7 @@ def as_svg(rows: Sequence[Row], groups: Sequence[str]) -> str:
 
 
 def _bars(rows: Sequence[Row]) -> list[Bar]:
-    """Return each figure once: a rival that several rows name with the same figure has one bar."""
+    """Return each value once: an alternative with the same value in several rows has one bar."""
     bars: dict[tuple[str, str], Bar] = {}
     for row in rows:
         if row.value is not None:

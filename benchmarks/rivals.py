@@ -1,6 +1,6 @@
 """How rows and elements become request bodies without the provider: two floors, and the ways people write it.
 
-A floor only encodes: lists that somebody has cut to size beforehand, with nothing measured, checked or sorted.
+A floor only encodes lists that were cut to size beforehand; it measures, checks and sorts nothing.
 """
 
 from __future__ import annotations
@@ -14,37 +14,40 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-import orjson
+import orjson  # type: ignore[import-not-found, unused-ignore]  # only in the environment of the benchmarks
 
 from benchmarks.data import Element, Kind, Row
 
 MOST_BYTES = 100_000
-"""What MoEngage takes: bytes a body, envelope included."""
+"""The most bytes that MoEngage accepts in a body, including the envelope."""
 
 USUAL_BATCH = 100
-"""Elements of a batch where somebody has chosen a number that surely fits."""
+"""Elements per batch, a number that fits without measuring."""
 
 _ORJSON_OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 _MSGSPEC = msgspec.json.Encoder(decimal_format="number")
 
 
 def orjson_body(elements: Sequence[Element]) -> bytes:
-    """Encode a whole request by orjson, which knows datetimes and UUIDs."""
-    return orjson.dumps({"type": "transition", "elements": elements}, default=_number, option=_ORJSON_OPTIONS)
+    """Encode a whole request with orjson, which supports datetimes and UUIDs."""
+    body: bytes = orjson.dumps(
+        {"type": "transition", "elements": elements}, default=_number, option=_ORJSON_OPTIONS
+    )
+    return body
 
 
 def msgspec_body(elements: Sequence[Element]) -> bytes:
-    """Encode a whole request by msgspec, which knows Decimals as well."""
+    """Encode a whole request with msgspec, which also supports Decimals."""
     return _MSGSPEC.encode({"type": "transition", "elements": elements})
 
 
 def json_body(elements: Sequence[Element]) -> bytes:
-    """Encode a whole request by the standard library, as ``requests.post(json=...)`` does."""
+    """Encode a whole request with the standard library, as ``requests.post(json=...)`` does."""
     return json.dumps({"type": "transition", "elements": elements}, default=str).encode()
 
 
 def post(url: str, elements: Sequence[Element]) -> None:
-    """Send one request as a PythonOperator does that somebody has written."""
+    """Send one request as a hand-written PythonOperator does."""
     import requests
 
     requests.post(
@@ -58,9 +61,9 @@ def post(url: str, elements: Sequence[Element]) -> None:
 def floor(
     encode: Callable[[Sequence[Element]], bytes], cuts: Sequence[int], elements: Sequence[Element]
 ) -> Iterator[bytes]:
-    """Encode lists that are cut already.
+    """Encode lists of known length.
 
-    :param cuts: elements of each body.
+    :param cuts: the number of elements in each body.
     """
     start = 0
     for count in cuts:
@@ -71,7 +74,7 @@ def floor(
 def floor_from_rows(
     encode: Callable[[Sequence[Element]], bytes], cuts: Sequence[int], kind: Kind, rows: Sequence[Row]
 ) -> Iterator[bytes]:
-    """Build the elements of lists that are cut already, by a function written for these columns; encode them."""
+    """Build the elements with a function written for these columns, and encode lists of known length."""
     element, start = kind.element, 0
     for count in cuts:
         yield encode([element(row) for row in rows[start : start + count]])
@@ -79,7 +82,7 @@ def floor_from_rows(
 
 
 def growing_list(elements: Sequence[Element]) -> Iterator[bytes]:
-    """Encode the list anew with each element, to see whether it still fits."""
+    """Encode the whole list again after each element, to see whether it still fits."""
     batch: list[Element] = []
     body = b""
     for element in elements:
@@ -94,24 +97,24 @@ def growing_list(elements: Sequence[Element]) -> Iterator[bytes]:
 
 
 def fixed_batches(elements: Sequence[Element], size: int = USUAL_BATCH) -> Iterator[bytes]:
-    """Send so many at a time, whatever they weigh."""
+    """Send a fixed number at a time, whatever their size."""
     for start in range(0, len(elements), size):
         yield json_body(elements[start : start + size])
 
 
 def each_by_json(elements: Sequence[Element]) -> Iterator[bytes]:
-    """Encode each element by itself with the standard library, add up the lengths."""
+    """Encode each element separately with the standard library and add up the lengths."""
     return _added_up(json.dumps(element, default=str, separators=(",", ":")).encode() for element in elements)
 
 
 def each_by_orjson(elements: Sequence[Element]) -> Iterator[bytes]:
-    """Encode each element by itself with orjson, add up the lengths."""
+    """Encode each element separately with orjson and add up the lengths."""
     return _added_up(orjson.dumps(element, default=_number, option=_ORJSON_OPTIONS) for element in elements)
 
 
 def analytics_queue(elements: Sequence[Element]) -> Iterator[bytes]:
-    """Do as the clients of analytics services do: copy what is enqueued, encode it in a consumer's thread to see
-    that it is no larger than allowed, and flush every hundred.
+    """Do what the clients of analytics services do: copy each element into a queue, encode it in a consumer thread
+    to check its size, and flush every hundred.
     """
     inbox: queue.Queue[Element | None] = queue.Queue(10_000)
     outbox: list[bytes] = []

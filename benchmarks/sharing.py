@@ -1,15 +1,15 @@
-"""How many workers share one workspace's limit, without a word between them.
+"""Measures how many workers share one workspace's limit without communication.
 
-Each worker is a process of its own with the provider's pacer and client and four lanes, and always has more to
-send; MoEngage is the emulator in another process, over HTTP, with its documented limit of 60,000 users a minute.
-Time is accelerated on both sides, so far that an answer takes about as long as it would from MoEngage; all times
-are MoEngage's. Beside the pacer, in the same table, clients that send as fast as they can and only back off on a
-429, for as long as the server says.
+Each worker is its own process with the provider's pacer and client and four lanes, and always has more to send.
+MoEngage is the emulator in another process, over HTTP, with the documented limit of 60,000 users per minute. Time
+is accelerated on both sides so that a response takes about as long as from MoEngage; all times are the emulator's.
+The same table shows clients that send as fast as they can and only back off on a 429, for as long as the server
+asks.
 
-`make bench-sharing` runs it and prints the table; `make bench` has a short form of it. The long form fails where a
-target is missed: eight workers use 95% of the limit, with 2% of requests refused at the most, and none gets less
-than half or more than twice its part; one worker uses 99%, of users and events together 98%, and is never refused.
-It needs a machine with little else to do.
+`make bench-sharing` runs it and prints the table; `make bench` runs a short version. The long version fails if a
+target is missed: eight workers use 95% of the limit with at most 2% of requests refused, and none gets less than
+half or more than twice an equal share; one worker uses 99%, or 98% with users and events, and is never refused. It
+needs a machine without other load.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from airflow_provider_moengage.bulk.clock import StoppedError
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from benchmarks import table
 
-GROUP = "Eight workers of one workspace: part of the limit used, least and largest share"
+GROUP = "Eight workers in one workspace: limit used, smallest and largest share"
 LIMIT = 60_000
 LANES = 4
 MINUTES = 10
@@ -46,11 +46,11 @@ USUAL = (500, 0)
 
 @dataclass(frozen=True)
 class Job:
-    """What one worker does. Times are MoEngage's seconds."""
+    """What one worker does. Times are in seconds of the accelerated clock."""
 
     pace: str = "shared"
-    """``shared``: the provider's pacer. ``blind``: the same, where no answer says what is left. ``naive``: only
-    429 holds it."""
+    """``shared``: the provider's pacer. ``blind``: the same, without the header that reports the remainder.
+    ``naive``: only a 429 stops it."""
     bodies: tuple[tuple[int, int], ...] = (USUAL,)
     begins: float = 0.0
     ends: float = 60.0 * MINUTES
@@ -58,20 +58,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of it."""
+    """The result of a worker."""
 
     users: dict[int, int]
-    """Accepted, by the minute."""
+    """Accepted, per minute."""
     events: dict[int, int]
     requests: dict[int, int]
     refused: dict[int, int]
     answer: float
-    """MoEngage's seconds to an answer, the median."""
+    """Median seconds to a response."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Some workers at once, and the minutes that rows of the table tell of."""
+    """Workers that run together, and the rows of the table about them."""
 
     jobs: list[Job]
     rows: list[Row]
@@ -79,32 +79,32 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: some of a run's workers over some of its minutes."""
+    """A row of the table: some of a run's workers in some of its minutes."""
 
     name: str
-    target: Callable[[Figures], bool] | None = None
+    target: Callable[[Measured], bool] | None = None
     minutes: tuple[int, int] = (0, MINUTES)
     workers: tuple[int, ...] | None = None
 
 
 @dataclass
-class Figures:
+class Measured:
     """What a row shows."""
 
     use: float
     refused: float
     parts: list[float] = field(default_factory=list)
-    """What each worker got, as a multiple of its part."""
+    """What each worker sent, as a multiple of an equal share."""
     answer: float = 0.0
 
 
-def _fair(figures: Figures) -> bool:
-    is_shared = min(figures.parts) >= 0.5 and max(figures.parts) <= 2
-    return is_shared and figures.use >= 0.95 and figures.refused <= 0.02
+def _fair(measured: Measured) -> bool:
+    is_shared = min(measured.parts) >= 0.5 and max(measured.parts) <= 2
+    return is_shared and measured.use >= 0.95 and measured.refused <= 0.02
 
 
-def _alone(use: float) -> Callable[[Figures], bool]:
-    return lambda figures: figures.use >= use and figures.refused == 0
+def _alone(use: float) -> Callable[[Measured], bool]:
+    return lambda measured: measured.use >= use and measured.refused == 0
 
 
 def _runs() -> list[Run]:
@@ -113,52 +113,52 @@ def _runs() -> list[Run]:
     joining = [Job(begins=180.0 + 15 * n, ends=1_320.0 if n < 3 else 960.0) for n in range(1, 8)]
     return [
         Run([Job(ends=900.0)] * 8, [Row("8, 15 minutes", _fair, minutes=(0, 15))]),
-        Run([Job("naive")] * 8, [Row("8 that only back off on 429")]),
+        Run([Job("naive")] * 8, [Row("8 that only back off on a 429")]),
         Run([Job(ends=360.0)], [Row("1, 6 minutes", _alone(0.99), minutes=(0, 6))]),
         Run(
             [Job(bodies=both, ends=360.0)],
-            [Row("1, of users and events, 6 minutes", _alone(0.98), minutes=(0, 6))],
+            [Row("1, users and events, 6 minutes", _alone(0.98), minutes=(0, 6))],
         ),
         Run([Job()] * 2, [Row("2")]),
         Run([Job()] * 16, [Row("16")]),
-        Run([Job(bodies=((size, 0),)) for size in sizes], [Row("8, of 100 to 1,000 a request")]),
+        Run([Job(bodies=((size, 0),)) for size in sizes], [Row("8, 100 to 1,000 per request")]),
         Run([Job("blind")] * 8, [Row("8, without x-ratelimit-remaining")]),
         Run(
             [Job(ends=1_320.0), *joining],
             [
-                Row("7 more join 1: minutes 4 to 6 since", minutes=(8, 11)),
-                Row("  minutes 7 to 11 since", minutes=(11, 16)),
-                Row("5 of the 8 leave: minutes 2 and 3 since", minutes=(17, 19), workers=(0, 1, 2)),
-                Row("  minutes 4 to 6 since", minutes=(19, 22), workers=(0, 1, 2)),
+                Row("7 join 1: minutes 4 to 6 after", minutes=(8, 11)),
+                Row("  minutes 7 to 11 after", minutes=(11, 16)),
+                Row("5 of the 8 leave: minutes 2 and 3 after", minutes=(17, 19), workers=(0, 1, 2)),
+                Row("  minutes 4 to 6 after", minutes=(19, 22), workers=(0, 1, 2)),
             ],
         ),
     ]
 
 
 def rows() -> list[table.Row]:
-    """Measure the short form: eight with the provider's pacer, and eight that only back off."""
-    found: list[Figures] = []
+    """Measure the short version: eight workers with the provider's pacer, and eight that only back off."""
+    found: list[Measured] = []
     for job, minutes in ((Job(ends=900.0), 15), (Job("naive", ends=300.0), 5)):
         row = Row("", minutes=(0, minutes))
         run = Run([job] * 8, [row])
-        found.append(_figures(row, run, _measured(run, _SPEED)))
+        found.append(_measure_row(row, run, _measured(run, _SPEED)))
     ours, theirs = found
     return [
         table.Row(
             GROUP,
-            "the first 15 minutes, accelerated",
-            _told(ours),
+            "first 15 minutes, accelerated",
+            _text(ours),
             "back off on 429 only (5 minutes)",
-            _told(theirs),
-            target="95%, 0.5 to 2, 2% 429",
+            _text(theirs),
+            target="95%, 0.5 to 2, 2% 429s",
             is_met=_fair(ours),
         )
     ]
 
 
-def _told(figures: Figures) -> str:
-    parts = f"{min(figures.parts):.2f} to {max(figures.parts):.2f}"
-    return f"{figures.use:.1%}, {parts}, {figures.refused:.1%} are 429"
+def _text(measured: Measured) -> str:
+    parts = f"{min(measured.parts):.2f} to {max(measured.parts):.2f}"
+    return f"{measured.use:.1%}, {parts}, {measured.refused:.1%} 429s"
 
 
 def main() -> int:
@@ -171,7 +171,7 @@ def main() -> int:
         _work(json.loads(options.worker))
         return 0
     print(
-        f"Workers of one workspace, {LIMIT:,} users a minute; unless reported, {USUAL[0]} users a request, and"
+        f"Workers in one workspace, {LIMIT:,} users per minute; by default {USUAL[0]} users per request and"
         f" {MINUTES} minutes from the start; time runs {options.speed:g} times as fast"
     )
     print()
@@ -180,9 +180,9 @@ def main() -> int:
     for run in _runs():
         results = _measured(run, options.speed)
         for row in run.rows:
-            figures = _figures(row, run, results)
-            missed += row.target is not None and not row.target(figures)
-            print(_line(row, figures), flush=True)
+            measured = _measure_row(row, run, results)
+            missed += row.target is not None and not row.target(measured)
+            print(_line(row, measured), flush=True)
     return 1 if missed else 0
 
 
@@ -220,15 +220,15 @@ def _measured(run: Run, speed: float) -> list[Done]:
 
 def _read(worker: subprocess.Popen[str]) -> Done:
     assert worker.stdout is not None
-    told = json.loads(worker.stdout.readline())
+    result = json.loads(worker.stdout.readline())
     by_minute = {
-        name: {int(minute): count for minute, count in told[name].items()}
+        name: {int(minute): count for minute, count in result[name].items()}
         for name in ("users", "events", "requests", "refused")
     }
-    return Done(**by_minute, answer=told["answer"])
+    return Done(**by_minute, answer=result["answer"])
 
 
-def _figures(row: Row, run: Run, results: list[Done]) -> Figures:
+def _measure_row(row: Row, run: Run, results: list[Done]) -> Measured:
     minutes = range(*row.minutes)
     chosen = [results[number] for number in row.workers or range(len(run.jobs))]
 
@@ -238,7 +238,7 @@ def _figures(row: Row, run: Run, results: list[Done]) -> Figures:
     users = [total(done.users) for done in chosen]
     events = sum(total(done.events) for done in chosen)
     requests = sum(total(done.requests) for done in chosen)
-    return Figures(
+    return Measured(
         use=max(sum(users), events) / (LIMIT * len(minutes)),
         refused=sum(total(done.refused) for done in chosen) / requests,
         parts=[got / sum(users) * len(chosen) for got in users],
@@ -247,30 +247,30 @@ def _figures(row: Row, run: Run, results: list[Done]) -> Figures:
 
 
 _HEAD = (
-    f"{'workers':42}{'of the limit':>13}{'429':>8}{'least part':>12}{'largest':>9}{'answer after':>14}"
+    f"{'workers':42}{'limit used':>13}{'429':>8}{'least share':>12}{'largest':>9}{'response after':>15}"
     f"{'target':>8}"
 )
 
 
-def _line(row: Row, figures: Figures) -> str:
-    verdict = "" if row.target is None else "met" if row.target(figures) else "MISSED"
-    refused = f"{figures.refused:.1%}" if figures.refused else "none"
-    least, largest = f"{min(figures.parts):.2f}", f"{max(figures.parts):.2f}"
+def _line(row: Row, measured: Measured) -> str:
+    status = "" if row.target is None else "met" if row.target(measured) else "MISSED"
+    refused = f"{measured.refused:.1%}" if measured.refused else "none"
+    least, largest = f"{min(measured.parts):.2f}", f"{max(measured.parts):.2f}"
     return (
-        f"{row.name:42}{f'{figures.use:.1%}':>13}{refused:>8}{least:>12}{largest:>9}"
-        f"{f'{figures.answer:.2f} s':>14}{verdict:>8}"
+        f"{row.name:42}{f'{measured.use:.1%}':>13}{refused:>8}{least:>12}{largest:>9}"
+        f"{f'{measured.answer:.2f} s':>15}{status:>8}"
     )
 
 
 class AcceleratedClock:
-    """The pipeline's clock, some times as fast as the machine's."""
+    """The pipeline's clock, faster than the machine's."""
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
         self._began = time.monotonic()
 
     def monotonic(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since it was created."""
         return (time.monotonic() - self._began) * self._speed
 
     time = monotonic
@@ -281,17 +281,17 @@ class AcceleratedClock:
 
 
 class Pace(Protocol):
-    """What a lane asks before it sends."""
+    """What a lane consults before it sends."""
 
     def spend(self, users: int, events: int) -> float:
-        """Wait until a request may go."""
+        """Wait until a request may be sent."""
 
     def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
-        """Learn from its answer."""
+        """Learn from the response."""
 
 
 class BackOff:
-    """Sends at once, unless there was a 429: then when the server says, else after a wait that doubles."""
+    """Sends at once; after a 429, when the server allows it or after a wait that doubles, whichever is later."""
 
     def __init__(self, clock: AcceleratedClock, stopped: threading.Event) -> None:
         self._clock = clock
@@ -301,7 +301,7 @@ class BackOff:
         self._in_a_row = 0
 
     def spend(self, users: int, events: int) -> float:  # noqa: ARG002 (as Pace has it)
-        """Wait until a request may go."""
+        """Wait until a request may be sent."""
         while (now := self._clock.monotonic()) < self._held_until:
             self._clock.wait(self._stopped, self._held_until - now)
             if self._stopped.is_set():
@@ -309,7 +309,7 @@ class BackOff:
         return now
 
     def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:  # noqa: ARG002
-        """Learn from its answer."""
+        """Learn from the response."""
         with self._lock:
             now = self._clock.monotonic()
             if reply.outcome is not Outcome.THROTTLED:
@@ -323,22 +323,22 @@ class BackOff:
 
 
 class Blind:
-    """A pacer whose server never says what is left."""
+    """A pacer whose server never reports what remains."""
 
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
 
     def spend(self, users: int, events: int) -> float:
-        """Wait until a request may go."""
+        """Wait until a request may be sent."""
         return self._pacer.spend(users, events)
 
     def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
-        """Learn from its answer."""
+        """Learn from the response."""
         self._pacer.record_reply(users, events, replace(reply, remaining=None), sent_at)
 
 
-class Tally:
-    """Counts by the minute."""
+class MinuteCounts:
+    """Counts requests per minute."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -354,20 +354,21 @@ class Tally:
                 by_minute = self._counts[name]
                 by_minute[int(at // 60)] = by_minute.get(int(at // 60), 0) + count
 
-    def tell(self) -> str:
-        """Return it as JSON."""
-        return json.dumps({**self._counts, "answer": statistics.median(self._answers or [0.0])})
+    def as_json(self) -> str:
+        """Return the counts as JSON."""
+        counts: dict[str, object] = {**self._counts, "answer": statistics.median(self._answers or [0.0])}
+        return json.dumps(counts)
 
 
 def _work(order: dict[str, object]) -> None:
-    """Be a worker: say that all is loaded, wait for the word, and send."""
+    """Run as a worker: report that it is ready, wait for the signal to start, and send."""
     speed = float(str(order["speed"]))
     job = Job(**order["job"])  # type: ignore[arg-type]
     client = MoEngageClient(Workspace("EMULATOR", "emulator-data-key", base_url=str(order["url"]), timeout=60.0))
     bodies = [(_body(users, events), users, events) for users, events in job.bodies]
     print("ready", flush=True)
     sys.stdin.readline()
-    clock, stopped, tally = AcceleratedClock(speed), threading.Event(), Tally()
+    clock, stopped, counts_by_minute = AcceleratedClock(speed), threading.Event(), MinuteCounts()
     pace: Pace
     if job.pace == "naive":
         pace = BackOff(clock, stopped)
@@ -388,7 +389,7 @@ def _work(order: dict[str, object]) -> None:
                     pace.record_reply(users, events, reply, sent_at)
                     accepted = reply.outcome is Outcome.ACCEPTED
                     now = clock.monotonic()
-                    tally.add(now, now - sent_at, users, events, accepted=accepted)
+                    counts_by_minute.add(now, now - sent_at, users, events, accepted=accepted)
         except StoppedError:
             return
 
@@ -400,13 +401,15 @@ def _work(order: dict[str, object]) -> None:
     stopped.set()
     for thread in lanes:
         thread.join()
-    print(tally.tell(), flush=True)
+    print(counts_by_minute.as_json(), flush=True)
 
 
 def _body(users: int, events: int) -> bytes:
     tier = {"tier": "gold"}
     action = {"action": "Purchase", "current_time": "2026-01-01T00:00:00Z", "attributes": {}}
-    elements = [{"type": "customer", "customer_id": f"user-{n}", "attributes": tier} for n in range(users)]
+    elements: list[dict[str, object]] = [
+        {"type": "customer", "customer_id": f"user-{n}", "attributes": tier} for n in range(users)
+    ]
     elements += [{"type": "event", "customer_id": f"user-{n}", "actions": [action]} for n in range(events)]
     return json.dumps({"type": "transition", "elements": elements}, separators=(",", ":")).encode()
 

@@ -1,18 +1,18 @@
-"""Rows of the table: a figure of the provider, its rival's from the same run, and what was aimed at."""
+"""Rows of the table: the provider's result, an alternative's from the same run, and the target."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-HEAD = ("what", "provider", "rival", "its figure", "ratio", "target", "verdict")
+HEAD = ("what", "provider", "alternative", "its result", "ratio", "target", "status")
 _NUMBERS = (1, 3, 4)
-"""Columns that are aligned to the right."""
+"""Right-aligned columns."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. Figures are texts with their unit."""
+    """One row of the table. Results are strings with their unit."""
 
     group: str
     what: str
@@ -20,28 +20,28 @@ class Row:
     rival: str = ""
     theirs: str = ""
     ratio: str = ""
-    """The provider's figure as a multiple or a part of the rival's, or of the ideal."""
+    """The provider's result relative to the alternative's."""
     target: str = ""
     is_met: bool | None = None
-    """None where nothing was aimed at."""
+    """None if there is no target."""
     value: float | None = None
-    """The provider's figure and the rival's as numbers, for the plot."""
+    """The provider's and the alternative's results as numbers, for the plot."""
     rival_value: float | None = None
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return what stands in the columns."""
-        verdict = {None: "", True: "met", False: "not met"}[self.is_met]
-        return (self.what, self.ours, self.rival, self.theirs, self.ratio, self.target, verdict)
+        """Return the text of each column."""
+        status = {None: "", True: "met", False: "not met"}[self.is_met]
+        return (self.what, self.ours, self.rival, self.theirs, self.ratio, self.target, status)
 
 
-def rate_row(
+def rate_row(  # noqa: PLR0913 (one argument per column of the row)
     group: str, what: str, ours: float, rival: str, theirs: float, unit: str, *, at_least: float | None = None
 ) -> Row:
-    """Return a row of two speeds.
+    """Return a row that compares two speeds.
 
-    :param unit: of both, ``elements/s``.
-    :param at_least: the target: so many times the rival's speed.
+    :param unit: the unit of both, ``elements/s``.
+    :param at_least: the target, as a multiple of the alternative's speed.
     """
     ratio = ours / theirs
     return Row(
@@ -59,12 +59,12 @@ def rate_row(
 
 
 def times(ratio: float) -> str:
-    """Write a ratio: ``0.45 x``, ``12.3 x``, ``730 x``."""
+    """Format a ratio: ``0.45 x``, ``12.3 x``, ``730 x``."""
     return f"{ratio:.2f} x" if ratio < 10 else f"{ratio:.1f} x" if ratio < 100 else f"{ratio:,.0f} x"
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Write the table for a terminal."""
+    """Format the table for a terminal."""
     lines = [HEAD, *(row.cells for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     out = [_aligned(HEAD, widths), "-" * (sum(widths) + 2 * len(widths) - 2)]
@@ -78,7 +78,7 @@ def as_text(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row], introduction: str) -> str:
-    """Write the table for the documentation, a table for each group."""
+    """Format the table for the documentation, one table per group."""
     out = [introduction, ""]
     group = ""
     for row in rows:

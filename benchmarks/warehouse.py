@@ -1,6 +1,6 @@
-"""Airflow's side of the measurements: its settings, its connections, and a task that runs without a scheduler.
+"""Airflow for the benchmarks: its settings, its connections, and a task context without a scheduler.
 
-Airflow reads the environment when it is first imported, so a part that uses it imports this module first.
+Airflow reads the environment on first import, so a part that uses Airflow imports this module first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 LIFTED = 600_000_000
-"""Users, and events, a minute: a limit that nothing reaches."""
+"""Users, and events, per minute: a limit that nothing reaches."""
 
 DOCUMENTED = 60_000
 
@@ -28,23 +28,23 @@ os.environ |= {
 }
 
 CONTEXT: Any = {"ti": SimpleNamespace(dag_id="benchmark", run_id="r", task_id="sync", map_index=-1)}
-"""What an operator's ``execute`` asks of a task instance."""
+"""What an operator's ``execute`` reads from the context."""
 
 
 def connect_sqlite(path: str) -> None:
-    """Make a file the connection ``warehouse``."""
+    """Define the connection ``warehouse`` for a SQLite file."""
     os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps({"conn_type": "sqlite", "host": path})
 
 
 def connect_postgres(port: int) -> None:
-    """Make a server on loopback the connection ``warehouse``."""
+    """Define the connection ``warehouse`` for a PostgreSQL server on loopback."""
     os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(
         {"conn_type": "postgres", "host": "127.0.0.1", "port": port, "login": "postgres", "schema": "postgres"}
     )
 
 
 def connect_moengage(url: str, per_minute: int = LIFTED) -> None:
-    """Make a server the connection ``moengage_default``.
+    """Define the connection ``moengage_default`` for a server.
 
     :param per_minute: the workspace's limit of users, and of events.
     """

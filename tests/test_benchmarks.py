@@ -1,4 +1,4 @@
-"""What the benchmarks stand on; what they measure is told by `make bench`."""
+"""Tests what the benchmarks depend on; `make bench` runs the benchmarks."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from benchmarks.table import Row, as_markdown, as_text, rate_row
 def test_rows_and_dicts_become_the_same_bodies(kind: Kind, validation: str) -> None:
     rows = kind.rows(2_000)
     by_mapping = _elements(list(bodies(source_of_rows(kind, rows), validation)))
-    by_hand = _elements(list(bodies(source_of_elements([kind.element(row) for row in rows]), validation)))
+    without_mapping = _elements(list(bodies(source_of_elements([kind.element(row) for row in rows]), validation)))
 
     assert len(by_mapping) == 2_000
-    assert by_mapping == by_hand
+    assert by_mapping == without_mapping
 
 
 @pytest.mark.parametrize(("kind", "size"), [*zip(KINDS, (263, 368), strict=True)], ids=("customers", "events"))
-def test_elements_have_the_size_that_is_told(kind: Kind, size: int) -> None:
+def test_elements_have_the_stated_size(kind: Kind, size: int) -> None:
     sent = list(bodies(source_of_rows(kind, kind.rows(20_000)), "off"))
 
     assert sum(map(len, sent)) / 20_000 == pytest.approx(size, abs=3)
 
 
-def test_the_loopback_server_counts_what_it_takes() -> None:
+def test_the_loopback_server_counts_what_it_receives() -> None:
     body = b'{"elements":[{"customer_id":"a"},' + b" " * 300_000 + b'{"customer_id":"b"}]}'
 
     with loopback(latency=0.01) as server, requests.Session() as session:
@@ -45,7 +45,7 @@ def test_the_loopback_server_counts_what_it_takes() -> None:
     assert (counts.requests, counts.bytes, counts.elements) == (3, 3 * len(body), 6)
 
 
-def test_the_table_has_each_row_with_its_verdict() -> None:
+def test_the_table_shows_each_row_with_its_status() -> None:
     rows = [
         rate_row("Speed", "users", 300.0, "loop", 100.0, "rows/s", at_least=3.5),
         Row("Memory", "a million", "10 MB", is_met=True, value=10.0),
