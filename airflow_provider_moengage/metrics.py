@@ -35,7 +35,7 @@ THROTTLED_SECONDS = Metric("moengage.bulk.throttled_seconds", "gauge", "seconds"
 ELAPSED_SECONDS = Metric("moengage.bulk.elapsed_seconds", "gauge", "seconds")
 THROTTLED = Metric("moengage.bulk.throttled", "timer", "milliseconds")
 DURATION = Metric("moengage.bulk.duration", "timer", "milliseconds")
-FIRED = Metric("moengage.business_event.fired", "counter", "events")
+TRIGGERED_EVENTS = Metric("moengage.business_event.fired", "counter", "events")
 PARTIAL = Metric("moengage.business_event.partial", "counter", "events")
 UNKNOWN = Metric("moengage.business_event.unknown", "counter", "events")
 OVER_QUOTA = Metric("moengage.business_event.over_quota", "counter", "events")
@@ -51,7 +51,7 @@ METRICS = (
     *(ACCEPTED, REJECTED, REQUESTS, RETRIES, BYTES),
     *(DONE, SHARE_OF_LIMIT, THROTTLED_SECONDS, ELAPSED_SECONDS),
     *(THROTTLED, DURATION),
-    *(FIRED, PARTIAL, UNKNOWN, OVER_QUOTA, QUOTA_DEFERRALS),
+    *(TRIGGERED_EVENTS, PARTIAL, UNKNOWN, OVER_QUOTA, QUOTA_DEFERRALS),
     *(TRIGGERED, *RUNS.values(), FAILED_ROWS),
 )
 """All that is ever sent."""

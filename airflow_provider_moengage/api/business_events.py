@@ -1,16 +1,17 @@
-"""Business events: what is sent to trigger one, and what an answer says about whether campaigns have started.
+"""Business events: the request that triggers one, and whether a response means that campaigns have started.
 
 MoEngage API reference, "Business Events" (v1: ``POST /v1.0/business_event/trigger``; v5:
-``POST /v5/business-events/triggers``). Neither version tells a repeat from a second trigger, so everything here
-turns on one question: may the campaigns have started?
+``POST /v5/business-events/triggers``). Neither version distinguishes a repeated request from a second trigger, so
+each response is read for one fact: may campaigns have started?
 """
 
 from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from urllib.parse import quote
 import msgspec
 
 from airflow_provider_moengage.api.responses import read_object, read_retry_after
+from airflow_provider_moengage.arguments import non_empty, one_of
 
 API_VERSIONS = ("v1", "v5")
 
@@ -26,55 +28,115 @@ LIST_PATH = "/v5/business-events"
 
 SHORTEST_WINDOW = 300.0
 LONGEST_WINDOW = 86_400.0
-"""Seconds: v5's 10 triggers in 5 minutes, and the 200 a day of both versions. They slide, so where MoEngage does
-not say when one opens, any five minutes may open it."""
+"""Seconds: v5 allows 10 triggers in 5 minutes, both versions 200 a day. These windows slide, so if MoEngage does
+not report when one opens, a trigger may be allowed after five minutes."""
 
 LEAST_WAIT = 30.0
-"""Seconds until it makes sense to ask again, whatever the server says."""
+"""Seconds to wait at least before the next attempt, even if the server asks for less."""
 
 CAMPAIGN_KEY = (
     "business events need the key of the tile Campaign report / Business events (field campaign_api_key of the"
     " connection)"
 )
-"""What a person is to know about a key that is not accepted."""
+"""Hint shown when the key is rejected."""
 
 UNKNOWN_ADVICE = (
-    "Campaigns may have started, so it is not sent again. Look in MoEngage (the event's page shows when it was"
-    " last triggered): if it has not been, clear this task, which triggers it anew"
+    "Campaigns may have started, so the event is not triggered again. Check in MoEngage when it was last triggered"
+    " (on the event's page); if it was not, clear this task to trigger it again"
 )
-"""What a person is to do about an outcome that nobody knows."""
+"""Advice for an unknown outcome."""
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
-class Firing(Enum):
-    """What became of a trigger."""
+@dataclass(frozen=True, slots=True)
+class TriggerRequest:
+    """A request to trigger a business event, checked when it is created.
 
-    FIRED = "fired"
+    :param event_name: the event's name in MoEngage.
+    :param event_attributes: attribute to value; values that JSON can represent.
+    :param triggered_by: email address of the person who triggers the event; ``v5`` requires one.
+    :param api_version: ``v1`` or ``v5``.
+    :param request_id: sent with ``v5``, so that MoEngage's support can find the request.
+    :raises ValueError: if an argument is invalid; the message names it.
+    """
+
+    event_name: str
+    event_attributes: Mapping[str, Any] = field(default_factory=dict)
+    triggered_by: str | None = None
+    api_version: str = "v1"
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def __post_init__(self) -> None:
+        """Check every argument, also that the body can be encoded."""
+        one_of("api_version", self.api_version, API_VERSIONS)
+        non_empty("event_name", self.event_name, "the name of a business event")
+        if not isinstance(self.event_attributes, Mapping):
+            kind = type(self.event_attributes).__name__
+            raise ValueError(f"event_attributes: expected a mapping of attribute to value, not {kind}")
+        if self.triggered_by is None:
+            if self.api_version == "v5":
+                raise ValueError("triggered_by: v5 needs the email address of who triggers the event")
+        elif not isinstance(self.triggered_by, str) or not _ADDRESS.fullmatch(self.triggered_by):
+            raise ValueError("triggered_by: expected an email address")
+        try:
+            self.encode()
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            name = type(error).__name__
+            raise ValueError(f"event_name, event_attributes: a value cannot be written as JSON ({name})") from None
+
+    @property
+    def path(self) -> str:
+        """Path of the endpoint."""
+        return PATHS[self.api_version]
+
+    @property
+    def traced_id(self) -> str | None:
+        """The request id if the version sends one."""
+        return self.request_id if self.api_version == "v5" else None
+
+    def body(self) -> dict[str, Any]:
+        """Return the fields of the request."""
+        optional = {"triggered_by": self.triggered_by, "moe_request_id": self.traced_id}
+        return {
+            "event_name": self.event_name,
+            "event_attributes": self.event_attributes,
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+    def encode(self) -> bytes:
+        """Return the body as JSON."""
+        return msgspec.json.encode(self.body())
+
+
+class TriggerOutcome(Enum):
+    """The outcome of a trigger."""
+
+    TRIGGERED = "triggered"
     PARTIAL = "partial"
-    """v5: some campaigns or flows have started, others were skipped by quota."""
+    """v5: some campaigns or flows were started, others were skipped because of a quota."""
     OVER_QUOTA = "over quota"
-    """Nothing has started, because the quota is used up; safe to repeat."""
+    """Nothing was started because the quota is used up; safe to repeat."""
     NOTHING_ATTACHED = "nothing attached"
-    """v5: nothing has started, because no active campaign or flow uses the event."""
+    """v5: nothing was started because no active campaign or flow uses the event."""
     REFUSED = "refused"
     DENIED = "denied"
     NOT_SENT = "not sent"
-    """No connection was made, so nothing can have started; safe to repeat."""
+    """No connection was made, so nothing was started; safe to repeat."""
     UNKNOWN = "unknown"
-    """The request may have left, and no answer says that nothing has started."""
+    """The request may have been sent, and no response rules out that campaigns have started."""
 
 
 @dataclass(frozen=True, slots=True)
-class FiringReply:
-    """An answer, read. ``message`` is MoEngage's, with everything that was sent taken out of it."""
+class TriggerReply:
+    """A parsed response. ``message`` is MoEngage's, with every value of the request removed."""
 
-    firing: Firing
+    outcome: TriggerOutcome
     status_code: int | None = None
     message: str | None = None
     request_id: str | None = None
     retry_after: float | None = None
-    """Seconds, where the server said so."""
+    """Seconds, if the server reported them."""
     triggered_campaign_ids: tuple[str, ...] = ()
     failed_campaign_ids: tuple[str, ...] = ()
     triggered_flow_ids: tuple[str, ...] = ()
@@ -82,32 +144,26 @@ class FiringReply:
 
     @property
     def skipped(self) -> str:
-        """What a quota has skipped, as text; empty for nothing."""
+        """Campaigns and flows that were skipped because of a quota, as text; empty if there are none."""
         parts = [("campaigns", self.failed_campaign_ids), ("flows", self.failed_flow_ids)]
         return "; ".join(f"{kind} {', '.join(ids)}" for kind, ids in parts if ids)
 
 
-def is_address(text: str) -> bool:
-    """Say whether MoEngage would take a text as ``triggered_by``: an email address."""
-    return _ADDRESS.fullmatch(text) is not None
+def read_trigger_reply(
+    status_code: int, headers: Mapping[str, str], body: bytes, *, request: TriggerRequest, now: float
+) -> TriggerReply:
+    """Read the response to a trigger.
 
-
-def read_firing(
-    status_code: int, headers: Mapping[str, str], body: bytes, *, version: str, sent: Mapping[str, Any], now: float
-) -> FiringReply:
-    """Read the answer to a trigger.
-
-    :param version: ``v1`` or ``v5``.
-    :param sent: what was sent; its values are taken out of MoEngage's message.
+    :param request: the request; its values are removed from MoEngage's message.
     :param now: UTC epoch seconds.
     """
     content = read_object(body)
     data = content.get("data")
     result = data if isinstance(data, dict) else {}
-    return FiringReply(
-        firing=_firing(status_code, content, result, version),
+    return TriggerReply(
+        outcome=_outcome(status_code, content, result, request.api_version),
         status_code=status_code,
-        message=_without(_sentence(content), sent),
+        message=_without(_sentence(content), request),
         request_id=_request_id(content, headers),
         retry_after=read_retry_after(headers, now=now, longest=LONGEST_WINDOW),
         triggered_campaign_ids=_ids(result, "triggered_campaign_ids"),
@@ -118,61 +174,71 @@ def read_firing(
 
 
 _BY_STATUS = {
-    301: Firing.REFUSED,
-    307: Firing.REFUSED,
-    308: Firing.REFUSED,
-    400: Firing.REFUSED,
-    401: Firing.DENIED,
-    403: Firing.DENIED,
-    404: Firing.REFUSED,
-    405: Firing.REFUSED,
-    409: Firing.DENIED,
-    413: Firing.REFUSED,
-    415: Firing.REFUSED,
-    422: Firing.REFUSED,
-    429: Firing.OVER_QUOTA,
+    301: TriggerOutcome.REFUSED,
+    307: TriggerOutcome.REFUSED,
+    308: TriggerOutcome.REFUSED,
+    400: TriggerOutcome.REFUSED,
+    401: TriggerOutcome.DENIED,
+    403: TriggerOutcome.DENIED,
+    404: TriggerOutcome.REFUSED,
+    405: TriggerOutcome.REFUSED,
+    409: TriggerOutcome.DENIED,
+    413: TriggerOutcome.REFUSED,
+    415: TriggerOutcome.REFUSED,
+    422: TriggerOutcome.REFUSED,
+    429: TriggerOutcome.OVER_QUOTA,
 }
-"""Answers that say that nothing has started. Whatever is not here may follow a start."""
+"""Status codes that mean that nothing was started. After any other, campaigns may have started."""
 
 
-def _firing(status_code: int, content: dict[str, Any], result: dict[str, Any], version: str) -> Firing:
+def _outcome(status_code: int, content: dict[str, Any], result: dict[str, Any], version: str) -> TriggerOutcome:
     if not 200 <= status_code < 300:
-        return _BY_STATUS.get(status_code, Firing.UNKNOWN)
+        return _BY_STATUS.get(status_code, TriggerOutcome.UNKNOWN)
     if version == "v5":
-        return _v5_firing(result)
-    said = str(content.get("message") or "").casefold()
+        return _v5_outcome(result)
+    message = str(content.get("message") or "").casefold()
     is_error = content.get("error") is not None or str(content.get("status") or "success").casefold() != "success"
-    return Firing.FIRED if status_code == 200 and "trigger" in said and not is_error else Firing.UNKNOWN
+    return (
+        TriggerOutcome.TRIGGERED
+        if status_code == 200 and "trigger" in message and not is_error
+        else TriggerOutcome.UNKNOWN
+    )
 
 
-def _v5_firing(result: dict[str, Any]) -> Firing:
-    """What v5's 200 says. Ids and numbers go before the word: what has started is never taken for nothing."""
+def _v5_outcome(result: dict[str, Any]) -> TriggerOutcome:
+    """Read v5's 200. IDs and counts take precedence over the status, so that a start is never overlooked."""
     status = str(result.get("triggered_status") or "").upper()
     if status not in ("SUCCESS", "PARTIAL_SUCCESS", "FAILURE"):
-        return Firing.UNKNOWN
+        return TriggerOutcome.UNKNOWN
     summary = result.get("summary")
     numbers = summary if isinstance(summary, dict) else {}
     started = _any(result, numbers, "triggered")
     skipped = _any(result, numbers, "failed")
     if (started and skipped) or status == "PARTIAL_SUCCESS":
-        return Firing.PARTIAL
+        return TriggerOutcome.PARTIAL
     if status == "SUCCESS":
         if skipped:
-            return Firing.UNKNOWN
-        return Firing.FIRED if started or _number(numbers.get("total")) != 0 else Firing.NOTHING_ATTACHED
+            return TriggerOutcome.UNKNOWN
+        return (
+            TriggerOutcome.TRIGGERED
+            if started or _number(numbers.get("total")) != 0
+            else TriggerOutcome.NOTHING_ATTACHED
+        )
     if started:
-        return Firing.UNKNOWN
-    return Firing.OVER_QUOTA if skipped or _number(numbers.get("total")) else Firing.NOTHING_ATTACHED
+        return TriggerOutcome.UNKNOWN
+    return (
+        TriggerOutcome.OVER_QUOTA if skipped or _number(numbers.get("total")) else TriggerOutcome.NOTHING_ATTACHED
+    )
 
 
-def _any(result: dict[str, Any], numbers: dict[str, Any], what: str) -> bool:
+def _any(result: dict[str, Any], numbers: dict[str, Any], kind: str) -> bool:
     return bool(
-        _ids(result, f"{what}_campaign_ids") or _ids(result, f"{what}_flow_ids") or _number(numbers.get(what))
+        _ids(result, f"{kind}_campaign_ids") or _ids(result, f"{kind}_flow_ids") or _number(numbers.get(kind))
     )
 
 
 def _number(value: Any) -> int | None:
-    """A count, which MoEngage's other endpoints also give as text."""
+    """Return a count; MoEngage's other endpoints also send counts as text."""
     try:
         return int(value)
     except (TypeError, ValueError):
@@ -180,7 +246,7 @@ def _number(value: Any) -> int | None:
 
 
 def _sentence(content: dict[str, Any]) -> str | None:
-    """One sentence of whatever shape an error has: MoEngage's details are texts, lists or objects."""
+    """Return an error of any shape as one sentence: MoEngage's details are strings, lists or objects."""
     error = content.get("error")
     data = content.get("data")
     if isinstance(error, dict):
@@ -195,14 +261,14 @@ def _sentence(content: dict[str, Any]) -> str | None:
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        said = [text for name in ("issue", "message") for text in _texts(value.get(name))]
-        if not said:
+        texts = [text for name in ("issue", "message") for text in _texts(value.get(name))]
+        if not texts:
             others = [item for name, item in value.items() if name not in ("code", "target", "field")]
-            said = [text for item in others for text in _texts(item)]
-        where = ", ".join(_texts(value.get("target", value.get("field"))))
-        joined = ": ".join(dict.fromkeys(said))
+            texts = [text for item in others for text in _texts(item)]
+        field_name = ", ".join(_texts(value.get("target", value.get("field"))))
+        joined = ": ".join(dict.fromkeys(texts))
         if joined:
-            yield f"{where}: {joined}" if where else joined
+            yield f"{field_name}: {joined}" if field_name else joined
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _texts(item)
@@ -210,16 +276,14 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value).strip()
 
 
-def _without(sentence: str | None, sent: Mapping[str, Any]) -> str | None:
-    """Take the values that were sent out of a message that may quote them, in any of the forms they take on the
-    way; the event's name may stay. What is left is one line.
+def _without(sentence: str | None, request: TriggerRequest) -> str | None:
+    """Remove the values of the request from a message that may quote them, in any encoding that they may have
+    there; the event's name may stay. Return one line.
     """
     if sentence is None:
         return None
-    wire = msgspec.json.decode(
-        msgspec.json.encode({name: part for name, part in sent.items() if name != "event_name"})
-    )
-    forms = {form for value in _values(wire) for form in (value, json.dumps(value)[1:-1], quote(value, safe=""))}
+    sent = {name: part for name, part in msgspec.json.decode(request.encode()).items() if name != "event_name"}
+    forms = {form for value in _values(sent) for form in (value, json.dumps(value)[1:-1], quote(value, safe=""))}
     for form in sorted(forms, key=len, reverse=True):
         pattern = re.escape(form) if len(form) > 2 else rf"(?<!\w){re.escape(form)}(?!\w)"
         sentence = re.sub(pattern, "***", sentence, flags=re.IGNORECASE)
@@ -239,8 +303,8 @@ def _values(part: Any) -> Iterator[str]:
 
 def _request_id(content: dict[str, Any], headers: Mapping[str, str]) -> str | None:
     error = content.get("error")
-    inside = error.get("request_id") if isinstance(error, dict) else None
-    found = inside or content.get("response_id") or content.get("request_id") or headers.get("x-moe-request-id")
+    nested = error.get("request_id") if isinstance(error, dict) else None
+    found = nested or content.get("response_id") or content.get("request_id") or headers.get("x-moe-request-id")
     return str(found) if found else None
 
 

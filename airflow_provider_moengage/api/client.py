@@ -7,8 +7,7 @@ MoEngage API reference, "Bulk Import" (``POST /v1/transition/{workspace_id}``) a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import quote
 
 import msgspec
@@ -17,10 +16,10 @@ import requests
 from airflow_provider_moengage.api.business_events import (
     CAMPAIGN_KEY,
     LIST_PATH,
-    PATHS,
-    Firing,
-    FiringReply,
-    read_firing,
+    TriggerOutcome,
+    TriggerReply,
+    TriggerRequest,
+    read_trigger_reply,
 )
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.event_schemas import EventSchema, read_schemas
@@ -87,16 +86,12 @@ class MoEngageClient:
             return no_answer(error)
         return read_reply(response.status_code, response.headers, response.content, now=self._now())
 
-    def trigger_business_event(self, body: Mapping[str, Any], *, version: str) -> FiringReply:
-        """Trigger a business event, once, and say what became of it. Never raises for what the network does.
-
-        :param body: the request's fields.
-        :param version: ``v1`` or ``v5``.
-        """
+    def trigger_business_event(self, request: TriggerRequest) -> TriggerReply:
+        """Trigger a business event with a single request and return the outcome. Network errors never raise."""
         try:
             response = self._session.post(
-                self.workspace.data_url + PATHS[version],
-                data=msgspec.json.encode(body),
+                self.workspace.data_url + request.path,
+                data=request.encode(),
                 auth=self._campaign_auth,
                 timeout=(CONNECT_TIMEOUT, self.workspace.timeout),
                 allow_redirects=False,
@@ -104,15 +99,16 @@ class MoEngageClient:
         except requests.RequestException as error:
             reply = no_answer(error)
             is_sent = reply.outcome not in (Outcome.NOT_SENT, Outcome.UNEXPECTED)
-            return FiringReply(Firing.UNKNOWN if is_sent else Firing.NOT_SENT, message=reply.message)
+            outcome = TriggerOutcome.UNKNOWN if is_sent else TriggerOutcome.NOT_SENT
+            return TriggerReply(outcome, message=reply.message)
         except OSError as error:
             if "TLS CA certificate bundle" not in str(error):
                 raise
-            return FiringReply(
-                Firing.NOT_SENT, message="the file with TLS certificates (REQUESTS_CA_BUNDLE) is missing"
+            return TriggerReply(
+                TriggerOutcome.NOT_SENT, message="the file with TLS certificates (REQUESTS_CA_BUNDLE) is missing"
             )
-        return read_firing(
-            response.status_code, response.headers, response.content, version=version, sent=body, now=self._now()
+        return read_trigger_reply(
+            response.status_code, response.headers, response.content, request=request, now=self._now()
         )
 
     def find_business_event(self, name: str) -> EventSchema | None:

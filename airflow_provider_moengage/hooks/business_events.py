@@ -1,21 +1,23 @@
-"""Business events between Airflow and the API: what is sent, and which error each answer becomes."""
+"""Business events between Airflow and the API: the checked request, and the error that each outcome becomes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_moengage import metrics
 from airflow_provider_moengage.api.business_events import (
-    API_VERSIONS,
     CAMPAIGN_KEY,
     LEAST_WAIT,
     SHORTEST_WINDOW,
     UNKNOWN_ADVICE,
-    Firing,
-    FiringReply,
-    is_address,
+    TriggerOutcome,
+    TriggerReply,
+    TriggerRequest,
 )
-from airflow_provider_moengage.arguments import is_unresolved, non_empty, one_of
+from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.arguments import is_unresolved
+from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, to_plain
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -24,115 +26,116 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRequestError,
     MoEngageServerError,
 )
+from airflow_provider_moengage.hooks.errors import translated
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
 
 ATTEMPTS = 3
-"""Times a connection is tried. Only where none was made: whatever may have left is never sent again."""
+"""Attempts to connect. Only a request that surely was not sent is repeated."""
 
 
-def trigger_body(
-    event_name: str, event_attributes: Mapping[str, Any] | None, triggered_by: str | None, api_version: str
-) -> dict[str, Any]:
-    """Return the fields of a trigger, checked and encoded as elements are.
+def trigger_request(
+    event_name: str,
+    event_attributes: Mapping[str, Any] | None = None,
+    triggered_by: str | None = None,
+    api_version: str = "v1",
+) -> TriggerRequest:
+    """Return the request to trigger an event; its attributes are encoded like those of elements.
 
-    :raises ValueError: naming the argument, or the attribute, that is wrong.
+    :raises ValueError: if an argument or an attribute is invalid; the message names it.
     """
-    import msgspec
+    attributes = {} if event_attributes is None else event_attributes
+    if isinstance(attributes, Mapping):
+        attributes = {str(name): _plain(name, value) for name, value in attributes.items()}
+    return TriggerRequest(event_name, attributes, triggered_by, api_version)
 
-    check_trigger(event_name, event_attributes, triggered_by, api_version)
-    body: dict[str, Any] = {"event_name": event_name, "event_attributes": plain_attributes(event_attributes)}
-    if triggered_by is not None:
-        body["triggered_by"] = triggered_by
+
+def _plain(name: str, value: object) -> Any:
     try:
-        msgspec.json.encode(body)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        name = type(error).__name__
-        raise ValueError(
-            f"event_name, event_attributes: a value that cannot be written as JSON ({name})"
-        ) from None
-    return body
+        return to_plain(value)
+    except NotEncodableError as error:
+        raise ValueError(f"event_attributes[{name!r}]: {error} cannot be sent") from None
+    except RecursionError:
+        raise ValueError(f"event_attributes[{name!r}]: an object that contains itself cannot be sent") from None
 
 
-def plain_attributes(event_attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return attributes with values that are encoded as an element's are.
+def check_parsed_trigger(event_name: Any, event_attributes: Any, triggered_by: Any, api_version: Any) -> None:
+    """Check the arguments of a trigger when the Dag is parsed, except those that are unresolved templates.
 
-    :raises ValueError: naming the attribute that cannot be sent.
-    """
-    from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, to_plain
-
-    attributes = {}
-    for name, value in (event_attributes or {}).items():
-        try:
-            attributes[str(name)] = to_plain(value)
-        except (NotEncodableError, RecursionError) as error:
-            what = "an object that contains itself" if isinstance(error, RecursionError) else error
-            raise ValueError(f"event_attributes[{name!r}]: {what} cannot be sent") from None
-    return attributes
-
-
-def check_trigger(event_name: object, event_attributes: object, triggered_by: object, api_version: object) -> None:
-    """Check the arguments of a trigger.
-
-    :raises ValueError: naming the one that is wrong.
-    """
-    one_of("api_version", api_version, API_VERSIONS)
-    non_empty("event_name", event_name, "the name of a business event")
-    if event_attributes is not None and not isinstance(event_attributes, Mapping):
-        raise ValueError(
-            f"event_attributes: expected a mapping of attribute to value, not {type(event_attributes).__name__}"
-        )
-    if triggered_by is None:
-        if api_version == "v5":
-            raise ValueError("triggered_by: v5 needs the email address of who triggers the event")
-    elif not isinstance(triggered_by, str) or not is_address(triggered_by):
-        raise ValueError("triggered_by: expected an email address")
-
-
-def check_parsed_trigger(
-    event_name: object, event_attributes: object, triggered_by: object, api_version: object
-) -> None:
-    """Check the arguments of a trigger as a Dag gives them; what a template fills in later is left for later.
-
-    :raises ValueError: naming the one that is wrong.
+    :raises ValueError: if an argument is invalid; the message names it.
     """
 
-    def known(value: object, instead: object) -> object:
-        return instead if is_unresolved(value) else value
+    def resolved(value: Any, placeholder: Any) -> Any:
+        return placeholder if is_unresolved(value) else value
 
-    address = known(triggered_by, "somebody@example.com")
-    check_trigger(known(event_name, "a name"), known(event_attributes, None), address, known(api_version, "v1"))
+    are_checked_later = event_attributes is None or isinstance(event_attributes, Mapping)
+    TriggerRequest(
+        resolved(event_name, "a name"),
+        {} if are_checked_later else resolved(event_attributes, {}),
+        resolved(triggered_by, "somebody@example.com"),
+        resolved(api_version, "v1"),
+    )
 
 
-def trigger(client: MoEngageClient, body: dict[str, Any], api_version: str) -> dict[str, Any]:
-    """Trigger a business event once.
+def trigger(client: MoEngageClient, conn_id: str, request: TriggerRequest) -> dict[str, Any]:
+    """Trigger a business event once, and count the outcome.
 
-    :return: what MoEngage said, JSON-ready.
+    :return: MoEngage's response, JSON-ready.
     :raises MoEngageError: see :meth:`MoEngageHook.trigger_business_event`.
     """
-    import uuid
+    count = metrics.Metrics(conn_id).count
+    try:
+        answer = _trigger(client, request)
+    except MoEngageRateLimitError:
+        count(metrics.OVER_QUOTA)
+        raise
+    except BaseException as error:
+        if isinstance(error, MoEngageOutcomeUnknownError) or not isinstance(error, MoEngageError):
+            count(metrics.UNKNOWN)  # after any other MoEngageError, nothing was started
+        raise
+    count(metrics.TRIGGERED_EVENTS)
+    if answer["status"] == "PARTIAL_SUCCESS":
+        count(metrics.PARTIAL)
+    return answer
 
+
+def check(client: MoEngageClient, conn_id: str, request: TriggerRequest) -> None:
+    """Check that MoEngage has the event, with these attributes and types.
+
+    :raises MoEngageError: see :meth:`MoEngageHook.check_business_event`.
+    """
+    event = f"Business event {request.event_name!r}"
+    try:
+        schema = client.find_business_event(request.event_name)
+    except ApiError as error:
+        so_far = "the business event could not be checked, and nothing was triggered"
+        raise translated(error, conn_id, so_far) from None
+    if schema is None:
+        raise MoEngageRequestError(f"{event}: MoEngage has no business event with this name")
+    if misfits := schema.misfits(request.event_attributes):
+        raise MoEngageRequestError(f"{event}: {'; '.join(misfits)}. Nothing was triggered")
+
+
+def _trigger(client: MoEngageClient, request: TriggerRequest) -> dict[str, Any]:
     import tenacity
 
-    if api_version == "v5":
-        body = {**body, "moe_request_id": str(uuid.uuid4())}  # a trace, for MoEngage's support
-    reply: FiringReply = tenacity.Retrying(
-        retry=tenacity.retry_if_result(lambda reply: reply.firing is Firing.NOT_SENT),
+    reply: TriggerReply = tenacity.Retrying(
+        retry=tenacity.retry_if_result(lambda reply: reply.outcome is TriggerOutcome.NOT_SENT),
         wait=tenacity.wait_random_exponential(multiplier=1, max=5),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
-    )(client.trigger_business_event, body, version=api_version)
-    if reply.firing in (Firing.FIRED, Firing.PARTIAL):
-        return _answer(body, reply, api_version)
-    raise _error(body, reply)
+    )(client.trigger_business_event, request)
+    if reply.outcome in (TriggerOutcome.TRIGGERED, TriggerOutcome.PARTIAL):
+        return _answer(request, reply)
+    raise _error(request, reply)
 
 
-def _answer(body: Mapping[str, Any], reply: FiringReply, api_version: str) -> dict[str, Any]:
+def _answer(request: TriggerRequest, reply: TriggerReply) -> dict[str, Any]:
     return {
-        "event_name": body["event_name"],
-        "api_version": api_version,
-        "status": "SUCCESS" if reply.firing is Firing.FIRED else "PARTIAL_SUCCESS",
+        "event_name": request.event_name,
+        "api_version": request.api_version,
+        "status": "SUCCESS" if reply.outcome is TriggerOutcome.TRIGGERED else "PARTIAL_SUCCESS",
         "message": reply.message,
         "request_id": reply.request_id,
         "triggered_campaign_ids": list(reply.triggered_campaign_ids),
@@ -143,41 +146,43 @@ def _answer(body: Mapping[str, Any], reply: FiringReply, api_version: str) -> di
     }
 
 
-def _error(body: Mapping[str, Any], reply: FiringReply) -> MoEngageError:
-    kind, advice = _ERRORS[reply.firing]
+def _error(request: TriggerRequest, reply: TriggerReply) -> MoEngageError:
+    kind, advice = _ERRORS[reply.outcome]
     sentences = [advice]
-    if reply.firing is Firing.REFUSED and reply.status_code not in (400, 422):
-        sentences = ["Nothing has started; that is no answer of MoEngage's API: check host and data center"]
-    if reply.firing is Firing.OVER_QUOTA and reply.skipped:
+    if reply.outcome is TriggerOutcome.REFUSED and reply.status_code not in (400, 422):
+        sentences = [
+            "Nothing was started; this response did not come from MoEngage's API: check host and data center"
+        ]
+    if reply.outcome is TriggerOutcome.OVER_QUOTA and reply.skipped:
         sentences.append(f"Skipped: {reply.skipped}")
-    request_id = reply.request_id or body.get("moe_request_id")
+    request_id = reply.request_id or request.traced_id
     if request_id:
         sentences.append(f"Request id {request_id}")
-    what = reply.message if reply.status_code is None else f"MoEngage answered {reply.status_code}"
+    cause = reply.message if reply.status_code is None else f"MoEngage answered {reply.status_code}"
     if reply.message and reply.status_code is not None and reply.status_code >= 300:
-        what = f"{what} ({reply.message})"  # the message of a 200 is that of a success, whatever it is
+        cause = f"{cause} ({reply.message})"  # the message of a 200 always reads like that of a success
     retry_after = reply.retry_after
-    if reply.firing is Firing.OVER_QUOTA:
+    if reply.outcome is TriggerOutcome.OVER_QUOTA:
         retry_after = SHORTEST_WINDOW if retry_after is None else max(retry_after, LEAST_WAIT)
     return kind(
-        f"Business event {body['event_name']!r}: {what}. {'. '.join(sentences)}.",
+        f"Business event {request.event_name!r}: {cause}. {'. '.join(sentences)}.",
         status_code=reply.status_code,
         request_id=request_id,
         retry_after=retry_after,
     )
 
 
-_ERRORS: dict[Firing, tuple[type[MoEngageError], str]] = {
-    Firing.UNKNOWN: (MoEngageOutcomeUnknownError, UNKNOWN_ADVICE),
-    Firing.OVER_QUOTA: (MoEngageRateLimitError, "The quota of triggers is used up; nothing has started"),
-    Firing.NOTHING_ATTACHED: (
+_ERRORS: dict[TriggerOutcome, tuple[type[MoEngageError], str]] = {
+    TriggerOutcome.UNKNOWN: (MoEngageOutcomeUnknownError, UNKNOWN_ADVICE),
+    TriggerOutcome.OVER_QUOTA: (MoEngageRateLimitError, "The trigger quota is used up; nothing was started"),
+    TriggerOutcome.NOTHING_ATTACHED: (
         MoEngageRequestError,
-        "Nothing has started, for no active campaign or flow uses this event",
+        "Nothing was started because no active campaign or flow uses this event",
     ),
-    Firing.REFUSED: (
+    TriggerOutcome.REFUSED: (
         MoEngageRequestError,
-        "Nothing has started; check the event's name and attributes in MoEngage",
+        "Nothing was started; check the event's name and attributes in MoEngage",
     ),
-    Firing.DENIED: (MoEngageAuthError, f"Nothing has started; {CAMPAIGN_KEY}"),
-    Firing.NOT_SENT: (MoEngageServerError, "No connection was made, so nothing has started"),
+    TriggerOutcome.DENIED: (MoEngageAuthError, f"Nothing was started; {CAMPAIGN_KEY}"),
+    TriggerOutcome.NOT_SENT: (MoEngageServerError, "No connection was made, so nothing was started"),
 }

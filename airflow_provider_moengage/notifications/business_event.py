@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 class MoEngageBusinessEventNotifier(BaseNotifier):  # type: ignore[misc, unused-ignore]
     """Triggers a business event from ``on_success_callback``, ``on_failure_callback`` and the like.
 
-    It is sent once. Whatever goes wrong is said in the log; the task that it reports on never fails by it.
+    The request is sent once. Errors are only logged; they never fail the task that the notifier reports on.
 
-    :param event_name: as it is called in MoEngage. Templated, like all parameters.
+    :param event_name: the event's name in MoEngage. Templated, like all parameters.
     :param event_attributes: attribute to value, templated at any depth.
-    :param triggered_by: email address of who triggers it; ``v5`` requires one.
+    :param triggered_by: email address of the person who triggers the event; ``v5`` requires one.
     :param api_version: ``v1`` or ``v5``.
     :param moengage_conn_id: the workspace's connection.
-    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+    :raises ValueError: when the Dag is parsed, if an argument is invalid; the message names it.
     """
 
     template_fields: Sequence[str] = (
@@ -54,15 +54,16 @@ class MoEngageBusinessEventNotifier(BaseNotifier):  # type: ignore[misc, unused-
         check_parsed_trigger(event_name, event_attributes, triggered_by, api_version)
 
     def __call__(self, *args: Any) -> None:
-        """Render and notify; where that fails, say so and no more."""
+        """Render the templates and notify; an error is only logged."""
         try:
             super().__call__(*args)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (a notifier must not fail the task that it reports on)
             name = type(error).__name__
-            self.log.error("MoEngage was not notified: %s while it was rendered", name)  # noqa: TRY400 (no trace)
+            # A traceback could show the context.
+            self.log.error("MoEngage was not notified: %s while rendering templates", name)  # noqa: TRY400
 
     def notify(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
-        """Trigger the event, and log what came of it."""
+        """Trigger the event and log the outcome."""
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         try:
@@ -72,11 +73,11 @@ class MoEngageBusinessEventNotifier(BaseNotifier):  # type: ignore[misc, unused-
                 triggered_by=self.triggered_by,
                 api_version=self.api_version,
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (a notifier must not fail the task that it reports on)
             self.log.error("MoEngage was not notified: %s", error)  # noqa: TRY400 (a sentence, no stack trace)
         else:
-            self.log.info("MoEngage was notified: business event %r is triggered", self.event_name)
+            self.log.info("MoEngage was notified: business event %r was triggered", self.event_name)
 
     async def async_notify(self, context: Context) -> None:
-        """Do the same from the triggerer, without holding up its event loop."""
+        """Do the same in the triggerer, without blocking its event loop."""
         await asyncio.to_thread(self.notify, context)

@@ -1,14 +1,16 @@
-"""The operator that triggers a business event: campaigns start once, or the task says why not."""
+"""The operator that triggers a business event: campaigns start once, or the task fails and reports why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_moengage.api.business_events import SHORTEST_WINDOW, UNKNOWN_ADVICE
+from airflow_provider_moengage import metrics
+from airflow_provider_moengage.api.business_events import SHORTEST_WINDOW, UNKNOWN_ADVICE, TriggerRequest
 from airflow_provider_moengage.arguments import boolean, flag, is_unresolved, one_of
 from airflow_provider_moengage.exceptions import (
     MoEngageError,
@@ -17,9 +19,9 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRequestError,
     MoEngageServerError,
 )
-from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
+from airflow_provider_moengage.hooks import business_events
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.tasks.business_event_state import FiringRecord
+from airflow_provider_moengage.tasks.business_event_state import TriggerRecord
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -32,26 +34,27 @@ ON_QUOTA = ("defer", "fail")
 class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     """Triggers a business event, which starts the campaigns and flows attached to it.
 
-    It reaches people, so it is never sent twice without being told so. Where the request may have left and no
-    answer says that nothing has started, the task fails without retry and says how to check. On Airflow 3.3 and
-    later that covers a killed worker: the next try sees that the earlier one was about to send. There, a retry
-    after the event was triggered does not trigger it again, while a person's Clear of the ended task does.
+    Campaigns reach people, so an event is never triggered twice unless you ask for it. If the request may have
+    been sent and no response rules out that campaigns have started, the task fails without retry and explains how
+    to check. On Airflow 3.3 and later this includes a killed worker: the next try sees that the earlier one was
+    about to send. There, a retry after the event was triggered does not trigger it again, but a Clear of the ended
+    task does.
 
-    :param event_name: as it is called in MoEngage. Templated.
+    :param event_name: the event's name in MoEngage. Templated.
     :param event_attributes: attribute to value, templated at any depth; datetimes, Decimals and the like are
         encoded as in bulk import.
-    :param triggered_by: email address of who triggers it; required by ``v5``. Templated.
+    :param triggered_by: email address of the person who triggers the event; ``v5`` requires one. Templated.
     :param api_version: ``v1`` or ``v5``. Templated.
-    :param on_quota: ``defer`` frees the worker slot until MoEngage's quota may have opened and asks again;
+    :param on_quota: ``defer`` frees the worker slot until MoEngage's quota may have opened, and then tries again;
         ``fail`` fails with :class:`MoEngageRateLimitError`, which Airflow may retry.
-    :param quota_timeout: how long to go on deferring.
-    :param fail_on_partial: fail where v5 skipped a part of the campaigns or flows by quota. The others have
+    :param quota_timeout: how long to keep deferring.
+    :param fail_on_partial: fail if v5 skipped some of the campaigns or flows because of a quota. The others have
         started, so no retry triggers them again.
-    :param retry_unknown: treat an unknown outcome as one that Airflow may retry: campaigns may start twice.
-    :param check_event: ask MoEngage first whether it has this event with these attributes and types.
-    :param dry_run: check everything, also the event where ``check_event`` is set, and trigger nothing. Templated.
+    :param retry_unknown: let Airflow retry after an unknown outcome: campaigns may start twice.
+    :param check_event: check first that MoEngage has this event, with these attributes and types.
+    :param dry_run: check everything, also the event if ``check_event`` is set, and trigger nothing. Templated.
     :param moengage_conn_id: the workspace's connection. Templated.
-    :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
+    :raises ValueError: when the Dag is parsed, if an argument is invalid; the message names it.
     """
 
     template_fields: Sequence[str] = (
@@ -98,7 +101,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self._check_arguments()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Trigger the event and return what MoEngage said.
+        """Trigger the event and return MoEngage's response.
 
         :raises MoEngageError: see :meth:`MoEngageHook.trigger_business_event`.
         """
@@ -110,12 +113,12 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         event: Any = None,  # noqa: ARG002 (Airflow's signature)
         give_up_at: str | None = None,
     ) -> dict[str, Any]:
-        """Go on when the quota may have opened. The trigger has only waited; the event is sent here."""
+        """Resume when the quota may have opened. The deferred task only waited; the event is triggered here."""
         until = datetime.fromisoformat(give_up_at) if give_up_at else datetime.now(UTC) + self.quota_timeout
         return self._run(context, until)
 
     def on_kill(self) -> None:
-        """Send nothing any more. What is on its way stays there."""
+        """Send nothing from now on. A request in flight continues."""
         self._is_killed = True
 
     def _run(self, context: Context, give_up_at: datetime) -> dict[str, Any]:
@@ -123,40 +126,37 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
 
         hook = MoEngageHook(self.moengage_conn_id)
         if flag("dry_run", self.is_dry_run):
-            self._check_everything(hook)
+            self._checked_request(hook)
             self.log.info("Dry run: business event %r would be triggered", self.event_name)
             return {"event_name": self.event_name, "api_version": self.api_version, "dry_run": True}
-        record = FiringRecord(context, self.log)
+        record = TriggerRecord(context, self.log)
         if not record.is_kept and self.retries:
             self.log.warning(
-                "Before Airflow 3.3 a retry cannot know of this try: where a worker is killed while it sends,"
-                " Airflow triggers the event again. retries=0 prevents that"
+                "Before Airflow 3.3, a retry does not know what an earlier try did: if the worker is killed while"
+                " it sends the request, the retry triggers the event again. Set retries=0 to prevent that"
             )
         answer = record.answer_of_earlier_try(self.event_name, may_repeat=self.retry_unknown)
         if answer is None:
-            self._check_everything(hook)
-            answer = self._fire(hook, record, give_up_at)
+            answer = self._trigger(hook, self._checked_request(hook), record, give_up_at)
         else:
-            self.log.info("An earlier try has triggered %r, so it is not triggered again", self.event_name)
+            self.log.info("An earlier try triggered business event %r; not triggering it again", self.event_name)
         if answer["status"] == "PARTIAL_SUCCESS":
-            self._partial(answer, record, context)
+            self._report_partial(answer, record, context)
         record.reported(answer)
         return answer
 
-    def _fire(self, hook: MoEngageHook, record: FiringRecord, give_up_at: datetime) -> dict[str, Any]:
-        _ = hook.settings  # whatever is wrong with the connection is said before anything is about to be sent
+    def _trigger(
+        self, hook: MoEngageHook, request: TriggerRequest, record: TriggerRecord, give_up_at: datetime
+    ) -> dict[str, Any]:
+        _ = hook.settings  # raises if the connection is wrong, before the record says that a request may be sent
         if self._is_killed:
-            raise MoEngageError(f"Business event {self.event_name!r}: the task was ended before it was sent")
+            raise MoEngageError(f"Business event {self.event_name!r}: the task was killed before it was triggered")
         record.about_to_send()
         try:
-            answer = hook.trigger_business_event(
-                self.event_name,
-                self.event_attributes,
-                triggered_by=self.triggered_by,
-                api_version=self.api_version,
-            )
+            with closing(hook.get_conn()) as client:
+                answer = business_events.trigger(client, self.moengage_conn_id, request)
         except MoEngageOutcomeUnknownError as error:
-            raise self._nobody_knows(error, record) from None
+            raise self._unknown_outcome(error, record) from None
         except MoEngageRateLimitError as error:
             record.nothing_started()
             if self.on_quota == "fail":
@@ -164,49 +164,50 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             self._defer(error, give_up_at)
             raise  # not reached: deferring raises
         except MoEngageError:
-            record.nothing_started()  # each of them says so
+            record.nothing_started()  # after each of them
             raise
-        except BaseException as error:  # the task's timeout or its end, while the answer was awaited
+        except BaseException as error:  # the task timed out or was killed while it waited for the response
             name = type(error).__name__
-            message = f"Business event {self.event_name!r}: {name} while it was being sent. {UNKNOWN_ADVICE}."
-            raise self._nobody_knows(MoEngageOutcomeUnknownError(message), record) from None
-        self.log.info("Business event %r is triggered (%s)", self.event_name, answer["status"])
-        record.fired(answer)
+            message = f"Business event {self.event_name!r}: {name} during the request. {UNKNOWN_ADVICE}."
+            raise self._unknown_outcome(MoEngageOutcomeUnknownError(message), record) from None
+        self.log.info("Triggered business event %r (%s)", self.event_name, answer["status"])
+        record.triggered(answer)
         return answer
 
-    def _check_everything(self, hook: MoEngageHook) -> None:
-        from airflow_provider_moengage.hooks.business_events import trigger_body
-
-        trigger_body(self.event_name, self.event_attributes, self.triggered_by, self.api_version)
+    def _checked_request(self, hook: MoEngageHook) -> TriggerRequest:
+        request = business_events.trigger_request(
+            self.event_name, self.event_attributes, self.triggered_by, self.api_version
+        )
         if self.check_event:
-            hook.check_business_event(self.event_name, self.event_attributes)
+            with closing(hook.get_conn()) as client:
+                business_events.check(client, self.moengage_conn_id, request)
+        return request
 
-    def _nobody_knows(self, error: MoEngageOutcomeUnknownError, record: FiringRecord) -> MoEngageError:
-        """Return what the task ends with where campaigns may have started."""
+    def _unknown_outcome(self, error: MoEngageOutcomeUnknownError, record: TriggerRecord) -> MoEngageError:
+        """Return the error with which the task fails if campaigns may have started."""
         if not self.retry_unknown:
             record.unknown()
             return error
         record.nothing_started()
         return MoEngageServerError(
-            f"{error.message} retry_unknown is set: a retry may trigger it a second time.",
+            f"{error.message} retry_unknown is set: a retry may trigger the event a second time.",
             status_code=error.status_code,
             request_id=error.request_id,
         )
 
     def _defer(self, error: MoEngageRateLimitError, give_up_at: datetime) -> None:
-        from airflow_provider_moengage import metrics
         from airflow_provider_moengage.tasks.wait_until import wait_until
 
         now = datetime.now(UTC)
         opens_at = now + timedelta(seconds=error.retry_after or SHORTEST_WINDOW)
         if opens_at > give_up_at:
             raise MoEngageRateLimitError(
-                f"{error.message} It would not open within quota_timeout ({self.quota_timeout}).",
+                f"{error.message} It would not reopen within quota_timeout ({self.quota_timeout}).",
                 status_code=error.status_code,
                 request_id=error.request_id,
                 retry_after=error.retry_after,
             )
-        self.log.info("%s Asking again at %s", error.message, opens_at.isoformat(timespec="seconds"))
+        self.log.info("%s Trying again at %s", error.message, opens_at.isoformat(timespec="seconds"))
         metrics.Metrics(self.moengage_conn_id).count(metrics.QUOTA_DEFERRALS)
         self.defer(
             trigger=wait_until(opens_at),
@@ -214,21 +215,23 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             kwargs={"give_up_at": give_up_at.isoformat()},
         )
 
-    def _partial(self, answer: dict[str, Any], record: FiringRecord, context: Context) -> None:
+    def _report_partial(self, answer: dict[str, Any], record: TriggerRecord, context: Context) -> None:
         skipped = f"campaigns {answer['failed_campaign_ids']}, flows {answer['failed_flow_ids']}"
-        message = f"Business event {self.event_name!r} is triggered in part; skipped by quota: {skipped}"
+        message = f"Business event {self.event_name!r} was partly triggered; skipped because of a quota: {skipped}"
         if self.fail_on_partial:
             context["ti"].xcom_push(key="return_value", value=answer)
             record.reported(answer)
             raise MoEngageRequestError(
-                f"{message}. The others have started, so it is not triggered again; fail_on_partial=False"
-                " accepts this.",
+                f"{message}. The others have started, so the event is not triggered again; set"
+                " fail_on_partial=False to accept this.",
                 request_id=answer["request_id"],
             )
         self.log.warning("%s", message)
 
     def _check_arguments(self) -> None:
-        check_parsed_trigger(self.event_name, self.event_attributes, self.triggered_by, self.api_version)
+        business_events.check_parsed_trigger(
+            self.event_name, self.event_attributes, self.triggered_by, self.api_version
+        )
         one_of("on_quota", self.on_quota, ON_QUOTA)
         if not isinstance(self.quota_timeout, timedelta) or self.quota_timeout < timedelta(0):
             raise ValueError(f"quota_timeout {self.quota_timeout!r}: expected a timedelta of 0 or more")

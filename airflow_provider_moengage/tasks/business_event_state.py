@@ -1,46 +1,54 @@
-"""What a task remembers of the business event it triggers, so that no retry triggers it a second time.
+"""The state that a task stores about the business event it triggers, so that no retry triggers it a second time.
 
-Airflow's state store keeps it across tries (3.3 and later). A try first says that it is about to send, then what
-the answer was, and as its last act that it has told so. The next try reads from that what it may do. A Clear of
-an ended task is a person's wish to trigger it anew; Airflow raises ``max_tries`` then, and for no retry.
+Airflow's state store keeps it across tries (3.3 and later). A try records that it is about to send, then the
+response, and finally that it has reported the outcome. The next try reads from this whether it may send. A Clear
+of an ended task asks to trigger the event again; Airflow raises ``max_tries`` on a Clear but not on a retry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from airflow_provider_moengage.api.business_events import UNKNOWN_ADVICE
 from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
 from airflow_provider_moengage.tasks.state import TaskLife, TaskState
 
 _KEY = "moengage_business_event"
-_SENDING, _FIRED, _UNKNOWN = "sending", "fired", "unknown"
+_SENDING, _TRIGGERED, _UNKNOWN = "sending", "fired", "unknown"  # as earlier versions stored them
 
 
-class FiringRecord:
+class ErrorLog(Protocol):
+    """A logger of Python or Airflow."""
+
+    def error(self, message: str, /, *args: Any) -> Any:
+        """Log an error."""
+
+
+class TriggerRecord:
     """The record of one task instance.
 
     :param context: the task's context.
-    :param log: told where the store fails after the answer is there, which must not hide the answer.
+    :param log: gets an error if the store fails after the response has arrived, so that the task can still report
+        the response.
     """
 
-    def __init__(self, context: Mapping[str, Any], log: Any) -> None:
+    def __init__(self, context: Mapping[str, Any], log: ErrorLog) -> None:
         self._state = TaskState(context, _KEY)
         self._log = log
         self._life = TaskLife(context)
 
     @property
     def is_kept(self) -> bool:
-        """Whether the next try will know of this one."""
+        """Whether the next try can read this record."""
         return self._state.is_kept
 
     def answer_of_earlier_try(self, event_name: str, *, may_repeat: bool) -> dict[str, Any] | None:
-        """Return what MoEngage told an earlier try, or None where this try is to send.
+        """Return MoEngage's response to an earlier try, or None if this try should send.
 
-        :param may_repeat: send although an earlier try may have started campaigns.
-        :raises MoEngageOutcomeUnknownError: where an earlier try may have started campaigns.
+        :param may_repeat: send even if an earlier try may have started campaigns.
+        :raises MoEngageOutcomeUnknownError: if an earlier try may have started campaigns.
         """
         kept = self._state.get()
         if kept is None:
@@ -48,12 +56,12 @@ class FiringRecord:
         is_reported = kept.get("is_reported", False)
         if is_reported and kept.get("life") != self._life.max_tries:
             return None  # a Clear
-        if kept.get("status") == _FIRED:
+        if kept.get("status") == _TRIGGERED:
             if is_reported and kept.get("retries") != self._life.retries:
-                self._keep(_FIRED, answer=kept["answer"], is_reported=True)
+                self._keep(_TRIGGERED, answer=kept["answer"], is_reported=True)
                 raise MoEngageOutcomeUnknownError(
-                    f"Business event {event_name!r} was triggered by an earlier try. As the task's `retries` were"
-                    " changed since, a retry and a Clear look the same; clear it once more to trigger it anew."
+                    f"Business event {event_name!r} was triggered by an earlier try. The task's `retries` have"
+                    " changed since, so a retry and a Clear look the same; clear it once more to trigger it."
                 )
             answer: dict[str, Any] = kept["answer"]
             return answer
@@ -61,33 +69,33 @@ class FiringRecord:
             return None
         self.unknown()
         raise MoEngageOutcomeUnknownError(
-            f"Business event {event_name!r}: an earlier try of this task ended while it was sending it, without an"
-            f" answer. {UNKNOWN_ADVICE}."
+            f"Business event {event_name!r}: an earlier try of this task ended while it was sending the request,"
+            f" without a response. {UNKNOWN_ADVICE}."
         )
 
     def about_to_send(self) -> None:
-        """Remember that from now on campaigns may start. Returns when that is stored, or raises."""
+        """Record that campaigns may start from now on. Returns once that is stored, or raises."""
         self._keep(_SENDING)
 
-    def fired(self, answer: dict[str, Any]) -> None:
-        """Remember MoEngage's answer."""
+    def triggered(self, answer: dict[str, Any]) -> None:
+        """Record MoEngage's response."""
         with self._not_hiding_the_answer():
-            self._keep(_FIRED, answer=answer)
+            self._keep(_TRIGGERED, answer=answer)
 
     def nothing_started(self) -> None:
-        """Forget it all: the next try may send."""
+        """Delete the record: the next try may send."""
         with self._not_hiding_the_answer():
             self._state.forget()
 
     def unknown(self) -> None:
-        """Remember that campaigns may have started, and that the task says so as it fails."""
+        """Record that campaigns may have started, and that the task fails and reports it."""
         with self._not_hiding_the_answer():
             self._keep(_UNKNOWN, is_reported=True)
 
     def reported(self, answer: dict[str, Any]) -> None:
-        """Remember, as the try's last act, that it has told the answer."""
+        """Mark the outcome as reported; must be the last call."""
         with self._not_hiding_the_answer():
-            self._keep(_FIRED, answer=answer, is_reported=True)
+            self._keep(_TRIGGERED, answer=answer, is_reported=True)
 
     def _keep(self, status: str, *, answer: dict[str, Any] | None = None, is_reported: bool = False) -> None:
         life = self._life
@@ -98,9 +106,8 @@ class FiringRecord:
     def _not_hiding_the_answer(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever the store raises, the response is reported)
             name = type(error).__name__
-            self._log.error(
-                "Airflow's state store failed (%s): another try of this task will say that the outcome is unknown",
-                name,
+            self._log.error(  # noqa: TRY400 (one sentence, no traceback)
+                "Airflow's state store failed (%s): another try of this task will report an unknown outcome", name
             )

@@ -1,60 +1,70 @@
-"""What an answer to a trigger says: a table of answers, and of what their messages may quote."""
+"""Reading the response to a trigger: its outcome, and its message without the values of the request."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from airflow_provider_moengage.api.business_events import Firing, FiringReply, read_firing
+from airflow_provider_moengage.api.business_events import (
+    TriggerOutcome,
+    TriggerReply,
+    TriggerRequest,
+    read_trigger_reply,
+)
 
-SENT = {
-    "event_name": "New movie",
-    "event_attributes": {"title": "Dune", "at": "2026-01-02T03:04:05Z", "who": "Zoë", "n": 7},
-    "triggered_by": "ann@example.com",
-}
+REQUEST = TriggerRequest(
+    "New movie",
+    {"title": "Dune", "at": "2026-01-02T03:04:05Z", "who": "Zoë", "n": 7},
+    triggered_by="ann@example.com",
+)
 
 
-def read(status: int, body: Any, version: str = "v1", headers: dict[str, str] | None = None) -> FiringReply:
+def read(status: int, body: Any, version: str = "v1", headers: dict[str, str] | None = None) -> TriggerReply:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return read_firing(status, headers or {}, raw, version=version, sent=SENT, now=1_750_000_000.0)
+    return read_trigger_reply(
+        status, headers or {}, raw, request=replace(REQUEST, api_version=version), now=1_750_000_000.0
+    )
 
 
-FIRED = {"message": "The business event has been triggered"}
+TRIGGERED = {"message": "The business event has been triggered"}
 
-V1: list[tuple[int, Any, Firing]] = [
-    (200, FIRED, Firing.FIRED),
-    (200, {**FIRED, "status": "Success"}, Firing.FIRED),
-    (200, {**FIRED, "error": None}, Firing.FIRED),
-    (200, {"message": "Service temporarily unavailable"}, Firing.UNKNOWN),
-    (200, {"message": None}, Firing.UNKNOWN),
-    (200, {**FIRED, "error": {"message": "x"}}, Firing.UNKNOWN),
-    (200, {**FIRED, "status": "fail"}, Firing.UNKNOWN),
-    (200, b"<html>", Firing.UNKNOWN),
-    (200, b"", Firing.UNKNOWN),
-    (202, FIRED, Firing.UNKNOWN),
-    (204, b"", Firing.UNKNOWN),
-    (301, b"", Firing.REFUSED),
-    (302, b"", Firing.UNKNOWN),
-    (303, b"", Firing.UNKNOWN),
-    (308, b"", Firing.REFUSED),
-    (400, b"", Firing.REFUSED),
-    (401, b"", Firing.DENIED),
-    (403, b"", Firing.DENIED),
-    (404, b"", Firing.REFUSED),
-    (408, b"", Firing.UNKNOWN),
-    (425, b"", Firing.UNKNOWN),
-    (429, b"", Firing.OVER_QUOTA),
-    (500, {"title": "Internal Server Error", "message": "x"}, Firing.UNKNOWN),
-    (502, b"<html>", Firing.UNKNOWN),
+V1: list[tuple[int, Any, TriggerOutcome]] = [
+    (200, TRIGGERED, TriggerOutcome.TRIGGERED),
+    (200, {**TRIGGERED, "status": "Success"}, TriggerOutcome.TRIGGERED),
+    (200, {**TRIGGERED, "error": None}, TriggerOutcome.TRIGGERED),
+    (200, {"message": "Service temporarily unavailable"}, TriggerOutcome.UNKNOWN),
+    (200, {"message": None}, TriggerOutcome.UNKNOWN),
+    (200, {**TRIGGERED, "error": {"message": "x"}}, TriggerOutcome.UNKNOWN),
+    (200, {**TRIGGERED, "status": "fail"}, TriggerOutcome.UNKNOWN),
+    (200, b"<html>", TriggerOutcome.UNKNOWN),
+    (200, b"", TriggerOutcome.UNKNOWN),
+    (202, TRIGGERED, TriggerOutcome.UNKNOWN),
+    (204, b"", TriggerOutcome.UNKNOWN),
+    (301, b"", TriggerOutcome.REFUSED),
+    (302, b"", TriggerOutcome.UNKNOWN),
+    (303, b"", TriggerOutcome.UNKNOWN),
+    (308, b"", TriggerOutcome.REFUSED),
+    (400, b"", TriggerOutcome.REFUSED),
+    (401, b"", TriggerOutcome.DENIED),
+    (403, b"", TriggerOutcome.DENIED),
+    (404, b"", TriggerOutcome.REFUSED),
+    (408, b"", TriggerOutcome.UNKNOWN),
+    (425, b"", TriggerOutcome.UNKNOWN),
+    (429, b"", TriggerOutcome.OVER_QUOTA),
+    (500, {"title": "Internal Server Error", "message": "x"}, TriggerOutcome.UNKNOWN),
+    (502, b"<html>", TriggerOutcome.UNKNOWN),
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "firing"), V1)
-def test_an_answer_of_v1_says_whether_campaigns_may_have_started(status: int, body: Any, firing: Firing) -> None:
-    assert read(status, body).firing is firing
+@pytest.mark.parametrize(("status", "body", "outcome"), V1)
+def test_a_response_of_v1_shows_whether_campaigns_may_have_started(
+    status: int, body: Any, outcome: TriggerOutcome
+) -> None:
+    assert read(status, body).outcome is outcome
 
 
 def v5(status: str | None, **data: Any) -> dict[str, Any]:
@@ -65,31 +75,43 @@ def totals(total: Any, triggered: Any = 0, failed: Any = 0) -> dict[str, Any]:
     return {"summary": {"total": total, "triggered": triggered, "failed": failed}}
 
 
-V5: dict[str, tuple[dict[str, Any], Firing]] = {
-    "success": (v5("SUCCESS", **totals(2, 2), triggered_campaign_ids=["a", "b"]), Firing.FIRED),
-    "success in small letters": (v5("success", **totals("1", "1")), Firing.FIRED),
-    "success with something skipped": (v5("SUCCESS", **totals(2, 1, 1)), Firing.PARTIAL),
-    "success of nothing": (v5("SUCCESS", **totals(0)), Firing.NOTHING_ATTACHED),
-    "success without a summary": (v5("SUCCESS"), Firing.FIRED),
-    "partial": (v5("PARTIAL_SUCCESS", triggered_campaign_ids=["a"], failed_campaign_ids=["b"]), Firing.PARTIAL),
-    "failure by quota": (v5("FAILURE", **totals(2, 0, 2), failed_campaign_ids=["a", "b"]), Firing.OVER_QUOTA),
-    "failure by quota, flows": (v5("FAILURE", failed_flow_ids=["f"]), Firing.OVER_QUOTA),
-    "failure of nothing": (v5("FAILURE", **totals(0), failed_campaign_ids=None), Firing.NOTHING_ATTACHED),
-    "failure of nothing, as text": (v5("FAILURE", **totals("0", "0", "0")), Firing.NOTHING_ATTACHED),
+V5: dict[str, tuple[dict[str, Any], TriggerOutcome]] = {
+    "success": (v5("SUCCESS", **totals(2, 2), triggered_campaign_ids=["a", "b"]), TriggerOutcome.TRIGGERED),
+    "success in small letters": (v5("success", **totals("1", "1")), TriggerOutcome.TRIGGERED),
+    "success with something skipped": (v5("SUCCESS", **totals(2, 1, 1)), TriggerOutcome.PARTIAL),
+    "success without campaigns": (v5("SUCCESS", **totals(0)), TriggerOutcome.NOTHING_ATTACHED),
+    "success without a summary": (v5("SUCCESS"), TriggerOutcome.TRIGGERED),
+    "partial": (
+        v5("PARTIAL_SUCCESS", triggered_campaign_ids=["a"], failed_campaign_ids=["b"]),
+        TriggerOutcome.PARTIAL,
+    ),
+    "failure by quota": (
+        v5("FAILURE", **totals(2, 0, 2), failed_campaign_ids=["a", "b"]),
+        TriggerOutcome.OVER_QUOTA,
+    ),
+    "failure by quota, flows": (v5("FAILURE", failed_flow_ids=["f"]), TriggerOutcome.OVER_QUOTA),
+    "failure without campaigns": (
+        v5("FAILURE", **totals(0), failed_campaign_ids=None),
+        TriggerOutcome.NOTHING_ATTACHED,
+    ),
+    "failure without campaigns, as text": (
+        v5("FAILURE", **totals("0", "0", "0")),
+        TriggerOutcome.NOTHING_ATTACHED,
+    ),
     "failure that has started some": (
         v5("FAILURE", **totals(2, 1), triggered_campaign_ids=["a"], failed_campaign_ids=["b"]),
-        Firing.PARTIAL,
+        TriggerOutcome.PARTIAL,
     ),
-    "failure that has started all": (v5("FAILURE", triggered_campaign_ids=["a"]), Firing.UNKNOWN),
-    "another word": (v5("QUEUED"), Firing.UNKNOWN),
-    "no word": (v5(None), Firing.UNKNOWN),
-    "no data": ({"response_id": "r-1"}, Firing.UNKNOWN),
+    "failure, but everything was started": (v5("FAILURE", triggered_campaign_ids=["a"]), TriggerOutcome.UNKNOWN),
+    "another status": (v5("QUEUED"), TriggerOutcome.UNKNOWN),
+    "no status": (v5(None), TriggerOutcome.UNKNOWN),
+    "no data": ({"response_id": "r-1"}, TriggerOutcome.UNKNOWN),
 }
 
 
-@pytest.mark.parametrize(("body", "firing"), V5.values(), ids=V5)
-def test_what_has_started_is_never_taken_for_nothing(body: dict[str, Any], firing: Firing) -> None:
-    assert read(200, body, "v5").firing is firing
+@pytest.mark.parametrize(("body", "outcome"), V5.values(), ids=V5)
+def test_a_start_is_never_overlooked_in_a_response_of_v5(body: dict[str, Any], outcome: TriggerOutcome) -> None:
+    assert read(200, body, "v5").outcome is outcome
 
 
 ERRORS: dict[str, tuple[Any, str]] = {
@@ -142,7 +164,7 @@ QUOTES = [
 
 
 @pytest.mark.parametrize("quoted", QUOTES)
-def test_values_that_were_sent_are_taken_out_of_a_message(quoted: str) -> None:
+def test_values_of_the_request_are_removed_from_a_message(quoted: str) -> None:
     reply = read(400, {"error": {"message": f"wrong value {quoted} of New movie, code A77"}})
 
     assert reply.message == "wrong value *** of New movie, code A77"

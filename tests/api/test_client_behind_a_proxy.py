@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from airflow_provider_moengage.api.business_events import Firing
+from airflow_provider_moengage.api.business_events import TriggerOutcome, TriggerRequest
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.responses import Outcome
 from airflow_provider_moengage.api.workspace import Workspace
@@ -18,7 +18,7 @@ from tests.api.test_client import certificate, tls
 
 __all__ = ["certificate", "tls"]
 
-EVENT = {"event_name": "New movie", "event_attributes": {}}
+EVENT = TriggerRequest("New movie")
 CUTS = {"closed": cut, "reset": reset}
 
 
@@ -38,7 +38,7 @@ def client_of(url: str, proxy: Loopback, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.parametrize("act", CUTS.values(), ids=CUTS)
 def test_a_cut_after_the_body_is_unknown_behind_a_proxy_too(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
     with loopback(act) as proxy, client_of("http://moengage.test", proxy, monkeypatch) as client:
-        assert client.trigger_business_event(EVENT, version="v1").firing is Firing.UNKNOWN
+        assert client.trigger_business_event(EVENT).outcome is TriggerOutcome.UNKNOWN
         assert client.bulk_import(b"{}").outcome is Outcome.UNKNOWN
 
     assert len(proxy.requests) == 2
@@ -57,7 +57,7 @@ def test_a_cut_inside_a_tls_tunnel_is_unknown(
 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with loopback(act, wrap=tunnel) as proxy, client_of("https://127.0.0.1", proxy, monkeypatch) as client:
-        assert client.trigger_business_event(EVENT, version="v1").firing is Firing.UNKNOWN
+        assert client.trigger_business_event(EVENT).outcome is TriggerOutcome.UNKNOWN
 
     assert len(proxy.requests) == 1
 
@@ -65,9 +65,9 @@ def test_a_cut_inside_a_tls_tunnel_is_unknown(
 def test_a_proxy_that_refuses_the_tunnel_means_surely_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = send(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
     with loopback(refusal) as proxy, client_of("https://moengage.test", proxy, monkeypatch) as client:
-        reply = client.trigger_business_event(EVENT, version="v1")
+        reply = client.trigger_business_event(EVENT)
 
-    assert (reply.firing, reply.message) == (Firing.NOT_SENT, "the proxy refused the connection")
+    assert (reply.outcome, reply.message) == (TriggerOutcome.NOT_SENT, "the proxy refused the connection")
 
 
 def test_a_missing_file_of_certificates_means_surely_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,9 +76,9 @@ def test_a_missing_file_of_certificates_means_surely_not_sent(monkeypatch: pytes
         monkeypatch.delenv(name, raising=False)
     client = MoEngageClient(Workspace("WS", "key", base_url="https://127.0.0.1:9", campaign_api_key="key"))
 
-    reply = client.trigger_business_event(EVENT, version="v1")
+    reply = client.trigger_business_event(EVENT)
 
-    assert (reply.firing, reply.message) == (
-        Firing.NOT_SENT,
+    assert (reply.outcome, reply.message) == (
+        TriggerOutcome.NOT_SENT,
         "the file with TLS certificates (REQUESTS_CA_BUNDLE) is missing",
     )

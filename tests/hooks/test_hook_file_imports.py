@@ -637,7 +637,9 @@ def test_the_import_of_a_name_is_found_exactly(imports: MoEngage, by_name: Any) 
 def test_an_import_that_is_found_by_no_name_is_named(imports: MoEngage) -> None:
     imports.emulator.workspace.configure(file_imports_by_name="contains")
 
-    with pytest.raises(MoEngageImportNotFoundError, match=r"^Import 'User': MoEngage has none of this name$"):
+    with pytest.raises(
+        MoEngageImportNotFoundError, match=r"^Import 'User': MoEngage has no import with this name$"
+    ):
         MoEngageHook().find_import("User")
 
 
@@ -645,6 +647,6 @@ def test_imports_of_one_name_are_told_by_their_ids(connect: Any) -> None:
     rows = [{"import_id": f"i{n}", "import_name": "Users"} for n in range(2)]
     with (
         loopback(page(*rows)) as server,
-        pytest.raises(MoEngageRequestError, match=r"several of this name \(i0, i1\); use import_id"),
+        pytest.raises(MoEngageRequestError, match=r"several imports with this name \(i0, i1\); use import_id"),
     ):
         connect(server).find_import("Users")

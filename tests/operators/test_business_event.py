@@ -147,7 +147,7 @@ def test_a_connection_that_was_not_made_is_tried_again_and_left_to_retries(
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     task = Task()
 
-    with pytest.raises(MoEngageServerError, match=r"refused.*nothing has started") as caught:
+    with pytest.raises(MoEngageServerError, match=r"refused.*nothing was started") as caught:
         task.run(operator(version))
 
     assert not isinstance(caught.value, AirflowFailException)
@@ -165,9 +165,9 @@ def test_the_callers_end_while_it_sends_is_an_unknown_outcome(
 
     monkeypatch.setattr("airflow_provider_moengage.api.client.MoEngageClient.trigger_business_event", interrupted)
 
-    with pytest.raises(MoEngageOutcomeUnknownError, match="TimedOut while it was being sent"):
+    with pytest.raises(MoEngageOutcomeUnknownError, match="TimedOut during the request"):
         Task().run(operator())
-    with pytest.raises(MoEngageServerError, match="TimedOut while it was being sent"):
+    with pytest.raises(MoEngageServerError, match="TimedOut during the request"):
         Task().run(operator(retry_unknown=True))
 
 
@@ -178,7 +178,7 @@ def test_a_try_that_was_killed_while_it_sent_is_not_repeated_by_the_next(campaig
     task.store.set("moengage_business_event", record)
 
     with pytest.raises(
-        MoEngageOutcomeUnknownError, match="an earlier try of this task ended while it was sending"
+        MoEngageOutcomeUnknownError, match="an earlier try of this task ended while it was sending the request"
     ):
         task.run(operator())
     assert firings(campaigns) == 0
@@ -307,7 +307,7 @@ def test_an_ended_task_sends_nothing_any_more(campaigns: MoEngage) -> None:
     what = operator()
     what.on_kill()
 
-    with pytest.raises(MoEngageError, match="ended before it was sent"):
+    with pytest.raises(MoEngageError, match="killed before it was triggered"):
         Task().run(what)
 
     assert firings(campaigns) == 0
@@ -323,7 +323,7 @@ def test_a_server_that_says_at_once_is_asked_half_a_minute_later(campaigns: MoEn
 
 
 def test_a_text_that_is_no_text_is_named_before_anything_is_sent(campaigns: MoEngage) -> None:
-    with pytest.raises(ValueError, match="event_name, event_attributes: a value that cannot be written as JSON"):
+    with pytest.raises(ValueError, match="event_name, event_attributes: a value cannot be written as JSON"):
         Task().run(operator(event_attributes={"title": "\ud800"}))
 
     assert campaigns.emulator.workspace.counts.requests == 0
@@ -396,7 +396,7 @@ def test_a_refusal_is_one_sentence_and_nothing_has_started(
         task.run(operator(version, **options))
 
     text = str(caught.value)
-    assert "Nothing has started" in text
+    assert "Nothing was started" in text
     assert "Request id" in text
     assert "{" not in text
     assert "\n" not in text
@@ -495,7 +495,7 @@ def test_a_partial_trigger_fails_tells_what_was_skipped_and_is_never_repeated(ca
     task = Task()
 
     for _ in range(2):  # the try, and one that Airflow might still make
-        with pytest.raises(MoEngageRequestError, match=r"in part; skipped by quota: campaigns \['c2'\]"):
+        with pytest.raises(MoEngageRequestError, match=r"skipped because of a quota: campaigns \['c2'\]"):
             task.run(operator("v5"))
 
     assert firings(campaigns) == 1
@@ -513,7 +513,7 @@ def test_a_partial_trigger_may_be_accepted(campaigns: MoEngage) -> None:
 CHECKS: list[tuple[dict[str, Any], str | None]] = [
     ({}, None),
     ({"event_attributes": {"title": "Dune", "year": 2021}}, None),
-    ({"event_name": "No such"}, "MoEngage has none of this name"),
+    ({"event_name": "No such"}, "MoEngage has no business event with this name"),
     ({"event_attributes": {"colour": "x"}}, r"has no attribute 'colour' \(it has: title, year\)"),
     ({"event_attributes": {"year": "x"}}, r"attribute 'year' is a number, and the value is not \(str\)"),
 ]

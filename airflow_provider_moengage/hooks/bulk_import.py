@@ -1,0 +1,124 @@
+"""One bulk import of the hook: a delivery with its metrics, and the error that each way of failing becomes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.bulk.clock import Log, StoppedError
+from airflow_provider_moengage.bulk.report import DeliveryReport, counted
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
+from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, UnknownOutcomeError
+from airflow_provider_moengage.bulk.resume.writer import NotStoredError
+from airflow_provider_moengage.bulk.run.context import RunContext
+from airflow_provider_moengage.bulk.run.delivery import Delivery, RejectsNotWrittenError
+from airflow_provider_moengage.bulk.sources import Source
+from airflow_provider_moengage.exceptions import (
+    MoEngageError,
+    MoEngageOutcomeUnknownError,
+    MoEngageRejectsError,
+)
+from airflow_provider_moengage.hooks.errors import translated
+from airflow_provider_moengage.metrics import BulkMetrics
+from airflow_provider_moengage.storage import rejects_file
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.api.client import MoEngageClient
+    from airflow_provider_moengage.bulk.options import DeliveryOptions
+    from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
+
+
+class BulkImport:
+    """One bulk import.
+
+    :param conn_id: the workspace's connection, for metrics and messages.
+    :param source: the elements.
+    :param options: how to deliver them.
+    :param saved_run: what earlier tries left; None if there is nothing to resume from.
+    """
+
+    def __init__(self, conn_id: str, source: Source, options: DeliveryOptions, saved_run: SavedRun | None) -> None:
+        self._conn_id = conn_id
+        self._source = source
+        self._options = options
+        self._saved_run = saved_run
+        self._metrics = BulkMetrics(conn_id)
+        self._delivery: Delivery | None = None
+        path = options.rejects_path
+        if saved_run is not None and source.is_resumable:
+            path = saved_run.rejects_path or path  # an earlier try has written its rejects there
+        self._rejects = Rejects(None if path is None else rejects_file(path, dry_run=options.dry_run))
+
+    @property
+    def report(self) -> DeliveryReport | None:
+        """The latest counts."""
+        return self._metrics.report
+
+    def stop(self) -> None:
+        """Make :meth:`run` end; may be called from another thread or a signal handler."""
+        if self._delivery is not None:
+            self._delivery.stop()
+
+    def run(self, client: MoEngageClient, limits: Limits, log: Log) -> DeliveryReport:
+        """Deliver the elements and return the report, whatever was rejected.
+
+        :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
+        """
+        context = RunContext.create(self._options, limits, log)
+        try:
+            self._delivery = Delivery(
+                context, self._source, client, self._rejects, saved_run=self._saved_run, observe=self._metrics
+            )
+            return self._deliver(self._delivery)
+        except UnknownOutcomeError as error:
+            raise MoEngageOutcomeUnknownError(
+                "Nothing was sent because delivery='at_most_once' never sends an element twice:"
+                f" {error}. Check in MoEngage what has arrived; clear the task to send everything, or send the"
+                " rest yourself"
+            ) from None
+        finally:
+            self._delivery = None
+            self._metrics.end()
+
+    def _deliver(self, delivery: Delivery) -> DeliveryReport:
+        try:
+            return delivery.run()
+        except ApiError as error:
+            raise translated(error, self._conn_id, _accepted_before(delivery)) from None
+        except RejectsNotWrittenError as error:
+            raise MoEngageRejectsError(
+                f"Everything else was delivered, but the {error.report.rejected:,} rejects could not be written to"
+                f" {self._options.rejects_path} ({error.cause}); the log has their codes and positions",
+                report=error.report,
+            ) from error
+        except NotStoredError as error:
+            raise MoEngageError(
+                f"The checkpoint could not be stored ({error}); {_accepted_before(delivery)}"
+            ) from error
+        except StoppedError:
+            raise MoEngageError(f"The run was stopped; {_accepted_before(delivery)}") from None
+
+
+def _accepted_before(delivery: Delivery) -> str:
+    return f"{delivery.accepted:,} elements were accepted before"
+
+
+def check_rejects(report: DeliveryReport, options: DeliveryOptions) -> DeliveryReport:
+    """Return the report.
+
+    :raises MoEngageRejectsError: if more elements were rejected than ``max_rejects`` allows.
+    """
+    if options.allows(report.rejected, report.accepted + report.rejected):
+        return report
+    by_code = ", ".join(f"{count:,} {code}" for code, count in report.rejects.items())
+    others = "would have been sent (dry run)" if report.dry_run else "were accepted"
+    advice = (
+        f"They are in {report.rejects_path}: fix them and replay that file with BulkImportOperator(path=...)"
+        if report.rejects_path
+        else "Set rejects_path to keep them"
+    )
+    raise MoEngageRejectsError(
+        f"{counted(report.rejected, 'element')} rejected ({by_code}), more than"
+        f" max_rejects={options.max_rejects:g} allows; the other {report.accepted:,} {others}. {advice}",
+        report=report,
+    )
