@@ -36,7 +36,7 @@ class ResultOfATask:
         ("dry_run", " false ", False),
     ],
 )
-def test_an_option_is_taken_as_code_or_a_rendered_template_gives_it(name: str, given: Any, taken: Any) -> None:
+def test_an_option_may_be_a_value_or_rendered_text(name: str, given: Any, taken: Any) -> None:
     value = getattr(DeliveryOptions(**{name: given}), name)
 
     assert (value, type(value)) == (taken, type(taken))
@@ -66,7 +66,7 @@ def test_a_bad_value_is_found_when_the_dag_is_parsed(name: str, bad: Any) -> Non
 
 @pytest.mark.parametrize("later", ["{{ params.x }}", "a{% if x %}b{% endif %}", ResultOfATask()])
 @pytest.mark.parametrize("name", OPTION_NAMES)
-def test_what_is_known_only_in_the_run_is_left_for_the_run(name: str, later: Any) -> None:
+def test_an_unresolved_value_is_not_checked_when_the_dag_is_parsed(name: str, later: Any) -> None:
     check_parsed_options({name: later})
 
 

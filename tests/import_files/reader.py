@@ -1,4 +1,4 @@
-"""Reads a file the way MoEngage's user guide says it is read, and knows nothing of how it was written."""
+"""Reads a file as MoEngage's user guide describes, independently of the code that writes it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NAME = re.compile(r"(?P<prefix>[A-Za-z0-9_ ]+)_(?P<date>\d{8}_\d{4})\.(?P<extens
 
 
 def read_folder(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of all files, in the order of their names; nothing else may be there."""
+    """Return the rows of all files in a folder, in the order of their names; nothing else may be in it."""
     return [row for file in sorted(folder.iterdir()) for row in read_file(file)]
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
-    """Return a file's rows by column; every rule that a file breaks is an AssertionError."""
+    """Return the rows of a file by column; a broken rule is an AssertionError."""
     name = NAME.fullmatch(path.name)
     assert name is not None, path.name
     assert len(name["prefix"]) <= 100

@@ -1,4 +1,4 @@
-"""Where files are until they appear, how they appear, and what is left of them after a failure."""
+"""Where files are until they appear, how they appear, and what remains after a failure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTENT = b"id\n" + b"u-7\n" * 5
 
 
 class Store(MemoryFileSystem):  # type: ignore[misc]  # fsspec is untyped
-    """A file system of its own for a test, that notes what happens to it."""
+    """A file system for one test, which records what is done to it."""
 
     protocol = "memory"
     store: dict[str, Any]
@@ -56,7 +56,7 @@ class Store(MemoryFileSystem):  # type: ignore[misc]  # fsspec is untyped
 
 
 def attach(protocol: str, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Make Airflow take a store of ours for that protocol's."""
+    """Make Airflow use a store of the test for a protocol."""
     try:
         stores = import_module("airflow.sdk.io.store")
     except ImportError:  # Airflow 2
@@ -68,7 +68,7 @@ def attach(protocol: str, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The worker's folder for temporary files, which is empty afterwards."""
+    """The worker's temporary folder, which has to be empty afterwards."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -107,7 +107,7 @@ def test_on_a_disk_files_are_hidden_until_all_of_them_appear(tmp_path: Path) -> 
     assert {file.name: file.read_bytes() for file in path.iterdir()} == dict.fromkeys(NAMES, CONTENT)
 
 
-def test_a_uri_of_a_disk_is_one_as_well(tmp_path: Path) -> None:
+def test_a_file_uri_is_a_disk_too(tmp_path: Path) -> None:
     publish(f"file://{tmp_path}/users")
 
     assert sorted(file.name for file in (tmp_path / "users").iterdir()) == list(NAMES)
@@ -120,7 +120,7 @@ def test_nothing_is_left_of_files_that_were_not_published(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_that_is_there_is_not_overwritten_and_nothing_appears(tmp_path: Path) -> None:
+def test_an_existing_name_is_not_overwritten_and_nothing_appears(tmp_path: Path) -> None:
     (tmp_path / NAMES[1]).write_text("what MoEngage has seen")
 
     with pytest.raises(FileExistsError, match=NAMES[1]):
@@ -144,7 +144,7 @@ def test_on_a_disk_all_files_appear_or_none(tmp_path: Path, monkeypatch: pytest.
     assert not list(tmp_path.iterdir())
 
 
-def test_an_object_store_gets_whole_files_under_their_names(
+def test_an_object_store_gets_complete_files_under_their_names(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = attach("s3", monkeypatch)
@@ -160,7 +160,7 @@ def test_an_object_store_gets_whole_files_under_their_names(
     assert store.cat_file(f"/bucket/users/{NAMES[0]}") == CONTENT
 
 
-def test_storage_that_shows_half_a_file_gets_it_under_a_hidden_name_first(
+def test_storage_that_shows_incomplete_files_gets_them_under_hidden_names_first(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = attach("memory", monkeypatch)
@@ -179,7 +179,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("protocol", "fails_at"), FAILURES.values(), ids=FAILURES)
-def test_where_publishing_fails_nothing_stays(
+def test_if_publishing_fails_nothing_remains(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, fails_at: str
 ) -> None:
     store = attach(protocol, monkeypatch)
@@ -214,7 +214,7 @@ def test_a_name_in_a_store_is_not_overwritten(temporary: Path, monkeypatch: pyte
     assert store.names() == [NAMES[0]]
 
 
-def test_who_may_only_write_can_publish(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_needs_write_access_only(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = attach("s3", monkeypatch)
 
     def forbidden(*args: Any, **kwargs: Any) -> None:
@@ -226,7 +226,7 @@ def test_who_may_only_write_can_publish(temporary: Path, monkeypatch: pytest.Mon
     assert store.names() == list(NAMES)
 
 
-def test_a_file_that_cannot_be_taken_back_is_named_in_the_log(
+def test_a_file_that_cannot_be_removed_is_named_in_the_log(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = attach("s3", monkeypatch)
@@ -258,7 +258,7 @@ FOLDERS = [
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_folder_is_taken(folder: str) -> None:
+def test_a_folder_is_accepted(folder: str) -> None:
     assert check_folder(folder) == folder
 
 

@@ -1,4 +1,4 @@
-"""What a row becomes in a file: each type that a driver returns, and each value that MoEngage would not take."""
+"""How a row is written: each type that a driver returns, and each value that MoEngage would not accept."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_value_is_written_as_the_api_would_get_it(value: Any, in_csv: str, in_
     assert (type(written), written) == (type(in_json), in_json)
 
 
-def test_json_takes_what_a_csv_has_no_form_for() -> None:
+def test_json_accepts_values_that_a_csv_cannot_represent() -> None:
     assert json_cell("a\nb\r\nc\0") == "a\nb\r\nc\0"
     assert json_cell({"city": "Pune", "tags": ["a|b", None]}) == {"city": "Pune", "tags": ["a|b", None]}
     assert json_cell([[1], ["a|b"]]) == [[1], ["a|b"]]
@@ -121,7 +121,7 @@ NOT_IN_CSV: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("value", "message"), NOT_IN_CSV.values(), ids=NOT_IN_CSV)
-def test_a_csv_refuses_what_would_break_a_row_or_come_out_as_something_else(value: Any, message: str) -> None:
+def test_a_csv_refuses_values_that_would_break_a_row_or_change(value: Any, message: str) -> None:
     assert problem(value).startswith(message)
     assert "file_format='json'" in problem(value)
 
@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("file_format", ["csv", "json"])
 @pytest.mark.parametrize(("value", "message"), REFUSED.values(), ids=REFUSED)
-def test_a_value_that_moengage_would_not_take_is_named_by_its_column(
+def test_a_value_that_moengage_would_not_accept_is_reported_by_its_column(
     value: Any, message: str, file_format: str
 ) -> None:
     line, findings = users("user_id", "cell", file_format=file_format).encode(("u-7", value))
@@ -179,7 +179,7 @@ def test_an_id_is_text_as_it_is_for_the_api(value: Any, text: str, file_format: 
 
 
 @pytest.mark.parametrize("value", ["", " ", 0, 1, "Guest", "null", None, float("nan"), True])
-def test_an_id_that_moengage_drops_is_refused_by_the_name_of_its_column(value: Any) -> None:
+def test_an_id_that_moengage_drops_is_refused_by_its_column(value: Any) -> None:
     line, [finding] = users("user", "tier").encode((value, "gold"))
 
     assert line == b""
@@ -239,7 +239,7 @@ def test_a_file_may_have_no_attributes() -> None:
     assert (rows.header, rows.encode(("u-7", "a@b.c"))[0]) == (b"user_id\n", b"u-7\n")
 
 
-def test_a_column_is_found_in_whatever_case_and_keeps_the_name_it_was_given() -> None:
+def test_a_column_is_found_in_any_case_and_keeps_the_name_as_given() -> None:
     rows = events("USER_ID", "AT", "TOTAL", attributes=["total"])
 
     assert rows.header == b"user_id,at,total\n"
@@ -261,14 +261,14 @@ WRONG_COLUMNS: dict[str, tuple[tuple[str, ...], Any, str]] = {
 
 
 @pytest.mark.parametrize(("columns", "attributes", "message"), WRONG_COLUMNS.values(), ids=WRONG_COLUMNS)
-def test_columns_that_a_file_cannot_have_are_an_error(
+def test_columns_that_a_file_cannot_contain_are_an_error(
     columns: tuple[str, ...], attributes: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         users(*columns, attributes=attributes)
 
 
-def test_a_hundred_columns_are_taken() -> None:
+def test_a_hundred_columns_are_accepted() -> None:
     assert len(users("user_id", *(f"a{n}" for n in range(99))).names) == 100
 
 
@@ -279,7 +279,7 @@ def test_names_that_moengage_reserves_are_warnings() -> None:
     }
 
 
-def test_the_mapping_says_what_the_columns_have_held() -> None:
+def test_the_mapping_has_the_types_of_the_columns_values() -> None:
     columns = ("user_id", "name", "total", "vip", "born", "seen", "exactly", "tags", "mixed", "empty")
     rows = users(*columns, attributes={"u_n": "name", **{name: name for name in columns[2:]}})
     moment = dt.datetime(2026, 1, 2, 3, 4, 5)
@@ -309,7 +309,7 @@ def test_the_mapping_says_what_the_columns_have_held() -> None:
     }
 
 
-def test_the_mapping_of_events_leaves_the_time_to_the_dashboard() -> None:
+def test_the_mapping_of_events_does_not_contain_the_time() -> None:
     rows = events("user_id", "at", "total")
 
     assert [entry["column"] for entry in rows.mapping(id_attribute="uid")["mapping"]] == ["user_id", "total"]

@@ -1,4 +1,4 @@
-"""How lines are cut into files, and what the files are called."""
+"""How lines are split into files, and how the files are named."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def split(lines: list[bytes], most_bytes: int, header: bytes = b"id\n") -> tuple
     most_bytes=st.integers(1, 400),
     header=st.sampled_from([b"", b"id\n"]),
 )
-def test_files_hold_every_row_in_order_and_at_least_five(
+def test_files_contain_every_row_in_order_and_at_least_five(
     lengths: list[int], most_bytes: int, header: bytes
 ) -> None:
     lines = [b"%d%s\n" % (number, b"x" * length) for number, length in enumerate(lengths)]
@@ -67,7 +67,7 @@ def test_files_hold_every_row_in_order_and_at_least_five(
 
 
 @given(st.integers(5, 100), st.integers(5, 30))
-def test_rows_of_one_size_never_pass_the_limit_where_ten_of_them_fit(rows: int, in_a_file: int) -> None:
+def test_rows_of_one_size_never_exceed_the_limit_if_ten_of_them_fit(rows: int, in_a_file: int) -> None:
     line = b"123456789\n"
 
     files, contents = split([line] * rows, most_bytes=len(line) * max(in_a_file, 10), header=b"")
@@ -93,13 +93,13 @@ def test_the_file_before_gives_rows_until_it_has_five_itself() -> None:
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(6, [6]), (9, [9]), (10, [5, 5]), (12, [5, 7])])
-def test_rows_that_make_no_file_of_five_stay_in_the_one_before(rows: int, expected: list[int]) -> None:
+def test_rows_too_few_for_a_file_stay_in_the_one_before(rows: int, expected: list[int]) -> None:
     files, _ = split([b"123456789\n"] * rows, most_bytes=1, header=b"")
 
     assert [file.rows for file in files] == expected
 
 
-def test_a_file_ends_at_the_most_rows_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_ends_at_the_maximum_of_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_files, "MOST_ROWS", 20)
 
     files, _ = split([b"1\n"] * 43, most_bytes=1_000_000)
@@ -107,7 +107,7 @@ def test_a_file_ends_at_the_most_rows_as_well(monkeypatch: pytest.MonkeyPatch) -
     assert [file.rows for file in files] == [20, 18, 5]
 
 
-def test_no_rows_make_no_file() -> None:
+def test_without_rows_there_is_no_file() -> None:
     assert split([], most_bytes=100) == ([], [])
 
 
@@ -117,7 +117,7 @@ def test_too_few_rows_for_a_file_are_an_error(rows: int) -> None:
         split([b"1\n"] * rows, most_bytes=100)
 
 
-def test_a_hundred_files_are_the_most() -> None:
+def test_more_than_a_hundred_files_are_an_error() -> None:
     files, _ = split([b"1\n"] * 504, most_bytes=1)
     assert (len(files), files[-1].rows) == (100, 9)
 
@@ -162,7 +162,7 @@ def test_no_two_tries_share_a_name_in_the_same_minute() -> None:
     assert len({names(**changes) for changes in tries}) == len(tries)
 
 
-def test_a_try_that_does_not_know_when_it_began_is_named_by_now() -> None:
+def test_a_try_without_a_start_date_is_named_after_the_current_time() -> None:
     before = dt.datetime.now(dt.UTC)
     name = names(start_date=None)
     after = dt.datetime.now(dt.UTC)
@@ -171,7 +171,7 @@ def test_a_try_that_does_not_know_when_it_began_is_named_by_now() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["registered_user_data", "Purchase Summary", "A", "9", "x" * 82])
-def test_a_prefix_leaves_room_for_what_follows(prefix: str) -> None:
+def test_the_longest_prefix_leaves_room_for_the_rest_of_the_name(prefix: str) -> None:
     assert check_prefix(prefix) == prefix
     name = FileNames(prefix, "0" * 12, NAMES.moment, "csv").of_part(100)
     assert len(name.removesuffix("_20261122_0310.csv")) <= 100

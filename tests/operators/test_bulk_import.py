@@ -1,4 +1,4 @@
-"""BulkImportOperator by itself: where elements come from, and what of them Airflow gets to see."""
+"""BulkImportOperator: where elements come from, and what Airflow sees of them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_template_that_renders_to_something_else_is_an_error_that_says_what_to
     assert "hidden-value" not in str(caught.value)
 
 
-def test_a_generator_function_is_called_in_the_worker_with_what_its_parameters_name(connected: MoEngage) -> None:
+def test_a_generator_function_gets_the_context_entries_its_parameters_name(connected: MoEngage) -> None:
     called: list[str] = []
 
     def rows(ds: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -190,7 +190,7 @@ def test_several_paths_are_read_and_templates_in_them_rendered(connected: MoEnga
 
 
 @pytest.mark.parametrize("rendered", [[], None, ""])
-def test_a_path_that_comes_out_as_none_is_an_error(connected: MoEngage, rendered: Any) -> None:
+def test_a_path_that_renders_to_something_else_is_an_error(connected: MoEngage, rendered: Any) -> None:
     operator = BulkImportOperator(task_id="send", path="{{ later }}")
     operator.path = rendered
 
@@ -198,7 +198,7 @@ def test_a_path_that_comes_out_as_none_is_an_error(connected: MoEngage, rendered
         operator.execute(context())
 
 
-def test_a_folder_is_no_file(connected: MoEngage, tmp_path: Path) -> None:
+def test_a_folder_is_not_accepted_as_a_file(connected: MoEngage, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file"):
         ran(BulkImportOperator(task_id="send", path=str(tmp_path)))
 
@@ -209,7 +209,7 @@ def test_a_path_without_a_file_is_an_error_that_names_it(connected: MoEngage, pa
         ran(BulkImportOperator(task_id="send", path=path))
 
 
-def test_a_line_that_is_no_json_is_a_reject_and_the_rest_is_sent(connected: MoEngage, tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_is_a_reject_and_the_rest_is_sent(connected: MoEngage, tmp_path: Path) -> None:
     ndjson(tmp_path / "in" / "a.ndjson", customer("ann"), '{"type": "customer"', customer("bob"))
     operator = BulkImportOperator(task_id="send", path=f"{tmp_path}/in/a.ndjson", rejects_path=f"{tmp_path}/out")
 
@@ -222,7 +222,7 @@ def test_a_line_that_is_no_json_is_a_reject_and_the_rest_is_sent(connected: MoEn
     assert json.loads(file.read_text())["position"] == 1
 
 
-def test_a_mended_rejects_file_is_replayed(connected: MoEngage, tmp_path: Path) -> None:
+def test_a_fixed_rejects_file_is_replayed(connected: MoEngage, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.ndjson"
     elements = [customer("ann"), {**customer("bob"), "attributes": {"score": float("nan")}}]
     ran(BulkImportOperator(task_id="send", elements=elements, rejects_path=str(rejects), max_rejects=1))

@@ -1,4 +1,4 @@
-"""BulkImportOperator over several tries, and where what they have done is kept."""
+"""BulkImportOperator over several tries, and where its checkpoint is stored."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_function_is_called_again_and_all_of_it_is_sent(connected: MoEngage, w
 
 
 @pytest.mark.parametrize("where", ["disk", "memory://checkpoints"])
-def test_before_airflow_3_3_a_folder_keeps_it(
+def test_before_airflow_3_3_the_checkpoint_is_in_a_folder(
     connected: MoEngage, worker: Worker, tmp_path: Path, where: str
 ) -> None:
     folder = str(tmp_path / "made" / "here") if where == "disk" else f"{where}/{tmp_path.name}"
@@ -118,7 +118,7 @@ def test_before_airflow_3_3_a_folder_keeps_it(
     assert_each_arrived_once_but_for(connected, 100)
 
 
-def test_the_deployment_says_where_it_is_kept(
+def test_the_deployments_checkpoint_path_is_the_default(
     connected: MoEngage, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__MOENGAGE__CHECKPOINT_PATH", str(tmp_path))
@@ -154,7 +154,7 @@ def test_a_large_state_takes_several_values(
     assert_each_arrived_once_but_for(connected, 100)
 
 
-def test_a_write_of_several_values_that_is_cut_leaves_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_of_several_values_leaves_the_previous_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "LARGEST_VALUE", 100)
     task = Task()
     store = checkpoints.StateStore(task.context)
@@ -174,7 +174,7 @@ def test_a_write_of_several_values_that_is_cut_leaves_the_one_before(monkeypatch
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"\xff"])
-def test_a_file_that_is_no_state_is_told(tmp_path: Path, text: bytes) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_reported(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "state.json").write_bytes(text)
 
     assert checkpoints.FileStore(str(tmp_path / "state.json")).load() == {}
@@ -201,15 +201,15 @@ def test_rejects_are_appended_over_the_tries_each_once(
 
     report = send(task, **arguments)
 
-    lines = [json.loads(line) for line in ObjectStoragePath(path).read_bytes().splitlines()]
+    written: Any = ObjectStoragePath(path)
+    with written.open("rb") as file:
+        lines = [json.loads(line) for line in file.read().splitlines()]
     assert sorted(line["position"] for line in lines) == list(range(0, COUNT, 20))
     assert (report["rejected"], report["accepted"]) == (50, 950)
     assert not ObjectStoragePath(f"{path}.part").exists()
 
 
-def test_rejects_of_a_try_that_failed_are_there_and_the_next_one_adds_to_them(
-    connected: MoEngage, tmp_path: Path
-) -> None:
+def test_the_rejects_of_a_failed_try_remain_and_the_next_one_appends(connected: MoEngage, tmp_path: Path) -> None:
     from airflow_provider_moengage.emulator import Fault
 
     path = tmp_path / "rejects.ndjson"
@@ -229,9 +229,7 @@ def test_rejects_of_a_try_that_failed_are_there_and_the_next_one_adds_to_them(
     assert sorted(positions) == list(range(0, COUNT, 20))
 
 
-def test_rejects_go_where_the_earlier_try_has_put_them(
-    connected: MoEngage, worker: Worker, tmp_path: Path
-) -> None:
+def test_rejects_go_to_the_file_of_the_earlier_try(connected: MoEngage, worker: Worker, tmp_path: Path) -> None:
     task = Task()
     arguments = {"elements": people(every=20), "max_rejects": COUNT}
     dies(worker, task, 37, rejects_path=str(tmp_path / "old.ndjson"), **arguments)
@@ -242,7 +240,7 @@ def test_rejects_go_where_the_earlier_try_has_put_them(
     assert len((tmp_path / "old.ndjson").read_text().splitlines()) == 50
 
 
-def test_rejects_that_another_machine_has_are_told(
+def test_rejects_left_on_another_machine_are_reported(
     connected: MoEngage,
     worker: Worker,
     tmp_path: Path,

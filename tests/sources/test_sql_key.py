@@ -44,12 +44,12 @@ from airflow_provider_moengage.sources.sql_key import (
         "1a",
     ],
 )
-def test_columns_that_are_none_are_refused(names: Any) -> None:
+def test_names_that_are_not_columns_are_refused(names: Any) -> None:
     with pytest.raises(ValueError, match=r"^key_columns: "):
         KeyColumns(names)
 
 
-def test_columns_are_found_by_name_without_quotes_and_whatever_the_case() -> None:
+def test_columns_are_found_by_name_without_quotes_and_in_any_case() -> None:
     columns = KeyColumns(["order_id", '"Order Id"', "`x-y`", "[z]"])
 
     assert columns.indexes(["z", "x-y", "Order Id", "ORDER_ID"]) == [3, 2, 1, 0]
@@ -89,7 +89,7 @@ def test_a_key_comes_back_from_json_as_it_was() -> None:
     assert [str(value) for value in key_from_json(stored)] == [str(value) for value in KEY]
 
 
-def test_every_value_but_a_text_and_a_whole_number_says_what_it_is() -> None:
+def test_every_value_but_text_and_whole_numbers_is_stored_with_its_type() -> None:
     json_form = key_to_json(("a", 1, True, 2**63, Decimal("1.50"), date(2026, 1, 31), b"\xff"))
 
     assert json_form == [
@@ -103,7 +103,7 @@ def test_every_value_but_a_text_and_a_whole_number_says_what_it_is() -> None:
     ]
 
 
-def test_a_timestamp_in_the_hour_that_comes_twice_keeps_its_offset() -> None:
+def test_a_timestamp_in_a_repeated_hour_keeps_its_offset() -> None:
     moment = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin"))
 
     [again] = key_from_json(key_to_json((moment,)))
@@ -128,7 +128,7 @@ class Name(str):
         (bytearray(b"ab"), b"ab"),
     ],
 )
-def test_what_a_driver_wraps_becomes_what_it_is(given: Any, kept: Any) -> None:
+def test_a_drivers_own_type_is_stored_as_the_plain_one(given: Any, kept: Any) -> None:
     [stored] = key_to_json((given,))
     [again] = key_from_json(json.loads(json.dumps([stored])))
 
@@ -137,7 +137,7 @@ def test_what_a_driver_wraps_becomes_what_it_is(given: Any, kept: Any) -> None:
     assert type(again) is type(kept)
 
 
-def test_what_numpy_and_pandas_wrap_becomes_what_it_is() -> None:
+def test_types_of_numpy_and_pandas_are_stored_as_plain_ones() -> None:
     numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
     for wrapped, kept in (
         (numpy.int64(5), 5),
@@ -145,7 +145,7 @@ def test_what_numpy_and_pandas_wrap_becomes_what_it_is() -> None:
         (numpy.str_("a"), "a"),
         (pandas.Timestamp("2026-01-02 03:04:05.000006"), datetime(2026, 1, 2, 3, 4, 5, 6)),
     ):
-        test_what_a_driver_wraps_becomes_what_it_is(wrapped, kept)
+        test_a_drivers_own_type_is_stored_as_the_plain_one(wrapped, kept)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_what_numpy_and_pandas_wrap_becomes_what_it_is() -> None:
         12345j,
     ],
 )
-def test_a_value_that_cannot_be_kept_is_refused_by_its_column_and_type(value: Any) -> None:
+def test_a_value_that_cannot_be_stored_is_refused_by_its_column_and_type(value: Any) -> None:
     kind = type(value).__name__
     with pytest.raises(
         ValueError, match=rf"^key_columns: column 'Total' .* {kind} .* CAST it in the query"
@@ -175,7 +175,7 @@ def test_a_value_that_cannot_be_kept_is_refused_by_its_column_and_type(value: An
     assert "12345" not in str(refused.value)
 
 
-def test_what_numpy_and_pandas_have_finer_than_a_key_is_refused() -> None:
+def test_values_of_numpy_and_pandas_that_are_too_fine_are_refused() -> None:
     numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
     for value in (
         numpy.datetime64("2026-01-02T03:04:05.000012345", "ns"),
@@ -184,7 +184,7 @@ def test_what_numpy_and_pandas_have_finer_than_a_key_is_refused() -> None:
         pandas.Timestamp("2026-01-02 03:04:05.000012345"),
         pandas.NaT,
     ):
-        test_a_value_that_cannot_be_kept_is_refused_by_its_column_and_type(value)
+        test_a_value_that_cannot_be_stored_is_refused_by_its_column_and_type(value)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_what_numpy_and_pandas_have_finer_than_a_key_is_refused() -> None:
         [{"date": "2026-01-01", "int": "1"}],
     ],
 )
-def test_what_is_no_key_is_refused_without_its_value(given: Any) -> None:
+def test_anything_but_a_key_is_refused_without_its_value(given: Any) -> None:
     with pytest.raises(ValueError, match=r"a key is a list|a value of a key is") as refused:
         key_from_json(given)
 
@@ -225,12 +225,12 @@ def test_a_range_comes_back_from_its_dict() -> None:
 
 
 @pytest.mark.parametrize("given", [None, [], {"before": [1]}, {"after": 5}, {"after": [None]}, {"up_to": []}])
-def test_what_is_no_range_is_refused(given: Any) -> None:
+def test_anything_but_a_range_is_refused(given: Any) -> None:
     with pytest.raises(ValueError, match=r"^key_range: "):
         KeyRange.from_dict(given)
 
 
-def test_a_null_in_a_key_is_told_by_column_and_row() -> None:
+def test_a_null_in_a_key_is_reported_by_column_and_row() -> None:
     check_key((0, ""), ["a", "b"], 1)
 
     with pytest.raises(
@@ -249,7 +249,7 @@ def test_a_digest_is_the_same_in_every_process() -> None:
     assert done.stdout.strip() == digest(("ß", 7, date(2026, 1, 2)), 1).hex() == "2447b07ddf8cd173"
 
 
-def test_a_digest_tells_keys_and_elements_apart() -> None:
+def test_keys_and_elements_have_different_digests() -> None:
     keys = [("1",), (1,), (1, 1), (11,), ("1", "1"), (Decimal(1),), (True,), (date(2026, 1, 1),), ("2026-01-01",)]
 
     digests = [digest(key, number) for key in keys for number in (0, 1)]

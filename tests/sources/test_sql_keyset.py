@@ -1,4 +1,4 @@
-"""Queries read by key, from a real SQLite and PostgreSQL: wherever they are cut, each row is in one part."""
+"""Queries read by key on a real SQLite and PostgreSQL: wherever they are cut, each row is in exactly one part."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def keys(
     parameters: Any = None,
     **bounds: tuple[Any, ...] | None,
 ) -> list[tuple[Any, ...]]:
-    """Return the keys in a range that has been through JSON."""
+    """Return the keys in a range that was stored as JSON."""
     columns = KeyColumns(names)
     stored = json.dumps(KeyRange(**bounds).to_dict())
     key_range = KeyRange.from_dict(json.loads(stored))
@@ -80,7 +80,7 @@ def keys(
 
 
 def assert_cut_anywhere(hook: Any, names: str | list[str], *query: Any) -> list[tuple[Any, ...]]:
-    """Assert that whichever key a query is cut at, the parts are its rows, in order; return the keys."""
+    """Assert that at whichever key a query is cut, the parts are its rows in order; return the keys."""
     whole = keys(hook, names, *query)
     for at, key in enumerate(whole):
         assert keys(hook, names, *query, up_to=key) == whole[: at + 1]
@@ -158,7 +158,7 @@ def test_a_timestamp_with_its_zone_is_exact_whatever_the_sessions_zone(port: int
 
 
 @pytest.mark.parametrize("collation", ["BINARY", "NOCASE", "RTRIM"])
-def test_texts_are_cut_as_the_collation_of_sqlite_orders_them(collation: str) -> None:
+def test_text_is_cut_in_the_order_of_sqlites_collation(collation: str) -> None:
     hook = sqlite_with([("a",), ("B",), ("c",), ("Ab",), (" d",), ("É",)], f"t TEXT COLLATE {collation}")
 
     whole = assert_cut_anywhere(hook, "t")
@@ -167,7 +167,7 @@ def test_texts_are_cut_as_the_collation_of_sqlite_orders_them(collation: str) ->
 
 
 @pytest.mark.parametrize("way", ["psycopg 2", "psycopg 3"])
-def test_texts_are_cut_as_their_type_orders_them(port: int, way: str) -> None:
+def test_text_is_cut_in_the_order_of_its_type(port: int, way: str) -> None:
     sql = "SELECT t::citext AS t FROM unnest(ARRAY['a', 'B', 'c', 'Ab', 'é', 'É!', '']) t"
 
     whole = assert_cut_anywhere(WAYS[way](port), "t", sql)
@@ -237,7 +237,7 @@ def test_a_driver_whose_cursors_have_no_arraysize_is_read() -> None:
 
 
 @pytest.mark.parametrize(("row", "is_there"), [((None, "a"), True), ((1, None), True), ((1, "a"), False)])
-def test_it_is_told_whether_a_key_is_null(row: tuple[Any, ...], is_there: bool) -> None:
+def test_null_keys_are_found(row: tuple[Any, ...], is_there: bool) -> None:
     hook = sqlite_with([(2, "b"), row], "n INT, t TEXT")
 
     assert null_key_exists(hook, "SELECT * FROM rows;", None, KeyColumns(["n", "t"])) is is_there
@@ -300,7 +300,7 @@ def test_without_bounds_a_query_has_its_own_parameters_only() -> None:
         ("pyformat", "S %(day)s", {"day": "u"}, "%(moengage_1)s %(moengage_2)s", "u"),
     ],
 )
-def test_values_are_bound_as_the_driver_and_the_users_parameters_have_it(
+def test_values_are_bound_in_the_style_of_the_driver_and_the_parameters(
     paramstyle: str, sql: str, parameters: Any, placeholders: str, merged: Any
 ) -> None:
     if not isinstance(merged, tuple):
@@ -325,7 +325,7 @@ def test_values_are_bound_as_the_driver_and_the_users_parameters_have_it(
         ("named", None, False),
     ],
 )
-def test_a_percent_sign_is_doubled_only_where_it_was_none_of_the_drivers(
+def test_a_percent_sign_is_doubled_only_if_the_driver_did_not_interpret_it(
     paramstyle: str, parameters: Any, doubled: bool
 ) -> None:
     text, _ = made("SELECT 5 % 2", parameters, paramstyle)
@@ -350,7 +350,9 @@ def test_names_of_placeholders_do_not_clash_with_the_users() -> None:
         ("qmark", 5, r"parameters: expected a list or a mapping"),
     ],
 )
-def test_parameters_that_leave_no_way_to_bind_are_refused(paramstyle: str, parameters: Any, message: str) -> None:
+def test_parameters_next_to_which_nothing_can_be_bound_are_refused(
+    paramstyle: str, parameters: Any, message: str
+) -> None:
     with pytest.raises(ValueError, match=message) as refused:
         made("SELECT 1", parameters, paramstyle)
 

@@ -51,6 +51,6 @@ def test_the_drivers_paramstyle_is_found_above_the_connections_module(monkeypatc
 
 
 @pytest.mark.parametrize(("placeholder", "style"), [("?", "qmark"), ("%s", "pyformat"), (None, "pyformat")])
-def test_a_hook_is_asked_where_the_driver_does_not_say(placeholder: str | None, style: str) -> None:
+def test_the_hook_is_asked_if_the_driver_does_not_say(placeholder: str | None, style: str) -> None:
     assert paramstyle_of(object(), SimpleNamespace(placeholder=placeholder)) == style
     assert paramstyle_of(object()) == "pyformat"

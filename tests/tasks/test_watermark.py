@@ -1,4 +1,4 @@
-"""Incremental syncs: which window a run sends, and where the watermark stands after it."""
+"""Incremental syncs: which window a run sends, and where the watermark is afterwards."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def hours(since: float, until: float) -> Window:
         pytest.param(at(5), Run("r", interval=hours(3, 4)), hours(5, 4), id="older than the watermark"),
     ],
 )
-def test_a_run_goes_on_at_the_watermark(watermark: datetime | None, run: Run, expected: Window) -> None:
+def test_a_run_continues_from_the_watermark(watermark: datetime | None, run: Run, expected: Window) -> None:
     assert window_after(watermark, run) == expected
 
 
-def test_a_first_run_that_cannot_know_where_to_begin_says_so() -> None:
+def test_a_first_run_without_a_known_start_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"watermark: manual__1 is the first run .*Give the Dag a start_date"):
         window_after(None, Run("manual__1", run_after=at(4)))
 
@@ -100,7 +100,7 @@ def test_without_watermark_and_interval_an_error_says_what_to_do(is_backfill: bo
         ("{{ data_interval_start }} since until", {}, "{{ since }} and {{ until }}"),
     ],
 )
-def test_a_query_that_does_not_take_both_moments_is_an_error_where_it_shows(
+def test_a_query_that_visibly_does_not_use_both_times_is_an_error(
     sql: str, parameters: Any, missing: str | None
 ) -> None:
     if missing is None:
@@ -112,7 +112,7 @@ def test_a_query_that_does_not_take_both_moments_is_an_error_where_it_shows(
 
 
 class Closed:
-    """Stores as `airflow tasks render` has them."""
+    """Stores as in `airflow tasks render`."""
 
     def get(self, key: str, default: Any = None) -> Any:
         raise ImportError("SUPERVISOR_COMMS")
@@ -136,7 +136,7 @@ class Source:
 
     @property
     def arrived(self) -> Counter[str]:
-        """Hour and minute of the purchases, and how often each has arrived."""
+        """Hour and minute of the purchases, and how often each arrived."""
         return Counter(event["actions"][0]["current_time"][11:16] for event in self._moengage.arrived)
 
     @property
@@ -145,7 +145,7 @@ class Source:
 
 
 class Try:
-    """A run's task over its tries, as a worker has it."""
+    """The task of a run over its tries, as in a worker."""
 
     def __init__(
         self,
@@ -243,7 +243,7 @@ def test_a_run_sends_what_missed_runs_would_have(source: Source) -> None:
     assert source.watermark == at(6).isoformat()
 
 
-def test_a_run_without_dates_sends_up_to_its_own_moment(source: Source) -> None:
+def test_a_run_without_an_interval_sends_up_to_its_run_after(source: Source) -> None:
     source.buys(at(0.5), at(1.2), at(1.8))
     source.run(**hourly(0)).sync()
 
@@ -254,15 +254,17 @@ def test_a_run_without_dates_sends_up_to_its_own_moment(source: Source) -> None:
     assert source.arrived == {"00:30": 1, "01:12": 1, "01:48": 1}
 
 
-def test_the_first_run_begins_at_the_dags_start_where_it_has_no_interval(source: Source) -> None:
+def test_a_first_run_without_an_interval_begins_at_the_dags_start(source: Source) -> None:
     source.buys(at(0.5), at(1.5))
 
     report = source.run(at(2), dag_start=datetime(2026, 1, 2, 1), interval=hours(2, 2)).sync()
 
-    assert report["events"] == 1, "an interval that is empty is none, and a moment without a zone is in UTC"
+    assert report["events"] == 1, "an empty interval is ignored, and a time without a zone is UTC"
 
 
-def test_a_failed_run_leaves_its_rows_to_the_next_one_also_the_first(source: Source, connected: MoEngage) -> None:
+def test_the_next_run_sends_the_rows_of_a_failed_one_even_of_the_first(
+    source: Source, connected: MoEngage
+) -> None:
     source.buys(at(0.5), at(1.5))
     connected.emulator.workspace.add_fault(Fault("status", status=401))
 
@@ -273,7 +275,7 @@ def test_a_failed_run_leaves_its_rows_to_the_next_one_also_the_first(source: Sou
     assert source.arrived == {"00:30": 1, "01:30": 1}
 
 
-def test_at_most_once_a_failed_run_keeps_its_rows_for_its_own_clear(source: Source, connected: MoEngage) -> None:
+def test_at_most_once_only_a_clear_sends_the_rows_of_a_failed_run(source: Source, connected: MoEngage) -> None:
     source.buys(at(0.5), at(1.5))
     connected.emulator.workspace.add_fault(Fault("status", status=401))
     failed = source.run(**hourly(0))
@@ -289,7 +291,7 @@ def test_at_most_once_a_failed_run_keeps_its_rows_for_its_own_clear(source: Sour
     assert source.watermark == at(2).isoformat()
 
 
-def test_where_rejects_fail_a_run_the_next_one_sends_nothing_twice(source: Source) -> None:
+def test_after_a_run_that_failed_for_rejects_the_next_one_sends_nothing_twice(source: Source) -> None:
     source.buys(at(0.5))
     source.buys(at(0.6), user="null")
     source.buys(at(1.5))
@@ -317,7 +319,7 @@ def test_a_dry_run_sends_nothing_and_leaves_the_watermark(source: Source, dry_ru
     assert source.arrived == {"00:30": 1}
 
 
-def test_a_retry_sends_the_same_rows_whatever_happened_meanwhile(source: Source) -> None:
+def test_a_retry_sends_the_same_rows_even_if_the_watermark_has_moved(source: Source) -> None:
     source.buys(at(0.5), at(1.5))
     source.run(**hourly(0)).sync()
     run = source.run(**hourly(1))
@@ -330,7 +332,7 @@ def test_a_retry_sends_the_same_rows_whatever_happened_meanwhile(source: Source)
     assert second.sql == first.sql
 
 
-def test_a_retry_of_a_run_that_had_ended_moves_nothing_and_sends_nothing(source: Source) -> None:
+def test_a_retry_of_a_finished_run_moves_and_sends_nothing(source: Source) -> None:
     source.buys(at(0.5), at(1.5))
     run = source.run(**hourly(0))
     run.sync()
@@ -357,7 +359,7 @@ def test_a_clear_of_an_old_run_sends_its_rows_again_and_leaves_the_watermark(sou
     assert source.watermark == at(3).isoformat()
 
 
-def test_an_old_run_that_has_no_window_any_more_sends_nothing_and_succeeds(
+def test_an_old_run_whose_window_is_empty_sends_nothing_and_succeeds(
     source: Source, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source.buys(at(0.5), at(1.5))
@@ -378,7 +380,7 @@ def test_an_old_run_that_has_no_window_any_more_sends_nothing_and_succeeds(
     )
 
 
-def test_a_backfill_sends_its_own_interval_and_does_not_look_at_the_watermark(source: Source) -> None:
+def test_a_backfill_sends_its_own_interval_and_ignores_the_watermark(source: Source) -> None:
     source.buys(at(0.5), at(5.5))
     backfill = Try(None, at(1), interval=hours(0, 1), run_type="backfill", inlets=())
 
@@ -417,7 +419,7 @@ def test_before_airflow_3_3_a_run_without_an_interval_is_an_error(source: Source
         source.run(at(1), interval=interval, has_store=False, run_type="manual").sync()
 
 
-def test_two_tasks_and_two_indexes_on_one_asset_have_watermarks_of_their_own(source: Source) -> None:
+def test_each_task_and_map_index_has_its_own_watermark_on_an_asset(source: Source) -> None:
     source.buys(at(0.5))
 
     for facts in ({}, {"task_id": "group.other"}, {"map_index": 0}, {"map_index": 1}):
@@ -431,7 +433,7 @@ def test_two_tasks_and_two_indexes_on_one_asset_have_watermarks_of_their_own(sou
     }
 
 
-def test_the_stores_hold_moments_and_nothing_else(source: Source) -> None:
+def test_the_stores_contain_only_times(source: Source) -> None:
     run = source.run(**hourly(0))
     run.sync(dry_run=True)
 
@@ -454,14 +456,14 @@ def test_a_slow_run_does_not_move_the_watermark_back(source: Source) -> None:
     ("by_hand", "since"),
     [("2026-01-02T01:30:00+02:00", "2026-01-01 23:30:00+00:00"), ("2026-01-01", "2026-01-01 00:00:00+00:00")],
 )
-def test_a_person_may_set_the_watermark(source: Source, by_hand: str, since: str) -> None:
+def test_the_watermark_can_be_set_manually(source: Source, by_hand: str, since: str) -> None:
     source.state.set("moengage:a_dag:sync", by_hand)
 
     assert source.run(**hourly(0)).render(sql="{{ since }}|{{ until }}").sql.startswith(since)
 
 
 @pytest.mark.parametrize("by_hand", ["yesterday", 5, {"since": "2026-01-01"}])
-def test_a_watermark_that_is_no_moment_is_an_error_that_names_it(source: Source, by_hand: Any) -> None:
+def test_a_watermark_that_is_not_a_time_is_an_error_that_names_it(source: Source, by_hand: Any) -> None:
     source.state.set("moengage:a_dag:sync", by_hand)
 
     with pytest.raises(
@@ -470,7 +472,7 @@ def test_a_watermark_that_is_no_moment_is_an_error_that_names_it(source: Source,
         source.run(**hourly(0)).render()
 
 
-def test_moments_render_with_their_offset_in_utc(source: Source) -> None:
+def test_times_render_in_utc_with_their_offset(source: Source) -> None:
     plus_two = timezone(timedelta(hours=2))
     interval = Window(datetime(2026, 1, 2, 3, tzinfo=plus_two), datetime(2026, 1, 2, 4, 0, 0, 5, tzinfo=plus_two))
     forms = (
@@ -493,7 +495,7 @@ def test_moments_render_with_their_offset_in_utc(source: Source) -> None:
     ]
 
 
-def test_every_templated_field_knows_the_moments_and_nothing_else_does(source: Source, tmp_path: Path) -> None:
+def test_only_templated_fields_have_since_and_until(source: Source, tmp_path: Path) -> None:
     run = source.run(**hourly(0))
     operator = run.render(
         sql="SELECT :since, :until",
@@ -506,7 +508,7 @@ def test_every_templated_field_knows_the_moments_and_nothing_else_does(source: S
     assert not {"since", "until"} & set(run.context)
 
 
-def test_a_sql_file_is_checked_when_its_text_is_known(source: Source) -> None:
+def test_a_sql_file_is_checked_once_it_is_read(source: Source) -> None:
     run = source.run(**hourly(0))
     operator = SqlToMoEngageOperator(
         task_id="sync", sql="all.sql", conn_id="warehouse", mapping=PURCHASE, watermark=SOURCE
@@ -547,19 +549,19 @@ def test_the_asset_is_an_inlet_once() -> None:
 
 
 @pytest.mark.parametrize("inlets", [(), (Asset("other"),)])
-def test_a_mapped_task_whose_asset_is_no_inlet_is_told_so(source: Source, inlets: Any) -> None:
+def test_a_mapped_task_whose_asset_is_not_an_inlet_is_an_error(source: Source, inlets: Any) -> None:
     with pytest.raises(ValueError, match=r"\.partial\(watermark=asset, inlets=\[asset\]\)"):
         source.run(**hourly(0), map_index=1, inlets=inlets).render()
 
 
-def test_where_no_store_is_open_the_window_of_a_first_run_is_rendered() -> None:
+def test_without_an_open_store_the_window_of_a_first_run_is_rendered() -> None:
     run = Try(Closed(), **hourly(3))
     run.context["task_state_store"] = Closed()
 
     assert run.render(sql="{{ since }}|{{ until }}").sql == f"{at(3)}|{at(4)}"
 
 
-def test_without_watermark_nothing_is_new(source: Source) -> None:
+def test_without_the_watermark_argument_all_rows_are_sent(source: Source) -> None:
     source.buys(at(0.5))
     run = source.run(**hourly(0))
 
@@ -569,7 +571,7 @@ def test_without_watermark_nothing_is_new(source: Source) -> None:
     assert (source.state, run.render(watermark=None, sql="SELECT 1").inlets) == ({}, [])
 
 
-def test_postgresql_reads_the_moments_as_they_are_in_any_time_zone() -> None:
+def test_postgresql_reads_the_times_correctly_in_any_time_zone() -> None:
     psycopg2 = pytest.importorskip("psycopg2")
     sql = f"SELECT moment >= '{at(0)}', stamp >= '{at(0)}', day >= '{at(0).date()}' FROM moments"
     with postgres_server() as port:

@@ -1,4 +1,4 @@
-"""SqlToMoEngageOperator over several tries: by key it goes on among the rows, whatever has happened to them."""
+"""SqlToMoEngageOperator over several tries: with keys it resumes among the rows, even if they have changed."""
 
 from __future__ import annotations
 
@@ -38,12 +38,11 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlit
     """Purchases, of which every tenth shop has the same number as another one's."""
     path = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    dice = random.Random(1)
+    rng = random.Random(1)
     rows = [
-        (f"shop {number % 3}", number, f"user {dice.randrange(40)}", "2026-01-01", number)
-        for number in range(ROWS)
+        (f"shop {number % 3}", number, f"user {rng.randrange(40)}", "2026-01-01", number) for number in range(ROWS)
     ]
-    dice.shuffle(rows)
+    rng.shuffle(rows)
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE purchases (shop TEXT, id INTEGER, user_id TEXT, at TEXT, number INTEGER)")
         database.executemany("INSERT INTO purchases VALUES (?, ?, ?, ?, ?)", rows)
@@ -92,12 +91,12 @@ def arrivals(moengage: MoEngage) -> Counter[tuple[str, int]]:
 def test_killed_at_any_moment_a_sync_loses_nothing(
     connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker, tmp_path: Path, seed: int, store: str
 ) -> None:
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     in_file = {"checkpoint_path": str(tmp_path / "state")} if store == "file" else {}
     sync = Sync(has_store=store != "file", **in_file)
-    kills = dice.randrange(1, 4)
+    kills = rng.randrange(1, 4)
     for _ in range(kills):
-        sync.dies(worker, dice.randrange(100), surely=False)
+        sync.dies(worker, rng.randrange(100), surely=False)
 
     report = sync.attempt()
 
@@ -111,11 +110,11 @@ def test_killed_at_any_moment_a_sync_loses_nothing(
 def test_at_most_once_a_sync_sends_nothing_twice(
     connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker, tmp_path: Path, seed: int
 ) -> None:
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     rejects = tmp_path / "rejects.ndjson"
     sync = Sync(delivery="at_most_once", rejects_path=str(rejects), max_rejects=10_000)
-    for _ in range(dice.randrange(1, 4)):
-        sync.dies(worker, dice.randrange(200), surely=False)
+    for _ in range(rng.randrange(1, 4)):
+        sync.dies(worker, rng.randrange(200), surely=False)
 
     report = sync.attempt()
 
@@ -128,7 +127,7 @@ def test_at_most_once_a_sync_sends_nothing_twice(
     assert (report["rejected"], report["accepted"] + report["rejected"]) == (len(lines), 2 * ROWS)
 
 
-def test_rows_that_come_and_go_between_two_tries_shift_no_others(
+def test_rows_added_or_removed_between_two_tries_shift_no_others(
     connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker
 ) -> None:
     sync = Sync(CUSTOMER)
@@ -153,16 +152,16 @@ def test_rows_that_come_and_go_between_two_tries_shift_no_others(
 @pytest.mark.parametrize("mapping", [CUSTOMER, (CUSTOMER, PURCHASE)], ids=["one a row", "two a row"])
 @pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_that_come_where_it_reads_again_push_nothing_out(
+def test_rows_added_in_the_reread_range_displace_no_others(
     connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker, seed: int, delivery: str, mapping: Any
 ) -> None:
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     sync = Sync(mapping, delivery=delivery, max_rejects=10**6)
-    sync.dies(worker, 40 + dice.randrange(60))
+    sync.dies(worker, 40 + rng.randrange(60))
     with warehouse:  # in each shop, ids that only the others had
         new = [(f"shop {(n + 1) % 3}", n, f"user {n % 40}", "2026-01-01", 10_000 + n) for n in range(ROWS)]
         warehouse.executemany("INSERT INTO purchases VALUES (?, ?, ?, ?, ?)", new)
-    sync.dies(worker, 20 + dice.randrange(40), surely=False)
+    sync.dies(worker, 20 + rng.randrange(40), surely=False)
 
     report = sync.attempt()
 
@@ -175,7 +174,7 @@ def test_rows_that_come_where_it_reads_again_push_nothing_out(
         assert len(arrived) + report["rejects"].get("outcome_unknown", 0) >= kinds * ROWS
 
 
-def test_the_checkpoint_is_small_and_holds_two_keys(
+def test_the_checkpoint_is_small_and_contains_two_keys(
     connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker
 ) -> None:
     sync = Sync(CUSTOMER)
@@ -222,7 +221,7 @@ def test_at_most_once_without_key_columns_a_retry_sends_nothing(
     assert sync.attempt()["accepted"] == ROWS
 
 
-def test_at_most_once_a_retry_sends_nothing_where_nothing_is_kept(
+def test_at_most_once_a_retry_sends_nothing_if_nothing_was_stored(
     connected: MoEngage, warehouse: sqlite3.Connection
 ) -> None:
     sync = Sync(PURCHASE, has_store=False, delivery="at_most_once")
@@ -235,7 +234,7 @@ def test_at_most_once_a_retry_sends_nothing_where_nothing_is_kept(
     assert sync.attempt()["accepted"] == ROWS
 
 
-def test_other_inputs_start_afresh_and_other_options_do_not(
+def test_other_inputs_start_over_and_other_options_do_not(
     connected: MoEngage, warehouse: sqlite3.Connection, worker: Worker
 ) -> None:
     sync = Sync(CUSTOMER)
@@ -261,7 +260,7 @@ def test_a_try_that_died_after_the_last_row_is_not_repeated(
     assert arrivals(connected).total() == 2 * ROWS
 
 
-def test_too_many_rejects_are_told_again_where_the_first_try_could_not(
+def test_a_retry_reports_too_many_rejects_if_the_first_try_could_not(
     connected: MoEngage, warehouse: sqlite3.Connection
 ) -> None:
     with warehouse:
@@ -305,14 +304,14 @@ def test_a_range_of_keys_is_read_and_resumed_within(
     assert (report["accepted"], report["resumed"]) == (len(expected), True)
 
 
-def test_a_dry_run_keeps_nothing(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
+def test_a_dry_run_stores_nothing(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     sync = Sync(CUSTOMER, dry_run=True)
     sync.attempt()
 
     assert not sync.task.store
 
 
-def test_a_task_that_is_ended_keeps_what_it_has_done_and_closes_its_cursor(
+def test_a_killed_task_stores_its_progress_and_closes_its_cursor(
     connected: MoEngage, warehouse: sqlite3.Connection
 ) -> None:
     sync = Sync(CUSTOMER)

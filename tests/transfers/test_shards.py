@@ -1,4 +1,4 @@
-"""Shards of a query, from a real SQLite and a real PostgreSQL: of equally many rows, and each row in one."""
+"""Shards of a query on a real SQLite and PostgreSQL: of equal size, with each row in exactly one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def rows_in(conn_id: str, key_range: dict[str, Any], sql: str = QUERY["sql"], pa
 
 
 @pytest.mark.parametrize("shards", [2, 7, 150])
-def test_shards_are_as_large_as_each_other_and_all_rows_in_order(conn_id: str, shards: int) -> None:
+def test_shards_have_equal_size_and_together_all_rows_in_order(conn_id: str, shards: int) -> None:
     ranges = plan_shards(conn_id=conn_id, shards=shards, **QUERY)
 
     parts = [rows_in(conn_id, one) for one in ranges]
@@ -84,7 +84,7 @@ def test_shards_are_as_large_as_each_other_and_all_rows_in_order(conn_id: str, s
     assert list(chain.from_iterable(parts)) == rows_in(conn_id, OPEN)
 
 
-def test_a_range_begins_where_the_one_before_ends_and_the_outer_ones_are_open(conn_id: str) -> None:
+def test_a_range_begins_where_the_previous_ends_and_the_outer_ones_are_open(conn_id: str) -> None:
     first, second, last = plan_shards(conn_id=conn_id, shards=3, **QUERY)
 
     assert first["after"] is None
@@ -94,7 +94,7 @@ def test_a_range_begins_where_the_one_before_ends_and_the_outer_ones_are_open(co
     assert first["up_to"][:2] == ["d'Or", max(number for _, number, _ in ORDERS)]
 
 
-def test_rows_that_come_later_are_in_one_range_too(sqlite: sqlite3.Connection) -> None:
+def test_rows_added_later_are_in_exactly_one_range_too(sqlite: sqlite3.Connection) -> None:
     ranges = plan_shards(conn_id="sqlite", shards=4, **QUERY)
 
     with sqlite:
@@ -118,7 +118,7 @@ def test_there_are_no_more_ranges_than_rows(conn_id: str, rows: int, ranges: int
     assert sum(len(rows_in(conn_id, one, sql, [rows])) for one in planned) == rows
 
 
-def test_a_number_that_a_template_has_rendered_is_one(sqlite: sqlite3.Connection) -> None:
+def test_the_number_of_shards_may_be_rendered_text(sqlite: sqlite3.Connection) -> None:
     assert len(plan_shards(conn_id="sqlite", shards="3", **QUERY)) == 3  # type: ignore[arg-type]
 
 
@@ -134,12 +134,12 @@ def test_keys_that_are_null_are_refused_by_column(sqlite: sqlite3.Connection) ->
         plan_shards(conn_id="sqlite", shards=1, **QUERY)
 
 
-def test_keys_that_are_seen_to_be_the_same_are_refused(sqlite: sqlite3.Connection) -> None:
+def test_equal_keys_at_the_bounds_are_refused(sqlite: sqlite3.Connection) -> None:
     with pytest.raises(ValueError, match=r"^key_columns: rows of the query have the same shop; add a column"):
         plan_shards(conn_id="sqlite", sql="SELECT * FROM orders", key_columns="shop", shards=9)
 
 
-def test_a_key_that_cannot_be_kept_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_cannot_be_stored_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_POSTGRES", url(port))
     sql = "SELECT n * interval '1 day' AS age FROM generate_series(1, 4) n"
 

@@ -1,4 +1,4 @@
-"""SqlToMoEngageOperator on a SQLite warehouse: rows become elements, whatever the query returns."""
+"""SqlToMoEngageOperator on a SQLite warehouse: rows become elements."""
 
 from __future__ import annotations
 
@@ -61,9 +61,7 @@ def test_rows_become_customers(connected: MoEngage, warehouse: sqlite3.Connectio
     ]
 
 
-def test_a_null_takes_the_attribute_off_the_profile_where_that_is_asked_for(
-    connected: MoEngage, warehouse: sqlite3.Connection
-) -> None:
+def test_a_null_unsets_the_attribute_with_unset_nulls(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     sync("SELECT id, tier FROM users WHERE id = 12", CustomerMapping(customer_id="id", unset_nulls=True))
 
     [element] = connected.arrived
@@ -175,7 +173,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("sql", "message"), WRONG.values(), ids=WRONG)
-def test_a_query_that_does_not_fit_is_an_error_before_anything_is_sent(
+def test_a_query_without_the_mapped_columns_is_an_error_before_anything_is_sent(
     connected: MoEngage, warehouse: sqlite3.Connection, sql: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -185,7 +183,7 @@ def test_a_query_that_does_not_fit_is_an_error_before_anything_is_sent(
     assert warehouse.execute("SELECT count(*) FROM users WHERE tier = 'x'").fetchone() == (0,)
 
 
-def test_a_connection_that_is_no_database_is_an_error(
+def test_a_connection_that_is_not_to_a_database_is_an_error(
     connected: MoEngage, warehouse: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = SqlToMoEngageOperator(
@@ -198,7 +196,7 @@ def test_a_connection_that_is_no_database_is_an_error(
         operator.execute(context())
 
 
-def test_logs_of_a_sync_hold_no_row(
+def test_logs_of_a_sync_contain_no_values(
     connected: MoEngage, warehouse: sqlite3.Connection, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
     with caplog.at_level("DEBUG"):

@@ -1,4 +1,4 @@
-"""SqlToMoEngageFileOperator on a SQLite warehouse: the files are read back by a reader of their own."""
+"""SqlToMoEngageFileOperator on a SQLite warehouse: an independent reader reads the files back."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def export(folder: Path | str, sql: str = USERS, ti: Any = None, **options: Any)
     return task.execute(context(**(ti or {})))
 
 
-def test_users_are_written_to_a_file_that_their_import_takes(warehouse: Any, folder: Path) -> None:
+def test_users_are_written_to_a_file_that_their_import_accepts(warehouse: Any, folder: Path) -> None:
     done = export(folder, attributes={"u_em": "email", "tier": "tier", "score": "score"})
 
     [file] = done["files"]
@@ -107,7 +107,7 @@ def test_events_are_written_with_the_time_they_happened(warehouse: Any, folder: 
 
 
 @pytest.mark.parametrize("file_format", ["csv", "json"])
-def test_an_import_of_the_emulator_takes_every_row(warehouse: Any, tmp_path: Path, file_format: str) -> None:
+def test_an_import_of_the_emulator_accepts_every_row(warehouse: Any, tmp_path: Path, file_format: str) -> None:
     users, events = tmp_path / "users", tmp_path / "events"
     export(users, file_format=file_format, max_file_bytes=300)
     export(events, EVENTS, prefix="Purchase", import_type="EVENTS", time_column="at", file_format=file_format)
@@ -178,12 +178,12 @@ def _as_written(row: Any, file_format: str) -> dict[str, Any]:
 
 
 def _as_read(row: dict[str, Any], file_format: str) -> dict[str, Any]:
-    """What was read, with the texts that are numbers as numbers where a number was written."""
+    """Return the rows that were read, with numeric text as numbers where a number was written."""
     return row if file_format == "json" else {name: _Text(cell) for name, cell in row.items()}
 
 
 class _Text(str):
-    """A cell of a CSV, which has no types: equal to a number that it says."""
+    """A cell of a CSV, which has no types: equal to the number that it spells."""
 
     __slots__ = ()
 
@@ -211,7 +211,7 @@ def test_no_two_tries_runs_or_mapped_tasks_share_a_name_and_none_overwrites(ware
     assert sorted(names) == sorted(file.name for file in folder.iterdir())
 
 
-def test_a_try_that_has_published_does_not_overwrite_what_it_has(warehouse: Any, folder: Path) -> None:
+def test_a_try_does_not_overwrite_files_that_it_has_published(warehouse: Any, folder: Path) -> None:
     export(folder)
     [file] = folder.iterdir()
     before = file.read_bytes()
@@ -222,7 +222,7 @@ def test_a_try_that_has_published_does_not_overwrite_what_it_has(warehouse: Any,
     assert [(file.name, file.read_bytes()) for file in folder.iterdir()] == [(file.name, before)]
 
 
-def test_a_try_that_failed_before_it_published_may_use_its_name(warehouse: Any, folder: Path) -> None:
+def test_a_try_that_failed_before_publishing_may_reuse_its_name(warehouse: Any, folder: Path) -> None:
     warehouse.execute("INSERT INTO users VALUES (31, 'x', 'x', 9e999)")
     warehouse.commit()
     with pytest.raises(MoEngageRequestError):
@@ -282,7 +282,7 @@ def test_many_rows_that_cannot_be_written_are_counted(warehouse: sqlite3.Connect
         export(folder, "SELECT id AS user_id, 'a|b' AS a FROM users")
 
 
-def test_while_it_is_written_no_name_in_the_folder_fits_an_import(
+def test_while_a_file_is_written_no_name_in_the_folder_matches_an_import(
     warehouse: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
@@ -321,7 +321,7 @@ def test_fewer_than_five_rows_are_an_error_that_says_so(warehouse: Any, folder: 
     assert not folder.exists()
 
 
-def test_more_files_than_moengage_takes_are_an_error_and_none_is_left(
+def test_more_files_than_moengage_reads_are_an_error_and_none_is_left(
     warehouse: sqlite3.Connection, folder: Path
 ) -> None:
     numbers = (
@@ -334,7 +334,7 @@ def test_more_files_than_moengage_takes_are_an_error_and_none_is_left(
     assert list(folder.iterdir()) == []
 
 
-def test_the_mapping_for_the_dashboard_is_written_beside_the_folder(warehouse: Any, folder: Path) -> None:
+def test_the_mapping_for_the_dashboard_is_written_outside_the_folder(warehouse: Any, folder: Path) -> None:
     path = folder.parent / "setup" / "users.json"
 
     done = export(folder, attributes={"u_em": "email", "score": "score"}, manifest_path=path)
@@ -350,7 +350,7 @@ def test_the_mapping_for_the_dashboard_is_written_beside_the_folder(warehouse: A
     assert [entry["column"] for entry in json.loads(path.read_text())["mapping"]] == list(read_folder(folder)[0])
 
 
-def test_the_mapping_of_anonymous_users_leaves_their_id_to_the_dashboard(warehouse: Any, folder: Path) -> None:
+def test_the_mapping_of_anonymous_users_does_not_contain_their_id(warehouse: Any, folder: Path) -> None:
     path = folder.parent / "mapping.json"
 
     export(
@@ -389,7 +389,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def test_templates_are_rendered_and_checked_then(warehouse: Any, folder: Path) -> None:
+def test_templates_are_rendered_and_then_checked(warehouse: Any, folder: Path) -> None:
     done = export(
         "{{ '" + str(folder) + "' }}",
         "SELECT id AS user_id FROM users WHERE id > ? AND '{{ ds }}' = '2026-01-01';",
@@ -432,7 +432,7 @@ def test_columns_that_the_query_does_not_have_are_an_error(warehouse: Any, folde
     assert not folder.exists()
 
 
-def test_a_connection_that_is_no_database_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_is_not_to_a_database_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "moengage", "login": "EMULATOR"}))
 
     with pytest.raises(ValueError, match="conn_id 'warehouse': expected a database, its hook is MoEngageHook"):
@@ -465,7 +465,7 @@ def test_a_wrong_argument_is_an_error_when_the_dag_is_parsed(argument: str, chan
         operator(**{"folder": "/data/users", **changes})
 
 
-def test_arguments_that_are_templates_wait_for_the_run() -> None:
+def test_templated_arguments_are_checked_when_the_task_runs() -> None:
     template = "{{ params.x }}"
 
     operator(
@@ -480,7 +480,7 @@ def test_arguments_that_are_templates_wait_for_the_run() -> None:
     )
 
 
-def test_logs_hold_names_and_counts_and_no_value(
+def test_logs_contain_names_and_counts_but_no_values(
     warehouse: Any, folder: Path, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
     warehouse.execute("UPDATE users SET tier = 'private@example.com ' || hex(zeroblob(300)) WHERE id = 11")
