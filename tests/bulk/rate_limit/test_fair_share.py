@@ -1,4 +1,4 @@
-"""Several pacers against one simulated server, in simulated time: one thread runs at a time, so runs repeat."""
+"""Several pacers against one simulated server, in simulated time. One thread runs at a time, so runs repeat."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LIMIT = 60_000
 FOREVER = math.inf
 
 
-class Over(BaseException):
-    """The simulation has come to its end."""
+class SimulationEnded(BaseException):
+    """Raised in an actor when the simulation ends."""
 
 
 class Timeline:
-    """Time that goes on to whoever waits for the least of it."""
+    """Simulated time, which advances to the sleeper that wakes first."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -55,7 +55,7 @@ class Timeline:
         self._wake_next()
         mine.wait()
         if self._is_over.is_set():
-            raise Over
+            raise SimulationEnded
 
     def _act(self, actor: Callable[[], None], started: threading.Event) -> None:
         started.wait()
@@ -63,7 +63,7 @@ class Timeline:
             if not self._is_over.is_set():
                 actor()
                 self._wake_next()
-        except Over:
+        except SimulationEnded:
             return
         except BaseException:
             self._end()
@@ -83,7 +83,7 @@ class Timeline:
 
 
 class Clock:
-    """The timeline, as a pacer sees it."""
+    """A pacer's clock on the timeline."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
@@ -99,7 +99,7 @@ class Clock:
 
 
 class Window:
-    """What one budget of the server has admitted within 60 seconds."""
+    """What the server has admitted of one budget within 60 seconds."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -116,31 +116,31 @@ class Window:
         self.used += amount
 
     def opens_in(self, amount: int, now: float) -> int:
-        free, moment = self.free(now), now
+        free, opens_at = self.free(now), now
         for admitted_at, admitted in self._admitted:
             if free >= amount:
                 break
-            free, moment = free + admitted, admitted_at + 60
-        return math.ceil(moment - now)
+            free, opens_at = free + admitted, admitted_at + 60
+        return math.ceil(opens_at - now)
 
 
 class Server:
-    """MoEngage's limits: two sliding windows, and what its headers say of the tighter one that is touched."""
+    """MoEngage's limits: two sliding windows, and headers that report the tighter one of those used."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.windows = (Window(limit), Window(limit))
 
     def reply(self, users: int, events: int, now: float) -> Reply:
-        touched = [pair for pair in zip(self.windows, (users, events), strict=True) if pair[1]]
-        short = [window for window, amount in touched if amount > window.free(now)]
+        used_windows = [pair for pair in zip(self.windows, (users, events), strict=True) if pair[1]]
+        short = [window for window, amount in used_windows if amount > window.free(now)]
         if short:
-            wait = max(window.opens_in(amount, now) for window, amount in touched)
+            wait = max(window.opens_in(amount, now) for window, amount in used_windows)
             return Reply(
                 Outcome.THROTTLED, 429, retry_after=wait, remaining=min(window.free(now) for window in short)
             )
-        for window, amount in touched:
+        for window, amount in used_windows:
             window.admit(amount, now)
-        return Reply(Outcome.ACCEPTED, 200, remaining=min(window.free(now) for window, _ in touched))
+        return Reply(Outcome.ACCEPTED, 200, remaining=min(window.free(now) for window, _ in used_windows))
 
 
 @dataclass(frozen=True)
@@ -156,19 +156,19 @@ class Sent:
 
 @dataclass(frozen=True)
 class Worker:
-    """A sender that always has more to send, between two moments."""
+    """A sender that always has more to send, from ``begins`` until ``ends``."""
 
     users: int = 500
     events: int = 0
     begins: float = 0.0
     ends: float = FOREVER
     limit: int = LIMIT
-    says: Callable[[Reply], Reply] = lambda reply: reply
+    header: Callable[[Reply], Reply] = lambda reply: reply
     pacer: type = Pacer
 
 
-class Rude:
-    """Sends at once, and waits only for what a 429 says."""
+class NeverYields:
+    """Sends at once, and waits only for as long as a 429 asks."""
 
     def __init__(self, _limits: Limits, clock: Clock, stopped: threading.Event) -> None:
         self._clock = clock
@@ -186,14 +186,14 @@ class Rude:
 
 
 @dataclass(frozen=True)
-class Story:
-    """What the server saw of a simulation."""
+class Result:
+    """The requests of a simulation, as the server saw them."""
 
     sent: list[Sent]
     workers: int
     limit: int
 
-    def between(self, begin: float, end: float) -> Story:
+    def between(self, begin: float, end: float) -> Result:
         return replace(self, sent=[each for each in self.sent if begin <= each.at < end])
 
     def accepted(self, worker: int) -> int:
@@ -203,20 +203,20 @@ class Story:
             if each.worker == worker and each.outcome is Outcome.ACCEPTED
         )
 
-    def use(self, minutes: float) -> float:
+    def utilization(self, minutes: float) -> float:
         return sum(map(self.accepted, range(self.workers))) / (self.limit * minutes)
 
     @property
-    def refused(self) -> float:
+    def refused_part(self) -> float:
         return sum(each.outcome is Outcome.THROTTLED for each in self.sent) / len(self.sent)
 
-    def parts(self, *workers: int) -> list[float]:
+    def shares(self, *workers: int) -> list[float]:
         got = [self.accepted(worker) for worker in workers or range(self.workers)]
         return [one / sum(got) * len(got) for one in got]
 
 
-def _tell(workers: Sequence[Worker], minutes: float, server: Server | None = None) -> Story:
-    chance = random.Random(1)
+def _simulate(workers: Sequence[Worker], minutes: float, server: Server | None = None) -> Result:
+    rng = random.Random(1)
     timeline, server = Timeline(), server or Server()
     sent: list[Sent] = []
     began = timeline.now
@@ -224,18 +224,18 @@ def _tell(workers: Sequence[Worker], minutes: float, server: Server | None = Non
     def act(number: int, worker: Worker) -> None:
         clock = Clock(timeline)
         pacer = worker.pacer(Limits(worker.limit, worker.limit), clock, threading.Event())
-        timeline.sleep(worker.begins + chance.random() / 4)
+        timeline.sleep(worker.begins + rng.random() / 4)
         while timeline.now - began < worker.ends:
             sent_at = pacer.spend(worker.users, worker.events)
-            timeline.sleep(chance.uniform(0.05, 0.2))
-            reply = worker.says(server.reply(worker.users, worker.events, timeline.now))
+            timeline.sleep(rng.uniform(0.05, 0.2))
+            reply = worker.header(server.reply(worker.users, worker.events, timeline.now))
             sent.append(Sent(timeline.now - began, number, worker.users, worker.events, reply.outcome))
-            timeline.sleep(chance.uniform(0.05, 0.2))
+            timeline.sleep(rng.uniform(0.05, 0.2))
             pacer.record_reply(worker.users, worker.events, reply, sent_at)
 
     actors = [lambda number=number, worker=worker: act(number, worker) for number, worker in enumerate(workers)]
     timeline.run(actors, minutes * 60)
-    return Story(sent, len(workers), server.windows[0].limit)
+    return Result(sent, len(workers), server.windows[0].limit)
 
 
 def _without_header(reply: Reply) -> Reply:
@@ -243,190 +243,190 @@ def _without_header(reply: Reply) -> Reply:
 
 
 @pytest.fixture(autouse=True)
-def _same_jitter_every_time() -> Iterator[None]:
+def _repeatable_jitter() -> Iterator[None]:
     state = random.getstate()
     random.seed(1)
     yield
     random.setstate(state)
 
 
-@pytest.mark.parametrize("says", [lambda reply: reply, _without_header], ids=["header", "no header"])
-def test_one_worker_has_the_whole_limit_and_is_never_refused(says: Callable[[Reply], Reply]) -> None:
-    story = _tell([Worker(says=says)], 6)
+@pytest.mark.parametrize("header", [lambda reply: reply, _without_header], ids=["header", "no header"])
+def test_one_worker_uses_the_whole_limit_without_a_429(header: Callable[[Reply], Reply]) -> None:
+    result = _simulate([Worker(header=header)], 6)
 
-    assert story.use(6) >= 0.99
-    assert story.refused == 0
+    assert result.utilization(6) >= 0.99
+    assert result.refused_part == 0
 
 
 def test_one_worker_sends_the_first_minute_at_once() -> None:
-    story = _tell([Worker()], 1)
+    result = _simulate([Worker()], 1)
 
-    assert story.use(1) == 1
-    assert story.sent[-1].at < 120 * 0.4 + 1  # one lane, whose answers take up to 0.4 s
+    assert result.utilization(1) == 1
+    assert result.sent[-1].at < 120 * 0.4 + 1  # one lane, whose answers take up to 0.4 s
 
 
-def test_one_worker_of_users_and_events_is_never_refused() -> None:
-    story = _tell([Worker(users=300, events=200)], 6)
+def test_one_worker_of_users_and_events_gets_no_429() -> None:
+    result = _simulate([Worker(users=300, events=200)], 6)
 
-    assert story.use(6) >= 0.98
-    assert story.refused == 0
+    assert result.utilization(6) >= 0.98
+    assert result.refused_part == 0
 
 
 def test_eight_workers_share_the_limit() -> None:
-    story = _tell([Worker()] * 8, 15)
+    result = _simulate([Worker()] * 8, 15)
 
-    assert story.use(15) >= 0.95
-    assert story.refused <= 0.02
-    assert min(story.parts()) >= 0.5
-    assert max(story.parts()) <= 2
+    assert result.utilization(15) >= 0.95
+    assert result.refused_part <= 0.02
+    assert min(result.shares()) >= 0.5
+    assert max(result.shares()) <= 2
 
 
 @pytest.mark.parametrize(("workers", "refused"), [(2, 0.005), (4, 0.01), (16, 0.06)])
 def test_any_number_of_workers_share_the_limit(workers: int, refused: float) -> None:
-    story = _tell([Worker()] * workers, 10)
+    result = _simulate([Worker()] * workers, 10)
 
-    assert story.use(10) >= 0.94
-    assert story.refused <= refused
-    assert min(story.parts()) >= 0.5
-    assert max(story.parts()) <= 2
+    assert result.utilization(10) >= 0.94
+    assert result.refused_part <= refused
+    assert min(result.shares()) >= 0.5
+    assert max(result.shares()) <= 2
 
 
 def test_workers_of_users_and_events_share_both_limits() -> None:
-    story = _tell([Worker(users=300, events=200)] * 4, 10)
+    result = _simulate([Worker(users=300, events=200)] * 4, 10)
 
-    assert story.use(10) >= 0.94
-    assert story.refused <= 0.01
-    assert min(story.parts()) >= 0.5
-
-
-def test_those_who_join_get_their_part_of_what_one_had_alone() -> None:
-    story = _tell([Worker(), *(Worker(begins=120 + 15 * n) for n in range(7))], 15)
-    late = story.between(600, 900)
-
-    assert late.use(5) >= 0.94
-    assert late.refused <= 0.01
-    assert min(late.parts()) >= 0.5
-    assert max(late.parts()) <= 2
+    assert result.utilization(10) >= 0.94
+    assert result.refused_part <= 0.01
+    assert min(result.shares()) >= 0.5
 
 
-def test_one_that_joins_one_other_gets_its_half() -> None:
-    story = _tell([Worker(), Worker(begins=120)], 20)
+def test_workers_that_join_later_get_their_share() -> None:
+    result = _simulate([Worker(), *(Worker(begins=120 + 15 * n) for n in range(7))], 15)
+    late = result.between(600, 900)
 
-    assert min(story.between(900, 1_200).parts()) >= 0.7
-
-
-def test_those_who_stay_take_up_what_others_leave() -> None:
-    story = _tell([Worker()] * 3 + [Worker(ends=300)] * 5, 9)
-    late = story.between(480, 540)
-
-    assert late.use(1) >= 0.93
-    assert min(late.parts(0, 1, 2)) >= 0.5
+    assert late.utilization(5) >= 0.94
+    assert late.refused_part <= 0.01
+    assert min(late.shares()) >= 0.5
+    assert max(late.shares()) <= 2
 
 
-def test_the_last_one_has_the_whole_limit_again() -> None:
-    story = _tell([Worker(), Worker(ends=180)], 10)
+def test_a_second_worker_gets_half() -> None:
+    result = _simulate([Worker(), Worker(begins=120)], 20)
 
-    assert story.between(420, 600).use(3) >= 0.99
+    assert min(result.between(900, 1_200).shares()) >= 0.7
+
+
+def test_remaining_workers_take_over_the_shares_of_those_that_leave() -> None:
+    result = _simulate([Worker()] * 3 + [Worker(ends=300)] * 5, 9)
+    late = result.between(480, 540)
+
+    assert late.utilization(1) >= 0.93
+    assert min(late.shares(0, 1, 2)) >= 0.5
+
+
+def test_the_last_worker_gets_the_whole_limit_again() -> None:
+    result = _simulate([Worker(), Worker(ends=180)], 10)
+
+    assert result.between(420, 600).utilization(3) >= 0.99
 
 
 def test_the_size_of_requests_makes_little_difference() -> None:
-    story = _tell([Worker(users=size) for size in (100, 100, 250, 250, 500, 500, 1_000, 1_000)], 10)
+    result = _simulate([Worker(users=size) for size in (100, 100, 250, 250, 500, 500, 1_000, 1_000)], 10)
 
-    assert story.use(10) >= 0.94
-    assert story.refused <= 0.01
-    assert min(story.parts()) >= 0.5
-    assert max(story.parts()) <= 2
+    assert result.utilization(10) >= 0.94
+    assert result.refused_part <= 0.01
+    assert min(result.shares()) >= 0.5
+    assert max(result.shares()) <= 2
 
 
-def test_a_steady_trickle_of_others_costs_little_and_is_not_disturbed() -> None:
-    class Trickle(Rude):
+def test_a_slow_sender_is_not_throttled_and_costs_little() -> None:
+    class Trickle(NeverYields):
         def record_reply(self, users: int, events: int, reply: Reply, sent_at: float) -> None:
             self._held_until = sent_at + 1
 
-    story = _tell([Worker(), Worker(users=20, pacer=Trickle)], 10)
-    late = story.between(300, 600)
+    result = _simulate([Worker(), Worker(users=20, pacer=Trickle)], 10)
+    late = result.between(300, 600)
 
-    assert late.use(5) >= 0.94
-    assert late.refused == 0
-
-
-def test_without_the_header_429_is_enough_to_share() -> None:
-    story = _tell([Worker(says=_without_header)] * 8, 15)
-
-    assert story.use(15) >= 0.93
-    assert story.refused <= 0.05
-    assert min(story.parts()) >= 0.4
-    assert max(story.parts()) <= 2
+    assert late.utilization(5) >= 0.94
+    assert late.refused_part == 0
 
 
-def test_without_the_header_the_last_one_gets_on_in_time() -> None:
-    workers = [Worker(says=_without_header), *[Worker(says=_without_header, ends=300)] * 3]
-    story = _tell(workers, 20)
+def test_without_the_header_429s_are_enough_to_share() -> None:
+    result = _simulate([Worker(header=_without_header)] * 8, 15)
 
-    assert story.between(1_080, 1_200).use(2) >= 0.95
+    assert result.utilization(15) >= 0.93
+    assert result.refused_part <= 0.05
+    assert min(result.shares()) >= 0.4
+    assert max(result.shares()) <= 2
+
+
+def test_without_the_header_the_last_worker_recovers_the_limit() -> None:
+    workers = [Worker(header=_without_header), *[Worker(header=_without_header, ends=300)] * 3]
+    result = _simulate(workers, 20)
+
+    assert result.between(1_080, 1_200).utilization(2) >= 0.95
 
 
 @pytest.mark.parametrize("remaining", [10**9, 5, -5])
-def test_a_header_that_never_moves_tells_nothing(remaining: int) -> None:
-    def says(reply: Reply) -> Reply:
+def test_a_header_that_never_changes_is_ignored(remaining: int) -> None:
+    def header(reply: Reply) -> Reply:
         return replace(reply, remaining=remaining)
 
-    alone, together = _tell([Worker(says=says)], 4), _tell([Worker(says=says)] * 4, 10)
+    alone, together = _simulate([Worker(header=header)], 4), _simulate([Worker(header=header)] * 4, 10)
 
-    assert alone.use(4) >= 0.99
-    assert alone.refused == 0
-    assert together.use(10) >= 0.9
-    assert together.refused <= 0.04
+    assert alone.utilization(4) >= 0.99
+    assert alone.refused_part == 0
+    assert together.utilization(10) >= 0.9
+    assert together.refused_part <= 0.04
 
 
 def test_a_header_that_counts_requests_does_not_slow_one_worker() -> None:
     left = iter(range(1_000, 0, -1))
-    story = _tell([Worker(says=lambda reply: replace(reply, remaining=next(left)))], 4)
+    result = _simulate([Worker(header=lambda reply: replace(reply, remaining=next(left)))], 4)
 
-    assert story.use(4) >= 0.99
+    assert result.utilization(4) >= 0.99
 
 
 @pytest.mark.parametrize(("connection", "least"), [(LIMIT // 2, 0.495), (LIMIT * 2, 0.85)])
-def test_one_worker_whose_connection_has_another_limit(connection: int, least: float) -> None:
-    story = _tell([Worker(limit=connection)], 8)
+def test_one_worker_with_a_wrong_limit_in_its_connection(connection: int, least: float) -> None:
+    result = _simulate([Worker(limit=connection)], 8)
 
-    assert least <= story.use(8) <= connection / LIMIT
-    assert story.refused <= 0.01
+    assert least <= result.utilization(8) <= connection / LIMIT
+    assert result.refused_part <= 0.01
 
 
 @pytest.mark.parametrize("connection", [LIMIT // 2, LIMIT * 2])
-def test_workers_whose_connection_has_another_limit_share_the_server_s(connection: int) -> None:
-    story = _tell([Worker(limit=connection)] * 8, 10)
+def test_workers_with_a_wrong_limit_in_their_connection_share_the_servers_limit(connection: int) -> None:
+    result = _simulate([Worker(limit=connection)] * 8, 10)
 
-    assert story.use(10) >= 0.93
-    assert story.refused <= 0.02
-    assert min(story.parts()) >= 0.5
+    assert result.utilization(10) >= 0.93
+    assert result.refused_part <= 0.02
+    assert min(result.shares()) >= 0.5
 
 
-def test_users_and_events_are_shared_apart() -> None:
+def test_users_and_events_are_shared_separately() -> None:
     others = [Worker(users=500, events=0)] * 3
-    story = _tell([*others, Worker(users=0, events=500)], 4)
+    result = _simulate([*others, Worker(users=0, events=500)], 4)
 
-    assert story.accepted(3) == pytest.approx(4 * LIMIT, rel=0.01)
-    assert sum(story.accepted(number) for number in range(3)) >= 0.92 * 4 * LIMIT
+    assert result.accepted(3) == pytest.approx(4 * LIMIT, rel=0.01)
+    assert sum(result.accepted(number) for number in range(3)) >= 0.92 * 4 * LIMIT
 
 
-def test_a_share_grows_although_the_header_tells_of_the_other_budget() -> None:
+def test_a_share_grows_while_the_header_reports_the_other_budget() -> None:
     both, users, events = Worker(users=300, events=300), Worker(ends=240), Worker(users=0, events=500, begins=240)
-    story = _tell([both, users, users, users, events], 15)
+    result = _simulate([both, users, users, users, events], 15)
 
-    assert min(story.between(600, 900).parts(0, 4)) >= 0.7
-
-
-@pytest.mark.parametrize("says", [lambda reply: reply, _without_header], ids=["header", "no header"])
-def test_who_meets_others_that_give_way_to_nobody_is_not_starved(says: Callable[[Reply], Reply]) -> None:
-    story = _tell([Worker(says=says), *[Worker(pacer=Rude)] * 2], 30)
-
-    assert min(story.between(600, 1_800).parts()) >= 0.2
+    assert min(result.between(600, 900).shares(0, 4)) >= 0.7
 
 
-class Moody(Server):
-    """Refuses some requests for a reason of its own, and says nothing about it."""
+@pytest.mark.parametrize("header", [lambda reply: reply, _without_header], ids=["header", "no header"])
+def test_a_worker_is_not_starved_by_senders_that_never_yield(header: Callable[[Reply], Reply]) -> None:
+    result = _simulate([Worker(header=header), *[Worker(pacer=NeverYields)] * 2], 30)
+
+    assert min(result.between(600, 1_800).shares()) >= 0.2
+
+
+class FlakyServer(Server):
+    """Answers some requests with a 429 for another reason, without headers."""
 
     def __init__(self, *refused: int) -> None:
         super().__init__()
@@ -439,17 +439,17 @@ class Moody(Server):
         return super().reply(users, events, now)
 
 
-@pytest.mark.parametrize("says", [lambda reply: reply, _without_header], ids=["header", "no header"])
-def test_one_429_for_any_other_reason_does_not_slow_one_worker(says: Callable[[Reply], Reply]) -> None:
-    story = _tell([Worker(says=says)], 4, Moody(50))
+@pytest.mark.parametrize("header", [lambda reply: reply, _without_header], ids=["header", "no header"])
+def test_one_429_for_any_other_reason_does_not_slow_one_worker(header: Callable[[Reply], Reply]) -> None:
+    result = _simulate([Worker(header=header)], 4, FlakyServer(50))
 
-    assert story.use(4) >= 0.99
+    assert result.utilization(4) >= 0.99
 
 
-def test_a_429_while_the_header_calls_enough_free_is_not_about_the_limit() -> None:
-    story = _tell([Worker()], 4, Moody(*range(20, 500, 40)))
+def test_a_429_while_the_header_reports_enough_room_does_not_shrink_the_share() -> None:
+    result = _simulate([Worker()], 4, FlakyServer(*range(20, 500, 40)))
 
-    assert story.use(4) >= 0.95
+    assert result.utilization(4) >= 0.95
 
 
 def _request(pacer: Pacer, timeline: Timeline, server: Server) -> float:
@@ -459,7 +459,7 @@ def _request(pacer: Pacer, timeline: Timeline, server: Server) -> float:
     return sent_at
 
 
-def test_a_worker_that_had_nothing_to_send_for_long_begins_anew() -> None:
+def test_a_worker_after_a_long_pause_starts_with_the_whole_limit() -> None:
     timeline, server = Timeline(), Server()
     pacers = [Pacer(Limits(), Clock(timeline), threading.Event()) for _ in range(2)]
     went: list[float] = []
@@ -480,7 +480,7 @@ def test_a_worker_that_had_nothing_to_send_for_long_begins_anew() -> None:
     assert went[-1] - went[0] < 60
 
 
-def test_who_waits_for_a_share_stops_when_the_run_does() -> None:
+def test_waiting_for_a_share_ends_when_the_run_is_stopped() -> None:
     timeline, stopped, server = Timeline(), threading.Event(), Server()
     first = Pacer(Limits(), Clock(timeline), stopped)
     ended: list[bool] = []
@@ -505,7 +505,7 @@ def test_who_waits_for_a_share_stops_when_the_run_does() -> None:
 
 
 def _shared(limit: int = LIMIT, *, remaining: int = 20_000, own: int = 10_000) -> FairShare:
-    """A share whose header is trusted, and that knows of others."""
+    """Return a share that trusts the header and has seen other senders."""
     share = FairShare(limit)
     share.record_success(remaining + 500, own - 500, 500, 0, now=0)
     share.record_success(remaining, own, 500, 0, now=0)
@@ -513,7 +513,7 @@ def _shared(limit: int = LIMIT, *, remaining: int = 20_000, own: int = 10_000) -
     return share
 
 
-def test_a_share_is_whole_until_others_are_seen() -> None:
+def test_a_share_is_the_whole_limit_until_others_are_seen() -> None:
     share = FairShare(LIMIT)
     for own in range(500, LIMIT, 500):
         share.record_success(LIMIT - own, own, 500, 0, now=own / 1_000)
@@ -521,14 +521,14 @@ def test_a_share_is_whole_until_others_are_seen() -> None:
     assert (share.is_alone, share.size) == (True, LIMIT)
 
 
-def test_a_whole_share_is_spent_as_fast_as_it_can() -> None:
+def test_a_share_of_the_whole_limit_is_not_paced() -> None:
     share = FairShare(LIMIT)
     share.spend(500, 100)
 
     assert share.opens_at == -math.inf
 
 
-def test_a_difference_in_counting_is_nobody() -> None:
+def test_a_small_difference_in_counting_is_not_another_sender() -> None:
     share = FairShare(LIMIT)
     share.record_success(LIMIT - 530, 500, 500, 0, now=0)
     share.record_success(LIMIT - 1_030, 1_000, 500, 0, now=1)
@@ -537,7 +537,7 @@ def test_a_difference_in_counting_is_nobody() -> None:
 
 
 @pytest.mark.parametrize(("amount", "falls", "is_alone"), [(500, 249, True), (500, 250, False), (20, 59, True)])
-def test_a_header_is_trusted_once_it_falls_by_what_is_sent(amount: int, falls: int, is_alone: bool) -> None:
+def test_a_header_is_trusted_once_it_falls_by_what_was_sent(amount: int, falls: int, is_alone: bool) -> None:
     share = FairShare(LIMIT)
     share.record_success(10_000, 500, amount, 0, now=0)
     share.record_success(10_000 - falls, 1_000, amount, 0, now=1)
@@ -545,21 +545,21 @@ def test_a_header_is_trusted_once_it_falls_by_what_is_sent(amount: int, falls: i
     assert share.is_alone is is_alone
 
 
-def test_the_room_expected_is_what_neither_the_sender_nor_the_others_have() -> None:
+def test_the_expected_room_excludes_what_the_sender_and_others_have() -> None:
     assert _shared(remaining=20_000, own=10_000).room_expected(12_000) == 18_000
 
 
-def test_a_share_is_no_more_than_there_is() -> None:
+def test_a_share_does_not_exceed_what_is_available() -> None:
     assert _shared(remaining=20_000, own=10_000).size == 30_000
 
 
-def test_where_room_is_short_others_are_left_twice_what_they_have_and_at_most_half() -> None:
+def test_if_room_is_short_others_may_double_their_share_up_to_half() -> None:
     little, much = _shared(remaining=500, own=57_500), _shared(remaining=500, own=40_000)
 
     assert (little.size, much.size) == (56_000, 30_000)
 
 
-def test_others_that_come_to_have_more_are_left_twice_what_they_have() -> None:
+def test_others_that_grow_may_double_their_share() -> None:
     share = _shared(remaining=10_000, own=45_000)
     before = share.size
     share.record_success(10_000, 44_800, 500, 0, now=59)
@@ -569,7 +569,7 @@ def test_others_that_come_to_have_more_are_left_twice_what_they_have() -> None:
     assert (before, same, share.size) == (55_000, 54_800, LIMIT - 2 * 7_000)
 
 
-def test_a_429_costs_a_tenth_once_a_hold() -> None:
+def test_a_429_costs_a_tenth_once_per_hold() -> None:
     share = _shared(remaining=600, own=10_000)
     before = share.size
     share.record_throttled(100, 10_000, 500, 1, is_new=True)
@@ -589,7 +589,7 @@ def test_a_429_shows_what_the_others_have() -> None:
     assert (share.is_alone, share.size, share.room_expected(20_000)) == (False, 20_450, 100)
 
 
-def test_a_429_without_the_header_goes_by_what_was_last_free() -> None:
+def test_a_429_without_the_header_uses_the_last_known_room() -> None:
     free, full = _shared(remaining=5_000, own=10_000), _shared(remaining=600, own=10_000)
     for share in (free, full):
         share.spend(500, 1)
@@ -600,7 +600,7 @@ def test_a_429_without_the_header_goes_by_what_was_last_free() -> None:
 
 
 @pytest.mark.parametrize(("after", "is_alone"), [(110, False), (130, True)])
-def test_of_429s_without_a_header_the_second_within_two_minutes_counts(after: float, is_alone: bool) -> None:
+def test_without_the_header_the_second_429_within_two_minutes_counts(after: float, is_alone: bool) -> None:
     share = FairShare(LIMIT)
     share.record_throttled(None, 10_000, 500, 0, is_new=True)
     once = share.size
@@ -613,7 +613,7 @@ def test_of_429s_without_a_header_the_second_within_two_minutes_counts(after: fl
     assert share.size == (LIMIT if is_alone else 9_000)
 
 
-def test_without_the_header_a_share_becomes_whole_when_no_429_stops_it() -> None:
+def test_without_the_header_a_share_grows_to_the_whole_limit_unless_a_429_stops_it() -> None:
     share = FairShare(LIMIT)
     for second in (0, 1):
         share.record_throttled(None, 10_000, 500, second, is_new=True)
@@ -623,7 +623,7 @@ def test_without_the_header_a_share_becomes_whole_when_no_429_stops_it() -> None
     assert share.is_alone
 
 
-def test_a_429_after_a_long_time_alone_means_somebody_else() -> None:
+def test_a_429_after_a_long_time_alone_means_another_sender() -> None:
     share = FairShare(LIMIT)
     share.record_success(LIMIT - 500, 500, 500, 0, now=0)
     share.record_success(LIMIT - 1_000, 1_000, 500, 0, now=1)
@@ -633,7 +633,7 @@ def test_a_429_after_a_long_time_alone_means_somebody_else() -> None:
     assert share.size < LIMIT
 
 
-def test_a_share_grows_only_while_it_is_what_holds_the_sender() -> None:
+def test_a_share_grows_only_while_it_limits_the_sender() -> None:
     held, free = _shared(remaining=6_000, own=10_000), _shared(remaining=6_000, own=10_000)
     held.advance(1, held.size, 500)
     free.advance(1, 1_000, 500)
@@ -641,7 +641,7 @@ def test_a_share_grows_only_while_it_is_what_holds_the_sender() -> None:
     assert free.size < 16_000 < held.size
 
 
-def test_what_is_on_the_way_takes_room() -> None:
+def test_requests_in_flight_take_room() -> None:
     sizes: list[float] = []
     for in_flight, sent in ((0, 0), (2_000, 0), (0, 2_000)):
         share = _shared(remaining=6_000, own=10_000)
@@ -653,17 +653,17 @@ def test_what_is_on_the_way_takes_room() -> None:
     assert sizes[0] > sizes[1] == sizes[2] > 16_000
 
 
-def test_what_another_budget_has_left_is_room_here_too() -> None:
-    told, untold = _shared(remaining=1_000, own=10_000), _shared(remaining=1_000, own=10_000)
-    told.observe_at_least(5_000)
-    told.observe_at_least(2_000)
-    for share in (told, untold):
+def test_what_remains_of_the_other_budget_is_room_here_too() -> None:
+    informed, uninformed = _shared(remaining=1_000, own=10_000), _shared(remaining=1_000, own=10_000)
+    informed.observe_at_least(5_000)
+    informed.observe_at_least(2_000)
+    for share in (informed, uninformed):
         share.advance(1, LIMIT, 500)
 
-    assert told.size > 11_000 > untold.size
+    assert informed.size > 11_000 > uninformed.size
 
 
-def test_who_got_next_to_nothing_for_long_pushes_for_a_while() -> None:
+def test_a_starved_sender_stops_yielding_for_a_while() -> None:
     share = _shared(remaining=0, own=1_000)
     sizes = []
     for second in range(1, 1_000):
@@ -675,7 +675,7 @@ def test_who_got_next_to_nothing_for_long_pushes_for_a_while() -> None:
     assert sizes[899] == 600
 
 
-def test_who_gets_enough_through_does_not_push() -> None:
+def test_a_sender_that_delivers_enough_keeps_yielding() -> None:
     share = _shared(remaining=0, own=1_000)
     for second in range(1, 1_000):
         share.advance(second, 500, 500)
@@ -685,7 +685,7 @@ def test_who_gets_enough_through_does_not_push() -> None:
     assert share.size < 1_500
 
 
-def test_a_larger_share_gives_way_faster() -> None:
+def test_a_larger_share_shrinks_faster() -> None:
     lost: list[float] = []
     for own in (6_000, 12_000, 24_000):
         share = _shared(remaining=0, own=own)
@@ -696,7 +696,7 @@ def test_a_larger_share_gives_way_faster() -> None:
     assert lost[0] < lost[1] < lost[2]
 
 
-def test_others_have_gone_when_a_minute_shows_no_trace_of_them() -> None:
+def test_others_are_gone_after_a_minute_without_a_sign_of_them() -> None:
     share = _shared()
     for second in (10, 40, 69):
         share.record_success(LIMIT - 500, 500, 500, 0, now=second)
@@ -706,7 +706,7 @@ def test_others_have_gone_when_a_minute_shows_no_trace_of_them() -> None:
     assert (before, share.is_alone, share.size) == (False, True, LIMIT)
 
 
-def test_a_shared_budget_is_not_spent_in_a_burst() -> None:
+def test_a_share_is_not_spent_in_a_burst() -> None:
     share = _shared(remaining=1_500, own=6_000)
     share.spend(500, 100)
     first = share.opens_at

@@ -18,19 +18,19 @@ THROTTLED = Reply(Outcome.THROTTLED, 429)
 
 
 class Stop(threading.Event):
-    """Tells when somebody who waits has looked at it."""
+    """An event that records whether a waiting thread has checked it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.looked_at = threading.Event()
+        self.checked = threading.Event()
 
     def is_set(self) -> bool:
-        self.looked_at.set()
+        self.checked.set()
         return super().is_set()
 
 
 class Run:
-    """A pacer in frozen time; the test is the only lane unless it starts others."""
+    """A pacer in frozen time. The test is the only lane unless it starts others."""
 
     def __init__(self, users: int = 10, events: int = 10) -> None:
         self.clock = FakeClock()
@@ -40,14 +40,14 @@ class Run:
 
     @property
     def now(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return self.clock.monotonic() - self.started
 
     def pass_(self, seconds: float) -> None:
         self.clock.wait(threading.Event(), seconds)
 
     def request(self, users: int = 0, events: int = 0, reply: Reply = ACCEPTED, latency: float = 0.0) -> float:
-        """Send and get the answer; return when it was sent."""
+        """Send a request and record its response; return when it was sent."""
         sent_at = self.pacer.spend(users, events)
         self.pass_(latency)
         self.pacer.record_reply(users, events, reply, sent_at)
@@ -60,7 +60,7 @@ def run() -> Run:
 
 
 @pytest.fixture(autouse=True)
-def _same_jitter_every_time() -> Iterator[None]:
+def _repeatable_jitter() -> Iterator[None]:
     state = random.getstate()
     random.seed(1)
     yield
@@ -71,17 +71,17 @@ def test_the_documented_limits_are_the_default() -> None:
     assert Limits() == Limits(users_per_minute=60_000, events_per_minute=60_000)
 
 
-def test_requests_within_the_limit_go_at_once(run: Run) -> None:
+def test_requests_within_the_limit_are_sent_at_once(run: Run) -> None:
     assert [run.request(users=5), run.request(users=5), run.request(events=10)] == [0, 0, 0]
 
 
-def test_what_was_spent_comes_back_60_seconds_after_the_answer(run: Run) -> None:
+def test_capacity_returns_60_seconds_after_the_response(run: Run) -> None:
     run.request(users=10, latency=5)
 
     assert run.request(users=1) == 65
 
 
-def test_a_request_waits_only_until_enough_has_come_back(run: Run) -> None:
+def test_a_request_waits_only_until_enough_capacity_has_returned(run: Run) -> None:
     run.request(users=4)
     run.pass_(20)
     run.request(users=6)
@@ -124,29 +124,29 @@ def test_a_request_of_users_and_events_waits_for_both(
         (Outcome.NOT_SENT, False),
     ],
 )
-def test_what_may_have_reached_moengage_counts(run: Run, outcome: Outcome, counts: bool) -> None:
+def test_a_request_that_may_have_reached_moengage_counts(run: Run, outcome: Outcome, counts: bool) -> None:
     run.request(users=10, reply=Reply(outcome))
 
     assert run.request(users=10) == (60 if counts else 0)
 
 
-def test_what_was_throttled_does_not_count(run: Run) -> None:
+def test_a_throttled_request_does_not_count(run: Run) -> None:
     run.request(users=10, reply=THROTTLED)
 
     assert run.request(users=10) <= 1
 
 
 @pytest.mark.parametrize("amount", [11, 1_000])
-def test_a_request_bigger_than_the_limit_goes_when_nothing_else_is_in_the_window(run: Run, amount: int) -> None:
+def test_a_request_larger_than_the_limit_is_sent_when_the_window_is_empty(run: Run, amount: int) -> None:
     assert [run.request(users=amount), run.request(users=1), run.request(users=amount)] == [0, 60, 120]
 
 
-def test_what_is_on_its_way_holds_its_share_until_it_is_answered(run: Run) -> None:
+def test_a_request_in_flight_holds_its_capacity_until_its_response(run: Run) -> None:
     sent_at = run.pacer.spend(10, 0)
     went: list[float] = []
     other = threading.Thread(target=lambda: went.append(run.request(users=1)))
     other.start()
-    assert run.stopped.looked_at.wait(5)
+    assert run.stopped.checked.wait(5)
     run.pass_(7)
     assert went == []
 
@@ -163,13 +163,13 @@ def _most_in_a_minute(arrived: list[tuple[float, int]]) -> int:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("moment", ["sent", "answered", "between"])
 def test_never_more_than_the_limit_arrives_in_any_60_seconds(moment: str, seed: int) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     run = Run(users=1_000, events=300)
     arrived: dict[str, list[tuple[float, int]]] = {"users": [], "events": []}
     for _ in range(300):
-        users, events, latency = chance.randint(0, 400), chance.randint(0, 150), chance.uniform(0, 3)
+        users, events, latency = rng.randint(0, 400), rng.randint(0, 150), rng.uniform(0, 3)
         sent = run.request(users, events, latency=latency)
-        at = sent + latency * {"sent": 0.0, "answered": 1.0, "between": chance.random()}[moment]
+        at = sent + latency * {"sent": 0.0, "answered": 1.0, "between": rng.random()}[moment]
         arrived["users"].append((at, users))
         arrived["events"].append((at, events))
 
@@ -182,10 +182,10 @@ def test_several_lanes_share_one_limit() -> None:
     arrived: list[tuple[float, int]] = []
 
     def lane(seed: int) -> None:
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         for _ in range(50):
-            users = chance.randint(1, 200)
-            arrived.append((run.request(users, latency=chance.uniform(0.1, 2)), users))
+            users = rng.randint(1, 200)
+            arrived.append((run.request(users, latency=rng.uniform(0.1, 2)), users))
 
     lanes = [threading.Thread(target=lane, args=(seed,)) for seed in range(4)]
     for thread in lanes:
@@ -197,7 +197,7 @@ def test_several_lanes_share_one_limit() -> None:
     assert _most_in_a_minute(arrived) <= 1_000
 
 
-def test_the_limit_is_used_up_and_not_only_kept() -> None:
+def test_the_whole_limit_is_used() -> None:
     run = Run(users=1_000)
 
     sent = [run.request(users=50) for _ in range(100)]
@@ -205,7 +205,7 @@ def test_the_limit_is_used_up_and_not_only_kept() -> None:
     assert sent[-1] == 240  # 20 a minute, and the last 20 in the fifth
 
 
-def test_a_429_holds_every_request_for_as_long_as_the_server_says(run: Run) -> None:
+def test_a_429_holds_all_requests_for_as_long_as_the_server_asks(run: Run) -> None:
     run.request(users=1, reply=Reply(Outcome.THROTTLED, 429, retry_after=20.0), latency=2)
 
     assert run.request(events=1) == 22
@@ -220,7 +220,7 @@ def test_without_a_hint_the_wait_after_each_429_doubles_up_to_a_minute(run: Run)
         assert longest / 2 <= wait <= longest
 
 
-def test_a_hint_that_was_not_enough_is_not_trusted_for_ever(run: Run) -> None:
+def test_a_hint_that_was_too_short_is_extended_by_backoff(run: Run) -> None:
     hurried = Reply(Outcome.THROTTLED, 429, retry_after=0.0)
 
     sent = [run.request(users=1, reply=hurried) for _ in range(8)]
@@ -228,13 +228,13 @@ def test_a_hint_that_was_not_enough_is_not_trusted_for_ever(run: Run) -> None:
     assert sent[-1] - sent[-2] >= 30
 
 
-def test_a_hint_is_kept_although_the_backoff_would_be_shorter(run: Run) -> None:
+def test_a_hint_longer_than_the_backoff_applies(run: Run) -> None:
     sent = [run.request(users=1, reply=Reply(Outcome.THROTTLED, 429, retry_after=45.0)) for _ in range(3)]
 
     assert sent == [0, 45, 90]
 
 
-def test_success_ends_the_growth_of_the_waits(run: Run) -> None:
+def test_a_success_resets_the_backoff(run: Run) -> None:
     for _ in range(6):
         run.request(users=1, reply=THROTTLED)
     run.request(users=1)
@@ -244,7 +244,7 @@ def test_success_ends_the_growth_of_the_waits(run: Run) -> None:
     assert run.request(users=1) - throttled_at <= 1
 
 
-def test_answers_to_requests_that_left_before_the_hold_do_not_make_it_grow() -> None:
+def test_429s_to_requests_sent_before_the_hold_do_not_extend_the_backoff() -> None:
     run = Run()
     run.pass_(1)
     sent_at = [run.pacer.spend(1, 0) for _ in range(4)]
@@ -266,7 +266,7 @@ def test_answers_to_requests_that_left_before_the_hold_do_not_make_it_grow() -> 
         (None, 17.0, 0),
     ],
 )
-def test_a_window_that_the_server_calls_used_up_is_waited_out(
+def test_a_window_reported_as_exhausted_is_waited_out(
     run: Run, remaining: int | None, retry_after: float | None, held: float
 ) -> None:
     run.request(users=1, reply=Reply(Outcome.ACCEPTED, 200, remaining=remaining, retry_after=retry_after))
@@ -282,7 +282,7 @@ def test_a_shorter_hint_does_not_end_a_longer_hold(run: Run) -> None:
     assert run.request(users=1) == 30
 
 
-def test_an_hour_of_nothing_but_429_ends_the_run(run: Run) -> None:
+def test_an_hour_of_only_429_fails_the_run(run: Run) -> None:
     throttled = Reply(Outcome.THROTTLED, 429, request_id="r-1", message="jane@example.com", retry_after=60.0)
 
     with pytest.raises(ApiError) as caught:
@@ -299,7 +299,7 @@ def test_an_hour_of_nothing_but_429_ends_the_run(run: Run) -> None:
     assert "jane" not in str(error)
 
 
-def test_a_429_now_and_then_never_ends_the_run(run: Run) -> None:
+def test_occasional_429s_never_fail_the_run(run: Run) -> None:
     for _ in range(100):
         run.request(users=1, reply=Reply(Outcome.THROTTLED, 429, retry_after=60.0))
         run.request(users=1)
@@ -307,7 +307,7 @@ def test_a_429_now_and_then_never_ends_the_run(run: Run) -> None:
     assert run.now > 3_600
 
 
-def test_a_429_after_an_hour_without_requests_does_not_end_the_run(run: Run) -> None:
+def test_a_429_after_an_hour_without_requests_does_not_fail_the_run(run: Run) -> None:
     run.pass_(7_200)
     throttled_at = run.request(users=1, reply=THROTTLED)
 
@@ -317,7 +317,7 @@ def test_a_429_after_an_hour_without_requests_does_not_end_the_run(run: Run) -> 
 @pytest.mark.parametrize(
     "reply", [ACCEPTED, Reply(Outcome.THROTTLED, 429, retry_after=30.0)], ids=["full budget", "hold"]
 )
-def test_who_waits_when_the_run_is_stopped_stops_waiting(run: Run, reply: Reply) -> None:
+def test_a_waiting_lane_stops_when_the_run_is_stopped(run: Run, reply: Reply) -> None:
     run.request(users=10, reply=reply)
     run.stopped.set()
 
@@ -325,7 +325,7 @@ def test_who_waits_when_the_run_is_stopped_stops_waiting(run: Run, reply: Reply)
         run.pacer.spend(1, 0)
 
 
-def test_who_waits_for_an_answer_of_another_stops_too(run: Run) -> None:
+def test_a_lane_waiting_for_another_lanes_response_stops_too(run: Run) -> None:
     run.pacer.spend(10, 0)
     stopped: list[bool] = []
 
@@ -336,14 +336,14 @@ def test_who_waits_for_an_answer_of_another_stops_too(run: Run) -> None:
 
     other = threading.Thread(target=wait)
     other.start()
-    assert run.stopped.looked_at.wait(5)
+    assert run.stopped.checked.wait(5)
     run.stopped.set()
     other.join(5)
 
     assert stopped == [True]
 
 
-def test_time_held_back_is_counted(run: Run) -> None:
+def test_waiting_time_is_counted(run: Run) -> None:
     run.request(users=10, latency=5)
     before = run.pacer.waited
     run.request(users=10)
@@ -353,11 +353,11 @@ def test_time_held_back_is_counted(run: Run) -> None:
     assert (before, run.pacer.waited) == (0, 80)
 
 
-def test_time_held_back_goes_on_while_somebody_waits(run: Run) -> None:
+def test_waiting_time_includes_a_wait_in_progress(run: Run) -> None:
     sent_at = run.pacer.spend(10, 0)
     other = threading.Thread(target=lambda: run.request(users=1))
     other.start()
-    assert run.stopped.looked_at.wait(5)
+    assert run.stopped.checked.wait(5)
     run.pass_(7)
 
     assert run.pacer.waited == 7
@@ -367,7 +367,7 @@ def test_time_held_back_goes_on_while_somebody_waits(run: Run) -> None:
     assert run.pacer.waited == 67
 
 
-def test_the_share_of_the_limit_is_that_of_the_fuller_budget(run: Run) -> None:
+def test_utilization_is_that_of_the_fuller_budget(run: Run) -> None:
     shares = [run.pacer.utilization()]
     run.request(users=2)
     run.request(events=5)
@@ -378,7 +378,7 @@ def test_the_share_of_the_limit_is_that_of_the_fuller_budget(run: Run) -> None:
     assert shares == [0, 0.5, 0.8]
 
 
-def test_the_share_of_the_limit_falls_as_time_passes(run: Run) -> None:
+def test_utilization_falls_as_time_passes(run: Run) -> None:
     run.request(users=5)
     run.pass_(59)
     before = run.pacer.utilization()
@@ -387,7 +387,7 @@ def test_the_share_of_the_limit_falls_as_time_passes(run: Run) -> None:
     assert (before, run.pacer.utilization()) == (0.5, 0)
 
 
-def test_nothing_goes_once_the_run_is_stopped_even_where_there_is_room(run: Run) -> None:
+def test_nothing_is_sent_after_the_run_is_stopped_even_if_there_is_room(run: Run) -> None:
     run.stopped.set()
 
     with pytest.raises(StoppedError):
