@@ -36,13 +36,11 @@ def element(mapping: ElementMapping, columns: Sequence[str] = COLUMNS, row: Sequ
         (CustomerMapping(user_identifiers={"u_em": "email"}), {"at": "2020-05-31", "u_em": "jane@example.com"}),
     ],
 )
-def test_a_customers_attributes_are_the_columns_that_were_chosen(
-    mapping: CustomerMapping, expected: dict[str, Any]
-) -> None:
+def test_a_customers_attributes_are_the_chosen_columns(mapping: CustomerMapping, expected: dict[str, Any]) -> None:
     assert element(mapping) == {"type": "customer", "customer_id": "u-1", "attributes": expected}
 
 
-def test_a_customer_may_be_known_by_identifiers_alone() -> None:
+def test_a_customer_may_be_identified_without_customer_id() -> None:
     mapping = CustomerMapping(customer_id=None, user_identifiers={"u_em": "email"}, attributes=["at"])
 
     assert element(mapping) == {
@@ -51,11 +49,11 @@ def test_a_customer_may_be_known_by_identifiers_alone() -> None:
     }
 
 
-def test_a_customer_who_is_only_updated_says_so() -> None:
+def test_update_existing_only_is_sent() -> None:
     assert element(CustomerMapping(update_existing_only=True))["update_existing_only"] is True
 
 
-def test_nulls_are_unset_only_when_asked() -> None:
+def test_nulls_are_unset_only_with_unset_nulls() -> None:
     mapping = CustomerMapping(attributes={"u_em": "email", "level": "tier"}, unset_nulls=True)
 
     assert element(mapping)["unset_attributes"] == [{"type": "equals", "attr": "level", "case_sensitive": True}]
@@ -66,15 +64,15 @@ def test_without_nulls_nothing_is_unset() -> None:
     assert "unset_attributes" not in element(CustomerMapping(attributes=["email"], unset_nulls=True))
 
 
-def test_false_zero_and_empty_text_are_no_nulls() -> None:
+def test_false_zero_and_empty_text_are_not_nulls() -> None:
     mapping = CustomerMapping(unset_nulls=True)
 
-    made = element(mapping, ["user_id", "a", "b", "c"], ("u-1", 0, False, ""))
+    built = element(mapping, ["user_id", "a", "b", "c"], ("u-1", 0, False, ""))
 
-    assert (made["attributes"], "unset_attributes" in made) == ({"a": 0, "b": False, "c": ""}, False)
+    assert (built["attributes"], "unset_attributes" in built) == ({"a": 0, "b": False, "c": ""}, False)
 
 
-def test_an_event_takes_its_parts_from_columns_and_constants() -> None:
+def test_an_event_takes_its_fields_from_columns_and_constants() -> None:
     mapping = EventMapping(
         action=Column("name"),
         time="at",
@@ -102,7 +100,7 @@ def test_an_event_takes_its_parts_from_columns_and_constants() -> None:
     }
 
 
-def test_an_events_name_is_taken_literally_and_its_nulls_left_out() -> None:
+def test_an_events_name_is_literal_and_its_nulls_are_omitted() -> None:
     mapping = EventMapping(action="at", time="at", platform=Column("tier"), device_id="tier")
 
     assert element(mapping) == {
@@ -120,31 +118,31 @@ def test_an_events_name_is_taken_literally_and_its_nulls_left_out() -> None:
         ([], {}),
     ],
 )
-def test_an_events_attributes_are_the_columns_that_were_chosen(attributes: Any, expected: dict[str, Any]) -> None:
+def test_an_events_attributes_are_the_chosen_columns(attributes: Any, expected: dict[str, Any]) -> None:
     mapping = EventMapping(action="Buy", time="at", attributes=attributes)
 
     assert element(mapping)["actions"][0]["attributes"] == expected
 
 
-def test_an_event_may_be_of_a_user_known_by_identifiers_alone() -> None:
+def test_an_event_may_identify_its_user_without_customer_id() -> None:
     mapping = EventMapping(
         action="Buy", time="at", customer_id=None, user_identifiers={"u_em": "email", "uid": "tier"}, attributes=[]
     )
 
-    made = element(mapping)
+    built = element(mapping)
 
-    assert made["user_identifiers"] == {"u_em": "jane@example.com"}
-    assert "customer_id" not in made
+    assert built["user_identifiers"] == {"u_em": "jane@example.com"}
+    assert "customer_id" not in built
 
 
 @pytest.mark.parametrize(("column", "code"), [("tier", "event_time_invalid"), ("email", "event_time_invalid")])
-def test_an_event_whose_time_is_null_is_never_sent_as_of_today(column: str, code: str) -> None:
-    made = element(EventMapping(action="Buy", time=column))
+def test_an_event_without_a_valid_time_is_rejected(column: str, code: str) -> None:
+    built = element(EventMapping(action="Buy", time=column))
 
-    assert [finding.code for finding in prepare(made).findings] == [code]
+    assert [finding.code for finding in prepare(built).findings] == [code]
 
 
-def test_a_device_takes_its_parts_from_columns() -> None:
+def test_a_device_takes_its_fields_from_columns() -> None:
     columns = ["user_id", "device_id", "platform", "push_id", "model"]
 
     assert element(DeviceMapping(), columns, ("u-1", "d-1", "iOS", "p-1", None)) == {
@@ -155,7 +153,7 @@ def test_a_device_takes_its_parts_from_columns() -> None:
     }
 
 
-def test_a_device_may_have_other_columns() -> None:
+def test_a_device_may_use_other_columns() -> None:
     mapping = DeviceMapping(customer_id="email", device_id="at", attributes={"push_id": "user_id"})
 
     assert element(mapping) == {
@@ -184,7 +182,9 @@ def test_a_device_may_have_other_columns() -> None:
         (DeviceMapping(device_id="at", attributes=["model"]), "model"),
     ],
 )
-def test_a_column_that_the_query_lacks_is_named_with_those_it_has(mapping: ElementMapping, missing: str) -> None:
+def test_the_error_for_a_missing_column_names_it_and_the_columns_of_the_query(
+    mapping: ElementMapping, missing: str
+) -> None:
     with pytest.raises(
         ValueError, match=f"{type(mapping).__name__}: .*'{missing}'; it has user_id, email, tier, at"
     ):
@@ -192,7 +192,7 @@ def test_a_column_that_the_query_lacks_is_named_with_those_it_has(mapping: Eleme
 
 
 @pytest.mark.parametrize("columns", [["USER_ID", "EMAIL"], ["User_Id", "Email"]])
-def test_a_column_is_found_though_the_database_folded_its_case(columns: list[str]) -> None:
+def test_a_column_is_found_if_the_database_folded_its_case(columns: list[str]) -> None:
     mapping = CustomerMapping(customer_id="user_id", attributes={"u_em": "email"})
 
     assert element(mapping, columns, ("u-1", "a@b")) == {
@@ -202,7 +202,7 @@ def test_a_column_is_found_though_the_database_folded_its_case(columns: list[str
     }
 
 
-def test_a_folded_column_that_has_a_part_is_no_attribute_as_well() -> None:
+def test_a_folded_column_with_a_role_is_not_also_an_attribute() -> None:
     assert element(CustomerMapping(), ["USER_ID", "AGE"], ("u-1", 30))["attributes"] == {"AGE": 30}
 
 
@@ -212,17 +212,17 @@ def test_the_exact_name_wins_over_one_that_differs_in_case() -> None:
     assert element(mapping, ["ID", "id"], ("upper", "lower"))["customer_id"] == "lower"
 
 
-def test_a_name_that_could_be_two_columns_is_refused() -> None:
+def test_an_ambiguous_column_name_is_an_error() -> None:
     with pytest.raises(ValueError, match="no column 'Id'"):
         CustomerMapping(customer_id="Id").compile(["ID", "id"])
 
 
-def test_columns_of_one_name_are_refused() -> None:
+def test_columns_with_the_same_name_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"several columns named email, tier; rename them \(AS\)"):
         compile_mappings([CustomerMapping()], ["user_id", "tier", "email", "tier", "email", "at"])
 
 
-def test_one_row_becomes_an_element_of_each_mapping_in_order() -> None:
+def test_a_row_becomes_one_element_per_mapping_in_order() -> None:
     recipes = compile_mappings(
         [CustomerMapping(attributes=["email"]), EventMapping(action="Buy", time="at")], COLUMNS
     )
@@ -230,7 +230,7 @@ def test_one_row_becomes_an_element_of_each_mapping_in_order() -> None:
     assert [recipe(ROW)["type"] for recipe in recipes] == ["customer", "event"]
 
 
-def test_rows_do_not_share_what_is_made_of_them() -> None:
+def test_elements_of_different_rows_share_no_state() -> None:
     make = EventMapping(action="Buy", time="at").compile(COLUMNS)
     first, second = make(ROW), make(("u-2", "b@c", "gold", "2021-01-01"))
 
@@ -238,7 +238,7 @@ def test_rows_do_not_share_what_is_made_of_them() -> None:
     assert (second["customer_id"], second["actions"][0]["current_time"]) == ("u-2", "2021-01-01")
 
 
-def test_what_one_row_unsets_is_not_unset_by_the_next() -> None:
+def test_an_attribute_unset_by_one_row_is_not_unset_by_the_next() -> None:
     make = CustomerMapping(attributes=["tier"], unset_nulls=True).compile(COLUMNS)
     first, second = make(ROW), make(("u-2", "b@c", "gold", "2021-01-01"))
 
@@ -274,12 +274,12 @@ EVENT: dict[str, Any] = {"action": "Buy", "time": "at"}
         (EventMapping, {**EVENT, "user_identifiers": {"": "email"}}, "user_identifiers"),
     ],
 )
-def test_a_bad_argument_is_named_when_the_mapping_is_made(mapping: Any, given: Any, argument: str) -> None:
+def test_the_error_for_a_bad_argument_names_it(mapping: Any, given: Any, argument: str) -> None:
     with pytest.raises(ValueError, match=rf"^{mapping.__name__}\.{argument}\b"):
         mapping(**given)
 
 
 @pytest.mark.parametrize("missing", ["action", "time"])
-def test_an_event_needs_name_and_time(missing: str) -> None:
+def test_an_event_mapping_requires_action_and_time(missing: str) -> None:
     with pytest.raises(TypeError, match=missing):
         EventMapping(**{name: value for name, value in EVENT.items() if name != missing})

@@ -1,4 +1,4 @@
-"""Names in a CustomerMapping that MoEngage would not take are found once a run, not once a row."""
+"""Names in a CustomerMapping that MoEngage does not accept are found once per run, not once per row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_moengage.bulk.mapping import CustomerMapping
 
 
 @pytest.mark.parametrize("attributes", [None, ["id"], {"id": "email"}])
-def test_an_attribute_name_that_moengage_does_not_take_is_an_error_before_the_first_row(attributes: Any) -> None:
+def test_an_attribute_name_that_moengage_does_not_accept_is_an_error_before_the_first_row(attributes: Any) -> None:
     mapping = CustomerMapping(customer_id="user_id", attributes=attributes)
 
     with pytest.raises(
@@ -19,6 +19,6 @@ def test_an_attribute_name_that_moengage_does_not_take_is_an_error_before_the_fi
         mapping.compile(["user_id", "id", "email"])
 
 
-def test_an_identifier_that_moengage_does_not_know_is_an_error_when_the_dag_is_parsed() -> None:
+def test_an_unknown_identifier_is_an_error_when_the_dag_is_parsed() -> None:
     with pytest.raises(ValueError, match="'loyalty_no' does not identify a customer; expected one"):
         CustomerMapping(customer_id=None, user_identifiers={"loyalty_no": "card"})

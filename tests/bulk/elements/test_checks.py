@@ -58,7 +58,7 @@ URL = "https://example.com/"
 ACCEPTED: dict[str, Any] = {
     "customer": customer({"u_em": "jane@example.com", "age": 30, "vip": True, "left": None}),
     "customer without attributes": customer(),
-    "customer who is only updated": customer(update_existing_only=True),
+    "customer updated only if existing": customer(update_existing_only=True),
     "customer whose attributes identify": {"type": "customer", "attributes": {"moe_mobile": "+49"}},
     "customer identified by mail": {"type": "customer", "customer_id": None, "attributes": {"u_em": "a@b"}},
     "customer with opt-ins": customer(platforms=[OPT_IN, {"platform": "ANDROID"}, {"platform": "web"}]),
@@ -91,7 +91,7 @@ ACCEPTED: dict[str, Any] = {
     },
     "device": device(),
     "device with opt-in": device({"moe_push_opted": "True", "model": "x"}),
-    "element of another kind of mapping": MappingProxyType(customer()),
+    "element that is another kind of mapping": MappingProxyType(customer()),
 }
 
 REFUSED: dict[str, tuple[Any, list[Code]]] = {
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
     },
     "no type": (without(customer(), "type"), [Code.TYPE_INVALID]),
     "type in another case": (customer(type="Customer"), [Code.TYPE_INVALID]),
-    "type that is no text": (customer(type=["customer"]), [Code.TYPE_INVALID]),
+    "type that is not text": (customer(type=["customer"]), [Code.TYPE_INVALID]),
     "customer without id": (without(customer(), "customer_id"), [Code.CUSTOMER_ID_MISSING]),
     "customer with null id": (customer(customer_id=None), [Code.CUSTOMER_ID_MISSING]),
     "customer with NaN id": (customer(customer_id=float("nan")), [Code.CUSTOMER_ID_MISSING]),
@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
     "device without user": (without(device(), "customer_id"), [Code.CUSTOMER_ID_MISSING]),
     "customer id that is a list": (customer(customer_id=["u"]), [Code.VALUE_NOT_ENCODABLE]),
     "customer id that is a time": (customer(customer_id=dt.datetime(2020, 1, 1)), [Code.VALUE_NOT_ENCODABLE]),
-    "customer id that is no text": (customer(customer_id=b"\xff"), [Code.VALUE_NOT_ENCODABLE]),
+    "customer id that is not text": (customer(customer_id=b"\xff"), [Code.VALUE_NOT_ENCODABLE]),
     "no attributes": (without(customer(), "attributes"), [Code.ATTRIBUTES_INVALID]),
     "attributes null": (customer() | {"attributes": None}, [Code.ATTRIBUTES_INVALID]),
     "attributes list": (customer() | {"attributes": ["a"]}, [Code.ATTRIBUTES_INVALID]),
@@ -157,7 +157,7 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
     },
     "opt-ins on TV": (customer(platforms=[{"platform": "TV", "active": "true"}]), [Code.PLATFORM_INVALID]),
     "opt-ins in another case": (customer(platforms=[OPT_IN, {"platform": "ios"}]), [Code.PLATFORM_INVALID]),
-    "opt-ins that are no list": (customer(platforms=OPT_IN), [Code.PLATFORM_INVALID]),
+    "opt-ins that are not a list": (customer(platforms=OPT_IN), [Code.PLATFORM_INVALID]),
     "opt-ins that are text": (customer(platforms=["iOS"]), [Code.PLATFORM_INVALID]),
     "opt-ins among the attributes": (customer({"platforms": [{"platform": "x"}]}), [Code.PLATFORM_INVALID]),
     "device without device_id": (without(device(), "device_id"), [Code.DEVICE_FIELD_MISSING]),
@@ -173,10 +173,10 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
     "NaN in a user identifier": (event(action(), user_identifiers={"x": float("nan")}), [Code.VALUE_NOT_FINITE]),
     "object": (customer({"a": object()}), [Code.VALUE_NOT_ENCODABLE]),
     "complex number": (event(action({"a": 1j})), [Code.VALUE_NOT_ENCODABLE]),
-    "bytes that are no text": (device({"a": b"\xff"}), [Code.VALUE_NOT_ENCODABLE]),
-    "attribute name that is no text": (customer({5: 1}), [Code.VALUE_NOT_ENCODABLE]),
-    "field name that is no text": (customer() | {5: 1}, [Code.VALUE_NOT_ENCODABLE]),
-    "action's field name that is no text": (event(action() | {5: 1}), [Code.VALUE_NOT_ENCODABLE]),
+    "bytes that are not text": (device({"a": b"\xff"}), [Code.VALUE_NOT_ENCODABLE]),
+    "attribute name that is not text": (customer({5: 1}), [Code.VALUE_NOT_ENCODABLE]),
+    "field name that is not text": (customer() | {5: 1}, [Code.VALUE_NOT_ENCODABLE]),
+    "action's field name that is not text": (event(action() | {5: 1}), [Code.VALUE_NOT_ENCODABLE]),
     "action's field": (event(action(app_version=object())), [Code.VALUE_NOT_ENCODABLE]),
     "what a driver cannot read": (customer({"a": Unreadable("an infinite date")}), [Code.VALUE_NOT_READABLE]),
     "what a driver cannot read, in a list": (customer({"a": [Unreadable("a date")]}), [Code.VALUE_NOT_READABLE]),
@@ -219,18 +219,18 @@ WARNED: dict[str, tuple[Any, list[Code]]] = {
 
 
 @pytest.mark.parametrize("element", ACCEPTED.values(), ids=ACCEPTED)
-def test_nothing_is_found_in(element: object) -> None:
+def test_a_valid_element_has_no_findings(element: object) -> None:
     assert codes(element) == []
 
 
 @pytest.mark.parametrize(("element", "found"), REFUSED.values(), ids=REFUSED)
-def test_an_error_is_found_in(element: object, found: list[Code]) -> None:
+def test_an_invalid_element_has_an_error(element: object, found: list[Code]) -> None:
     assert codes(element) == found
     assert not WARNINGS & set(found)
 
 
 @pytest.mark.parametrize(("element", "found"), WARNED.values(), ids=WARNED)
-def test_a_warning_is_given_for(element: object, found: list[Code]) -> None:
+def test_an_element_that_moengage_would_alter_has_a_warning(element: object, found: list[Code]) -> None:
     assert codes(element) == found
     assert set(found) <= WARNINGS
 
@@ -238,7 +238,7 @@ def test_a_warning_is_given_for(element: object, found: list[Code]) -> None:
 def test_every_rule_has_a_case_here() -> None:
     covered = {code for table in (REFUSED, WARNED) for _, found in table.values() for code in found}
 
-    # The size is known only after encoding, what MoEngage says only after sending; a refused id has its own table.
+    # The size is known only after encoding, a refusal only after sending; refused ids have their own table.
     after_sending = {Code.REFUSED_BY_SERVER, Code.OUTCOME_UNKNOWN}
     elsewhere = {Code.ELEMENT_TOO_LARGE, Code.CUSTOMER_ID_REFUSED, *after_sending}
     assert set(Code) - elsewhere == covered
@@ -246,12 +246,12 @@ def test_every_rule_has_a_case_here() -> None:
 
 @pytest.mark.parametrize("customer_id", sorted(REFUSED_CUSTOMER_IDS))
 @pytest.mark.parametrize("make", [customer, lambda **fields: event(action(), **fields), device])
-def test_an_id_that_moengage_drops_is_refused(make: Any, customer_id: str) -> None:
+def test_an_id_that_moengage_drops_is_rejected(make: Any, customer_id: str) -> None:
     assert codes(make(customer_id=customer_id)) == [Code.CUSTOMER_ID_REFUSED]
 
 
 @pytest.mark.parametrize("customer_id", ["GUEST", " guest ", "Null", "   ", 0, 1, 2, -1, 1.0, True, b"none"])
-def test_an_id_that_moengage_drops_is_refused_in_every_form(customer_id: object) -> None:
+def test_an_id_that_moengage_drops_is_rejected_in_every_form(customer_id: object) -> None:
     assert codes(customer(customer_id=customer_id)) == [Code.CUSTOMER_ID_REFUSED]
 
 
@@ -266,7 +266,7 @@ class Tier(StrEnum):
     GOLD = "gold"
 
 
-class Kind(str, Enum):  # noqa: UP042 (whose str() is its name)
+class Kind(str, Enum):  # noqa: UP042 (its str() is its name)
     EVENT = "event"
 
 
@@ -285,7 +285,7 @@ class Kind(str, Enum):  # noqa: UP042 (whose str() is its name)
         (Decimal("42.5"), "42.5"),
         (Decimal(2**53 + 1), str(2**53 + 1)),
         (Decimal(2**53 + 1).quantize(Decimal("0.01")), str(2**53 + 1)),
-        (Decimal(10**23), "1" + "0" * 23),  # a double of that is 99999999999999991611392
+        (Decimal(10**23), "1" + "0" * 23),  # as a double it is 99999999999999991611392
         (Decimal("1E+30"), "1" + "0" * 30),
         (UUID("12345678-1234-5678-1234-567812345678"), "12345678-1234-5678-1234-567812345678"),
         (b"u-1", "u-1"),
@@ -320,13 +320,13 @@ def test_an_id_of_numpy_is_sent_as_text(form: str, value: object, sent: str) -> 
 
 
 @pytest.mark.parametrize("customer_id", [None, float("nan"), Decimal("NaN")])
-def test_an_id_that_is_null_is_left_out_where_something_else_says_who_it_is(customer_id: object) -> None:
+def test_a_null_id_is_omitted_if_something_else_identifies_the_user(customer_id: object) -> None:
     sent = prepare(event(action(), customer_id=customer_id, user_identifiers={"u_em": "a@b"})).element
 
     assert "customer_id" not in sent
 
 
-def test_a_device_id_that_is_null_is_left_out_of_an_event() -> None:
+def test_a_null_device_id_is_omitted_from_an_event() -> None:
     assert "device_id" not in prepare(event(action(), device_id=float("nan"))).element
 
 
@@ -340,7 +340,7 @@ def test_a_device_id_that_is_null_is_left_out_of_an_event() -> None:
     ],
     ids=["customer id", "list", "identifying attribute", "identifier"],
 )
-def test_an_absurd_id_is_no_reason_to_fail(element: dict[str, Any]) -> None:
+def test_an_absurd_id_does_not_raise(element: dict[str, Any]) -> None:
     assert isinstance(prepare(element), Prepared)
 
 
@@ -354,7 +354,7 @@ def test_an_object_that_contains_itself_is_not_encodable(where: str) -> None:
     assert Code.VALUE_NOT_ENCODABLE in codes(element)
 
 
-def test_half_a_surrogate_pair_passes_here_and_stops_the_encoder() -> None:
+def test_half_a_surrogate_pair_passes_the_checks_but_not_the_encoder() -> None:
     prepared = prepare(customer({"a": "\ud83d"}))
 
     with pytest.raises(UnicodeEncodeError):
@@ -387,7 +387,7 @@ def test_findings_name_attributes_and_never_hold_a_value() -> None:
     assert "jane" not in "".join(messages)
 
 
-def test_the_element_given_is_left_as_it_was() -> None:
+def test_the_given_element_is_not_changed() -> None:
     moment = dt.datetime(2020, 1, 1)
     element = event(action({"at": moment, "tags": ("a",)}, current_time=moment), customer_id=42, device_id=None)
     before = copy.deepcopy(element)
@@ -409,7 +409,9 @@ def test_the_element_given_is_left_as_it_was() -> None:
         (customer(type="person"), "customer", 0),
     ],
 )
-def test_a_prepared_element_says_what_it_counts_for(element: object, kind: str, actions: int) -> None:
+def test_a_prepared_element_has_its_kind_and_its_number_of_actions(
+    element: object, kind: str, actions: int
+) -> None:
     prepared = prepare(element, rules_apply=False)
 
     assert (prepared.kind, prepared.actions) == (kind, actions)
@@ -451,7 +453,7 @@ def test_actions_in_an_array_are_counted_and_checked() -> None:
         ),
     ],
 )
-def test_elements_of_one_user_are_told_from_those_of_another(one: object, other: object, same: bool) -> None:
+def test_elements_of_different_users_are_distinguished(one: object, other: object, same: bool) -> None:
     assert (prepare(one).user == prepare(other).user) is same
 
 
@@ -468,7 +470,7 @@ def test_elements_of_one_user_are_told_from_those_of_another(one: object, other:
         customer(platforms="x"),
     ],
 )
-def test_without_rules_whatever_can_be_encoded_passes(element: object) -> None:
+def test_without_rules_everything_that_can_be_encoded_passes(element: object) -> None:
     assert codes(element, rules_apply=False) == []
 
 
@@ -480,7 +482,7 @@ def test_without_rules_whatever_can_be_encoded_passes(element: object) -> None:
         (customer({"a": object()}), Code.VALUE_NOT_ENCODABLE),
     ],
 )
-def test_without_rules_what_cannot_be_encoded_is_still_found(element: object, found: Code) -> None:
+def test_without_rules_a_value_that_cannot_be_encoded_is_still_found(element: object, found: Code) -> None:
     assert codes(element, rules_apply=False) == [found]
 
 
@@ -515,10 +517,10 @@ MOMENT = dt.datetime(2020, 5, 31, 16, 33, 35, tzinfo=UTC)
     ],
     ids=name_of,
 )
-def test_the_time_of_an_event_is_understood(given: object, moment: dt.datetime) -> None:
-    understood = event_time(given)
+def test_the_time_of_an_event_is_read(given: object, moment: dt.datetime) -> None:
+    read = event_time(given)
 
-    assert (understood, understood and understood.tzinfo) == (moment, UTC)
+    assert (read, read and read.tzinfo) == (moment, UTC)
 
 
 @pytest.mark.parametrize(
@@ -532,9 +534,9 @@ def test_the_time_of_an_event_is_understood(given: object, moment: dt.datetime) 
         "2020-13-01",
         "16:33:35",
         "12345678901234567890",
-        "20200531163335",  # compact, and not the milliseconds of the year 2610
+        "20200531163335",  # a compact date and time, not milliseconds in the year 2610
         20_200_531_163_335,
-        20_200_531,  # a date key, and not a second of August 1970
+        20_200_531,  # a date key, not a second in August 1970
         Decimal(20_200_531),
         20_200_531.0,
         202_005_311_633,
@@ -555,12 +557,12 @@ def test_the_time_of_an_event_is_understood(given: object, moment: dt.datetime) 
     ],
     ids=name_of,
 )
-def test_what_is_no_time_is_not_taken_for_one(given: object) -> None:
+def test_a_value_that_is_not_a_time_is_not_read_as_one(given: object) -> None:
     assert event_time(given) is None
 
 
 @pytest.mark.parametrize("name", ["current_time", "user_time"])
-def test_every_form_of_time_is_sent_in_the_one_that_moengage_reads(name: str) -> None:
+def test_a_time_is_sent_in_the_format_that_moengage_reads(name: str) -> None:
     element = event(action(**{name: "2020-05-31 18:33:35+02:00"}))
 
     [line] = Encoder().each([prepare(element).element])
@@ -568,7 +570,7 @@ def test_every_form_of_time_is_sent_in_the_one_that_moengage_reads(name: str) ->
     assert f'"{name}":"2020-05-31T16:33:35Z"'.encode() in line
 
 
-def test_the_time_of_an_event_is_understood_as_pandas_and_numpy_have_it() -> None:
+def test_times_of_pandas_and_numpy_are_read() -> None:
     numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
     moments = [
         pandas.Timestamp("2020-05-31 16:33:35"),
@@ -584,7 +586,7 @@ def test_the_time_of_an_event_is_understood_as_pandas_and_numpy_have_it() -> Non
     assert sent == [MOMENT] * 4
 
 
-def test_an_event_of_no_time_is_refused() -> None:
+def test_an_event_at_nat_is_rejected() -> None:
     pandas = pytest.importorskip("pandas")
 
     assert Code.EVENT_TIME_INVALID in codes(event(action(current_time=pandas.NaT)))

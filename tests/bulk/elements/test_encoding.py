@@ -19,11 +19,11 @@ UUID_TEXT = "12345678-1234-5678-1234-567812345678"
 INDIA = dt.timezone(dt.timedelta(hours=5, minutes=30))
 
 
-class Moment(dt.datetime):
+class DateTime(dt.datetime):
     pass
 
 
-class Day(dt.date):
+class Date(dt.date):
     pass
 
 
@@ -81,14 +81,14 @@ def sent(value: object) -> str:
         (dt.datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")), '"2020-10-25T01:30:00Z"'),
         (dt.datetime(2020, 5, 31, 16, 33, 35, 250_000), '"2020-05-31T16:33:35.250000Z"'),
         (dt.datetime(2020, 5, 31, 16, 33, 35, 1), '"2020-05-31T16:33:35.000001Z"'),
-        (Moment(2020, 5, 31, 16, 33, 35), '"2020-05-31T16:33:35Z"'),
-        (Moment(2020, 5, 31, 16, 33, 35, tzinfo=INDIA), '"2020-05-31T11:03:35Z"'),
-        (Moment(2020, 5, 31, 16, 33, 35, tzinfo=dt.UTC), '"2020-05-31T16:33:35Z"'),
+        (DateTime(2020, 5, 31, 16, 33, 35), '"2020-05-31T16:33:35Z"'),
+        (DateTime(2020, 5, 31, 16, 33, 35, tzinfo=INDIA), '"2020-05-31T11:03:35Z"'),
+        (DateTime(2020, 5, 31, 16, 33, 35, tzinfo=dt.UTC), '"2020-05-31T16:33:35Z"'),
         (dt.date(2020, 5, 31), '"2020-05-31"'),
         (dt.date(812, 1, 2), '"0812-01-02"'),
-        (Day(2020, 5, 31), '"2020-05-31"'),
+        (Date(2020, 5, 31), '"2020-05-31"'),
         (dt.time(16, 33), '"16:33:00"'),
-        # Decimal: a number where a double holds it, else its digits
+        # Decimal: a number if a double holds it, else its digits as text
         (Decimal(5), "5"),
         (Decimal("-0"), "0"),
         (Decimal("12.50"), "12.5"),
@@ -114,7 +114,7 @@ def sent(value: object) -> str:
         ("é".encode(), '"é"'),
         (bytearray(b"text"), '"text"'),
         (memoryview(b"text"), '"text"'),
-        # what holds others
+        # containers
         ((1, "a"), '[1,"a"]'),
         ({1}, "[1]"),
         (frozenset(["a"]), '["a"]'),
@@ -148,7 +148,7 @@ def test_a_value_is_sent_as(value: object, line: str) -> None:
     ],
     ids=name_of,
 )
-def test_what_is_not_finite_is_never_sent_as_null(value: object) -> None:
+def test_a_value_that_is_not_finite_is_never_sent_as_null(value: object) -> None:
     with pytest.raises(NotFiniteError):
         to_plain(value)
 
@@ -172,7 +172,7 @@ def test_what_is_not_finite_is_never_sent_as_null(value: object) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_has_no_faithful_form_is_refused(value: object) -> None:
+def test_a_value_that_json_cannot_represent_is_refused(value: object) -> None:
     with pytest.raises(NotEncodableError):
         to_plain(value)
 
@@ -189,7 +189,7 @@ def test_an_error_names_the_type_and_never_the_value() -> None:
     assert "jane" not in str(caught.value)
 
 
-def test_bytes_that_are_no_text_are_not_quoted_in_the_error() -> None:
+def test_bytes_that_are_not_text_are_not_quoted_in_the_error() -> None:
     with pytest.raises(NotEncodableError) as caught:
         to_plain(b"jane\xff")
 
@@ -197,7 +197,7 @@ def test_bytes_that_are_no_text_are_not_quoted_in_the_error() -> None:
     assert caught.value.__suppress_context__  # the decoder's own error holds the bytes
 
 
-def test_an_object_that_contains_itself_ends() -> None:
+def test_an_object_that_contains_itself_raises_a_recursion_error() -> None:
     endless: list[Any] = []
     endless += [endless, endless]
 
@@ -242,7 +242,7 @@ def test_a_value_of_numpy_is_sent_as(make: Any, line: str) -> None:
         lambda numpy: numpy.timedelta64("NaT"),
     ],
 )
-def test_what_is_not_finite_in_numpy_is_never_sent_as_null(make: Any) -> None:
+def test_a_numpy_value_that_is_not_finite_is_never_sent_as_null(make: Any) -> None:
     with pytest.raises(NotFiniteError):
         to_plain(make(pytest.importorskip("numpy")))
 
@@ -258,7 +258,7 @@ def test_what_is_not_finite_in_numpy_is_never_sent_as_null(make: Any) -> None:
         lambda numpy: type("OfAnotherLibrary", (), {"dtype": "int"})(),
     ],
 )
-def test_what_has_no_faithful_form_in_numpy_is_refused(make: Any) -> None:
+def test_a_numpy_value_that_json_cannot_represent_is_refused(make: Any) -> None:
     with pytest.raises(NotEncodableError):
         to_plain(make(pytest.importorskip("numpy")))
 
@@ -278,12 +278,12 @@ def test_a_value_of_pandas_is_sent_as(make: Any, line: str) -> None:
     assert sent(make(pytest.importorskip("pandas"))) == line
 
 
-def test_a_moment_that_is_none_is_never_sent() -> None:
+def test_nat_is_never_sent() -> None:
     with pytest.raises(NotFiniteError):
         to_plain(pytest.importorskip("pandas").NaT)
 
 
-def test_pandas_missing_value_is_not_sent_as_something_else() -> None:
+def test_the_missing_value_of_pandas_is_never_sent() -> None:
     with pytest.raises(NotEncodableError):
         to_plain(pytest.importorskip("pandas").NA)
 
@@ -297,7 +297,7 @@ def test_every_element_is_one_line() -> None:
     assert not any(b"\n" in line for line in lines)
 
 
-def test_no_elements_are_no_lines() -> None:
+def test_no_elements_become_no_lines() -> None:
     assert Encoder().each([]) == []
 
 

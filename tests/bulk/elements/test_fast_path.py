@@ -1,4 +1,4 @@
-"""The fast ways to make elements ready say the same as the slow one."""
+"""The fast path and the generated code agree with the full check."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WEST = dt.timezone(dt.timedelta(hours=-9))
 
 
 class Text(str):
-    """A text that is not just one."""
+    """A subclass of str."""
 
     __slots__ = ()
 
@@ -101,26 +101,26 @@ NAMES = ["tier", "email", "status", "moe_own", "platforms", "x" * 201, 'a "quote
 EVENTS = st.sampled_from(["Buy", "", " ", "x" * 201, 5, None, Text("Buy")])
 
 
-def outcome(elements: Sequence[Any], ready: PreparedElements) -> list[Any]:
-    """What becomes of each element: what is sent, what it counts for, whose it is and what is wrong with it."""
-    become = []
-    for at, element in enumerate(ready.elements):
-        flaws = ready.flawed[at].findings if at in ready.flawed else []
-        weight = ready.weights[at]
-        become.append(
+def outcome(elements: Sequence[Any], result: PreparedElements) -> list[Any]:
+    """Return, for each element, what is sent, its weight, its user and its findings."""
+    outcomes = []
+    for at, element in enumerate(result.elements):
+        findings = result.flawed[at].findings if at in result.flawed else []
+        weight = result.weights[at]
+        outcomes.append(
             [
                 sent(element),
                 (weight.kind, weight.actions, set(weight.warnings)),
-                ready.users[at],
-                {(finding.code, finding.message) for finding in flaws},
+                result.users[at],
+                {(finding.code, finding.message) for finding in findings},
             ]
         )
-    assert len(ready.weights) == len(ready.users) == len(ready.elements) == len(elements)
-    return become
+    assert len(result.weights) == len(result.users) == len(result.elements) == len(elements)
+    return outcomes
 
 
 def sent(element: Any) -> Any:
-    """An element as MoEngage reads it."""
+    """Return an element as MoEngage reads it."""
     try:
         [line] = Encoder().each([element])
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
@@ -128,12 +128,12 @@ def sent(element: Any) -> Any:
     return msgspec.json.decode(line)
 
 
-def prepared(elements: Sequence[Any], rules_apply: bool) -> PreparedElements:
-    """What the slow way makes of elements."""
-    ready = PreparedElements()
+def fully_checked(elements: Sequence[Any], rules_apply: bool) -> PreparedElements:
+    """Return the elements after the full check."""
+    result = PreparedElements()
     for element in elements:
-        ready.add(prepare(element, rules_apply=rules_apply))
-    return ready
+        result.add(prepare(element, rules_apply=rules_apply))
+    return result
 
 
 ATTRIBUTES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4)
@@ -149,7 +149,7 @@ EVENT_ELEMENTS = st.fixed_dictionaries(
     {"type": st.just("event"), "customer_id": IDS, "actions": st.lists(ACTIONS | VALUES, max_size=3)},
     optional={"user_identifiers": st.dictionaries(st.just("u_em"), st.text(max_size=4))},
 )
-OTHERS = st.sampled_from(
+OTHERS: st.SearchStrategy[Any] = st.sampled_from(
     [{}, None, 5, "customer", [], {"type": "customer"}, {"type": []}, {"type": Text("customer")}]
 )
 
@@ -266,12 +266,14 @@ def an_event(**changes: Any) -> dict[str, Any]:
     return {"type": "event", "customer_id": "ann", "actions": [action]}
 
 
-ELEMENTS = [
+NOT_ATTRIBUTES: list[Any] = [None, [], "tier"]
+
+ELEMENTS: list[Any] = [
     *[a_customer(attributes={"tier": value}) for value in ODD_VALUES],
     *[a_customer(attributes={name: "gold"}) for name in ODD_NAMES],
     *[a_customer(customer_id=value) for value in ODD_IDS],
     *[a_customer(type=kind) for kind in ("Customer", Text("customer"), 5, None)],
-    *[a_customer(attributes=value) for value in (None, {}, [], "tier")],
+    *[a_customer(attributes=value) for value in [{}, *NOT_ATTRIBUTES]],
     a_customer(update_existing_only=float("nan")),
     a_customer(update_existing_only=True),
     {"type": "customer", "customer_id": "ann"},
@@ -282,7 +284,7 @@ ELEMENTS = [
     *[an_event(current_time=value) for value in ODD_TIMES],
     *[an_event(action=name) for name in ("", " ", "x" * 200, "x" * 201, 5, None, Text("Buy"), ["Buy"])],
     *[an_event(platform=value) for value in ("web", "moon", None, 5, Text("web"), np.array([1, 2]))],
-    *[an_event(attributes=value) for value in (None, [], "tier")],
+    *[an_event(attributes=value) for value in NOT_ATTRIBUTES],
     *[an_event() | {"customer_id": value} for value in ODD_IDS],
     *[an_event() | {"actions": value} for value in (None, [], [5], an_event()["actions"] * 2, "Buy")],
     an_event() | {"actions": [*an_event()["actions"], *an_event(current_time="2024-05-31")["actions"]]},
@@ -294,15 +296,15 @@ ELEMENTS = [
 
 @pytest.mark.parametrize("rules_apply", [True, False], ids=["rules", "no rules"])
 @pytest.mark.parametrize("element", ELEMENTS, ids=range(len(ELEMENTS)))
-def test_an_element_becomes_what_the_slow_way_makes_of_it(element: Any, rules_apply: bool) -> None:
+def test_the_fast_path_agrees_with_the_full_check_on_an_element(element: Any, rules_apply: bool) -> None:
     assert outcome([element], prepare_elements([element], rules_apply)) == outcome(
-        [element], prepared([element], rules_apply)
+        [element], fully_checked([element], rules_apply)
     )
 
 
 @pytest.mark.parametrize("rules_apply", [True, False], ids=["rules", "no rules"])
 @pytest.mark.parametrize("mapping", range(len(MAPPINGS)))
-def test_a_row_becomes_what_the_slow_way_makes_of_it(mapping: int, rules_apply: bool) -> None:
+def test_the_generated_code_agrees_with_the_full_check_on_a_row(mapping: int, rules_apply: bool) -> None:
     recipes = compile_mappings([MAPPINGS[mapping]], COLUMNS)
     rows = [
         *[(value, *PLAIN_ROW[1:]) for value in ODD_IDS],
@@ -312,17 +314,19 @@ def test_a_row_becomes_what_the_slow_way_makes_of_it(mapping: int, rules_apply: 
     ]
     elements = [recipe(row) for row in rows for recipe in recipes]
 
-    made = outcome(elements, row_preparer(recipes)(rows, rules_apply))
+    fast = outcome(elements, row_preparer(recipes)(rows, rules_apply))
 
-    for row, one, other in zip(rows, made, outcome(elements, prepared(elements, rules_apply)), strict=True):
+    for row, one, other in zip(rows, fast, outcome(elements, fully_checked(elements, rules_apply)), strict=True):
         assert one == other, row
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(CUSTOMERS | EVENT_ELEMENTS | OTHERS, max_size=6), st.booleans())
-def test_elements_become_what_the_slow_way_makes_of_them(elements: list[Any], rules_apply: bool) -> None:
+def test_the_fast_path_agrees_with_the_full_check_on_random_elements(
+    elements: list[Any], rules_apply: bool
+) -> None:
     assert outcome(elements, prepare_elements(elements, rules_apply)) == outcome(
-        elements, prepared(elements, rules_apply)
+        elements, fully_checked(elements, rules_apply)
     )
 
 
@@ -331,15 +335,15 @@ ROWS = st.lists(st.tuples(IDS, TIMES, EVENTS, *([VALUES] * len(NAMES))), max_siz
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from(MAPPINGS), min_size=1, max_size=2), ROWS, st.booleans())
-def test_rows_become_what_the_slow_way_makes_of_them(
+def test_the_generated_code_agrees_with_the_full_check_on_random_rows(
     mappings: list[ElementMapping], rows: list[tuple[Any, ...]], rules_apply: bool
 ) -> None:
     recipes = compile_mappings(mappings, COLUMNS)
     elements = [recipe(row) for row in rows for recipe in recipes]
 
-    ready = row_preparer(recipes)(rows, rules_apply)
+    result = row_preparer(recipes)(rows, rules_apply)
 
-    assert outcome(elements, ready) == outcome(elements, prepared(elements, rules_apply))
+    assert outcome(elements, result) == outcome(elements, fully_checked(elements, rules_apply))
 
 
 @pytest.mark.parametrize(
@@ -347,31 +351,32 @@ def test_rows_become_what_the_slow_way_makes_of_them(
     [MAPPINGS[0], EventMapping(action="Buy", time="at", attributes=["tier"]), MAPPINGS[8]],
     ids=["user", "event", "event's name"],
 )
-def test_a_row_without_anything_unusual_is_made_by_the_compiled_mapping(mapping: ElementMapping) -> None:
-    ready = row_preparer([mapping.compile(COLUMNS)])([PLAIN_ROW], True)
+def test_an_ordinary_row_takes_the_generated_code(mapping: ElementMapping) -> None:
+    result = row_preparer([mapping.compile(COLUMNS)])([PLAIN_ROW], True)
 
-    assert isinstance(ready.elements[0], msgspec.Struct)
+    assert isinstance(result.elements[0], msgspec.Struct)
 
 
-def test_an_element_without_anything_unusual_is_sent_as_it_was_given() -> None:
+def test_an_ordinary_element_is_sent_unchanged() -> None:
     given = {"type": "customer", "customer_id": "ann", "attributes": {"spent": Decimal("1.10"), "tier": "gold"}}
 
     assert prepare_elements([given], True).elements[0] is given
 
 
-def test_what_was_given_stays_as_it_is() -> None:
-    moment = "2024-05-31 16:33:35"
-    given = {"type": "event", "customer_id": "ann", "actions": [{"action": "Buy", "current_time": moment}]}
+def test_the_given_element_is_not_changed() -> None:
+    time = "2024-05-31 16:33:35"
+    action = {"action": "Buy", "current_time": time}
+    given = {"type": "event", "customer_id": "ann", "actions": [action]}
 
     [event] = prepare_elements([given], True).elements
 
-    assert given["actions"][0]["current_time"] == moment
+    assert action["current_time"] == time
     assert event["actions"][0]["current_time"] == dt.datetime(2024, 5, 31, 16, 33, 35, tzinfo=dt.UTC)
 
 
-def test_a_query_of_one_column_is_read() -> None:
+def test_a_query_with_one_column_works() -> None:
     [recipe] = compile_mappings([CustomerMapping()], ["user_id"])
 
-    ready = row_preparer([recipe])([("u-1",)], True)
+    result = row_preparer([recipe])([("u-1",)], True)
 
-    assert sent(ready.elements[0]) == {"type": "customer", "customer_id": "u-1", "attributes": {}}
+    assert sent(result.elements[0]) == {"type": "customer", "customer_id": "u-1", "attributes": {}}

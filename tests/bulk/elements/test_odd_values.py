@@ -1,4 +1,4 @@
-"""Values that compare like nothing else, and names that are more than text: at worst a reject, never a crash."""
+"""Values that cannot be compared, and names of a subclass of str, are rejected at worst and never crash a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ODD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("element", ODD.values(), ids=ODD)
-def test_a_missing_value_of_pandas_is_a_reject(element: Any) -> None:
+def test_a_missing_value_of_pandas_is_rejected(element: Any) -> None:
     findings = prepare(element).findings
 
     assert any(not finding.is_warning for finding in findings)
@@ -57,7 +57,7 @@ NAMES = {"StrEnum": Name.TIER, "numpy": numpy.str_("tier")}
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_name_that_is_a_kind_of_text_is_that_text(moengage: MoEngage, name: Any) -> None:
+def test_a_name_of_a_subclass_of_str_is_sent_as_text(moengage: MoEngage, name: Any) -> None:
     mapped = CustomerMapping(customer_id="id", attributes={name: "v"}).compile(["id", "v"])(["u-2", "gold"])
 
     moengage.deliver(

@@ -1,4 +1,4 @@
-"""What only the encoder notices: one such element is a reject, and its neighbours go."""
+"""Elements that only the encoder rejects: one such element is rejected, and its neighbours are sent."""
 
 from __future__ import annotations
 

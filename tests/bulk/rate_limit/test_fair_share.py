@@ -635,7 +635,7 @@ def test_a_429_after_a_long_time_alone_means_another_sender() -> None:
 
 def test_a_share_grows_only_while_it_limits_the_sender() -> None:
     held, free = _shared(remaining=6_000, own=10_000), _shared(remaining=6_000, own=10_000)
-    held.advance(1, held.size, 500)
+    held.advance(1, int(held.size), 500)
     free.advance(1, 1_000, 500)
 
     assert free.size < 16_000 < held.size
