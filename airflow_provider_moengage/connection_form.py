@@ -1,7 +1,7 @@
-"""The fields of a MoEngage connection: one list behind the forms of every Airflow and behind the hook.
+"""The fields of a MoEngage connection: one list for the form of every Airflow version and for the hook.
 
-Airflow 3.3 and later build the form from provider metadata, earlier ones from methods of the hook; both are
-made of this. It is imported whenever Airflow starts, so it imports nothing.
+Airflow 3.3 and later build the form from provider metadata, earlier versions from methods of the hook; both use
+this module. Airflow imports it at startup, so it imports nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 CONNECTION_TYPE = "moengage"
 HOOK_NAME = "MoEngage"
 
-# A value is masked where Airflow shows connections and logs only if the field's name has a word such as
-# `api_key` in it; `format: password` covers the box on the form. A type with "null" is optional.
+# Airflow masks a value in connections and logs only if the field's name contains a word such as `api_key`;
+# `format: password` hides it in the form. A type with "null" is optional.
 EXTRA_FIELDS: dict[str, dict[str, Any]] = {
     "data_center": {
         "label": "Data center",
-        "description": "The number in your dashboard's URL: dashboard-01.moengage.com is 01.",
+        "description": "The number in your dashboard's URL: 01 for dashboard-01.moengage.com.",
         "schema": {
             "type": ["string", "null"],
             "enum": ["01", "02", "03", "04", "05", "06", "101"],
@@ -33,22 +33,22 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
     },
     "campaign_api_key": {
         "label": "Campaign API key",
-        "description": "For business events. Empty: the Data API key serves both.",
+        "description": "For business events. If empty, the Data API key is used.",
         "schema": {"type": ["string", "null"], "format": "password"},
     },
     "timeout": {
         "label": "Timeout (seconds)",
-        "description": "How long MoEngage may stay silent before a request is given up. Default 30.",
+        "description": "How long to wait for a response before a request fails. Default 30.",
         "schema": {"type": ["number", "null"], "minimum": 1},
     },
     "users_per_minute": {
         "label": "Users a minute",
-        "description": "The workspace's limit, where MoEngage has raised it. Default 60000.",
+        "description": "The workspace's rate limit, if MoEngage has raised it. Default 60000.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "events_per_minute": {
         "label": "Events a minute",
-        "description": "The workspace's limit, where MoEngage has raised it. Default 60000.",
+        "description": "The workspace's rate limit, if MoEngage has raised it. Default 60000.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
 }
@@ -58,5 +58,5 @@ LABELS = {"login": "Workspace ID", "password": "Data API key", "host": "Base URL
 PLACEHOLDERS = {
     "login": "Dashboard: Settings > Account > APIs",
     "password": "The key of the Data tile",
-    "host": "Leave it empty and give the data center below; or a gateway, the emulator",
+    "host": "Only for a gateway or the emulator. Otherwise choose the data center under Extra Fields.",
 }

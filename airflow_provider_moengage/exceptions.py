@@ -1,6 +1,6 @@
-"""What the provider raises. The class decides whether Airflow tries again.
+"""The provider's exceptions. The class decides whether Airflow retries.
 
-Messages hold no key and no personal data. Every error survives pickling with its fields.
+Messages contain no key and no personal data. Every error survives pickling with its fields.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class MoEngageError(AirflowException):  # type: ignore[misc, unused-ignore]
-    """Whatever goes wrong between Airflow and MoEngage.
+    """An error between Airflow and MoEngage.
 
-    :param message: a sentence that says what happened and what to do.
-    :param status_code: HTTP status of MoEngage's last answer, None where there was none.
-    :param request_id: MoEngage's id of the request, for its support.
-    :param retry_after: seconds until another attempt makes sense, where MoEngage said so.
+    :param message: what happened and what to do.
+    :param status_code: HTTP status of MoEngage's last response; None if there was none.
+    :param request_id: MoEngage's ID of the request, for its support.
+    :param retry_after: seconds until another attempt makes sense, if MoEngage reported them.
     """
 
     def __init__(
@@ -38,22 +38,22 @@ class MoEngageError(AirflowException):  # type: ignore[misc, unused-ignore]
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by message and fields, which the base class's way would lose."""
+        """Pickle message and fields; the base class would lose the fields."""
         return (type(self), (self.message,), self.__dict__)
 
 
 class MoEngageRateLimitError(MoEngageError):
-    """The workspace's limit stayed used up for longer than waiting makes sense. Airflow may try again."""
+    """The workspace's rate limit stayed used up for longer than it makes sense to wait. Airflow may retry."""
 
 
 class MoEngageServerError(MoEngageError):
-    """MoEngage could not be reached, or answered 5xx, until the attempts ran out. Airflow may try again."""
+    """MoEngage could not be reached, or answered 5xx, until the attempts ran out. Airflow may retry."""
 
 
 class MoEngageImportFailedError(MoEngageError):
-    """MoEngage has read a file and could not import it, or not enough of its rows. Airflow may try again.
+    """MoEngage read a file but could not import it, or not enough of its rows. Airflow may retry.
 
-    :param files: the files that were waited for, as :meth:`FileRun.to_dict` gives them.
+    :param files: the files that the task waited for, as :meth:`FileRun.to_dict` returns them.
     """
 
     def __init__(self, message: str, *, files: Sequence[Mapping[str, Any]] = (), **fields: Any) -> None:
@@ -62,11 +62,11 @@ class MoEngageImportFailedError(MoEngageError):
 
 
 class MoEngageAuthError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
-    """MoEngage does not accept the key, the workspace or the caller. No retry: a person has to mend it."""
+    """MoEngage does not accept the key, the workspace or the caller. No retry: somebody has to fix it."""
 
 
 class MoEngageRequestError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
-    """MoEngage will never take the request as it is, or the connection is not set up. No retry."""
+    """MoEngage will never accept this request, or the connection is not set up. No retry."""
 
 
 class MoEngageImportNotFoundError(MoEngageRequestError):
@@ -74,9 +74,9 @@ class MoEngageImportNotFoundError(MoEngageRequestError):
 
 
 class MoEngageOutcomeUnknownError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
-    """Something was sent and no answer says what became of it. No retry, which could do it twice; a person has to
-    look. Of a business event: campaigns may have started. Of a bulk import with ``at_most_once``: an earlier try
-    may have sent what this one would send.
+    """A request was sent and its outcome is unknown. No retry, because that could process it twice: check in
+    MoEngage. For a business event: campaigns may have started. For a bulk import with ``at_most_once``: an earlier
+    try may have sent what this one would send.
     """
 
 
@@ -84,7 +84,7 @@ class MoEngageRejectsError(MoEngageError, AirflowFailException):  # type: ignore
     """More elements were rejected than ``max_rejects`` allows, or the rejects could not be written; everything
     else was delivered. No retry.
 
-    :param report: the figures of the run.
+    :param report: the counts of the run.
     """
 
     def __init__(self, message: str, *, report: DeliveryReport | None = None, **fields: Any) -> None:

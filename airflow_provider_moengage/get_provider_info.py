@@ -1,4 +1,4 @@
-"""What Airflow learns of the package when it starts: it runs in every Airflow process, so it stays light."""
+"""The package's metadata, which Airflow reads at startup. Every Airflow process runs this, so it stays light."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "config": {
             "moengage": {
-                "description": "Settings of the MoEngage provider for a whole deployment.",
+                "description": "Settings of the MoEngage provider for a deployment.",
                 "options": {
                     "rejects_path": {
                         "description": (
-                            "Where bulk tasks write the elements that were rejected, unless the task says so"
-                            " itself: a folder, as an ObjectStoragePath URI. Empty: rejects are counted in the"
-                            " log and not written. The files hold personal data; give the folder a retention."
+                            "Folder for the rejected elements of bulk tasks, unless a task sets its own"
+                            " rejects_path: an ObjectStoragePath URI. Empty: rejects are counted in the log and"
+                            " not written. The files contain personal data; set a retention for the folder."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -80,10 +80,10 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "checkpoint_path": {
                         "description": (
-                            "Where bulk tasks keep what they have done, for a retry to go on from there, unless"
-                            " the task says so itself: a folder that all workers reach, as an ObjectStoragePath"
-                            " URI. Empty: Airflow's state store (3.3 and later), and nothing before that. The"
-                            " files hold keys of the source's rows where a task has key_columns."
+                            "Folder where bulk tasks store their progress, so that a retry can resume, unless a"
+                            " task sets its own checkpoint_path: an ObjectStoragePath URI that all workers can"
+                            " reach. Empty: Airflow's state store (3.3 and later); earlier versions then store"
+                            " nothing. If a task has key_columns, the files contain keys of the source's rows."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -92,9 +92,9 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "file_import_requests_per_minute": {
                         "description": (
-                            "Requests a minute that a triggerer sends, for all tasks that wait for file imports"
-                            " of one workspace, to the run history, and as many to the import details. MoEngage"
-                            " takes 50 of each from all callers together: with several triggerers, divide."
+                            "Requests per minute that a triggerer sends to the run history of one workspace, for"
+                            " all tasks that wait for its file imports, and as many to the import details."
+                            " MoEngage allows 50 of each for all callers together: divide it among triggerers."
                         ),
                         "version_added": "0.1.0",
                         "type": "float",

@@ -1,7 +1,7 @@
-"""What OpenLineage is told: which tables or files a task has read, and what of MoEngage it has written.
+"""Lineage for OpenLineage: the tables or files that a task has read, and what it has written to MoEngage.
 
-Names and counts only: no value of a row, and no parameter of a query. Without
-``apache-airflow-providers-openlineage`` nothing of this does anything.
+It contains names and counts only: no value of a row, and no parameter of a query. Without
+``apache-airflow-providers-openlineage`` nothing is reported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 def is_installed() -> bool:
-    """Whether there is anybody to tell."""
+    """Return whether the OpenLineage provider is installed."""
     try:
         return find_spec("airflow.providers.openlineage") is not None
     except ImportError:
@@ -38,9 +38,9 @@ def is_installed() -> bool:
 
 
 def tables_of(hook: Any, sql: str, conn_id: str, parameters: object = None) -> Lineage:
-    """Return the tables of a query, where the database's hook says what they are called, and its text.
+    """Return the text of a query, and its tables if the database's hook can name them.
 
-    :param parameters: of the query; only what kind they are is looked at.
+    :param parameters: of the query; only their type is used.
     """
     from airflow.providers.common.compat.openlineage.facet import SQLJobFacet
     from airflow.providers.common.compat.openlineage.utils.sql import get_openlineage_facets_with_sql
@@ -50,7 +50,7 @@ def tables_of(hook: Any, sql: str, conn_id: str, parameters: object = None) -> L
     readable = _without_placeholders(sql, parameters)
     try:
         found = get_openlineage_facets_with_sql(hook=hook, sql=readable, conn_id=conn_id, database=None)
-    except Exception as error:  # it asks the database, which may be down; what was written is told all the same
+    except Exception as error:  # noqa: BLE001 (it queries the database, which may be down; outputs are still reported)
         logger.info("OpenLineage gets no tables of connection %r (%s)", conn_id, type(error).__name__)
         found = None
     if found is None:
@@ -61,7 +61,7 @@ def tables_of(hook: Any, sql: str, conn_id: str, parameters: object = None) -> L
 
 
 def files_of(paths: Iterable[str]) -> Lineage:
-    """Return files as datasets; for a glob it is the folder that it looks through."""
+    """Return files as datasets; a glob becomes the folder that it searches."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.openlineage.extractors import OperatorLineage
 
@@ -75,10 +75,10 @@ def with_outputs(
     report: DeliveryReport | None,
     mappings: Sequence[ElementMapping] | None = None,
 ) -> Lineage:
-    """Add what was written to a workspace, with the number of elements that MoEngage has taken.
+    """Add the datasets that were written in a workspace, with the number of elements that MoEngage accepted.
 
-    :param report: None where the task has failed before there was any.
-    :param mappings: what rows become; without them it is what the report counts.
+    :param report: None if the task failed before it had one.
+    :param mappings: the elements that rows become; without them, the kinds of elements that the report counts.
     """
     from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
 
@@ -110,14 +110,14 @@ def _by_mappings(mappings: Sequence[ElementMapping], report: DeliveryReport | No
         else:
             names["devices"] = "devices"
     kinds = list(names.values())
-    return {  # of several events the report has only the sum
+    return {  # for several events the report has only the sum
         name: getattr(report, kind) if report is not None and kinds.count(kind) == 1 else None
         for name, kind in names.items()
     }
 
 
 def _without_placeholders(sql: str, parameters: object) -> str:
-    """Return a query as OpenLineage's parser can read it: of most drivers' placeholders it knows nothing."""
+    """Return a query that OpenLineage's parser can read: it does not know most drivers' placeholders."""
     if not parameters:
         return sql
     placeholder = r"%\(\w+\)s" if isinstance(parameters, Mapping) else r"%s|\?"
@@ -128,7 +128,7 @@ def _file(path: str) -> tuple[str, str]:
     parts = path.split("/")
     plain = next((at for at, part in enumerate(parts) if _GLOB.search(part)), len(parts))
     uri = urlsplit("/".join(parts[:plain]), allow_fragments=False)
-    host = uri.netloc.rpartition("@")[2]  # before it stands a connection, or a user
+    host = uri.netloc.rpartition("@")[2]  # without the connection or user in front
     if uri.scheme in ("", "file"):
-        return "file", os.path.abspath(uri.path)  # noqa: PTH100 (which follows no link, and needs no file)
+        return "file", os.path.abspath(uri.path)  # noqa: PTH100 (it follows no link and needs no file)
     return f"{uri.scheme}://{host}", uri.path.strip("/") or "/"

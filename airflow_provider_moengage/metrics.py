@@ -1,4 +1,4 @@
-"""Figures for StatsD, Datadog or OpenTelemetry, sent by whatever Airflow itself is set up to send its own with."""
+"""Metrics for StatsD, Datadog or OpenTelemetry, sent through the backend that Airflow itself uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure.
+    """One metric.
 
     :param kind: ``counter``, ``gauge`` or ``timer``.
     :param unit: of its values; a timer's are milliseconds.
@@ -54,11 +54,11 @@ METRICS = (
     *(TRIGGERED_EVENTS, PARTIAL, UNKNOWN, OVER_QUOTA, QUOTA_DEFERRALS),
     *(TRIGGERED, *RUNS.values(), FAILED_ROWS),
 )
-"""All that is ever sent."""
+"""Every metric that the package sends."""
 
 
 class Metrics:
-    """Sends figures, tagged with the connection and, inside a task, with the task. Whatever fails is let be.
+    """Sends metrics, tagged with the connection and, inside a task, with the task. Errors are ignored.
 
     :param conn_id: the workspace's connection.
     """
@@ -75,7 +75,7 @@ class Metrics:
         self._send("gauge", metric, value)
 
     def time(self, metric: Metric, seconds: float) -> None:
-        """Record how long something took."""
+        """Record a duration."""
         self._send("timing", metric, seconds * 1_000)
 
     def _send(self, how: str, metric: Metric, value: float) -> None:
@@ -83,12 +83,12 @@ class Metrics:
             from airflow.providers.common.compat.sdk import Stats
 
             getattr(Stats, how)(metric.name, value, tags=self._tags)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (an error of the metrics backend never fails a task)
             _log.debug("%s could not be sent (%s)", metric.name, type(error).__name__)
 
 
 class BulkMetrics:
-    """Watches a delivery: what is new goes out with each progress line, and at the end. A dry run sends nothing.
+    """Sends the metrics of a delivery with each progress line, and at the end. A dry run sends nothing.
 
     :param conn_id: the workspace's connection.
     """
@@ -97,10 +97,10 @@ class BulkMetrics:
         self._metrics = Metrics(conn_id)
         self._first: DeliveryReport | None = None
         self.report: DeliveryReport | None = None
-        """The last figures."""
+        """The latest counts."""
 
     def __call__(self, report: DeliveryReport, share_of_limit: float) -> None:
-        """Take the figures of now. The first are those of earlier tries, which have sent them."""
+        """Send what has changed since the last call. The first call has counts that earlier tries sent."""
         before, self.report = self.report, report
         if before is None or self._first is None:
             self._first = report
@@ -119,7 +119,7 @@ class BulkMetrics:
         send.gauge(ELAPSED_SECONDS, report.elapsed_seconds)
 
     def end(self) -> None:
-        """Record how long this try has taken."""
+        """Record the duration of this try."""
         first, last = self._first, self.report
         if first is None or last is None or last.dry_run:
             return
@@ -134,5 +134,5 @@ def _task_tags() -> dict[str, str]:
 
         task: Any = get_current_context()["ti"]
         return {"dag_id": str(task.dag_id), "task_id": str(task.task_id)}
-    except Exception:
-        return {}  # outside of a task
+    except Exception:  # noqa: BLE001 (Airflow versions raise different errors outside a task)
+        return {}

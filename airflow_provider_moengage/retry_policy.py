@@ -1,4 +1,4 @@
-"""When Airflow tries a MoEngage task again, and when no try can help (Airflow 3.3 and later)."""
+"""The policy that decides whether and when Airflow retries a MoEngage task (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ try:
     from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 except ImportError as error:
     raise ImportError(
-        "MoEngageRetryPolicy needs Airflow 3.3 or later: earlier ones have no retry policies"
+        "MoEngageRetryPolicy needs Airflow 3.3 or later: earlier versions have no retry policies"
     ) from error
 
 from airflow_provider_moengage.exceptions import MoEngageRateLimitError, MoEngageServerError
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 LEAST_WAIT = timedelta(seconds=10)
-"""Between two tries, whatever the server says."""
+"""Shortest wait between two tries, even if the server asks for less."""
 
 NEXT_WINDOW = timedelta(minutes=1)
-"""Wait after a used-up limit where MoEngage does not say how long: its shortest window."""
+"""Wait after a used-up limit if MoEngage does not report how long: its shortest window."""
 
 
 class MoEngageRetryPolicy(RetryPolicy):  # type: ignore[misc, unused-ignore]
-    """Tries again when MoEngage says so, and not at all where no try can help.
+    """Retries after the wait that MoEngage asks for, and fails at once if a retry cannot help.
 
-    ``retries`` still bounds how often. Bad credentials, requests that MoEngage refuses, rejects and unknown
-    outcomes fail at once with and without it.
+    ``retries`` still limits the number of retries. Bad credentials, requests that MoEngage refuses, rejects and
+    unknown outcomes fail at once with and without this policy.
 
     .. code-block:: python
 
@@ -42,22 +42,24 @@ class MoEngageRetryPolicy(RetryPolicy):  # type: ignore[misc, unused-ignore]
         max_tries: int,  # noqa: ARG002
         context: Context | None = None,  # noqa: ARG002
     ) -> RetryDecision:
-        """Decide by the error: its wait for a limit, the task's own for a server, none for bad input."""
+        """Decide by the error: a rate limit waits as long as MoEngage asks for, a server error as long as the
+        task's ``retry_delay``, and bad input is not retried.
+        """
         if isinstance(exception, MoEngageRateLimitError):
             hint = exception.retry_after
             wait = NEXT_WINDOW if hint is None else max(timedelta(seconds=hint), LEAST_WAIT)
-            return RetryDecision.retry(delay=wait, reason="MoEngage's limit is used up until then")
+            return RetryDecision.retry(delay=wait, reason="MoEngage's rate limit is used up until then")
         if isinstance(exception, MoEngageServerError):
             return RetryDecision.retry(reason="MoEngage could not be reached or answered 5xx")
         if isinstance(exception, ValueError | TypeError):
-            return RetryDecision.fail(reason="the input is wrong, and will be so again")
+            return RetryDecision.fail(reason="the input is invalid, and would be in a retry")
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:
-        """Return what the policy is made of: nothing."""
+        """Return the policy's arguments: it has none."""
         return {}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> MoEngageRetryPolicy:  # noqa: ARG003 (Airflow's signature)
-        """Make it again."""
+        """Return the policy of a serialized Dag."""
         return cls()

@@ -1,7 +1,7 @@
-"""Which business events a workspace has, and the types of their attributes.
+"""The business events of a workspace, and the types of their attributes.
 
-MoEngage API reference, "Business Events" (``GET /v5/business-events?name=``). The reference shows the names of
-fields in several forms; all of them are read.
+MoEngage API reference, "Business Events" (``GET /v5/business-events?name=``). The reference uses several names for
+the same field; all of them are accepted.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EventSchema:
-    """A business event as MoEngage has it.
+    """A business event as defined in MoEngage.
 
-    :param name: what it is called.
-    :param attributes: attribute to type: ``string``, ``number``, ``boolean``, ``datetime``, or another word.
+    :param name: its name.
+    :param attributes: attribute to type: ``string``, ``number``, ``boolean``, ``datetime``, or another type.
     """
 
     name: str
     attributes: Mapping[str, str]
 
     def misfits(self, attributes: Mapping[str, Any]) -> list[str]:
-        """Say what of these attributes MoEngage would not take; types it does not document are let pass.
+        """Return a sentence for each attribute that MoEngage would refuse; undocumented types accept every value.
 
-        :param attributes: attribute to plain value.
+        :param attributes: attribute to JSON value.
         """
         sentences = []
         for name, value in attributes.items():

@@ -1,4 +1,4 @@
-"""A MoEngage connection, read and checked: every field that is missing or wrong is named."""
+"""Reads and checks a MoEngage connection. An error names the field that is missing or wrong."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LONGEST_TIMEOUT = 3_600.0
 """Seconds."""
 
 MOST_PER_MINUTE = 1_000_000_000
-"""More than any workspace is allowed: a way to say that there is no limit."""
+"""More than any workspace is allowed; it means that there is no limit."""
 
 _HOST = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
-"""Host and port, with no user or password in front of them."""
+"""Host and port, without a user or password."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """What a connection says."""
+    """The settings of a connection."""
 
     conn_id: str
     workspace_id: str
@@ -40,7 +40,7 @@ class ConnectionSettings:
 
     @property
     def workspace(self) -> Workspace:
-        """Where requests go, and what opens it."""
+        """The workspace that requests go to, with its keys."""
         return Workspace(
             workspace_id=self.workspace_id,
             data_api_key=self.data_api_key,
@@ -52,7 +52,7 @@ class ConnectionSettings:
 
     @property
     def dashboard_url(self) -> str:
-        """The workspace's dashboard; the base URL where no data center is given."""
+        """The workspace's dashboard; the base URL if no data center is set."""
         if self.data_center is not None:
             return dashboard_url(self.data_center)
         return self.base_url or ""
@@ -61,8 +61,8 @@ class ConnectionSettings:
 def read_connection(connection: Any) -> ConnectionSettings:
     """Read a connection of type ``moengage``.
 
-    :param connection: Airflow's own object.
-    :raises MoEngageRequestError: naming the connection and the field that is missing or wrong.
+    :param connection: Airflow's connection object.
+    :raises MoEngageRequestError: if a field is missing or wrong; the message names connection and field.
     """
     form = _Form(connection)
     base_url = form.base_url()
@@ -95,13 +95,15 @@ class _Form:
     def required(self, name: str, label: str, value: object) -> str:
         text = str(value or "").strip()
         if not text:
-            self._wrong(name, f"is empty; it holds the {label}")
+            self._wrong(name, f"is empty; expected the {label}")
         return text
 
     def text(self, name: str) -> str | None:
-        """An untouched field is saved as null or as an empty text: both mean that it is not set."""
+        """Return a field of the extra, None if it is not set. Airflow saves an untouched field as null or as an
+        empty string.
+        """
         value = self._extra.get(name)
-        if value is None:  # Airflow 2 knew the long name only for fields of the form
+        if value is None:  # Airflow 2 saves fields of the form under the long name
             value = self._extra.get(f"extra__moengage__{name}")
         text = str(value).strip() if value is not None else ""
         return text or None
@@ -110,7 +112,7 @@ class _Form:
         text = self.text("data_center")
         if text is None:
             if needed:
-                self._wrong("data_center", "is not set; it is the number in the dashboard's URL: 01-06, 101")
+                self._wrong("data_center", "is not set; expected the number in the dashboard's URL: 01-06, 101")
             return None
         try:
             return normalise_data_center(text)
@@ -124,15 +126,15 @@ class _Form:
         try:
             parts = urlsplit(text)
             is_url = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc) is not None
-            _ = parts.port  # raises where it is no port
+            _ = parts.port  # raises if it is not a port
         except ValueError:
             is_url = False
-        if "@" in text:  # never quoted: what stands before it may be a password
-            self._wrong("host", "has a login; the workspace id and the keys have fields of their own")
+        if "@" in text:  # never quoted: the part before the @ may contain a password
+            self._wrong("host", "contains a login; workspace ID and keys have their own fields")
         if not is_url:
-            self._wrong("host", "is no URL; expected one like https://gateway.example.com, or nothing")
+            self._wrong("host", "is not a URL; expected e.g. https://gateway.example.com, or leave it empty")
         if parts.path or parts.query or parts.fragment:
-            self._wrong("host", "has more than scheme, host and port; MoEngage's paths are added to it")
+            self._wrong("host", "contains more than scheme, host and port; MoEngage's paths are appended to it")
         return text
 
     def number(self, name: str, default: float, *, least: float, most: float) -> float:

@@ -19,7 +19,7 @@ from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.tasks.files import rejects_path_of_task
 from airflow_provider_moengage.tasks.outlets import COUNTS, add_to_asset_events
-from airflow_provider_moengage.tasks.state import TaskLife
+from airflow_provider_moengage.tasks.state import ClearEpoch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -162,7 +162,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             return fingerprint(type(self).__name__, workspace.data_url, workspace.workspace_id, *inputs())
 
         saved_run = saved_run_of_task(cast("Mapping[str, Any]", context), folder, fingerprint_of_run)
-        if saved_run is None and options.delivery == "at_most_once" and TaskLife(context).is_retry:
+        if saved_run is None and options.delivery == "at_most_once" and ClearEpoch(context).is_retry:
             raise MoEngageOutcomeUnknownError(
                 "Nothing was sent because delivery='at_most_once' never sends an element twice: an earlier try may"
                 " have sent some of them, and this Airflow stores nothing of a try. Set checkpoint_path; clear the"

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from airflow_provider_moengage.api.business_events import UNKNOWN_ADVICE
 from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
-from airflow_provider_moengage.tasks.state import TaskLife, TaskState
+from airflow_provider_moengage.tasks.state import ClearEpoch, TaskState
 
 _KEY = "moengage_business_event"
 _SENDING, _TRIGGERED, _UNKNOWN = "sending", "fired", "unknown"  # as earlier versions stored them
@@ -37,7 +37,7 @@ class TriggerRecord:
     def __init__(self, context: Mapping[str, Any], log: ErrorLog) -> None:
         self._state = TaskState(context, _KEY)
         self._log = log
-        self._life = TaskLife(context)
+        self._clear_epoch = ClearEpoch(context)
 
     @property
     def is_kept(self) -> bool:
@@ -54,10 +54,10 @@ class TriggerRecord:
         if kept is None:
             return None
         is_reported = kept.get("is_reported", False)
-        if is_reported and kept.get("life") != self._life.max_tries:
+        if is_reported and kept.get("life") != self._clear_epoch.max_tries:
             return None  # a Clear
         if kept.get("status") == _TRIGGERED:
-            if is_reported and kept.get("retries") != self._life.retries:
+            if is_reported and kept.get("retries") != self._clear_epoch.retries:
                 self._keep(_TRIGGERED, answer=kept["answer"], is_reported=True)
                 raise MoEngageOutcomeUnknownError(
                     f"Business event {event_name!r} was triggered by an earlier try. The task's `retries` have"
@@ -98,8 +98,8 @@ class TriggerRecord:
             self._keep(_TRIGGERED, answer=answer, is_reported=True)
 
     def _keep(self, status: str, *, answer: dict[str, Any] | None = None, is_reported: bool = False) -> None:
-        life = self._life
-        kept = {"status": status, "is_reported": is_reported, "life": life.max_tries, "retries": life.retries}
+        epoch = self._clear_epoch
+        kept = {"status": status, "is_reported": is_reported, "life": epoch.max_tries, "retries": epoch.retries}
         self._state.set(kept if answer is None else {**kept, "answer": answer})
 
     @contextmanager

@@ -10,7 +10,7 @@ from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, Store
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.storage import file_to_write, write_whole
 from airflow_provider_moengage.tasks.files import checkpoint_path_of_task
-from airflow_provider_moengage.tasks.state import TaskLife, TaskState
+from airflow_provider_moengage.tasks.state import ClearEpoch, TaskState
 
 _KEY = "moengage_checkpoint"
 
@@ -33,8 +33,8 @@ def saved_run_of_task(
         store = StateStore(context)
     else:
         return None
-    life = TaskLife(context)
-    return SavedRun(store, fingerprint(), (life.max_tries, life.retries), is_retry=life.is_retry)
+    epoch = ClearEpoch(context)
+    return SavedRun(store, fingerprint(), (epoch.max_tries, epoch.retries), is_retry=epoch.is_retry)
 
 
 class FileStore:

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_moengage.api.file_imports import FileRun, read_time
 from airflow_provider_moengage.polling.selection import Baseline
-from airflow_provider_moengage.tasks.state import TaskLife, TaskState
+from airflow_provider_moengage.tasks.state import ClearEpoch, TaskState
 
 _KEY = "moengage_file_import"
 _CALLING, _TRIGGERED, _DONE = "calling", "triggered", "done"
@@ -83,7 +83,7 @@ class ImportRecord:
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         self._state = TaskState(context, _KEY)
-        self._life = TaskLife(context)
+        self._clear_epoch = ClearEpoch(context)
         self._dag_run = context.get("dag_run")
 
     @property
@@ -96,9 +96,13 @@ class ImportRecord:
         try is to trigger.
         """
         kept = self._state.get()
-        if not kept or kept.get("life") != self._life.max_tries or kept["run"].get("import_id") != import_id:
+        if (
+            not kept
+            or kept.get("life") != self._clear_epoch.max_tries
+            or kept["run"].get("import_id") != import_id
+        ):
             return None
-        if kept["status"] == _DONE and kept.get("retries") != self._life.retries:
+        if kept["status"] == _DONE and kept.get("retries") != self._clear_epoch.retries:
             return None  # with other `retries` a Clear may look like a retry, and whatever was triggered has ended
         return ImportRun.from_dict(kept["run"]), kept["status"] != _CALLING
 
@@ -107,7 +111,7 @@ class ImportRecord:
         the Dag run began. None for a first try.
         """
         began = getattr(self._dag_run, "start_date", None)
-        if self.is_kept or not self._life.is_retry or began is None:
+        if self.is_kept or not self._clear_epoch.is_retry or began is None:
             return None
         last = newest(runs)
         if last is None or last < began:
@@ -136,8 +140,8 @@ class ImportRecord:
         self._state.set(
             {
                 "status": status,
-                "life": self._life.max_tries,
-                "retries": self._life.retries,
+                "life": self._clear_epoch.max_tries,
+                "retries": self._clear_epoch.retries,
                 "run": run.to_dict(),
             }
         )

@@ -1,4 +1,4 @@
-"""What one try of a task leaves for the next: Airflow's state store where there is one (3.3 and later)."""
+"""The state that one try of a task leaves for the next, in Airflow's state store (3.3 and later)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _ABSENT: Any = object()
 
 
 class TaskState:
-    """A value that survives retries, lost workers and a person's Clear, under one key.
+    """A value that survives retries, lost workers and a Clear, under one key.
 
-    Before Airflow 3.3 there is no store: then nothing is remembered, and :attr:`is_kept` says so.
+    Before Airflow 3.3 there is no store: then nothing is stored, and :attr:`is_kept` is false.
 
     :param context: the task's context.
-    :param key: what the value is called.
+    :param key: the name of the value.
     """
 
     def __init__(self, context: Mapping[str, Any], key: str) -> None:
@@ -27,26 +27,25 @@ class TaskState:
         return self._store is not None
 
     def get(self) -> dict[str, Any] | None:
-        """Return what an earlier try has left: None for nothing, empty where it cannot be read any more."""
+        """Return the value of an earlier try: None if there is none, empty if it is not readable."""
         value = self._store.get(self._key, _ABSENT) if self._store is not None else _ABSENT
         if value is _ABSENT:
             return None
         return value if isinstance(value, dict) else {}
 
     def set(self, value: dict[str, Any]) -> None:
-        """Leave a JSON-ready value. Returns when it is stored."""
+        """Store a JSON-ready value. Returns once it is stored."""
         if self._store is not None:
             self._store.set(self._key, value)
 
     def forget(self) -> None:
-        """Leave nothing."""
+        """Delete the value."""
         if self._store is not None:
             self._store.delete(self._key)
 
 
-class TaskLife:
-    """From the first try of a task instance, or its first after a Clear, to the next Clear. Airflow raises
-    ``max_tries`` at a Clear, and for no retry.
+class ClearEpoch:
+    """The tries of a task instance between two Clears. Airflow raises ``max_tries`` on a Clear but not on a retry.
 
     :param context: the task's context.
     """
@@ -59,7 +58,7 @@ class TaskLife:
 
     @property
     def is_retry(self) -> bool:
-        """Whether this is not the first try, nor the first after a Clear: fewer than all retries are left."""
+        """Whether this is neither the first try nor the first after a Clear: some retries are already used."""
         if self.max_tries is None or self._try_number is None or self.retries is None:
             return False
         return bool(self.max_tries - (self._try_number - 1) < self.retries)

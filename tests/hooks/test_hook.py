@@ -65,7 +65,7 @@ def test_the_test_button_says_that_the_key_is_wrong_without_showing_it(
 def test_the_test_button_says_what_is_missing(connect: Any) -> None:
     assert connect(login="").test_connection() == (
         False,
-        "Connection 'moengage_default', field login: is empty; it holds the Workspace ID",
+        "Connection 'moengage_default', field login: is empty; expected the Workspace ID",
     )
 
 

@@ -77,7 +77,7 @@ def test_a_worker_killed_between_send_and_answer_fires_once_and_the_retry_says_s
 
     task = airflow.until_task("killed", run, "fire", "failed")
     assert task["try_number"] == 2, "the retry did not try again after it"
-    assert "an earlier try of this task ended while it was sending it" in airflow.log("killed")
+    assert "an earlier try of this task ended while it was sending the request" in airflow.log("killed")
     assert fired(emulator, "New movie") <= 1
 
     airflow.clear("killed", run, "fire")
