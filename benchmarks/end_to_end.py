@@ -37,7 +37,7 @@ LATENCY = 0.05
 AT_ONCE_TARGET, LATENCY_TARGET = 3.5, 30.0
 """Times the loop's speed, without latency and with it."""
 
-_ROWS_BY_HAND = 40_000
+_HAND_WRITTEN_ROWS = 40_000
 _ROWS_ONE_BY_ONE = 25_000
 """What sequential requests send in about 15 s, at 50 ms each."""
 _ROWS_EIGHT_AT_ONCE = 80_000
@@ -67,7 +67,7 @@ def rows() -> list[Row]:
         return found + _of_database("PostgreSQL", _from_postgres)
 
 
-def by_hand(url: str, rows: int, fetched: Callable[[SqlRow], Element], lanes: int = 1) -> None:
+def send_hand_written(url: str, rows: int, fetched: Callable[[SqlRow], Element], lanes: int = 1) -> None:
     """Send rows as a hand-written PythonOperator does.
 
     :param fetched: builds an element from a row.
@@ -89,7 +89,7 @@ def by_hand(url: str, rows: int, fetched: Callable[[SqlRow], Element], lanes: in
         list(pool.map(send, starts))
 
 
-def by_operator(rows: int) -> None:
+def send_with_operator(rows: int) -> None:
     """Send rows with the operator."""
     from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 
@@ -107,15 +107,15 @@ def _of_database(name: str, fetched: Callable[[SqlRow], Element]) -> list[Row]:
             warehouse.connect_moengage(server.url)
 
             def loop(rows: int, url: str = server.url) -> None:
-                by_hand(url, rows, fetched)
+                send_hand_written(url, rows, fetched)
 
             def pool(rows: int, url: str = server.url) -> None:
-                by_hand(url, rows, fetched, lanes=8)
+                send_hand_written(url, rows, fetched, lanes=8)
 
             jobs: dict[str, tuple[Send, int]] = {
-                "ours": (by_operator, ROWS),
-                "loop": (loop, _ROWS_ONE_BY_ONE if latency else _ROWS_BY_HAND),
-                "pool": (pool, _ROWS_EIGHT_AT_ONCE if latency else _ROWS_BY_HAND),
+                "ours": (send_with_operator, ROWS),
+                "loop": (loop, _ROWS_ONE_BY_ONE if latency else _HAND_WRITTEN_ROWS),
+                "pool": (pool, _ROWS_EIGHT_AT_ONCE if latency else _HAND_WRITTEN_ROWS),
             }
             speeds = _speeds(server, jobs, rounds=1 if latency else 3)
             what = f"{name}, response after {latency * 1000:.0f} ms"

@@ -22,11 +22,11 @@ from benchmarks.table import Row, as_text
 
 GROUP = "Peak memory of a sync from SQLite"
 COUNTS = (100_000, 1_000_000, 10_000_000)
-MOST_BY_HAND = 1_000_000
+MOST_HAND_WRITTEN = 1_000_000
 TARGET = 5.0
 """MB that the largest sync may use more than the smallest."""
 
-_SENT_BY_HAND = 10_000
+_SENT_HAND_WRITTEN = 10_000
 _SQL = """
 WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {})
 SELECT 'user-' || (n % 50000) AS user_id, '2026-01-01 10:00:' || (10 + n % 50) AS at,
@@ -50,7 +50,7 @@ def rows(counts: tuple[int, ...] = COUNTS) -> list[Row]:
         least = None
         for count in counts:
             ours = _peak("ours", count, server.url)
-            theirs = _peak("loop", count, server.url) if count <= MOST_BY_HAND else None
+            theirs = _peak("loop", count, server.url) if count <= MOST_HAND_WRITTEN else None
             least = ours.megabytes if least is None else least
             is_judged = count == counts[-1] and len(counts) > 1
             found.append(
@@ -88,7 +88,7 @@ def _send(who: str, url: str, count: int) -> None:
     warehouse.connect_sqlite(":memory:")
     warehouse.connect_moengage(url)
     began = time.monotonic()
-    (_ours if who == "ours" else _by_hand)(count, url)
+    (_ours if who == "ours" else _hand_written)(count, url)
     seconds = time.monotonic() - began
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kB on Linux
     print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, seconds)
@@ -105,13 +105,13 @@ def _ours(count: int, url: str) -> None:
     assert report["accepted"] == count, report
 
 
-def _by_hand(count: int, url: str) -> None:
+def _hand_written(count: int, url: str) -> None:
     from airflow.providers.common.compat.sdk import BaseHook
 
     from benchmarks.rivals import post  # here, because its imports take memory that the provider does not need
 
     table = BaseHook.get_hook("warehouse").get_records(_SQL.format(count))
-    for start in range(0, _SENT_BY_HAND, 100):
+    for start in range(0, _SENT_HAND_WRITTEN, 100):
         elements = [
             {
                 "type": "event",

@@ -24,12 +24,12 @@ Element = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The value of a column, in arguments that take a plain string literally, or as a certain type.
+    """A column, for arguments that take a plain string literally, or to read its values as a certain type.
 
     :param name: the column's name in the query.
     :param type: how to read its values, whatever the database says: ``"text"``, ``"integer"``, ``"number"``,
-        ``"boolean"``, ``"datetime"``, ``"date"`` or ``"json"``. A value that cannot be read so rejects its row.
-        None: as the database's driver describes the column.
+        ``"boolean"``, ``"datetime"``, ``"date"`` or ``"json"``. A row whose value cannot be read as this type is
+        rejected. None: as the database's driver describes the column.
     :raises ValueError: naming the argument that is wrong.
     """
 
@@ -47,9 +47,9 @@ ColumnName = str | Column
 Attributes = Sequence[ColumnName] | Mapping[str, ColumnName] | None
 
 Typed = dict[tuple[int, str], int]
-"""Columns that a mapping reads as a type: index and type of each, and the index of its values in the row.
+"""Columns that a mapping reads as a type: their index and type, and the index of the converted values in the row.
 
-These are added to the row after the query's own columns, in this order."""
+Converted values follow the query's own columns in the row, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class CustomerMapping:
         """Return the recipe that turns a row into a customer.
 
         :param columns: the query's columns, in the row's order.
-        :param typed: gets the columns that are to be read as a type.
+        :param typed: receives the columns to read as a type.
         :raises ValueError: naming the columns that the query does not have.
         """
         index = QueryColumns(type(self).__name__, columns, typed)
@@ -206,7 +206,7 @@ class EventMapping:
         """Return the recipe that turns a row into an event.
 
         :param columns: the query's columns, in the row's order.
-        :param typed: gets the columns that are to be read as a type.
+        :param typed: receives the columns to read as a type.
         :raises ValueError: naming the columns that the query does not have.
         """
         index = QueryColumns(type(self).__name__, columns, typed)
@@ -262,7 +262,7 @@ class DeviceMapping:
         """Return the recipe that turns a row into a device.
 
         :param columns: the query's columns, in the row's order.
-        :param typed: gets the columns that are to be read as a type.
+        :param typed: receives the columns to read as a type.
         :raises ValueError: naming the columns that the query does not have.
         """
         index = QueryColumns(type(self).__name__, columns, typed)
@@ -285,7 +285,7 @@ def compile_mappings(
 
     :param mappings: at least one.
     :param columns: the query's columns, in the row's order.
-    :param typed: gets the columns that are to be read as a type, for all mappings together.
+    :param typed: receives the columns to read as a type, for all mappings together.
     :raises ValueError: naming the columns that the query does not have, or has more than once.
     """
     check_columns(columns)
@@ -307,7 +307,7 @@ class QueryColumns:
 
     :param mapping: the mapping's name, for messages.
     :param columns: the query's columns, in the row's order.
-    :param typed: gets the columns that are to be read as a type.
+    :param typed: receives the columns to read as a type.
     """
 
     def __init__(self, mapping: str, columns: Sequence[str], typed: Typed | None = None) -> None:
@@ -376,7 +376,7 @@ def check_attributes(what: str, attributes: Any) -> None:
         _check_named(what, attributes)
     elif (
         isinstance(attributes, str)
-        or not isinstance(attributes, Collection)  # an iterator would be used up by this very check
+        or not isinstance(attributes, Collection)  # this check would exhaust an iterator
         or not all(isinstance(column, Column) or is_non_empty(column) for column in attributes)
     ):
         raise ValueError(f"{what}: expected a list of columns, or a mapping of attribute to column")

@@ -86,15 +86,15 @@ class _Budget:
             self._spent -= self._expired[-1][1]
         return self.in_flight + self._spent
 
-    def used_since(self, moment: float, now: float) -> int:
-        """Return the most that the server may have counted at any time since ``moment``: what was sent, less what
+    def used_since(self, since: float, now: float) -> int:
+        """Return the most that the server may have counted at any time after ``since``: what was sent, less what
         had left the window before.
         """
         used = self.used(now)
         while self._expired and self._expired[0][0] <= now - WINDOW:
             self._expired.popleft()
         for expires_at, amount in reversed(self._expired):
-            if expires_at <= moment:
+            if expires_at <= since:
                 break
             used += amount
         return used
@@ -256,18 +256,18 @@ class Pacer:
         The header reports one budget without naming it: the tighter one, so the one expected to have less left.
         A response other than success or 429 may report a budget that the request did not use.
         """
-        touched = [
+        used = [
             (budget, amount, budget.used_since(sent_at, now))
             for budget, amount in ((self._users, users), (self._events, events))
             if amount
         ]
         if reply.outcome is Outcome.THROTTLED:
             is_new = sent_at >= self._held_since
-            for budget, amount, own in touched:
+            for budget, amount, own in used:
                 budget.share.record_throttled(reply.remaining, own - amount, amount, now, is_new=is_new)
-        elif reply.outcome is Outcome.ACCEPTED and reply.remaining is not None and touched:
-            tightest = min(touched, key=lambda each: each[0].share.room_expected(each[2]))
-            for budget, amount, own in touched:
+        elif reply.outcome is Outcome.ACCEPTED and reply.remaining is not None and used:
+            tightest = min(used, key=lambda each: each[0].share.room_expected(each[2]))
+            for budget, amount, own in used:
                 if budget is tightest[0]:
                     budget.share.record_success(reply.remaining, own, amount, budget.in_flight - amount, now)
                 else:
