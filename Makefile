@@ -28,7 +28,8 @@ test: $(VENV)/.dev  ## Run every test that needs no browser and no running Airfl
 
 coverage: $(VENV)/.dev  ## Run the same tests, and fail if they cover less than pyproject.toml requires
 	rm -f .coverage .coverage.*
-	$(PYTEST) --cov --cov-report=term
+	$(PYTEST) -m "not no_cover" --cov --cov-report=term
+	$(BIN)/python -m pytest -m no_cover tests/emulator/file_imports tests/transfers
 
 standalone: $(VENV)/.dev  ## Run Dags in a whole Airflow (airflow standalone) over its REST API
 	$(BIN)/python -m pytest tests/standalone

@@ -91,7 +91,11 @@ def send_stats_to(server: StatsD, monkeypatch: pytest.MonkeyPatch) -> None:
         stats = import_module("airflow.sdk._shared.observability.metrics.stats")
         loggers = import_module("airflow.sdk._shared.observability.metrics.statsd_logger")
         logger = loggers.SafeStatsdLogger(client, influxdb_tags_enabled=True, statsd_influxdb_enabled=True)
-        monkeypatch.setattr(stats, "_backend", logger)
+        if hasattr(stats, "_backend"):
+            monkeypatch.setattr(stats, "_backend", logger)
+        else:  # Airflow 3.2
+            monkeypatch.setattr(stats.Stats, "instance", logger)
+            monkeypatch.setattr(stats.Stats, "_instance_pid", os.getpid())
         return
     from airflow.metrics.statsd_logger import SafeStatsdLogger
     from airflow.stats import Stats

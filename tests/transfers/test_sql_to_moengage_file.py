@@ -503,6 +503,7 @@ def test_logs_contain_names_and_counts_but_no_values(
     assert "example.com" not in said
 
 
+@pytest.mark.no_cover
 def test_memory_does_not_grow_with_the_result(warehouse: sqlite3.Connection, folder: Path) -> None:
     numbers = (
         "WITH RECURSIVE t(n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM t WHERE n < ?)"

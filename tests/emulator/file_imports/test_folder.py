@@ -309,6 +309,7 @@ def test_a_file_of_200_mb_fails(door, clock, folder):
     assert file["file_size"] == "200000000"
 
 
+@pytest.mark.no_cover
 def test_a_line_without_end_fails_before_it_is_all_in_memory(door, clock, folder):
     with (folder / "users_20240101.json").open("wb") as file:
         file.truncate(90_000_000)
@@ -329,6 +330,7 @@ def test_a_line_may_be_as_long_as_any_row_can_be(door, clock, folder, monkeypatc
     failed(judged(door, clock, folder, GOOD, "users_20240102.csv"), "A line is longer")
 
 
+@pytest.mark.no_cover
 def test_a_long_file_takes_no_more_memory_than_a_short_one(door, clock, folder):
     put(folder, "users_20240101.csv", csv(*[f"{customer},Somebody" for customer in IDS * 30_000]))
     tracemalloc.start()
