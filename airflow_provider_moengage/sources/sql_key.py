@@ -147,7 +147,7 @@ def check_key_values(column: SourceColumn, values: Sequence[Any], first_row: int
                 f"key_columns: column {column.name!r} holds {sent.what} in row {row} of the query, which cannot be"
                 " part of a key; leave such rows out, or convert the column in the query"
             )
-        if type(value) not in _EXACT_TYPES or value != value:
+        if type(value) not in _EXACT_TYPES or value != value:  # noqa: PLR0124 (NaN)
             key_to_json((value,), (column.name,))
 
 
