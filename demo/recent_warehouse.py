@@ -1,6 +1,6 @@
-"""A small warehouse of the last weeks, for the Airflow of `make airflow`: every table that the example Dags read.
+"""A small warehouse of the last weeks, for `make airflow`: every table that the example Dags read.
 
-Nothing in it is random. A day's purchases are the same whenever they are made, and none is later than `now`.
+Nothing in it is random. A day always has the same purchases, and none is later than `now`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _TIERS = ("bronze", "silver", "gold")
 def build(path: Path, now: datetime) -> None:
     """Fill a new database.
 
-    :param path: where; whatever is there is replaced.
-    :param now: the last moment of the data, which begins 30 days before.
+    :param path: the file; an existing one is replaced.
+    :param now: the end of the data, which begins 30 days earlier.
     """
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as warehouse, warehouse:
@@ -83,7 +83,7 @@ def _purchases(now: datetime) -> Iterator[tuple[object, ...]]:
 
 
 def _purchases_of(day: date, now: datetime) -> Iterator[tuple[object, ...]]:
-    """A week's days differ in number, so that a day that is sent twice or not at all shows in a count."""
+    """The days of a week have different counts, so that a day sent twice or not at all changes the total."""
     count = 40 + 7 * day.weekday()
     midnight = datetime.combine(day, time(), UTC)
     for number in range(count):
@@ -101,7 +101,7 @@ def _purchases_of(day: date, now: datetime) -> Iterator[tuple[object, ...]]:
             quantity,
             round(quantity * (0.49 + product * 0.25), 2),
             round(0.1 * (key % 4), 2),
-            moment.isoformat(sep=" ", timespec="seconds"),  # with its offset, so that it compares as a text
+            moment.isoformat(sep=" ", timespec="seconds"),  # with its offset, so that it compares as text
         )
 
 

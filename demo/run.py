@@ -1,7 +1,7 @@
 """The demo: a warehouse, a MoEngage workspace and Airflow on this machine, one sync, and a count at the end.
 
-It runs `example_dags/warehouse_sync.py` by Airflow's own `airflow dags test`, then compares what arrived with
-what the warehouse holds, day by day. It ends with 0 only where they are equal. Nothing is left running.
+It runs `example_dags/warehouse_sync.py` with `airflow dags test`, then compares what arrived with the warehouse,
+day by day. The exit code is 0 only if they are equal. No process is left running.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from airflow_provider_moengage.emulator import Counts, Emulator, Settings
 PROJECT = Path(__file__).resolve().parent.parent
 HOME = PROJECT / ".demo"
 LIFTED = 100_000_000
-"""Users and events a minute. MoEngage's own limit is 60,000 of each; the demo does not wait for it."""
+"""Users and events a minute. MoEngage's rate limit is 60,000 of each; the demo does not wait for it."""
 
 
 def main() -> int:
-    """Run the demo; return 0 where everything arrived."""
+    """Run the demo; return 0 if everything arrived."""
     rows = _rows()
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir()
@@ -37,9 +37,9 @@ def main() -> int:
     warehouse.build(database, rows)
     settings = Settings(users_per_minute=None, events_per_minute=None, keep_elements=0)
     with Emulator(settings) as emulator:
-        print(f"A MoEngage workspace (emulator) listens on {emulator.url}", flush=True)
+        print(f"The emulated MoEngage workspace listens on {emulator.url}", flush=True)
         print(
-            "MoEngage takes 60,000 users and 60,000 events a minute; for the demo this limit is lifted.",
+            "MoEngage accepts 60,000 users and 60,000 events a minute; the demo runs without this limit.",
             flush=True,
         )
         airflow = _Airflow(database, emulator.url)
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 class _Airflow:
-    """Airflow with a home of its own and nothing of this machine's settings."""
+    """Airflow with its own home and none of this machine's settings."""
 
     def __init__(self, database: Path, moengage_url: str) -> None:
         limits = {"users_per_minute": LIFTED, "events_per_minute": LIFTED}
@@ -88,10 +88,10 @@ class _Airflow:
             check=False,
         )
         if done.returncode:
-            raise SystemExit(f"{done.stdout or ''}\nairflow {' '.join(command)} ended with {done.returncode}")
+            raise SystemExit(f"{done.stdout or ''}\nairflow {' '.join(command)} returned {done.returncode}")
 
     def reports(self) -> dict[str, dict[str, float]]:
-        """The XComs of the run: what the tasks say of themselves."""
+        """Return the XComs of the run: the report of each task."""
         script = (
             "import json\n"
             "from airflow.models.xcom import XComModel\n"
@@ -128,7 +128,7 @@ def _compare(database: Path, reports: dict[str, dict[str, float]], counts: Count
     print(f"{'mean fill of a request':32}{_fill(users):>12.1%}{_fill(events):>12.1%}")
     for label, key in (
         ("elapsed, sending (s)", "elapsed_seconds"),
-        ("held back by the limit (s)", "throttled_seconds"),
+        ("waiting for the rate limit (s)", "throttled_seconds"),
     ):
         print(f"{label:32}{users[key]:>12.1f}{events[key]:>12.1f}")
     print(f"{'elapsed, airflow dags test (s)':32}{elapsed:>24.1f}")
@@ -140,7 +140,7 @@ def _compare(database: Path, reports: dict[str, dict[str, float]], counts: Count
     print(
         f"\nEqual: every household and every purchase arrived once, on its own day ({len(by_day)} days compared)."
         if equal
-        else "\nNOT EQUAL: what arrived differs from what the warehouse holds."
+        else "\nNOT EQUAL: the elements that arrived differ from the rows in the warehouse."
     )
     return 0 if equal else 1
 

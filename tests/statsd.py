@@ -1,4 +1,4 @@
-"""A StatsD server on loopback: it keeps what it is sent."""
+"""A StatsD server on loopback that keeps everything it receives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StatsD:
-    """What has arrived, in the order of its arrival."""
+    """The lines that have arrived, in order."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -24,14 +24,14 @@ class StatsD:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What makes an Airflow send here, with tags in the form of InfluxDB."""
+        """Settings that make an Airflow send its metrics here, with tags in InfluxDB's format."""
         options = {"statsd_on": "True", "statsd_host": "127.0.0.1", "statsd_port": str(self.port)}
         options |= {"statsd_prefix": "airflow", "statsd_influxdb_enabled": "True"}
         return {f"AIRFLOW__METRICS__{name.upper()}": value for name, value in options.items()}
 
     @property
     def ours(self) -> list[tuple[str, str, str, dict[str, str]]]:
-        """Name, value, type and tags of each figure of the package."""
+        """Name, value, type and tags of each metric of the package."""
         figures = []
         for line in list(self.lines):
             name, _, rest = line.partition(":")
@@ -42,13 +42,13 @@ class StatsD:
         return figures
 
     def sum_of(self, name: str, **tags: str) -> float:
-        """What a counter has counted, or a timer has measured."""
+        """Return the total of a counter or a timer."""
         found = [float(value) for each, value, _, has in self.ours if each == name and tags.items() <= has.items()]
         assert found, f"no {name} with {tags} in {self.ours}"
         return sum(found)
 
     def last_of(self, name: str, **tags: str) -> float:
-        """What a gauge shows."""
+        """Return the last value of a gauge."""
         found = [float(value) for each, value, _, has in self.ours if each == name and tags.items() <= has.items()]
         assert found, f"no {name} with {tags} in {self.ours}"
         return found[-1]
@@ -82,7 +82,7 @@ def statsd_server() -> Iterator[StatsD]:
 
 
 def send_stats_to(server: StatsD, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the Stats of this process send to a server, as `[metrics] statsd_on` does in a worker."""
+    """Make this process's Stats send to a server, as `[metrics] statsd_on` does in a worker."""
     from statsd import StatsClient
 
     monkeypatch.setenv("AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED", "True")
@@ -97,8 +97,8 @@ def send_stats_to(server: StatsD, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(stats.Stats, "instance", logger)
             monkeypatch.setattr(stats.Stats, "_instance_pid", os.getpid())
         return
-    from airflow.metrics.statsd_logger import SafeStatsdLogger
     from airflow.stats import Stats
 
-    monkeypatch.setattr(Stats, "instance", SafeStatsdLogger(client, influxdb_tags_enabled=True))
+    loggers = import_module("airflow.metrics.statsd_logger")
+    monkeypatch.setattr(Stats, "instance", loggers.SafeStatsdLogger(client, influxdb_tags_enabled=True))
     monkeypatch.setattr(Stats, "_instance_pid", os.getpid(), raising=False)

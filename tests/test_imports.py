@@ -1,4 +1,4 @@
-"""What a Dag file pays that names our operators: nothing that Airflow has not loaded anyway."""
+"""Importing our operators in a Dag file loads nothing heavy that Airflow has not loaded anyway."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_public_modules_load_nothing_heavy_on_top_of_airflow() -> None:
     assert third_party <= {"msgspec"}, "Airflow 3 has msgspec loaded already"
 
 
-def test_the_pipeline_and_the_api_know_nothing_of_airflow() -> None:
+def test_bulk_api_and_polling_import_no_airflow() -> None:
     script = (
         "import sys\n"
         "import airflow_provider_moengage.bulk.run.delivery, airflow_provider_moengage.bulk.mapping\n"

@@ -1,4 +1,4 @@
-"""What OpenLineage is told, with its real provider; tests/airflow has the events of a whole run."""
+"""Lineage for OpenLineage, with its real provider; tests/airflow tests the events of a complete run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOpe
 from tests.delivering import MoEngage, customer
 from tests.task import Task
 
-needs_openlineage = pytest.mark.skipif(not lineage.is_installed(), reason="OpenLineage's provider is missing")
+needs_openlineage = pytest.mark.skipif(
+    not lineage.is_installed(), reason="the OpenLineage provider is not installed"
+)
 REPORT = DeliveryReport(accepted=6, customers=1, events=2, devices=3)
 
 
-def outputs(told: Any) -> dict[str, Any]:
-    facets = {each.name: each.outputFacets.get("outputStatistics") for each in told.outputs}
+def outputs(facets: Any) -> dict[str, Any]:
+    facets = {each.name: each.outputFacets.get("outputStatistics") for each in facets.outputs}
     return {name: getattr(facet, "rowCount", None) for name, facet in facets.items()}
 
 
@@ -52,7 +54,7 @@ def sync(**options: Any) -> SqlToMoEngageOperator:
 
 
 @needs_openlineage
-def test_each_mapping_writes_a_dataset() -> None:
+def test_each_mapping_has_an_output_dataset() -> None:
     mappings = [
         CustomerMapping(),
         EventMapping(action="Order", time="at"),
@@ -64,7 +66,7 @@ def test_each_mapping_writes_a_dataset() -> None:
 
 
 @needs_openlineage
-def test_several_events_have_no_count_each_and_an_action_in_a_column_no_name() -> None:
+def test_several_events_have_no_counts_and_an_action_from_a_column_has_no_name() -> None:
     two = [EventMapping(action="Order", time="at"), EventMapping(action="Visit", time="at")]
 
     assert written(two) == {"events/Order": None, "events/Visit": None}
@@ -72,14 +74,14 @@ def test_several_events_have_no_count_each_and_an_action_in_a_column_no_name() -
 
 
 @needs_openlineage
-def test_without_mappings_it_is_what_was_written() -> None:
+def test_without_mappings_the_outputs_are_the_kinds_that_were_written() -> None:
     assert written(None) == {"customers": 1, "events": 2, "devices": 3}
     assert written(None, DeliveryReport(accepted=1, events=1)) == {"events": 1}
     assert written(None, None) == {}
 
 
 @needs_openlineage
-def test_files_are_told_without_a_connection_and_a_glob_by_its_folder() -> None:
+def test_files_are_reported_without_connection_and_a_glob_as_its_folder() -> None:
     paths = [
         "s3://aws_default@bucket/a/b.ndjson",
         "s3://bucket/c/*/d*.ndjson",
@@ -100,55 +102,56 @@ def test_files_are_told_without_a_connection_and_a_glob_by_its_folder() -> None:
 
 
 @needs_openlineage
-def test_a_database_that_is_down_leaves_the_query(warehouse: None) -> None:
+def test_if_the_database_is_down_only_the_query_is_reported(warehouse: None) -> None:
     class Down:
         def get_openlineage_database_info(self, connection: object) -> None:
             raise ConnectionError("secret")
 
-    told = lineage.tables_of(Down(), "SELECT id FROM users", "warehouse")
+    facets = lineage.tables_of(Down(), "SELECT id FROM users", "warehouse")
 
-    assert (told.inputs, told.job_facets["sql"].query) == ([], "SELECT id FROM users")
+    assert (facets.inputs, facets.job_facets["sql"].query) == ([], "SELECT id FROM users")
 
 
 @needs_openlineage
-def test_a_database_whose_hook_names_no_tables_has_the_query_alone(connected: MoEngage, warehouse: None) -> None:
+def test_if_the_hook_names_no_tables_only_the_query_is_reported(connected: MoEngage, warehouse: None) -> None:
     task = sync()
     task.execute(Task().context)
 
-    told = task.get_openlineage_facets_on_complete(None)
+    facets = task.get_openlineage_facets_on_complete(None)
 
-    assert told is not None
-    assert told.inputs == []
-    assert outputs(told) == {"customers": 2}
-    assert [each.namespace for each in told.outputs] == ["moengage://EMULATOR"]
-    assert told.job_facets["sql"].query == "SELECT id FROM users WHERE id <> ?"
-    assert "hidden-value" not in repr(told)
+    assert facets is not None
+    assert facets.inputs == []
+    assert outputs(facets) == {"customers": 2}
+    assert [each.namespace for each in facets.outputs] == ["moengage://EMULATOR"]
+    assert facets.job_facets["sql"].query == "SELECT id FROM users WHERE id <> ?"
+    assert "hidden-value" not in repr(facets)
 
 
 @needs_openlineage
-def test_a_dry_run_writes_nothing(connected: MoEngage) -> None:
+def test_a_dry_run_has_no_outputs(connected: MoEngage) -> None:
     task = BulkImportOperator(task_id="send", elements=[customer("ann")], dry_run=True)
     task.execute(Task().context)
 
-    assert task.get_openlineage_facets_on_complete(None).outputs == []
+    facets = task.get_openlineage_facets_on_complete(None)
+
+    assert facets is not None
+    assert facets.outputs == []
 
 
 @needs_openlineage
-def test_a_task_without_a_connection_tells_what_it_would_have_read(
-    warehouse: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_without_a_connection_reports_its_query(warehouse: None, monkeypatch: pytest.MonkeyPatch) -> None:
     task = sync(moengage_conn_id="missing")
     with pytest.raises(Exception, match="missing"):
         task.execute(Task().context)
 
-    told = task.get_openlineage_facets_on_complete(None)
+    facets = task.get_openlineage_facets_on_complete(None)
 
-    assert told is not None
-    assert (list(told.job_facets), told.outputs) == (["sql"], [])
+    assert facets is not None
+    assert (list(facets.job_facets), facets.outputs) == (["sql"], [])
 
 
-def test_without_openlineage_nothing_is_told(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs = ("openlineage", "airflow.providers.openlineage")
+def test_without_openlineage_nothing_is_reported(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefixes = ("openlineage", "airflow.providers.openlineage")
     for name in [
         name for name in sys.modules if name.startswith(("openlineage", "airflow.providers.openlineage"))
     ]:
@@ -158,7 +161,7 @@ def test_without_openlineage_nothing_is_told(connected: MoEngage, monkeypatch: p
     task.execute(Task().context)
 
     assert task.get_openlineage_facets_on_complete(None) is None
-    assert not [name for name in sys.modules if name.startswith(theirs)]
+    assert not [name for name in sys.modules if name.startswith(prefixes)]
 
 
 @pytest.mark.parametrize(
@@ -169,5 +172,5 @@ def test_without_openlineage_nothing_is_told(connected: MoEngage, monkeypatch: p
         ("a ? 'b' AND c LIKE '%s'", None, "a ? 'b' AND c LIKE '%s'"),
     ],
 )
-def test_placeholders_are_taken_out_for_the_parser(sql: str, parameters: Any, readable: str) -> None:
+def test_placeholders_are_replaced_for_the_parser(sql: str, parameters: Any, readable: str) -> None:
     assert lineage._without_placeholders(sql, parameters) == readable

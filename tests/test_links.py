@@ -40,7 +40,7 @@ def _connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_has_it(task: Any) -> None:
+def test_every_task_has_the_link(task: Any) -> None:
     [link] = task.operator_extra_links
 
     assert link.name == "MoEngage dashboard"
@@ -48,13 +48,13 @@ def test_every_task_has_it(task: Any) -> None:
     assert "moengage_conn_id" in task.template_fields
 
 
-def test_airflow_knows_it() -> None:
+def test_the_link_is_registered_with_airflow() -> None:
     kind = MoEngageDashboardLink
 
     assert get_provider_info()["extra-links"] == [f"{kind.__module__}.{kind.__qualname__}"]
 
 
-def test_it_opens_the_data_centers_dashboard_and_holds_no_key() -> None:
+def test_it_opens_the_data_centers_dashboard_and_contains_no_key() -> None:
     link = link_of(BusinessEventOperator(task_id="t", event_name="e"))
 
     assert link == "https://dashboard-03.moengage.com"

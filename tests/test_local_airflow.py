@@ -1,4 +1,4 @@
-"""How `make airflow` begins and ends; what its Airflow does is in tests/e2e."""
+"""How `make airflow` starts and stops; tests/e2e tests its Airflow."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PROJECT = Path(__file__).parent.parent
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A folder that everybody can read, as PostgreSQL's user has to where a test runs as root."""
+    """A folder that everybody can read: if the tests run as root, PostgreSQL runs as another user."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
-def test_ctrl_c_while_it_starts_ends_it_at_once(temporary: Path) -> None:
+def test_ctrl_c_during_the_start_stops_it_at_once(temporary: Path) -> None:
     home = temporary / "a home"
     process = subprocess.Popen(
         [sys.executable, "-m", "demo.local_airflow", "--port", "0", "--emulator-port", "0", "--home", home],
@@ -44,21 +44,21 @@ def test_ctrl_c_while_it_starts_ends_it_at_once(temporary: Path) -> None:
     while not list(temporary.glob("postgres-*")) and process.poll() is None:
         time.sleep(0.05)
     while list(temporary.glob("postgres-*")) and process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it, for somebody who is impatient
+        os.killpg(process.pid, signal.SIGINT)  # like an impatient user at a terminal
         time.sleep(0.05)
-    said = process.stdout.read()
+    printed = process.stdout.read()
 
-    assert process.wait(30) == 0, said
-    assert "Starting Airflow" not in said
-    assert [each.name for each in temporary.iterdir()] == ["a home"], "its PostgreSQL is gone"
+    assert process.wait(30) == 0, printed
+    assert "Starting Airflow" not in printed
+    assert [each.name for each in temporary.iterdir()] == ["a home"], "its PostgreSQL folder is deleted"
 
 
-def test_a_second_run_leaves_the_first_ones_folder_alone(tmp_path: Path) -> None:
+def test_a_second_run_does_not_touch_the_folder_of_the_first(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with local_airflow._new_folder(home):
         (home / "warehouse.db").touch()
 
-        with pytest.raises(SystemExit, match=r"Another make airflow is running in .*; end it, or give"):
+        with pytest.raises(SystemExit, match=r"Another make airflow is running in .*; stop it, or choose"):
             local_airflow._new_folder(home)
 
         assert (home / "warehouse.db").exists()
@@ -66,15 +66,15 @@ def test_a_second_run_leaves_the_first_ones_folder_alone(tmp_path: Path) -> None
         assert not (home / "warehouse.db").exists()
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
 
-    with pytest.raises(SystemExit, match="holds something else"):
+    with pytest.raises(SystemExit, match="contains other files"):
         local_airflow._new_folder(tmp_path)
 
     assert (tmp_path / "mine").exists()
 
 
-def test_another_port_has_a_folder_of_its_own() -> None:
+def test_another_port_has_its_own_folder() -> None:
     assert local_airflow._folder_name(8080) == ".airflow"
     assert local_airflow._folder_name(8081) == ".airflow-8081"

@@ -1,4 +1,4 @@
-"""The figures that go out by Airflow's Stats: to a real StatsD socket, and as the page lists them."""
+"""The metrics that are sent through Airflow's Stats: to a real StatsD socket, and as the docs page lists them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsD]:
 
 
 def arrived(statsd: StatsD) -> dict[str, float]:
-    """Counters and timers added up, gauges as they are."""
+    """Return the sum of each counter and timer, and the last value of each gauge."""
     time.sleep(0.3)
     totals: dict[str, float] = {}
     for name, value, kind, _ in statsd.ours:
@@ -67,26 +67,26 @@ def test_a_run_is_counted(connected: MoEngage, statsd: StatsD) -> None:
 
     report = MoEngageHook().bulk_import(elements, max_rejects=1)
 
-    figures = arrived(statsd)
-    assert (figures["moengage.bulk.accepted"], figures["moengage.bulk.rejected"]) == (5, 1)
-    assert figures["moengage.bulk.requests"] == report.requests
-    assert figures["moengage.bulk.bytes"] == report.bytes
-    assert 0 <= figures["moengage.bulk.duration"] <= report.elapsed_seconds * 1_000 + 1
-    assert figures["moengage.bulk.share_of_limit"] == 0
+    sent = arrived(statsd)
+    assert (sent["moengage.bulk.accepted"], sent["moengage.bulk.rejected"]) == (5, 1)
+    assert sent["moengage.bulk.requests"] == report.requests
+    assert sent["moengage.bulk.bytes"] == report.bytes
+    assert 0 <= sent["moengage.bulk.duration"] <= report.elapsed_seconds * 1_000 + 1
+    assert sent["moengage.bulk.share_of_limit"] == 0
     kinds = {name: kind for name, _, kind, _ in statsd.ours}
     letters = {"counter": "c", "gauge": "g", "timer": "ms"}
     assert kinds == {metric.name: letters[metric.kind] for metric in metrics.METRICS if metric.name in kinds}
     assert {tuple(tags.items()) for *_, tags in statsd.ours} == {(("conn_id", "moengage_default"),)}
 
 
-def test_a_run_that_fails_is_counted_as_far_as_it_came(connected: MoEngage, statsd: StatsD) -> None:
+def test_a_run_that_fails_is_counted_up_to_its_failure(connected: MoEngage, statsd: StatsD) -> None:
     task = BulkImportOperator(task_id="send", elements=[customer("null"), customer("ann")])
 
     with pytest.raises(MoEngageRejectsError):
         task.execute(Task().context)
 
-    figures = arrived(statsd)
-    assert (figures["moengage.bulk.accepted"], figures["moengage.bulk.rejected"]) == (1, 1)
+    sent = arrived(statsd)
+    assert (sent["moengage.bulk.accepted"], sent["moengage.bulk.rejected"]) == (1, 1)
 
 
 def test_a_long_run_tells_how_far_it_is(in_small_batches: MoEngage, statsd: StatsD) -> None:
@@ -103,17 +103,17 @@ def test_a_long_run_tells_how_far_it_is(in_small_batches: MoEngage, statsd: Stat
     assert statsd.sum_of("moengage.bulk.throttled") > 60_000
 
 
-def test_what_earlier_tries_have_sent_is_not_counted_again(statsd: StatsD) -> None:
+def test_elements_of_earlier_tries_are_not_counted_again(statsd: StatsD) -> None:
     watch = metrics.BulkMetrics("c")
     watch(DeliveryReport(accepted=600, rejected=2, elapsed_seconds=11), 0.0)
     watch(DeliveryReport(accepted=1_000, rejected=2, elapsed_seconds=31), 0.5)
     watch.end()
 
-    figures = arrived(statsd)
-    assert figures["moengage.bulk.accepted"] == 400
-    assert figures["moengage.bulk.rejected"] == 0
-    assert figures["moengage.bulk.done"] == 1_002
-    assert figures["moengage.bulk.duration"] == 20_000
+    sent = arrived(statsd)
+    assert sent["moengage.bulk.accepted"] == 400
+    assert sent["moengage.bulk.rejected"] == 0
+    assert sent["moengage.bulk.done"] == 1_002
+    assert sent["moengage.bulk.duration"] == 20_000
 
 
 def test_a_dry_run_is_not_counted(connected: MoEngage, statsd: StatsD) -> None:
@@ -122,7 +122,7 @@ def test_a_dry_run_is_not_counted(connected: MoEngage, statsd: StatsD) -> None:
     assert arrived(statsd) == {}
 
 
-def test_a_broken_backend_breaks_nothing(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_backend_are_ignored(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any, **kwargs: Any) -> None:
         raise OSError
 
@@ -141,7 +141,7 @@ def movies(connected: MoEngage) -> Iterator[MoEngage]:
     workspace.configure(v1_trigger_quota=())
 
 
-def test_business_events_are_counted_by_what_came_of_them(
+def test_business_events_are_counted_by_outcome(
     movies: MoEngage, statsd: StatsD, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook = MoEngageHook()

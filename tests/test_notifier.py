@@ -1,4 +1,4 @@
-"""The notifier: it triggers an event when it is called, and never fails whatever calls it."""
+"""The notifier triggers an event when it is called, and never fails its caller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def workspace(connected: MoEngage) -> Any:
     return workspace
 
 
-def context() -> dict[str, Any]:
+def context() -> Any:
     return {"dag": None, "ds": "2026-01-01"}
 
 
@@ -35,14 +35,14 @@ def test_a_callback_triggers_the_event_with_rendered_attributes(workspace: Any) 
     assert [firing.event_attributes for firing in workspace.firings] == [{"day": "2026-01-01"}]
 
 
-def test_the_triggerer_can_send_it_too(workspace: Any) -> None:
+def test_the_triggerer_can_call_it_too(workspace: Any) -> None:
     asyncio.run(notifier(event_attributes={}).async_notify(context()))
 
     assert workspace.counts.firings == 1
 
 
 @pytest.mark.parametrize("fault", [Fault("status", status=500), Fault("cut_after"), Fault("status", status=429)])
-def test_a_failure_is_said_in_the_log_and_is_nobody_elses(
+def test_an_error_is_only_logged(
     workspace: Any, fault: Fault, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
     workspace.add_fault(fault)
@@ -50,20 +50,22 @@ def test_a_failure_is_said_in_the_log_and_is_nobody_elses(
     notifier(event_attributes={}).notify(context())
 
     captured = capsys.readouterr()
-    said = caplog.text + captured.out + captured.err
-    assert "MoEngage was not notified" in said
-    assert "Traceback" not in said
+    logged = caplog.text + captured.out + captured.err
+    assert "MoEngage was not notified" in logged
+    assert "Traceback" not in logged
     assert workspace.counts.requests == 1
 
 
-def test_a_connection_that_is_missing_is_said_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_connection_is_only_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", raising=False)
     monkeypatch.setenv("AIRFLOW_CONN_BROKEN", json.dumps({"conn_type": "moengage"}))
 
     notifier(moengage_conn_id="broken").notify(context())
 
 
-def test_a_template_that_fails_is_said_too(workspace: Any, capsys: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_template_that_fails_is_only_logged(
+    workspace: Any, capsys: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     notifier(event_attributes={"day": "{{ nothing.here }}"})(context())
 
     captured = capsys.readouterr()
@@ -74,7 +76,7 @@ def test_attributes_may_be_a_template(workspace: Any) -> None:
     notifier(event_attributes="{{ ds }}")
 
 
-def test_a_wrong_argument_beside_a_template_is_named() -> None:
+def test_a_wrong_argument_next_to_a_template_is_named() -> None:
     with pytest.raises(ValueError, match="api_version 'v9'"):
         notifier(event_name="{{ ds }}", api_version="v9")
 

@@ -1,4 +1,4 @@
-"""What Airflow learns of the package: an invalid answer here would break every Airflow that has it installed."""
+"""The provider's metadata: invalid metadata would break every Airflow that has the package installed."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ FORM_FROM_METADATA = Version("3.3.0.dev0") <= AIRFLOW
 def schema(name: str) -> dict[str, Any]:
     import airflow
 
-    return json.loads((resources.files(airflow) / name).read_text())
+    content: dict[str, Any] = json.loads((resources.files(airflow) / name).read_text())
+    return content
 
 
-def test_it_fits_the_schema_that_this_airflow_checks_it_against() -> None:
+def test_it_matches_the_schema_that_this_airflow_checks() -> None:
     jsonschema.validate(get_provider_info(), schema("provider_info.schema.json"))
 
 
-def test_it_fits_the_stricter_schema_for_providers_of_airflow_itself() -> None:
+def test_it_matches_the_stricter_schema_of_airflows_own_providers() -> None:
     form = get_provider_info()["connection-types"]
     known = schema("provider.yaml.schema.json") if FORM_FROM_METADATA else None
     if known is None:
-        pytest.skip("this Airflow builds the form from the hook, and has no schema for it")
+        pytest.skip("this Airflow builds the form from the hook and has no schema for it")
 
     jsonschema.validate(
         form, {**known["properties"]["connection-types"], "definitions": known.get("definitions", {})}
@@ -82,13 +83,14 @@ print("FORM", json.dumps(form))
 
 @pytest.fixture(scope="module")
 def shown_form() -> dict[str, Any]:
-    """The form as the UI of this Airflow gets it, in a process that has loaded nothing else before."""
+    """The form as this Airflow's UI receives it, from a process that has loaded nothing else."""
     done = subprocess.run([sys.executable, "-c", FORM], capture_output=True, text=True, check=True)
     [line] = [line for line in done.stdout.splitlines() if line.startswith("FORM ")]
-    return json.loads(line.removeprefix("FORM "))
+    form: dict[str, Any] = json.loads(line.removeprefix("FORM "))
+    return form
 
 
-def test_the_form_shows_our_fields_and_calls_the_others_what_moengage_calls_them(
+def test_the_form_shows_our_fields_and_labels_the_others_in_moengages_terms(
     shown_form: dict[str, Any],
 ) -> None:
     assert set(shown_form["fields"]) == set(connection_form.EXTRA_FIELDS)
@@ -103,7 +105,7 @@ def test_the_data_center_is_chosen_from_a_list(shown_form: dict[str, Any]) -> No
     assert field["enum"] == connection_form.EXTRA_FIELDS["data_center"]["schema"]["enum"]
 
 
-def test_what_the_form_holds_is_what_the_hook_reads() -> None:
+def test_the_hook_reads_every_field_of_the_form() -> None:
     from airflow.providers.common.compat.sdk import Connection
 
     example = {
@@ -125,7 +127,7 @@ def test_what_the_form_holds_is_what_the_hook_reads() -> None:
 
 def test_secrets_have_names_that_airflow_masks() -> None:
     try:
-        from airflow.sdk.log import redact
+        from airflow.sdk.log import redact  # type: ignore[attr-defined, unused-ignore]  # not in its __all__
     except ImportError:
         from airflow.providers.common.compat.sdk import redact
 

@@ -1,4 +1,4 @@
-"""When Airflow tries a MoEngage task again, by the error it ended with."""
+"""Whether and when Airflow retries a MoEngage task, by the error it failed with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_error_decides(error: BaseException, action: RetryAction, delay: tim
     assert (decision.action, decision.retry_delay) == (action, delay)
 
 
-def test_a_policy_comes_back_from_a_serialized_dag() -> None:
+def test_a_policy_survives_serialization() -> None:
     policy = MoEngageRetryPolicy()
 
     assert isinstance(MoEngageRetryPolicy.deserialize(policy.serialize()), MoEngageRetryPolicy)

@@ -69,7 +69,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     ui_color = "#fce8e6"
     operator_extra_links = (MoEngageDashboardLink(),)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (public signature)
         self,
         *,
         event_name: str,
@@ -166,7 +166,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         except MoEngageError:
             record.nothing_started()  # after each of them
             raise
-        except BaseException as error:  # the task timed out or was killed while it waited for the response
+        except BaseException as error:  # noqa: BLE001 (a timeout or a kill while waiting for the response)
             name = type(error).__name__
             message = f"Business event {self.event_name!r}: {name} during the request. {UNKNOWN_ADVICE}."
             raise self._unknown_outcome(MoEngageOutcomeUnknownError(message), record) from None

@@ -1,4 +1,4 @@
-"""Runs the commands that it reads, one after another, in one process: to start Airflow takes seconds each time."""
+"""Runs the commands that it reads one after another in one process: starting Airflow takes seconds each time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run(command: list[str]) -> int:
     """Run a command of Airflow; return its exit code."""
     sys.argv = ["airflow", *command]
     try:
-        main()
+        main()  # type: ignore[no-untyped-call, unused-ignore]  # Airflow's
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception:

@@ -67,8 +67,13 @@ def whole_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     warehouse = home / "warehouse.db"
     recent_warehouse.build(warehouse, datetime.now(UTC))
     with Emulator() as emulator:
-        moengage = {"conn_type": "moengage", "login": WORKSPACE, "password": DATA_API_KEY, "host": emulator.url}
-        moengage["extra"] = {"campaign_api_key": CAMPAIGN_API_KEY}
+        moengage = {
+            "conn_type": "moengage",
+            "login": WORKSPACE,
+            "password": DATA_API_KEY,
+            "host": emulator.url,
+            "extra": {"campaign_api_key": CAMPAIGN_API_KEY},
+        }
         airflow = Airflow.new(
             home,
             EXAMPLES,

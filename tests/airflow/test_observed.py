@@ -80,7 +80,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
         file = ImportFile("users_{run}.csv", steps=((0, "SUCCESSFUL"),))
         emulator.workspace.add_file_import(FileImport("users", "Users", (file,)))
         emulator.workspace.add_business_event(BusinessEvent("New movie", attributes=None, campaigns=("c",)))
-        moengage = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
+        moengage: dict[str, Any] = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
         moengage |= {"host": emulator.url, "extra": {"campaign_api_key": "emulator-campaign-key"}}
         postgres = {"conn_type": "postgres", "host": "127.0.0.1", "port": port, "login": "postgres"}
         environment = {

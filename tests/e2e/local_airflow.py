@@ -203,7 +203,7 @@ def local_airflow(dags: Path, home: Path) -> Iterator[Place]:
     family: list[psutil.Process] = []
     try:
         deadline = time.monotonic() + START_WITHIN
-        while "Ctrl-C ends all of it" not in (said := output.read_text()):
+        while "Press Ctrl-C to stop everything" not in (said := output.read_text()):
             assert process.poll() is None, said
             assert time.monotonic() < deadline, said
             time.sleep(0.5)
@@ -231,5 +231,6 @@ def local_airflow(dags: Path, home: Path) -> Iterator[Place]:
 
 def _children(pid: int) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+        return found
     return []

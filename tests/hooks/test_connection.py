@@ -1,7 +1,8 @@
-"""A connection's fields: what is read of them, and what is said of one that is wrong."""
+"""The fields of a connection: what is read from them, and the errors for wrong ones."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -17,12 +18,10 @@ KEY = "a-key-nobody-may-see"
 def connection(**changes: Any) -> Connection:
     fields = {"conn_id": "crm", "conn_type": "moengage", "login": "WS1", "password": KEY}
     extra = changes.pop("extra", {"data_center": "2"})
-    import json
-
     return Connection(**{**fields, **changes}, extra=json.dumps(extra))
 
 
-def test_the_least_that_is_needed_is_workspace_key_and_data_center() -> None:
+def test_workspace_key_and_data_center_are_enough() -> None:
     settings = read_connection(connection())
 
     assert (settings.workspace_id, settings.data_api_key, settings.data_center) == ("WS1", KEY, "02")
@@ -68,24 +67,24 @@ WRONG = {
     "no key": ({"password": " "}, "password"),
     "no data center": ({"extra": {}}, "data_center"),
     "unknown data center": ({"extra": {"data_center": "7"}}, "data_center.*01-06, 101"),
-    "timeout no number": ({"extra": {"data_center": "1", "timeout": "soon"}}, "timeout"),
-    "timeout nothing": ({"extra": {"data_center": "1", "timeout": 0}}, "timeout"),
-    "limit nothing": ({"extra": {"data_center": "1", "users_per_minute": 0}}, "users_per_minute"),
-    "limit no number": ({"extra": {"data_center": "1", "events_per_minute": "nan"}}, "events_per_minute"),
+    "timeout not a number": ({"extra": {"data_center": "1", "timeout": "soon"}}, "timeout"),
+    "timeout 0": ({"extra": {"data_center": "1", "timeout": 0}}, "timeout"),
+    "limit 0": ({"extra": {"data_center": "1", "users_per_minute": 0}}, "users_per_minute"),
+    "limit not a number": ({"extra": {"data_center": "1", "events_per_minute": "nan"}}, "events_per_minute"),
     "host without scheme": ({"host": "gateway.example.com"}, "host"),
     "host with path": ({"host": "https://gateway.example.com/v1"}, "host"),
     "host with a password": ({"host": "https://:pw@gateway.example.com"}, "host: contains a login"),
-    "host half an address": ({"host": "http://[::1"}, "host"),
-    "host with no port": ({"host": "http://gateway.example.com:99999"}, "host"),
+    "host incomplete": ({"host": "http://[::1"}, "host"),
+    "host with an invalid port": ({"host": "http://gateway.example.com:99999"}, "host"),
     "host with a space": ({"host": "http://gate way.example.com"}, "host"),
     "host with empty parts": ({"host": "http://gateway..com"}, "host"),
-    "timeout without end": ({"extra": {"data_center": "1", "timeout": 1e12}}, "timeout"),
+    "timeout too long": ({"extra": {"data_center": "1", "timeout": 1e12}}, "timeout"),
     "host with a user": ({"host": "https://me:pw@gateway.example.com"}, "host: contains a login"),
 }
 
 
 @pytest.mark.parametrize(("changes", "field"), WRONG.values(), ids=WRONG)
-def test_a_wrong_field_is_named_together_with_the_connection(changes: dict[str, Any], field: str) -> None:
+def test_an_error_names_the_field_and_the_connection(changes: dict[str, Any], field: str) -> None:
     with pytest.raises(MoEngageRequestError, match=f"Connection 'crm', field {field}") as caught:
         read_connection(connection(**changes))
 

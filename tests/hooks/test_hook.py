@@ -42,7 +42,7 @@ def test_elements_are_delivered_to_the_connections_workspace(connect: Any, moeng
     assert len(moengage.arrived) == 10
 
 
-def test_the_test_button_says_whose_workspace_it_is(connect: Any) -> None:
+def test_the_test_button_shows_the_workspaces_name(connect: Any) -> None:
     ok, message = connect().test_connection()
 
     assert ok
@@ -50,7 +50,7 @@ def test_the_test_button_says_whose_workspace_it_is(connect: Any) -> None:
 
 
 @pytest.mark.parametrize("as_200", [False, True], ids=["401", "200 with an error"])
-def test_the_test_button_says_that_the_key_is_wrong_without_showing_it(
+def test_the_test_button_reports_a_wrong_key_without_showing_it(
     connect: Any, moengage: MoEngage, as_200: bool
 ) -> None:
     moengage.emulator.workspace.configure(test_connection_errors_as_200=as_200)
@@ -62,7 +62,7 @@ def test_the_test_button_says_that_the_key_is_wrong_without_showing_it(
     assert "a-wrong-key" not in message
 
 
-def test_the_test_button_says_what_is_missing(connect: Any) -> None:
+def test_the_test_button_names_a_missing_field(connect: Any) -> None:
     assert connect(login="").test_connection() == (
         False,
         "Connection 'moengage_default', field login: is empty; expected the Workspace ID",
@@ -76,14 +76,14 @@ def test_the_test_button_never_raises() -> None:
     assert message.startswith("The connection could not be tested (")
 
 
-def test_the_test_button_says_that_nobody_answers(connect: Any) -> None:
+def test_the_test_button_reports_a_host_that_does_not_respond(connect: Any) -> None:
     ok, message = connect(host="http://127.0.0.1:9").test_connection()
 
     assert not ok
     assert message == "http://127.0.0.1:9 could not be reached: the connection was refused"
 
 
-def test_the_test_button_asks_once(connect: Any, moengage: MoEngage) -> None:
+def test_the_test_button_sends_one_request(connect: Any, moengage: MoEngage) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="status", status=503, times=None))
 
     ok, message = connect().test_connection()
@@ -93,7 +93,7 @@ def test_the_test_button_asks_once(connect: Any, moengage: MoEngage) -> None:
     assert moengage.emulator.workspace.counts.requests == 1
 
 
-def test_the_test_button_does_not_wait_for_a_server_that_says_nothing(
+def test_the_test_button_does_not_wait_for_a_silent_server(
     connect: Any, moengage: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_moengage.api.client.TEST_TIMEOUT", 0.2)
@@ -106,7 +106,7 @@ def test_the_test_button_does_not_wait_for_a_server_that_says_nothing(
 
 
 @pytest.mark.parametrize("wrong", [{"type": "customer"}, "text"])
-def test_what_is_no_stream_of_elements_is_named(connect: Any, wrong: Any) -> None:
+def test_an_argument_that_is_not_a_stream_of_elements_is_named(connect: Any, wrong: Any) -> None:
     with pytest.raises(ValueError, match="elements: expected a list or a stream of elements, not"):
         connect().bulk_import(wrong)
 
@@ -124,7 +124,7 @@ def test_a_run_can_be_stopped_from_a_signal_handler(connect: Any) -> None:
         hook.bulk_import(source())
 
 
-def test_a_denial_becomes_an_error_that_airflow_does_not_retry(connect: Any) -> None:
+def test_airflow_does_not_retry_after_a_rejected_key(connect: Any) -> None:
     from airflow.providers.common.compat.sdk import AirflowFailException
 
     with pytest.raises(
@@ -138,18 +138,20 @@ def test_a_denial_becomes_an_error_that_airflow_does_not_retry(connect: Any) -> 
 
 
 @pytest.mark.parametrize(("allowed", "fails"), [(0, True), (1, True), (2, False), (0.05, True), (0.2, False)])
-def test_past_max_rejects_the_good_ones_are_sent_and_then_the_run_fails(
+def test_above_max_rejects_valid_elements_are_sent_and_then_the_run_fails(
     connect: Any, moengage: MoEngage, tmp_path: Path, allowed: float, fails: bool
 ) -> None:
     elements = [customer(f"user-{n}") for n in range(8)] + [customer("null"), customer("")]
     file = tmp_path / "deep" / "rejects.ndjson"
 
     def run() -> DeliveryReport:
-        return connect().bulk_import(elements, max_rejects=allowed, rejects_path=str(file))
+        report: DeliveryReport = connect().bulk_import(elements, max_rejects=allowed, rejects_path=str(file))
+        return report
 
     if fails:
         with pytest.raises(MoEngageRejectsError, match=r"2 elements rejected \(2 customer_id_refused\)") as caught:
             run()
+        assert caught.value.report is not None
         assert caught.value.report.accepted == 8
         assert str(file) in str(caught.value)
     else:
@@ -163,12 +165,12 @@ def test_a_wrong_option_is_named(connect: Any) -> None:
         connect().bulk_import([], concurrency=0)
 
 
-def test_outside_a_task_rejects_need_a_file(connect: Any) -> None:
+def test_outside_a_task_rejects_path_must_be_a_file(connect: Any) -> None:
     with pytest.raises(ValueError, match=r"rejects_path '/tmp': .* ends in .ndjson"):
         connect().bulk_import([], rejects_path="/tmp")
 
 
-def test_keys_are_masked_in_logs_from_then_on(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_masked_in_logs_once_they_are_read(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     masked: list[str] = []
     monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append, raising=False)
 
@@ -177,7 +179,7 @@ def test_keys_are_masked_in_logs_from_then_on(connect: Any, monkeypatch: pytest.
     assert masked == [DATA_KEY, "another-key"]
 
 
-def test_logs_of_requests_hold_no_key_and_no_id(
+def test_logs_of_requests_contain_no_key_and_no_customer_id(
     connect: Any, moengage: MoEngage, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
     moengage.emulator.workspace.add_fault(Fault(kind="cut_before"))
@@ -187,10 +189,10 @@ def test_logs_of_requests_hold_no_key_and_no_id(
         )
 
     captured = capsys.readouterr()
-    said = caplog.text + captured.out + captured.err
-    assert "rejected as customer_id_refused" in said
-    assert DATA_KEY not in said
-    assert "example.com" not in said
+    logged = caplog.text + captured.out + captured.err
+    assert "rejected as customer_id_refused" in logged
+    assert DATA_KEY not in logged
+    assert "example.com" not in logged
 
 
 ERRORS = [
@@ -200,18 +202,18 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_every_error_survives_pickling_with_its_fields(error: type[MoEngageError]) -> None:
-    original = error("what happened", status_code=429, request_id="r-1", retry_after=12.5)
+    original = error("a message", status_code=429, request_id="r-1", retry_after=12.5)
     if isinstance(original, MoEngageRejectsError):
         original.report = DeliveryReport(accepted=3)
 
     copy = pickle.loads(pickle.dumps(original))
 
     assert type(copy) is error
-    assert str(copy) == "what happened"
+    assert str(copy) == "a message"
     assert copy.__dict__ == original.__dict__
 
 
-def test_only_what_may_pass_by_itself_is_left_to_airflows_retries() -> None:
+def test_airflow_retries_only_transient_errors() -> None:
     from airflow.providers.common.compat.sdk import AirflowFailException
 
     retried = {error.__name__ for error in ERRORS if not issubclass(error, AirflowFailException)}

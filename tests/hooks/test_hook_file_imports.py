@@ -228,7 +228,12 @@ def test_a_client_is_closed_also_when_not_all_files_are_wanted(
     client = hook.get_file_imports_conn()
     closed: list[bool] = []
     close = client.close
-    monkeypatch.setattr(client, "close", lambda: (close(), closed.append(True)))
+
+    def close_and_record() -> None:
+        close()
+        closed.append(True)
+
+    monkeypatch.setattr(client, "close", close_and_record)
     monkeypatch.setattr(hook, "get_file_imports_conn", lambda: client)
     run(imports, "a.csv", "b.csv")
 

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,5 +73,5 @@ def airflow(
     }
     with standalone(dags, environment) as airflow:
         for dag_id in ("killed", "one_task", "file_import_with_wait", "incremental_sync"):
-            until(lambda dag_id=dag_id: airflow.has_dag(dag_id), f"the Dag {dag_id} to be parsed")
+            until(partial(airflow.has_dag, dag_id), f"the Dag {dag_id} to be parsed")
         yield airflow

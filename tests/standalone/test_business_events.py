@@ -86,7 +86,8 @@ def test_a_worker_killed_between_send_and_answer_fires_once_and_the_retry_says_s
 
 
 def descendants(airflow: Standalone) -> list[psutil.Process]:
-    return psutil.Process(airflow.processes[0].pid).children(recursive=True)
+    found: list[psutil.Process] = psutil.Process(airflow.processes[0].pid).children(recursive=True)
+    return found
 
 
 def is_connected(process: psutil.Process, port: int) -> bool:

@@ -17,7 +17,12 @@ FOLDER = Path(os.environ["MOENGAGE_TEST_FOLDER"])
 
 with DAG("imports", schedule=None, start_date=datetime(2026, 1, 1)):
     trigger = TriggerFileImportOperator(task_id="trigger", import_id="users")
-    deferred = FileImportRunSensor(task_id="deferred", since=trigger.output, deferrable=True, poke_interval=0.2)
+    deferred = FileImportRunSensor(
+        task_id="deferred",
+        since=trigger.output,  # type: ignore[arg-type, unused-ignore]  # an XCom of the task before
+        deferrable=True,
+        poke_interval=0.2,
+    )
     poked = FileImportRunSensor(
         task_id="poked", import_name="Users", file_name="users_*.csv", expected_files=2, poke_interval=0.2
     )

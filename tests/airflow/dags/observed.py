@@ -66,4 +66,8 @@ with DAG(
     )
     event = BusinessEventOperator(task_id="event", event_name="New movie")
     trigger = TriggerFileImportOperator(task_id="trigger", import_id="users")
-    wait = FileImportRunSensor(task_id="wait", since=trigger.output, poke_interval=0.2)
+    wait = FileImportRunSensor(
+        task_id="wait",
+        since=trigger.output,  # type: ignore[arg-type, unused-ignore]  # an XCom of the task before
+        poke_interval=0.2,
+    )
