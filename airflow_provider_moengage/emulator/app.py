@@ -1,4 +1,4 @@
-"""The emulator as a web application: the MoEngage API with its faults, and the control API beside it."""
+"""The emulator as a web application: the MoEngage API with faults, and the control API."""
 
 from __future__ import annotations
 
@@ -11,54 +11,29 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_moengage.emulator.bulk_import.endpoint import bulk_import
-from airflow_provider_moengage.emulator.business_events.lists import list_business_events, search_business_events
-from airflow_provider_moengage.emulator.business_events.triggers import trigger_v1, trigger_v5
-from airflow_provider_moengage.emulator.connection_test import authenticate
 from airflow_provider_moengage.emulator.dashboard.control_api import control_routes
-from airflow_provider_moengage.emulator.file_imports.answers import (
-    BASE,
-    DETAILS,
-    HISTORY,
-    TRIGGER,
-    file_import_failure,
-)
-from airflow_provider_moengage.emulator.file_imports.details import import_details
-from airflow_provider_moengage.emulator.file_imports.history import file_run_history
-from airflow_provider_moengage.emulator.file_imports.trigger import trigger_file_import
 from airflow_provider_moengage.emulator.http import Answer, Call, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
-    from airflow_provider_moengage.emulator.workspace import Endpoint, Workspaces
+    from airflow_provider_moengage.emulator.family import Family
+    from airflow_provider_moengage.emulator.workspace import Workspaces
 
 
 def create_app(workspaces: Workspaces) -> Starlette:
     """Return the ASGI application that serves ``workspaces``."""
+    endpoints = [
+        Route(endpoint.path, _exchange(endpoint.key, workspaces), methods=[endpoint.method])
+        for endpoint in workspaces.default.endpoints
+    ]
     return Starlette(
-        routes=[
-            _api("/v1/transition/{workspace_id}", bulk_import, workspaces),
-            _api("/v1/transition", bulk_import, workspaces),
-            _api("/v1/integrations/authentication", authenticate, workspaces),
-            _api("/v1.0/business_event/trigger", trigger_v1, workspaces),
-            _api("/v5/business-events/triggers", trigger_v5, workspaces),
-            _api("/v5/business-events", list_business_events, workspaces, method="GET"),
-            _api("/v5/business-events/search", search_business_events, workspaces),
-            _api(f"{TRIGGER}{{import_id}}", trigger_file_import, workspaces),
-            _api(HISTORY, file_run_history, workspaces),
-            _api(DETAILS, import_details, workspaces),
-            *control_routes(workspaces),
-        ],
-        exception_handlers={HTTPException: _unknown},
+        routes=[*endpoints, *control_routes(workspaces)],
+        exception_handlers={HTTPException: _unrouted(workspaces.default.families)},
     )
 
 
-def _api(path: str, endpoint: Endpoint, workspaces: Workspaces, method: str = "POST") -> Route:
-    return Route(path, _exchange(endpoint, workspaces), methods=[method])
-
-
-def _exchange(endpoint: Endpoint, workspaces: Workspaces) -> Callable[[Request], Awaitable[Response]]:
+def _exchange(endpoint_key: tuple[str, str], workspaces: Workspaces) -> Callable[[Request], Awaitable[Response]]:
     async def exchange(request: Request) -> Response:
         workspace_id = request.path_params.get("workspace_id") or request.query_params.get("app_id")
         workspace = workspaces.addressed(workspace_id, request.headers)
@@ -68,10 +43,10 @@ def _exchange(endpoint: Endpoint, workspaces: Workspaces) -> Callable[[Request],
             return Response()
         fault = workspace.next_fault(request.url.path)
         if fault is not None and fault.kind == "slow":
-            await _wait_for_leave(request, fault.seconds)
+            await _wait_for_disconnect(request, fault.seconds)
         import_id = request.path_params.get("import_id")
         call = Call(request.url.path, request.query_params, workspace_id, request.headers, body, size, import_id)
-        answer = workspace.serve(call, endpoint, fault)
+        answer = workspace.serve(call, endpoint_key, fault)
         if answer is None:
             await _cut(request)
             return Response()
@@ -81,9 +56,9 @@ def _exchange(endpoint: Endpoint, workspaces: Workspaces) -> Callable[[Request],
 
 
 async def _read_body(request: Request, most: int | None) -> tuple[bytes, int]:
-    """Return the body, cut off where it passes ``most`` bytes, and its whole size.
+    """Return the body, truncated after ``most`` bytes, and its whole size.
 
-    It is read to its end, since a client reads no answer before it has sent all.
+    The body is read to its end because a client reads the answer only after sending everything.
     """
     chunks: list[bytes] = []
     size = 0
@@ -94,31 +69,31 @@ async def _read_body(request: Request, most: int | None) -> tuple[bytes, int]:
     return b"".join(chunks), size
 
 
-async def _wait_for_leave(request: Request, seconds: float) -> None:
-    """Wait until the client goes away, at most ``seconds``: nobody is there to be kept waiting then."""
+async def _wait_for_disconnect(request: Request, seconds: float) -> None:
+    """Wait for ``seconds``, or until the client disconnects."""
     try:
         async with asyncio.timeout(seconds):
-            await _leave(request)
+            await _disconnected(request)
     except TimeoutError:
         return
 
 
-async def _leave(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         continue
 
 
 async def _cut(request: Request) -> None:
-    """Cut the TCP connection, sending nothing.
+    """Cut the TCP connection without an answer.
 
-    ASGI has no word for it; uvicorn's ``receive`` is a method of the object that holds the transport, with
-    h11 as with httptools.
+    ASGI has no message for this. Uvicorn's ``receive`` is a method of the object that has the transport, with
+    both h11 and httptools.
     """
     transport = getattr(getattr(request.receive, "__self__", None), "transport", None)
     if transport is None:
         raise RuntimeError("a cut fault needs uvicorn: serve the emulator with its own command or Emulator")
     transport.abort()
-    await _leave(request)
+    await _disconnected(request)
 
 
 def _response(answer: Answer) -> Response:
@@ -127,9 +102,16 @@ def _response(answer: Answer) -> Response:
     )
 
 
-def _unknown(request: Request, error: Exception) -> Response:
-    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
-    if request.url.path.startswith(BASE):
-        return _response(file_import_failure(status, request.url.path))
-    message = "Resource not found" if status == 404 else detail
-    return _response(failure(status, message, message))
+def _unrouted(families: Iterable[Family]) -> Callable[[Request, Exception], Response]:
+    """Return the handler of requests that match no route."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
+        path = request.url.path
+        for family in families:
+            if family.base_path is not None and path.startswith(family.base_path):
+                return _response(family.failure(status, path))
+        message = "Resource not found" if status == 404 else detail
+        return _response(failure(status, message, message))
+
+    return answer

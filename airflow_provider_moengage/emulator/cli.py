@@ -53,12 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _emulator(options: argparse.Namespace) -> Emulator:
-    from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent, object_id
+    from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
     from airflow_provider_moengage.emulator.clock import AcceleratedClock
     from airflow_provider_moengage.emulator.file_imports.definitions import FileImport
+    from airflow_provider_moengage.emulator.http import object_id
     from airflow_provider_moengage.emulator.server import Emulator
-    from airflow_provider_moengage.emulator.settings import Settings
-    from airflow_provider_moengage.emulator.workspace import Credentials
+    from airflow_provider_moengage.emulator.settings import Credentials, Settings
 
     settings = Settings(
         users_per_minute=options.users_per_minute or None,

@@ -1,4 +1,4 @@
-"""A clock that makes waiting short."""
+"""A clock that runs faster than real time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 
 
 class AcceleratedClock:
-    """A clock that starts at the present time and runs ``speed`` times as fast.
+    """A clock that starts at the current time and runs ``speed`` times as fast.
 
     ``Emulator(clock=AcceleratedClock(60))``: an hour of the emulator takes a minute.
 
-    :raises ValueError: when ``speed`` is not above 0.
+    :raises ValueError: if ``speed`` is not above 0.
     """
 
     def __init__(self, speed: float) -> None:

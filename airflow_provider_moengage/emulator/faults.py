@@ -1,51 +1,52 @@
-"""Faults on demand: what goes wrong with the next API requests, in the order it was asked for."""
+"""Faults on demand: failures that are injected into the next API requests."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from airflow_provider_moengage.emulator.business_events.answers import Trace, v1_failure, v5_failure
-from airflow_provider_moengage.emulator.file_imports.answers import BASE, file_import_failure
-from airflow_provider_moengage.emulator.http import Answer, failure, phrase
+from airflow_provider_moengage.emulator.http import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+Failure = Callable[[int, Mapping[str, str]], Answer]
+
 FaultKind = Literal["status", "status_after", "cut_before", "cut_after", "slow", "html", "refuse"]
 
 NOTHING_ACCEPTED = frozenset(["status", "cut_before", "html"])
-"""Kinds that answer in the API's place: the request has no effect."""
+"""Kinds that replace the answer before the request takes effect."""
 
 _LOGIN_PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Sign in to go on.</body></html>"
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that goes wrong with an API request.
+    """A failure that is injected into API requests.
 
-    Faults with an end form a queue: the first lets ``after`` requests pass, then hits ``times`` requests,
-    then it is the next one's turn. A fault without end (``times=None``), and every ``refuse``, stands beside
-    the queue and may hit any request that the queue left alone; so several random ones can be mixed.
-    Faults with different ``path`` do not wait for each other: to a request, the queue is those it is under.
+    Faults with a limited number of hits form a queue: the first one skips ``after`` requests and hits the next
+    ``times`` requests, then the second one begins. A fault without a limit (``times=None``), and every ``refuse``,
+    is outside the queue and may hit any request that the queue did not hit, so that several random faults can be
+    combined. Faults with different ``path`` do not wait for each other: a request sees only those for its path.
 
     :param kind: ``status``: answer with ``status``, accept nothing. ``status_after``: accept, then
         answer with ``status``. ``cut_before``: read the request, then cut the TCP connection, accept nothing.
         ``cut_after``: accept, then cut. ``slow``: wait ``seconds``, then answer as usual (at once when the
-        client goes away). ``html``: 200 with a login page, as a proxy answers; accept nothing. ``refuse``:
-        refuse every body that holds an element of ``customer_id``.
-    :param times: requests to hit; ``None``: for ever.
-    :param after: requests that pass before the fault begins.
+        client goes away). ``html``: 200 with a login page, like a proxy; accept nothing. ``refuse``:
+        refuse every body that contains an element of ``customer_id``.
+    :param times: requests to hit; ``None``: no limit.
+    :param after: requests to skip before the first hit.
     :param status: of ``status`` (default 503) and ``status_after`` (default 502).
     :param headers: of ``status`` and ``status_after``.
     :param body: text of ``status`` and ``status_after``; ``None``: MoEngage's failure body for the endpoint.
     :param seconds: real seconds that ``slow`` waits.
     :param customer_id: whose elements ``refuse`` refuses.
-    :param probability: chance that a request in the fault's turn is hit.
-    :param path: the beginning of the URL paths to hit, such as ``/v1.0/business_event``; ``None``: all. Other
-        requests do not count for ``after``.
+    :param probability: probability that a request is hit.
+    :param path: prefix of the URL paths to hit, such as ``/v1.0/business_event``; ``None``: all. Other requests do
+        not count for ``after``.
     :param seed: makes ``probability`` repeatable.
     """
 
@@ -63,7 +64,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.times is not None and self.times < 1:
-            raise ValueError(f"times {self.times!r}: expected a whole number above 0, or None for ever")
+            raise ValueError(f"times {self.times!r}: expected a whole number above 0, or None for no limit")
         if self.after < 0:
             raise ValueError(f"after {self.after!r}: expected 0 or more")
         if self.status is not None and not 200 <= self.status <= 599:
@@ -71,32 +72,35 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not 0 < self.probability <= 1:
             raise ValueError(f"probability {self.probability!r}: expected above 0, at most 1")
         if self.path is not None and not self.path.startswith("/"):
-            raise ValueError(f"path {self.path!r}: expected the beginning of a URL path, from its first slash on")
+            raise ValueError(f"path {self.path!r}: expected a prefix of URL paths that starts with a slash")
         if self.kind == "refuse" and self.customer_id is None:
-            raise ValueError("customer_id: a fault of kind 'refuse' needs the customer whose elements it refuses")
+            raise ValueError("customer_id: required by a fault of kind 'refuse'")
 
     @classmethod
     def read(cls, wire: Any) -> Fault:
         """Make a fault from its JSON form.
 
-        :raises ValueError: for an unknown field or a value it can't have.
+        :raises ValueError: for an unknown field or an invalid value.
         """
         try:
             return msgspec.convert(wire, cls)
         except msgspec.ValidationError as error:
             raise ValueError(f"fault: {error}") from error
 
-    def concerns(self, path: str) -> bool:
-        """Tell whether requests to ``path`` are among those to hit."""
+    def matches(self, path: str) -> bool:
+        """Return whether the fault applies to requests to ``path``."""
         return path.startswith(self.path or "/")
 
-    def replaced(self, answer: Answer, path: str) -> Answer | None:
-        """Return what ``path`` answers instead of ``answer``; ``None`` stands for a cut connection."""
+    def replaced(self, answer: Answer, failure: Failure) -> Answer | None:
+        """Return the answer to send instead of ``answer``; ``None``: cut the connection.
+
+        :param failure: returns the endpoint's failure for a status and headers.
+        """
         match self.kind:
             case "status":
-                return self._with_status(503, path)
+                return self._with_status(503, failure)
             case "status_after":
-                return self._with_status(502, path)
+                return self._with_status(502, failure)
             case "html":
                 return Answer(200, _LOGIN_PAGE, media_type="text/html; charset=utf-8")
             case "cut_before" | "cut_after":
@@ -104,85 +108,79 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             case _:
                 return answer
 
-    def _with_status(self, default: int, path: str) -> Answer:
+    def _with_status(self, default: int, failure: Failure) -> Answer:
         status = self.status or default
         if self.body is not None:
             return Answer(status, self.body.encode(), self.headers, media_type="text/plain; charset=utf-8")
-        if path.startswith("/v1.0/business_event"):
-            return v1_failure(status, self.headers)
-        if path.startswith("/v5/"):
-            return v5_failure(status, Trace.of(None), self.headers)
-        if path.startswith(BASE):
-            return file_import_failure(status, path, self.headers)
-        return failure(status, phrase(status), phrase(status), headers=self.headers)
+        return failure(status, self.headers)
 
 
 class FaultPlan:
-    """The faults that wait for a workspace's requests."""
+    """The pending faults of a workspace."""
 
     def __init__(self) -> None:
-        self._queue: deque[_Turn] = deque()
-        self._standing: list[_Turn] = []
+        self._queue: deque[_Pending] = deque()
+        self._outside: list[_Pending] = []
 
     def add(self, fault: Fault) -> None:
-        """Put a fault at the end of the queue, or beside it."""
-        stands = fault.times is None or fault.kind == "refuse"
-        (self._standing if stands else self._queue).append(_Turn(fault))
+        """Add a fault to the end of the queue, or outside the queue."""
+        unlimited = fault.times is None or fault.kind == "refuse"
+        (self._outside if unlimited else self._queue).append(_Pending(fault))
 
     def clear(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self._queue.clear()
-        self._standing.clear()
+        self._outside.clear()
 
     def pending(self) -> tuple[Fault, ...]:
-        """Return the faults that have hits left, with ``times`` and ``after`` as they stand now."""
-        return tuple(turn.left() for turn in (*self._queue, *self._standing))
+        """Return the pending faults, with their remaining ``times`` and ``after``."""
+        return tuple(pending.left() for pending in (*self._queue, *self._outside))
 
     def next(self, path: str) -> Fault | None:
-        """Return the fault that hits the request at hand, to ``path``; ``refuse`` faults come with `poison`."""
-        refusing = [turn for turn in self._standing if turn.fault.kind == "refuse"]
-        for turn in refusing:
-            turn.armed = turn.fault.concerns(path) and turn.due()
-        queue = [turn for turn in self._queue if turn.fault.concerns(path)]
-        standing = [turn for turn in self._standing if turn.fault.concerns(path) and turn not in refusing]
-        for turn in (*queue[:1], *standing):
-            if turn.due():
-                self._hit(turn)
-                return turn.fault
+        """Return the fault that hits the current request, to ``path``; for ``refuse`` see `refusing`."""
+        refusing = [pending for pending in self._outside if pending.fault.kind == "refuse"]
+        for pending in refusing:
+            pending.armed = pending.fault.matches(path) and pending.due()
+        queue = [pending for pending in self._queue if pending.fault.matches(path)]
+        outside = [pending for pending in self._outside if pending.fault.matches(path) and pending not in refusing]
+        for pending in (*queue[:1], *outside):
+            if pending.due():
+                self._hit(pending)
+                return pending.fault
         return None
 
-    def poison(self, elements: Iterable[Any]) -> Fault | None:
-        """Return the ``refuse`` fault that one of the elements of the request at hand calls up."""
-        armed = {turn.fault.customer_id: turn for turn in self._standing if turn.armed}
+    def refusing(self, elements: Iterable[Any]) -> Fault | None:
+        """Return the ``refuse`` fault for one of the elements of the current request."""
+        armed = {pending.fault.customer_id: pending for pending in self._outside if pending.armed}
         if not armed:
             return None
         for element in elements:
-            turn = armed.get(element.get("customer_id"))
-            if turn is not None:
-                self._hit(turn)
-                return turn.fault
+            pending = armed.get(element.get("customer_id"))
+            if pending is not None:
+                self._hit(pending)
+                return pending.fault
         return None
 
-    def _hit(self, turn: _Turn) -> None:
-        if turn.times is None:
+    def _hit(self, pending: _Pending) -> None:
+        if pending.times is None:
             return
-        turn.times -= 1
-        if turn.times == 0:
-            (self._standing if turn in self._standing else self._queue).remove(turn)
+        pending.times -= 1
+        if pending.times == 0:
+            (self._outside if pending in self._outside else self._queue).remove(pending)
 
 
-class _Turn:
-    """A fault with what is left of it."""
+class _Pending:
+    """A fault with its remaining hits."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.times = fault.times
         self.after = fault.after
         self.armed = False
-        self._random = random.Random(fault.seed)  # noqa: S311 - chance, not secrecy
+        self._random = random.Random(fault.seed)  # noqa: S311 - not used for security
 
     def due(self) -> bool:
-        """Tell whether the request at hand is one to hit; let it pass where some still may."""
+        """Return whether to hit the current request, and count it."""
         if self.after:
             self.after -= 1
             return False

@@ -1,9 +1,10 @@
-"""One API request and its answer as the endpoints see them: read in full, independent of the web framework."""
+"""An API request and its answer, independent of the web framework."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import uuid
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -20,11 +21,11 @@ class Call:
     """An API request.
 
     :param query: the URL's parameters.
-    :param workspace_id: the workspace that path or query names; ``None`` where the endpoint's URL names none.
+    :param workspace_id: the workspace named in the path or the query, if any.
     :param headers: case-insensitive.
-    :param body: the body, cut off where it passes the workspace's hard limit.
+    :param body: the body, truncated at the workspace's hard limit.
     :param size: bytes of the whole body.
-    :param import_id: the file import that the path names.
+    :param import_id: the file import named in the path, if any.
     """
 
     path: str
@@ -37,7 +38,7 @@ class Call:
 
 
 def basic_credentials(headers: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return login and password of a basic ``Authorization`` header, ``None`` without a readable one."""
+    """Return login and password of a basic ``Authorization`` header, ``None`` if there is no valid one."""
     scheme, _, encoded = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -49,14 +50,14 @@ def basic_credentials(headers: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def is_json(headers: Mapping[str, str]) -> bool:
-    """Tell whether the request says that its body is JSON."""
+    """Return whether the request declares a JSON body."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     return media_type == "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body and headers of one answer."""
+    """Status, body and headers of an answer."""
 
     status: int
     body: bytes
@@ -77,7 +78,7 @@ def failure(
     attribute: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return MoEngage's failure body (MoEngage API reference, Bulk Import, responses)."""
+    """Return the Data API's failure body (MoEngage API reference, Bulk Import, responses)."""
     error = {"message": message, "type": error_type, "request_id": new_request_id()}
     if attribute is not None:
         error = {"attribute": attribute, **error}
@@ -85,12 +86,17 @@ def failure(
 
 
 def new_request_id() -> str:
-    """Return a fresh request id, eight characters as MoEngage's examples show."""
+    """Return a new request id, eight characters as MoEngage's examples show."""
     return uuid.uuid4().hex[:8]
 
 
+def object_id(seed: str) -> str:
+    """Return an id in MoEngage's format, the same for the same seed."""
+    return hashlib.sha256(seed.encode()).hexdigest()[:24]
+
+
 def phrase(status: int) -> str:
-    """Return the words that go with an HTTP status."""
+    """Return the reason phrase of an HTTP status."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

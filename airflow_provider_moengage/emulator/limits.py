@@ -1,26 +1,27 @@
-"""The workspace's rate limits: users and events over a sliding minute, and the headers that tell of them.
+"""Rate limits: users and events per minute, quotas of requests, and their response headers.
 
-MoEngage API reference, "Rate Limits": 60,000 users and 60,000 events a minute per workspace, over all its
-requests.
+MoEngage API reference, "Rate Limits": 60,000 users and 60,000 events a minute per workspace. Quotas: "Trigger
+Business Event", "List Business Events" and "File Imports", rate limits. All windows are sliding.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.settings import Settings
+    from airflow_provider_moengage.emulator.settings import Settings, Windows
 
 WINDOW_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One budget as a client is told of it: its limit, what is left, and when (epoch seconds) more frees."""
+    """The state of a limit: its size, what remains, and when (epoch seconds) more becomes available."""
 
     limit: int
     remaining: int
@@ -29,27 +30,27 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a request fits, and the tighter of the budgets it touches (``None``: no limit applies)."""
+    """Whether a request is admitted, and the tightest limit that it counts against (``None``: no limit)."""
 
     admitted: bool
     tightest: Reading | None
 
 
 class SlidingWindow:
-    """What one budget spent over the last 60 seconds."""
+    """The use of one limit over the last 60 seconds."""
 
     def __init__(self) -> None:
         self._spent: deque[tuple[float, int]] = deque()
         self._total = 0
 
     def spend(self, units: int, now: float) -> None:
-        """Take ``units`` out of the budget at ``now``."""
+        """Use ``units`` at ``now``."""
         if units:
             self._spent.append((now, units))
             self._total += units
 
     def reading(self, limit: int, now: float, units: int = 0) -> Reading:
-        """Tell how the budget stands; ``resets_at`` is when ``units`` will fit, else when anything frees."""
+        """Return the state of the limit; ``resets_at`` is when ``units`` fit, or when any unit is free again."""
         self._forget(now)
         remaining = max(limit - self._total, 0)
         if units > limit:
@@ -69,14 +70,14 @@ class SlidingWindow:
 
 
 class RateLimits:
-    """The users and events budgets of one workspace."""
+    """The users and events limits of one workspace."""
 
     def __init__(self) -> None:
         self._users = SlidingWindow()
         self._events = SlidingWindow()
 
     def admit(self, users: int, events: int, settings: Settings, now: float) -> Decision:
-        """Spend the request's users and events where both fit, else neither."""
+        """Use a request's users and events if both fit, else neither."""
         touched: list[Reading] = []
         exceeded: list[Reading] = []
         for window, units, limit in self._budgets(users, events, settings):
@@ -93,7 +94,7 @@ class RateLimits:
         return Decision(True, min(spent, key=lambda reading: reading.remaining, default=None))
 
     def readings(self, settings: Settings, now: float) -> tuple[Reading | None, Reading | None]:
-        """Tell how the users and the events budgets stand; ``None``: no limit applies."""
+        """Return the state of the users and events limits; ``None``: no limit."""
         users, events = (
             None if limit is None else window.reading(limit, now)
             for window, _, limit in self._budgets(0, 0, settings)
@@ -101,7 +102,7 @@ class RateLimits:
         return users, events
 
     def tightest(self, settings: Settings, now: float) -> Reading | None:
-        """Tell of the tighter budget without spending: for answers to requests that touch none."""
+        """Return the tighter limit, for answers to requests that use none."""
         readings = [
             window.reading(limit, now) for window, _, limit in self._budgets(0, 0, settings) if limit is not None
         ]
@@ -116,8 +117,60 @@ class RateLimits:
         )
 
 
+class Quota:
+    """The use of one quota, which may have several sliding windows."""
+
+    def __init__(self) -> None:
+        self._spent: deque[float] = deque()
+
+    def room(self, windows: Windows, now: float) -> int | None:
+        """Return the units available in all of ``windows``; ``None``: no limit."""
+        if not windows:
+            return None
+        return max(min(count - len(self._within(seconds, now)) for count, seconds in windows), 0)
+
+    def opens_at(self, windows: Windows, units: int, now: float) -> float:
+        """Return when ``units`` fit: ``now`` if they do, a whole window later if they never will."""
+        opens = [now]
+        for count, seconds in windows or ():
+            inside = self._within(seconds, now)
+            excess = len(inside) + units - count
+            if excess > len(inside):
+                opens.append(now + seconds)
+            elif excess > 0:
+                opens.append(inside[excess - 1] + seconds)
+        return max(opens)
+
+    def reading(self, windows: Windows, now: float) -> Reading | None:
+        """Return the state of the tightest of ``windows``; ``None``: no limit."""
+        readings = []
+        for count, seconds in windows or ():
+            inside = self._within(seconds, now)
+            # The unit that has to leave the window before another one fits.
+            frees = inside[max(len(inside) - count, 0)] + seconds if inside else now
+            readings.append(Reading(count, max(count - len(inside), 0), frees))
+        return min(readings, key=lambda reading: (reading.remaining, -reading.resets_at), default=None)
+
+    def used(self, windows: Windows, now: float) -> list[tuple[int, int, int]]:
+        """Return count, seconds and used units of each of ``windows``."""
+        return [(count, seconds, len(self._within(seconds, now))) for count, seconds in windows or ()]
+
+    def spend(self, units: int, windows: Windows, now: float) -> None:
+        """Use ``units`` at ``now``; without windows nothing is recorded."""
+        if not windows:
+            return
+        self._spent.extend([now] * units)
+        longest = max(seconds for _, seconds in windows)
+        while self._spent and self._spent[0] + longest <= now:
+            self._spent.popleft()
+
+    def _within(self, seconds: int, now: float) -> list[float]:
+        spent = list(self._spent)
+        return spent[bisect_right(spent, now, key=lambda moment: moment + seconds) :]
+
+
 def limit_headers(reading: Reading | None, settings: Settings, now: float, *, refused: bool) -> dict[str, str]:
-    """Return the rate-limit headers of an answer, in the reading that ``settings`` asks for.
+    """Return the rate-limit headers of an answer, in the format that ``settings`` asks for.
 
     :param refused: the answer is a 429.
     """
@@ -138,7 +191,7 @@ def limit_headers(reading: Reading | None, settings: Settings, now: float, *, re
 
 
 def throttle_headers(opens_at: float, settings: Settings, now: float) -> dict[str, str]:
-    """Return the headers of a 429 that documents no ``x-ratelimit-*``: of business events."""
+    """Return the headers of a 429 of business events, which document no ``x-ratelimit-*``."""
     envoy = {"x-envoy-ratelimited": "true"} if settings.envoy else {}
     return {**envoy, **_retry_after(opens_at, settings, now)}
 

@@ -1,4 +1,4 @@
-"""The emulator in the same process: uvicorn on a thread, started and ended by a ``with`` block."""
+"""The emulator in the same process: uvicorn on a thread, started and stopped by a ``with`` block."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 import uvicorn
 
 from airflow_provider_moengage.emulator.app import create_app
-from airflow_provider_moengage.emulator.settings import Settings
-from airflow_provider_moengage.emulator.workspace import Credentials, Workspace, Workspaces
+from airflow_provider_moengage.emulator.settings import Credentials, Settings
+from airflow_provider_moengage.emulator.workspace import Workspace, Workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +31,13 @@ class Emulator:
             requests.post(f"{emulator.url}/v1/transition/EMULATOR", ...)
             assert emulator.workspace.counts.customers == 1
 
-    It can be started and stopped several times: its port and all that arrived stay.
+    It can be started and stopped several times; it keeps its port and everything it received.
 
     :param settings: of the default workspace.
     :param credentials: of the default workspace.
-    :param clock: returns epoch seconds; limits and times of arrival go by it.
+    :param clock: returns epoch seconds; used for limits and times of arrival.
     :param host: address to listen on.
-    :param port: 0 takes a free one at the first start.
+    :param port: 0: a free port, chosen at the first start.
     """
 
     def __init__(
@@ -60,35 +60,37 @@ class Emulator:
     def url(self) -> str:
         """The base URL, for the host of an Airflow connection."""
         if not self._port:
-            raise RuntimeError("url: the emulator takes its port when it starts; use it as a context manager")
+            raise RuntimeError(
+                "url: the port is known only after the start; use the emulator as a context manager"
+            )
         host = _EVERY_INTERFACE.get(self._host, self._host)
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
     def add_workspace(self, credentials: Credentials, settings: Settings | None = None) -> Workspace:
-        """Add a workspace beside the default one.
+        """Add a workspace next to the default one.
 
-        :raises ValueError: when its id is taken.
+        :raises ValueError: if its id is taken.
         """
         workspace = Workspace(credentials, settings or Settings(), self._clock)
         self.workspaces.add(workspace)
         return workspace
 
     def start(self) -> None:
-        """Listen, and return when requests are answered.
+        """Start to listen; return when the server is ready.
 
-        :raises OSError: when host and port can't be listened on.
+        :raises OSError: if it cannot listen on this host and port.
         """
         if self._running is not None:
-            raise RuntimeError("start: the emulator is running")
+            raise RuntimeError("start: the emulator is already running")
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.create_server((self._host, self._port), family=family)
-        # asyncio sees to this only where a socket names its protocol: without it an answer takes 40 ms.
+        # asyncio sets this only if the socket has its protocol set. Without it an answer takes 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = listener.getsockname()[1]
         self._running = _Running(create_app(self.workspaces), listener)
 
     def stop(self) -> None:
-        """Cut all connections and end the server's thread; without effect when it is not running."""
+        """Cut all connections and stop the server; does nothing if it is not running."""
         if self._running is not None:
             self._running.end()
             self._running = None
@@ -107,7 +109,7 @@ class Emulator:
 
 
 class _Running:
-    """A server on its thread, from its first answer to its end."""
+    """A running server and its thread."""
 
     def __init__(self, app: Callable[..., object], listener: socket.socket) -> None:
         config = uvicorn.Config(
@@ -128,7 +130,7 @@ class _Running:
         self._thread.start()
         self._server.ready.wait()
         if not self._server.started:
-            raise RuntimeError("the emulator's server did not start; its reason is in the log of uvicorn.error")
+            raise RuntimeError("the emulator's server did not start; see the log of uvicorn.error")
 
     def end(self) -> None:
         self._server.should_exit = True
@@ -143,7 +145,7 @@ class _Running:
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers, and does not wait for clients when it ends."""
+    """Signals when it is ready, and does not wait for clients when it stops."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -1,12 +1,13 @@
-"""What a workspace does where MoEngage's documents leave a choice, or MoEngage raises a limit."""
+"""The id, the keys and the settings of a workspace."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
-from airflow_provider_moengage.emulator.business_events.answers import DetailForm
+DetailForm = Literal["field", "target"]
 
 Windows = tuple[tuple[int, int], ...] | None
 """A quota: (count, seconds) of each sliding window; ``None`` or empty lifts it."""
@@ -23,59 +24,68 @@ _QUOTAS = (
 )
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The switches of one workspace; the defaults are what MoEngage documents today.
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The id of a workspace and its keys: one for the Data APIs, one for business events."""
 
-    :param users_per_minute: users a sliding minute takes; ``None`` lifts the limit
+    workspace_id: str = "EMULATOR"
+    data_api_key: str = field(default="emulator-data-key", repr=False)
+    campaign_api_key: str = field(default="emulator-campaign-key", repr=False)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of one workspace; the defaults are what MoEngage documents today.
+
+    :param users_per_minute: users in a sliding minute; ``None`` lifts the limit
         (MoEngage API reference, Rate Limits: 60,000).
-    :param events_per_minute: events a sliding minute takes, one per action; ``None`` lifts the limit.
-    :param body_limit: bytes a bulk request's body may have, envelope included (Bulk Import: 100 kB);
+    :param events_per_minute: events in a sliding minute, one per action; ``None`` lifts the limit.
+    :param body_limit: maximum bytes of a bulk request's body, envelope included (Bulk Import: 100 kB);
         ``None`` lifts it.
-    :param body_limit_status: what a body over ``body_limit`` is answered with.
-    :param hard_body_limit: bytes any Data API body may have (Data API overview: 128 KB); ``None`` lifts it.
-    :param hard_body_limit_status: what a body over ``hard_body_limit`` is answered with.
-    :param failures_as_200: answer refused bulk bodies with HTTP 200 instead of 400: the Bulk Import page says
-        that all bulk requests return 200.
+    :param body_limit_status: HTTP status for a body over ``body_limit``.
+    :param hard_body_limit: maximum bytes of any Data API body (Data API overview: 128 KB); ``None`` lifts it.
+    :param hard_body_limit_status: HTTP status for a body over ``hard_body_limit``.
+    :param failures_as_200: answer refused bulk bodies with HTTP 200 instead of 400; the Bulk Import page documents
+        200 for all bulk requests.
     :param test_connection_errors_as_200: answer a failed Test Connection with HTTP 200 and
         ``"status": "error"``.
-    :param reset_header: reading of ``x-ratelimit-reset``: seconds left, or UTC epoch seconds. Both are
+    :param reset_header: meaning of ``x-ratelimit-reset``: seconds left, or UTC epoch seconds. Both are
         documented.
-    :param retry_after: the ``Retry-After`` header of a 429: absent, in seconds, or an HTTP date.
+    :param retry_after: the ``Retry-After`` header of a 429: none, seconds, or an HTTP date.
     :param envoy: a 429 carries ``x-envoy-ratelimited: true`` and no ``x-ratelimit-*`` header.
     :param identifiers: attributes that identify a user without ``customer_id`` (User Identity Resolution);
-        empty: the workspace has none, and every customer needs an id.
-    :param one_key: the Data API key serves business events too, as a key that is scoped to both does.
-    :param v1_trigger_quota: (count, seconds) pairs: business event triggers that sliding windows take by v1
+        if empty, every customer needs a ``customer_id``.
+    :param one_key: the Data API key is valid for business events too, like a key with both scopes.
+    :param v1_trigger_quota: business event triggers by v1, as (count, seconds) of sliding windows
         (Trigger Business Event, rate limits: 50 an hour, 200 a day); ``None`` or empty lifts it.
-    :param v1_flow_quota: flows that v1 may start (5 an hour, 20 a day). A trigger that passes one of v1's quotas
-        is a 429 and starts nothing.
+    :param v1_flow_quota: flows that v1 may start (5 an hour, 20 a day). A trigger that exceeds one of v1's
+        quotas gets a 429 and starts nothing.
     :param v5_campaign_quota: campaigns that v5 may start (Trigger Business Event (V5), rate limits: 10 in 5
-        minutes, 50 an hour, 200 a day). What passes it is skipped.
+        minutes, 50 an hour, 200 a day). Those over the quota are skipped.
     :param v5_flow_quota: flows that v5 may start (3 an hour, 10 a day).
-    :param v5_over_quota: ``skip``: what passes a quota is skipped, as documented; ``429``: a trigger that does
-        not fit as a whole is a 429 and starts nothing.
-    :param v5_details: form of the details of v5's errors: ``field``, ``issue``, ``message``, or ``code``,
+    :param v5_over_quota: ``skip``: campaigns and flows over a quota are skipped, as documented; ``429``: a trigger
+        that exceeds a quota gets a 429 and starts nothing.
+    :param v5_details: fields of the details of v5's errors: ``field``, ``issue``, ``message``, or ``code``,
         ``target``, ``message``. Both are documented.
-    :param list_quota: requests that the list of business events takes (60 a minute, 1,000 an hour).
-    :param search_quota: requests that the search takes (30 a minute, 500 an hour).
-    :param file_cooldown_seconds: seconds after an import's run began in which a trigger of it is refused (Trigger
+    :param list_quota: requests for the list of business events (60 a minute, 1,000 an hour).
+    :param search_quota: searches (30 a minute, 500 an hour).
+    :param file_cooldown_seconds: seconds after the start of an import's run in which triggers are refused (Trigger
         File Imports: once every five minutes).
-    :param file_history_quota: requests that the file run history takes (Import File Run History: 50 a minute).
-    :param file_imports_quota: requests that the import details take (Import Details: 50 a minute).
-    :param file_page_size: files, or imports, a page.
-    :param file_order: order of the files in the history, which the documents leave open: by ``scheduled_at``, or
-        without any (the same one each time).
-    :param file_no_match: what the history answers when its filters match no file: an ``empty`` page, or the 400 of
-        an import that is ``missing``.
+    :param file_history_quota: requests for the file run history (Import File Run History: 50 a minute).
+    :param file_imports_quota: requests for the import details (Import Details: 50 a minute).
+    :param file_page_size: files, or imports, per page.
+    :param file_order: order of the files in the history, which is not documented: by ``scheduled_at``, or in a
+        random but constant order.
+    :param file_no_match: the history's answer if its filters match no file: an ``empty`` page, or the 400 of a
+        ``missing`` import.
     :param file_numbers_as_text: counts are strings, and ``more_files`` is ``"true"`` or ``"false"``. Both are
         documented.
     :param file_null_data: an empty page's ``data`` is null. Both are documented.
-    :param file_partial_word: what a file is called that was taken in part. Both are documented.
+    :param file_partial_word: status of a partially imported file. Both are documented.
     :param file_imports_by_name: how the import details compare ``import_name``.
-    :param keep_elements: accepted elements kept for looking at; ``None`` keeps all, 0 none.
-    :param keep_requests: request records kept; ``None`` keeps all, 0 none.
-    :param keep_firings: business event firings kept; ``None`` keeps all, 0 none.
-    :param keep_file_runs: runs kept of each file import, and triggers of all; ``None`` keeps all, 0 none.
+    :param keep_elements: accepted elements to keep; ``None`` keeps all, 0 none.
+    :param keep_requests: request records to keep; ``None`` keeps all, 0 none.
+    :param keep_firings: business event firings to keep; ``None`` keeps all, 0 none.
+    :param keep_file_runs: runs to keep of each file import, and triggers to keep; ``None`` keeps all, 0 none.
     """
 
     users_per_minute: int | None = 60_000
@@ -125,14 +135,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ValueError(
                     f"{name} {value!r}: expected (count, seconds) pairs above 0, or None to lift the quota"
                 )
-        if self.file_cooldown_seconds < 0:
-            raise ValueError(f"file_cooldown_seconds {self.file_cooldown_seconds!r}: expected 0 or more")
-        if self.file_page_size < 1:
-            raise ValueError(f"file_page_size {self.file_page_size!r}: expected a whole number above 0")
         for name in ("keep_elements", "keep_requests", "keep_firings", "keep_file_runs"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"{name} {value!r}: expected 0 or more, or None to keep all")
+        self._check_single_values()
+
+    def _check_single_values(self) -> None:
+        if self.file_cooldown_seconds < 0:
+            raise ValueError(f"file_cooldown_seconds {self.file_cooldown_seconds!r}: expected 0 or more")
+        if self.file_page_size < 1:
+            raise ValueError(f"file_page_size {self.file_page_size!r}: expected a whole number above 0")
         for name in ("body_limit_status", "hard_body_limit_status"):
             value = getattr(self, name)
             if not 200 <= value <= 599:
@@ -141,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def changed(self, /, **changes: Any) -> Settings:
         """Return these settings with ``changes`` applied.
 
-        :raises ValueError: for a setting that doesn't exist, or a value it can't have.
+        :raises ValueError: if a setting does not exist or a value is invalid.
         """
         try:
             return msgspec.convert(msgspec.structs.asdict(self) | changes, Settings)

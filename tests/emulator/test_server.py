@@ -71,7 +71,7 @@ def test_it_cannot_be_started_twice():
 
 
 def test_it_has_no_url_before_it_starts():
-    with pytest.raises(RuntimeError, match="when it starts"):
+    with pytest.raises(RuntimeError, match="only after the start"):
         _ = Emulator().url
 
 

@@ -1,7 +1,8 @@
-"""What the business event endpoints answer: v1 and v5 have nothing in common but the facts they tell.
+"""The answers of the business event endpoints. Those of v1 and v5 have different formats.
 
 MoEngage API reference, "Trigger Business Event" (v1, now called legacy), "Trigger Business Event (V5)" and "List
-Business Events". Texts are MoEngage's where its examples give one; the other refusals follow their form.
+Business Events". Texts are from MoEngage's examples if there is one; other refusals follow the same
+format.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_moengage.emulator.business_events.firings import Firing
+    from airflow_provider_moengage.emulator.settings import DetailForm
 
 TRIGGERED = "The business event has been triggered"
 _NO_EVENT = "Business event does not exists"
@@ -27,16 +29,15 @@ _NO_CREDENTIALS = "Workspace ID and API key are missing from the Authorization h
 ViolationKind = Literal[
     "body", "missing", "type", "unknown_field", "email", "uuid", "event", "attribute", "attribute_type"
 ]
-DetailForm = Literal["field", "target"]
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that is wrong with a trigger.
+    """One error in a trigger.
 
     :param target: the field or the attribute.
     :param expected: the type it should have.
-    :param got: the type it has, or the text that is wrong.
+    :param got: the type it has, or the wrong text.
     """
 
     kind: ViolationKind
@@ -47,14 +48,14 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """How v5 names an answer: in its body, and in the header ``X-MOE-Request-Id``."""
+    """The ids of a v5 answer: in its body, and in the header ``X-MOE-Request-Id``."""
 
     response_id: str
     header: str
 
     @classmethod
     def of(cls, header: str | None, body: str | None = None) -> Trace:
-        """Name an answer as its request asked: a body's ``moe_request_id`` goes before the header."""
+        """Return the ids that the request asks for: its ``moe_request_id`` overrides its header."""
         response_id = body or header or uuid.uuid4().hex[:12]
         return cls(response_id, header or response_id)
 
@@ -65,25 +66,25 @@ def v1_success() -> Answer:
 
 
 def v1_refusal(violations: Sequence[Violation]) -> Answer:
-    """Return v1's answer to a trigger that is wrong."""
+    """Return v1's answer to an invalid trigger."""
     return _v1_error(400, _V1_MESSAGES.get(violations[0].kind, "Bad request"), [*map(_v1_detail, violations)])
 
 
 def v1_nothing_attached() -> Answer:
-    """Return v1's answer to a trigger that nothing active waits for."""
+    """Return v1's answer to a trigger of an event without active campaigns and flows."""
     return _v1_error(400, _NO_CAMPAIGN, [_detail("InvalidValue", "event_name", _NO_CAMPAIGN)])
 
 
 def v1_unauthorized(target: Literal["Authorization", "APP_ID", "APP_SECRET_KEY"]) -> Answer:
-    """Return v1's 401; what is wrong is an object inside the message, or a list of them."""
-    said: Any = [_detail("InvalidValue", target, f"Invalid {target} is provided.")]
+    """Return v1's 401; its message contains an object, or a list of objects."""
+    message: Any = [_detail("InvalidValue", target, f"Invalid {target} is provided.")]
     if target == "Authorization":
-        said = _detail("MissingValue", target, "APP_ID and APP_SECRET_KEY is missing in Authorization Header.")
-    return _v1_error(401, "Authentication required", [_detail("InvalidValue", target, said)])
+        message = _detail("MissingValue", target, "APP_ID and APP_SECRET_KEY is missing in Authorization Header.")
+    return _v1_error(401, "Authentication required", [_detail("InvalidValue", target, message)])
 
 
 def v1_failure(status: int, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return v1's answer of any failing status, as far as one is documented."""
+    """Return v1's failure with a status, in the documented format if there is one."""
     if status == 429:
         data = {
             "code": 429,
@@ -98,7 +99,7 @@ def v1_failure(status: int, headers: Mapping[str, str] | None = None) -> Answer:
 
 
 def v5_outcome(firing: Firing, trace: Trace) -> Answer:
-    """Return v5's 200, which may tell of a failure; its message is the same one then."""
+    """Return v5's 200, which may report a failure; the message is then the same."""
     triggered = len(firing.campaign_ids) + len(firing.flow_ids)
     failed = len(firing.skipped_campaign_ids) + len(firing.skipped_flow_ids)
     status = "SUCCESS" if not failed else "PARTIAL_SUCCESS"
@@ -117,13 +118,13 @@ def v5_outcome(firing: Firing, trace: Trace) -> Answer:
 
 
 def v5_answer(kind: str, payload: Mapping[str, Any], trace: Trace) -> Answer:
-    """Return v5's envelope of a 200."""
+    """Return a 200 in v5's envelope."""
     body = {"response_id": trace.response_id, "type": kind, **payload}
     return json_answer(200, body, {"X-MOE-Request-Id": trace.header})
 
 
 def v5_refusal(violations: Sequence[Violation], trace: Trace, form: DetailForm) -> Answer:
-    """Return v5's answer to a trigger that is wrong."""
+    """Return v5's answer to an invalid trigger."""
     first = violations[0]
     details = [_v5_detail(*_v5_violation(violation), form) for violation in violations]
     if first.kind == "body":
@@ -137,9 +138,9 @@ def v5_refusal(violations: Sequence[Violation], trace: Trace, form: DetailForm) 
 def v5_bad_parameter(
     message: str, target: str, violation: tuple[str, str], trace: Trace, form: DetailForm
 ) -> Answer:
-    """Return v5's answer to a list request that is wrong; ``violation``: its code and what it says."""
-    code, said = violation
-    return v5_error(400, "INVALID_REQUEST", message, trace, target, [_v5_detail(code, target, said, form)])
+    """Return v5's answer to an invalid list request; ``violation`` is a code and a message."""
+    code, detail = violation
+    return v5_error(400, "INVALID_REQUEST", message, trace, target, [_v5_detail(code, target, detail, form)])
 
 
 def v5_unauthorized(trace: Trace, *, missing: bool) -> Answer:
@@ -155,7 +156,7 @@ def v5_unauthorized_to_read(trace: Trace) -> Answer:
 
 
 def v5_failure(status: int, trace: Trace, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return v5's answer of any failing status, as far as one is documented."""
+    """Return v5's failure with a status, in the documented format if there is one."""
     code, message = _V5_FAILURES.get(status, ("INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST", ""))
     target = "Authorization" if status == 403 else None
     return v5_error(status, code, message or phrase(status), trace, target, headers=headers)
@@ -170,7 +171,7 @@ def v5_error(
     details: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return v5's envelope of an error; ``target`` and ``details`` are there where they say something."""
+    """Return an error in v5's envelope, with ``target`` and ``details`` if there are any."""
     error: dict[str, Any] = {"code": code, "message": message}
     if target is not None:
         error["target"] = target
@@ -182,7 +183,7 @@ def v5_error(
 
 _V1_MESSAGES: Mapping[ViolationKind, str] = {
     "event": _NO_EVENT,
-    # MoEngage's own example of a wrong address says this, and the truth in its details only.
+    # MoEngage's example of a wrong address has this message; only its details name the address.
     "email": _NO_EVENT,
     "attribute": _WRONG_ATTRIBUTE,
 }

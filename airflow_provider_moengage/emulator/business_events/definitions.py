@@ -1,12 +1,11 @@
-"""The business events that a workspace defines, and what a trigger may say of them.
+"""The business events that a workspace defines.
 
-MoEngage API reference, "Business Events": each event has a schema of attributes, and campaigns and flows that
-wait for it.
+MoEngage API reference, "Business Events": each event has a schema of attributes, and campaigns and flows
+that it starts.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 import msgspec
+
+from airflow_provider_moengage.emulator.http import object_id
 
 AttributeType = Literal["string", "number", "boolean", "datetime"]
 ATTRIBUTE_TYPES: tuple[str, ...] = get_args(AttributeType)
@@ -25,9 +26,9 @@ class BusinessEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A business event as the dashboard defines it.
 
     :param attributes: the type of each attribute that a trigger may carry, none of them required; ``None``:
-        it takes any attribute of any type.
+        any attribute of any type.
     :param campaigns: ids of the active campaigns that it starts. MoEngage's are 24 hexadecimal digits; any text
-        will do here.
+        is valid here.
     :param flows: ids of the active flows that it starts.
     """
 
@@ -38,7 +39,7 @@ class BusinessEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise ValueError("name: a business event needs one")
+            raise ValueError("name: expected a non-empty string")
         for name, kind in (self.attributes or {}).items():
             if kind not in ATTRIBUTE_TYPES:
                 raise ValueError(f"attributes {name!r}: expected one of {', '.join(ATTRIBUTE_TYPES)}")
@@ -63,7 +64,7 @@ class BusinessEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"business event: {error}") from error
 
     def expected(self, attribute: str, value: Any) -> str | None:
-        """Return the type that ``value`` should have, ``None`` where it has it.
+        """Return the type that ``value`` should have; ``None`` if it has that type.
 
         :raises KeyError: for an attribute that the event doesn't have.
         """
@@ -82,32 +83,27 @@ class Defined:
 
 
 class Catalog:
-    """The business events of one workspace, in the order in which they were defined."""
+    """The business events of one workspace, in the order of their definition."""
 
     def __init__(self) -> None:
         self._defined: dict[str, Defined] = {}
 
     def add(self, event: BusinessEvent, now: float) -> None:
-        """Define an event, or change the one of that name."""
+        """Define an event, or replace the one with its name."""
         known = self._defined.get(event.name)
         self._defined[event.name] = Defined(event, known.created_at if known else now)
 
     def clear(self) -> None:
-        """Define none."""
+        """Delete all definitions."""
         self._defined.clear()
 
     def find(self, name: str) -> BusinessEvent | None:
-        """Return the event of that name."""
+        """Return the event with that name."""
         defined = self._defined.get(name)
         return defined.event if defined else None
 
     def __iter__(self) -> Iterator[Defined]:
         return iter(self._defined.values())
-
-
-def object_id(seed: str) -> str:
-    """Return an id in MoEngage's form, the same for the same seed."""
-    return hashlib.sha256(seed.encode()).hexdigest()[:24]
 
 
 def json_type(value: Any) -> str:

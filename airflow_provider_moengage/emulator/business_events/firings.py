@@ -1,4 +1,4 @@
-"""The business events that fired in a workspace, in order: what reaches real people at MoEngage."""
+"""The triggers of business events that took effect, in order."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Version = Literal["v1", "v5"]
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """One trigger that took effect, whatever was answered.
+    """One trigger that took effect, whatever the answer was.
 
     :param number: from 1, in the order in which they took effect.
     :param received_at: epoch seconds of the emulator's clock.
     :param version: of the API that was called.
-    :param request_id: ``response_id`` of v5; ``None`` with v1, whose success names none.
+    :param request_id: ``response_id`` of v5; ``None`` with v1, whose answer has no id.
     :param campaign_ids: campaigns that it started.
     :param flow_ids: flows that it started.
-    :param skipped_campaign_ids: campaigns that a quota held back.
-    :param skipped_flow_ids: flows that a quota held back.
+    :param skipped_campaign_ids: campaigns that a quota did not allow.
+    :param skipped_flow_ids: flows that a quota did not allow.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Firing:
 
 
 class FiringLog:
-    """Keeps the last firings and counts all of them, also by event."""
+    """Keeps the last firings, and counts all of them by event."""
 
     def __init__(self) -> None:
         self._firings: deque[Firing] = deque()
@@ -48,7 +48,7 @@ class FiringLog:
 
     @property
     def next_number(self) -> int:
-        """The number of the firing to come."""
+        """The number of the next firing."""
         return self._by_event.total() + 1
 
     @property
@@ -57,7 +57,7 @@ class FiringLog:
         return self._campaigns_by_event.total()
 
     def append(self, firing: Firing, keep: int | None) -> None:
-        """Add a firing, and let go of those beyond the last ``keep``."""
+        """Add a firing, and delete those beyond the last ``keep``."""
         self._firings.append(firing)
         self._by_event[firing.event_name] += 1
         self._campaigns_by_event[firing.event_name] += len(firing.campaign_ids)
@@ -66,7 +66,7 @@ class FiringLog:
         self.trim(keep)
 
     def trim(self, keep: int | None) -> None:
-        """Let go of the firings beyond the last ``keep``."""
+        """Delete the firings beyond the last ``keep``."""
         while keep is not None and len(self._firings) > keep:
             self._firings.popleft()
 

@@ -1,4 +1,4 @@
-"""``GET /v5/business-events`` and ``POST /v5/business-events/search``: which events there are, and their schema.
+"""``GET /v5/business-events`` and ``POST /v5/business-events/search``: the defined events and their schemas.
 
 MoEngage API reference, "List Business Events" and "Search Business Events (V5)".
 """
@@ -17,7 +17,7 @@ import msgspec
 
 from airflow_provider_moengage.emulator.business_events.access import (
     REQUEST_ID_HEADER,
-    covers_business_events,
+    is_authorized,
     too_large,
 )
 from airflow_provider_moengage.emulator.business_events.answers import (
@@ -28,30 +28,31 @@ from airflow_provider_moengage.emulator.business_events.answers import (
     v5_failure,
     v5_unauthorized_to_read,
 )
+from airflow_provider_moengage.emulator.business_events.state import BusinessEventState
+from airflow_provider_moengage.emulator.family import Result
 from airflow_provider_moengage.emulator.http import Call, is_json
 from airflow_provider_moengage.emulator.limits import throttle_headers
-from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.emulator.business_events.definitions import Defined
     from airflow_provider_moengage.emulator.http import Answer
-    from airflow_provider_moengage.emulator.quotas import Quota
+    from airflow_provider_moengage.emulator.limits import Quota
     from airflow_provider_moengage.emulator.settings import Windows
 
 PAGE = 20
 CREATED_BY = "emulator@example.com"
 
 
-def list_business_events(workspace: Workspace, call: Call, now: float) -> Ruling:
+def list_business_events(state: BusinessEventState, call: Call, now: float) -> Result:
     """List all events, or the one of a name or an id."""
-    budget = (workspace.quotas.lists, workspace.settings.list_quota)
-    return _answer(workspace, call, now, budget, _asked_by_query)
+    budget = (state.quotas.lists, state.context.settings.list_quota)
+    return _answer(state, call, now, budget, _query_of_url)
 
 
-def search_business_events(workspace: Workspace, call: Call, now: float) -> Ruling:
+def search_business_events(state: BusinessEventState, call: Call, now: float) -> Result:
     """List all events, or those of several names or ids."""
-    budget = (workspace.quotas.searches, workspace.settings.search_quota)
-    return _answer(workspace, call, now, budget, _asked_by_body)
+    budget = (state.quotas.searches, state.context.settings.search_quota)
+    return _answer(state, call, now, budget, _query_of_body)
 
 
 class _BadParameter(Exception):  # noqa: N818 - an answer, not a malfunction
@@ -65,45 +66,49 @@ class _BadParameter(Exception):  # noqa: N818 - an answer, not a malfunction
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """The events that a request wants: ``None`` sets no filter."""
+class _Query:
+    """What a request asks for; ``None``: no filter."""
 
     names: frozenset[str] | None
     ids: frozenset[str] | None
     limit: int
     after_id: str | None
 
-    def wants(self, defined: Defined) -> bool:
+    def matches(self, defined: Defined) -> bool:
         by_name = self.names is None or defined.event.name in self.names
         return by_name and (self.ids is None or defined.event.id in self.ids)
 
 
 def _answer(
-    workspace: Workspace, call: Call, now: float, budget: tuple[Quota, Windows], read: Callable[[Call], _Asked]
-) -> Ruling:
-    settings = workspace.settings
+    state: BusinessEventState,
+    call: Call,
+    now: float,
+    budget: tuple[Quota, Windows],
+    read: Callable[[Call], _Query],
+) -> Result:
+    settings = state.context.settings
     trace = Trace.of(call.headers.get(REQUEST_ID_HEADER))
-    if not covers_business_events(workspace, call):
-        return Ruling(v5_unauthorized_to_read(trace), "refused")
-    if too_large(workspace, call):
-        return Ruling(v5_failure(413, trace), "refused")
+    if not is_authorized(state.context, call):
+        return Result(v5_unauthorized_to_read(trace), "refused")
+    if too_large(state.context, call):
+        return Result(v5_failure(413, trace), "refused")
     quota, windows = budget
     opens_at = quota.opens_at(windows, 1, now)
     if opens_at > now:
         message = f"Workspace rate limit exceeded. Retry after {math.ceil(opens_at - now)} seconds."
         headers = throttle_headers(opens_at, settings, now)
-        return Ruling(v5_error(429, "RATE_LIMIT_EXCEEDED", message, trace, headers=headers), "throttled")
+        return Result(v5_error(429, "RATE_LIMIT_EXCEEDED", message, trace, headers=headers), "throttled")
     quota.spend(1, windows, now)
     try:
-        asked = read(call)
-        page = _page(workspace, asked)
+        query = read(call)
+        page = _page(state, query)
     except _BadParameter as bad:
         answer = v5_bad_parameter(bad.message, bad.target, bad.violation, trace, settings.v5_details)
-        return Ruling(answer, "refused")
-    return Ruling(_listed(workspace, asked, page, trace), "answered")
+        return Result(answer, "refused")
+    return Result(_page_answer(state, query, page, trace), "answered")
 
 
-def _asked_by_query(call: Call) -> _Asked:
+def _query_of_url(call: Call) -> _Query:
     name, event_id = call.query.get("name"), call.query.get("id")
     if name is not None and event_id is not None:
         raise _BadParameter(
@@ -113,7 +118,7 @@ def _asked_by_query(call: Call) -> _Asked:
             "The 'id' parameter cannot be combined with 'name'.",
         )
     limit = call.query.get("limit", str(PAGE))
-    return _Asked(
+    return _Query(
         None if name is None else frozenset([name]),
         None if event_id is None else frozenset([event_id]),
         _limit(int(limit) if limit.isdecimal() else limit),
@@ -121,9 +126,9 @@ def _asked_by_query(call: Call) -> _Asked:
     )
 
 
-def _asked_by_body(call: Call) -> _Asked:
+def _query_of_body(call: Call) -> _Query:
     if not call.body:
-        return _Asked(None, None, PAGE, None)
+        return _Query(None, None, PAGE, None)
     if not is_json(call.headers):
         raise _BadParameter("Content-Type should be application/json.", "Content-Type")
     try:
@@ -143,7 +148,7 @@ def _asked_by_body(call: Call) -> _Asked:
             "INVALID_PARAMETER_COMBINATION",
             "The 'ids' filter cannot be combined with 'names'.",
         )
-    return _Asked(names, ids, _limit(fields.get("limit", PAGE)), _read_cursor(fields.get("cursor")))
+    return _Query(names, ids, _limit(fields.get("limit", PAGE)), _read_cursor(fields.get("cursor")))
 
 
 def _texts(filters: dict[str, Any], name: str) -> frozenset[str] | None:
@@ -161,30 +166,30 @@ def _limit(value: Any) -> int:
     return value
 
 
-def _page(workspace: Workspace, asked: _Asked) -> list[Defined]:
-    """Return one event more than the page holds where there is one."""
-    wanted = [defined for defined in workspace.catalog if asked.wants(defined)]
+def _page(state: BusinessEventState, query: _Query) -> list[Defined]:
+    """Return the events of a page, and the one after it if there is one."""
+    wanted = [defined for defined in state.catalog if query.matches(defined)]
     start = 0
-    if asked.after_id is not None:
+    if query.after_id is not None:
         known = [defined.event.id for defined in wanted]
-        if asked.after_id not in known:
+        if query.after_id not in known:
             raise _BadParameter("Invalid cursor.", "cursor")
-        start = known.index(asked.after_id) + 1
-    return wanted[start : start + asked.limit + 1]
+        start = known.index(query.after_id) + 1
+    return wanted[start : start + query.limit + 1]
 
 
-def _listed(workspace: Workspace, asked: _Asked, page: list[Defined], trace: Trace) -> Answer:
-    shown = page[: asked.limit]
-    pagination: dict[str, Any] = {"has_more": len(page) > asked.limit}
+def _page_answer(state: BusinessEventState, query: _Query, page: list[Defined], trace: Trace) -> Answer:
+    shown = page[: query.limit]
+    pagination: dict[str, Any] = {"has_more": len(page) > query.limit}
     if pagination["has_more"]:
         pagination["next_cursor"] = _cursor(shown[-1].event.id)
-    data = [_shown(workspace, defined) for defined in shown]
+    data = [_shown(state, defined) for defined in shown]
     return v5_answer("business-events", {"data": data, "pagination": pagination}, trace)
 
 
-def _shown(workspace: Workspace, defined: Defined) -> dict[str, Any]:
+def _shown(state: BusinessEventState, defined: Defined) -> dict[str, Any]:
     event = defined.event
-    fired, campaigns, last = workspace.firing_log.of_event(event.name)
+    fired, campaigns, last = state.firings.of_event(event.name)
     shown = {
         "id": event.id,
         "name": event.name,

@@ -1,7 +1,7 @@
 """``POST /v1.0/business_event/trigger`` and ``POST /v5/business-events/triggers``.
 
-MoEngage API reference, "Trigger Business Event" and "Trigger Business Event (V5)". Neither knows a repeated
-trigger from a new one: each that is accepted fires.
+MoEngage API reference, "Trigger Business Event" and "Trigger Business Event (V5)". Neither recognizes
+a repeated trigger: each accepted one fires.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from airflow_provider_moengage.emulator.business_events.access import (
     REQUEST_ID_HEADER,
-    covers_business_events,
+    is_authorized,
     too_large,
 )
 from airflow_provider_moengage.emulator.business_events.answers import (
@@ -33,9 +33,10 @@ from airflow_provider_moengage.emulator.business_events.answers import (
 )
 from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent, json_type
 from airflow_provider_moengage.emulator.business_events.firings import Firing, Version
+from airflow_provider_moengage.emulator.business_events.state import BusinessEventState
+from airflow_provider_moengage.emulator.family import Context, Result
 from airflow_provider_moengage.emulator.http import Call, basic_credentials, is_json
 from airflow_provider_moengage.emulator.limits import throttle_headers
-from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,44 +48,44 @@ _V1_FIELDS = ("event_name", "event_attributes", "triggered_by")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
-def trigger_v1(workspace: Workspace, call: Call, now: float) -> Ruling:
-    """Fire all that waits for an event, or nothing."""
-    stopped = _at_the_door_of_v1(workspace, call)
-    if stopped is not None:
-        return Ruling(stopped, "refused")
-    read = _read(_fields(call.body), workspace.catalog, "v1")
+def trigger_v1(state: BusinessEventState, call: Call, now: float) -> Result:
+    """Start all campaigns and flows of an event, or none."""
+    refused = _check_v1(state.context, call)
+    if refused is not None:
+        return Result(refused, "refused")
+    read = _read(_fields(call.body), state.catalog, "v1")
     if not isinstance(read, _Trigger):
-        return Ruling(v1_refusal(read), "refused")
+        return Result(v1_refusal(read), "refused")
     event = read.event
     if not event.campaigns and not event.flows:
-        return Ruling(v1_nothing_attached(), "refused")
-    settings, quotas = workspace.settings, workspace.quotas
+        return Result(v1_nothing_attached(), "refused")
+    settings, quotas = state.context.settings, state.quotas
     budgets = (
         (quotas.v1_triggers, 1, settings.v1_trigger_quota),
         (quotas.v1_flows, len(event.flows), settings.v1_flow_quota),
     )
     opens_at = max(quota.opens_at(windows, units, now) for quota, units, windows in budgets if units)
     if opens_at > now:
-        return Ruling(v1_failure(429, throttle_headers(opens_at, settings, now)), "throttled")
+        return Result(v1_failure(429, throttle_headers(opens_at, settings, now)), "throttled")
     for quota, units, windows in budgets:
         quota.spend(units, windows, now)
-    _log(workspace, _firing(workspace, read, "v1", now, event.campaigns, event.flows))
-    return Ruling(v1_success(), "accepted")
+    _log(state, _firing(state, read, now, event.campaigns, event.flows))
+    return Result(v1_success(), "accepted")
 
 
-def trigger_v5(workspace: Workspace, call: Call, now: float) -> Ruling:
-    """Fire what the quotas leave of all that waits for an event, campaign by campaign and flow by flow."""
-    settings, quotas = workspace.settings, workspace.quotas
+def trigger_v5(state: BusinessEventState, call: Call, now: float) -> Result:
+    """Start the campaigns and flows of an event, as many as the quotas allow."""
+    settings, quotas = state.context.settings, state.quotas
     trace = Trace.of(call.headers.get(REQUEST_ID_HEADER))
-    stopped = _at_the_door_of_v5(workspace, call, trace)
-    if stopped is not None:
-        return Ruling(stopped, "refused")
+    refused = _check_v5(state.context, call, trace)
+    if refused is not None:
+        return Result(refused, "refused")
     fields = _fields(call.body)
     if type(fields) is dict and type(fields.get("moe_request_id")) is str:
         trace = Trace.of(call.headers.get(REQUEST_ID_HEADER), fields["moe_request_id"])
-    read = _read(fields, workspace.catalog, "v5")
+    read = _read(fields, state.catalog, "v5")
     if not isinstance(read, _Trigger):
-        return Ruling(v5_refusal(read, trace, settings.v5_details), "refused")
+        return Result(v5_refusal(read, trace, settings.v5_details), "refused")
     event = read.event
     budgets = (
         (quotas.v5_campaigns, event.campaigns, settings.v5_campaign_quota),
@@ -96,48 +97,48 @@ def trigger_v5(workspace: Workspace, call: Call, now: float) -> Ruling:
         )
         if opens_at > now:
             headers = throttle_headers(opens_at, settings, now)
-            return Ruling(v5_failure(429, trace, headers), "throttled")
+            return Result(v5_failure(429, trace, headers), "throttled")
     campaigns, flows = (ids[: quota.room(windows, now)] for quota, ids, windows in budgets)
     quotas.v5_campaigns.spend(len(campaigns), settings.v5_campaign_quota, now)
     quotas.v5_flows.spend(len(flows), settings.v5_flow_quota, now)
-    firing = _firing(workspace, read, "v5", now, campaigns, flows, trace.response_id)
+    firing = _firing(state, read, now, campaigns, flows, trace)
     if not campaigns and not flows:
-        return Ruling(v5_outcome(firing, trace), "refused")
-    _log(workspace, firing)
-    return Ruling(v5_outcome(firing, trace), "accepted")
+        return Result(v5_outcome(firing, trace), "refused", reason="the quota is used up: nothing was started")
+    _log(state, firing)
+    return Result(v5_outcome(firing, trace), "accepted")
 
 
 @dataclass(frozen=True, slots=True)
 class _Trigger:
-    """A body that is well: the event it names, and what it says of it."""
+    """A valid request body: the event that it names, and its fields."""
 
     event: BusinessEvent
     attributes: dict[str, Any]
     triggered_by: str | None
 
 
-def _at_the_door_of_v1(workspace: Workspace, call: Call) -> Answer | None:
-    if not covers_business_events(workspace, call):
+def _check_v1(context: Context, call: Call) -> Answer | None:
+    if not is_authorized(context, call):
         login = basic_credentials(call.headers)
         if login is None:
             return v1_unauthorized("Authorization")
-        known = login[0] == workspace.credentials.workspace_id
+        known = login[0] == context.credentials.workspace_id
         return v1_unauthorized("APP_SECRET_KEY" if known else "APP_ID")
     if not is_json(call.headers):
         return v1_failure(415)
-    return v1_failure(413) if too_large(workspace, call) else None
+    return v1_failure(413) if too_large(context, call) else None
 
 
-def _at_the_door_of_v5(workspace: Workspace, call: Call, trace: Trace) -> Answer | None:
-    if not covers_business_events(workspace, call):
+def _check_v5(context: Context, call: Call, trace: Trace) -> Answer | None:
+    if not is_authorized(context, call):
         return v5_unauthorized(trace, missing=basic_credentials(call.headers) is None)
     if not is_json(call.headers):
         return v5_failure(415, trace)
-    return v5_failure(413, trace) if too_large(workspace, call) else None
+    return v5_failure(413, trace) if too_large(context, call) else None
 
 
 def _fields(body: bytes) -> Any:
-    """Return what a body holds; a `Violation` where it is no JSON."""
+    """Return the decoded body, or a `Violation` if it is not JSON."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -145,7 +146,7 @@ def _fields(body: bytes) -> Any:
 
 
 def _read(fields: Any, catalog: Catalog, version: Version) -> _Trigger | list[Violation]:
-    """Return the trigger of a body, or all that is wrong with it: first its fields, then its event."""
+    """Return the trigger of a body, or all violations: of its fields first, then of its event."""
     if isinstance(fields, Violation):
         return [fields]
     if type(fields) is not dict:
@@ -200,22 +201,21 @@ def _is_uuid(text: str) -> bool:
 
 
 def _firing(
-    workspace: Workspace,
+    state: BusinessEventState,
     trigger: _Trigger,
-    version: Version,
     now: float,
     campaigns: tuple[str, ...],
     flows: tuple[str, ...],
-    request_id: str | None = None,
+    trace: Trace | None = None,
 ) -> Firing:
     return Firing(
-        number=workspace.firing_log.next_number,
+        number=state.firings.next_number,
         received_at=now,
-        version=version,
+        version="v1" if trace is None else "v5",
         event_name=trigger.event.name,
         event_attributes=trigger.attributes,
         triggered_by=trigger.triggered_by,
-        request_id=request_id,
+        request_id=trace.response_id if trace else None,
         campaign_ids=campaigns,
         flow_ids=flows,
         skipped_campaign_ids=trigger.event.campaigns[len(campaigns) :],
@@ -223,5 +223,5 @@ def _firing(
     )
 
 
-def _log(workspace: Workspace, firing: Firing) -> None:
-    workspace.firing_log.append(firing, workspace.settings.keep_firings)
+def _log(state: BusinessEventState, firing: Firing) -> None:
+    state.firings.append(firing, state.context.settings.keep_firings)

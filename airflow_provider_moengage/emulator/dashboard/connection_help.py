@@ -1,4 +1,4 @@
-"""How to reach a workspace of the emulator: Airflow's connection, and a command that sends a first element."""
+"""How to connect to a workspace: Airflow's connection, and a command that sends a first element."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_moengage.emulator.bulk_import.family import PATH
+
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.workspace import Credentials
+    from airflow_provider_moengage.emulator.settings import Credentials
 
 FIRST_ELEMENT = {
     "type": "transition",
@@ -16,7 +18,7 @@ FIRST_ELEMENT = {
 
 
 def airflow_connection(credentials: Credentials, url: str) -> str:
-    """Return the line for a shell that gives Airflow its connection to the emulator at ``url``."""
+    """Return the shell variable that defines Airflow's connection to the emulator at ``url``."""
     connection: dict[str, Any] = {
         "conn_type": "moengage",
         "login": credentials.workspace_id,
@@ -28,10 +30,10 @@ def airflow_connection(credentials: Credentials, url: str) -> str:
 
 
 def curl_command(credentials: Credentials, url: str) -> str:
-    """Return the command, for a shell, that sends one element to the emulator at ``url``."""
+    """Return a shell command that sends one element to the emulator at ``url``."""
     login = f"{credentials.workspace_id}:{credentials.data_api_key}"
     parts = (
-        ("curl", f"{url}/v1/transition/{credentials.workspace_id}"),
+        ("curl", f"{url}{PATH}/{credentials.workspace_id}"),
         ("-u", login, "-H", "Content-Type: application/json"),
         ("-d", _compact(FIRST_ELEMENT)),
     )
@@ -39,7 +41,7 @@ def curl_command(credentials: Credentials, url: str) -> str:
 
 
 def connection(credentials: Credentials, url: str) -> dict[str, str]:
-    """Return all that a client needs to know."""
+    """Return everything that a client needs."""
     return {
         "url": url,
         "workspace_id": credentials.workspace_id,

@@ -1,6 +1,6 @@
-"""The control API, ``/_emulator/...``: look at what arrived, change settings, order faults.
+"""The control API, ``/_emulator/...``: inspect what arrived, change settings, inject faults.
 
-It is the emulator's own, has no counterpart at MoEngage, and asks for no key.
+It has no counterpart at MoEngage and needs no key.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starlette.routing import Route
 from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
 from airflow_provider_moengage.emulator.dashboard.connection_help import connection
 from airflow_provider_moengage.emulator.dashboard.page import page_routes
-from airflow_provider_moengage.emulator.dashboard.snapshot import picture
+from airflow_provider_moengage.emulator.dashboard.snapshot import snapshot
 from airflow_provider_moengage.emulator.faults import Fault
 from airflow_provider_moengage.emulator.file_imports.definitions import FileImport, read_files
 
@@ -30,46 +30,44 @@ ELEMENTS_PAGE = 1_000
 
 _HOME = """\
 This is the MoEngage emulator of airflow-provider-moengage: a MoEngage workspace on your own machine.
-It answers Bulk Import (POST /v1/transition/{workspace_id}), Test connection
-(POST /v1/integrations/authentication), Business Events (POST /v1.0/business_event/trigger,
-POST /v5/business-events/triggers, GET /v5/business-events, POST /v5/business-events/search) and
-File Imports (POST /v1.0/data/fileimports/trigger/{import_id}, .../import/run/history and .../import/status)
-as MoEngage documents them. Nothing leaves this machine.
+Nothing leaves this machine. It serves these endpoints as MoEngage documents them:
+
+{endpoints}
 
 Open this address in a browser to see what arrives.
 
-Control endpoints; each takes ?workspace=<id>, without it the default workspace answers:
+Control endpoints; each accepts ?workspace=<id>, and uses the default workspace without it:
 
-  GET    /_emulator/summary                     what arrived, as counts
-  GET    /_emulator/picture                     what the page shows: also over time, by reason, by run
+  GET    /_emulator/summary                     counts of what arrived
+  GET    /_emulator/picture                     what the page shows: also traffic over time, failures, runs
   GET    /_emulator/connection                  how to connect: address, workspace id, keys
   GET    /_emulator/requests?since=N            the API requests after number N
-  GET    /_emulator/elements?since=N&limit=M    the accepted elements after running number N
-  GET    /_emulator/elements?last=N             the last N of them, also as the text that was sent
-  GET    /_emulator/business_events             the business events that are defined
-  POST   /_emulator/business_events             define one, or change the one of that name:
-      {"name": "Sale", "attributes": {"city": "string"}, "campaigns": ["c1"], "flows": []}
-  DELETE /_emulator/business_events             define none
-  GET    /_emulator/firings?since=N             the business events that fired after number N
-  GET    /_emulator/file_imports                the file imports there are
-  POST   /_emulator/file_imports                set one up, or change the one of that id:
-      {"import_id": "i1", "import_name": "Users", "files": [{"file_name": "users_{date}.csv"}]}
-  DELETE /_emulator/file_imports                have none
-  POST   /_emulator/file_imports/run            run one now, as the dashboard's schedule does: {"import_id": "i1"}
+  GET    /_emulator/elements?since=N&limit=M    the accepted elements after number N
+  GET    /_emulator/elements?last=N             the last N elements, also as the text that was sent
+  GET    /_emulator/business_events             the defined business events
+  POST   /_emulator/business_events             define a business event, or replace the one with its name:
+      {{"name": "Sale", "attributes": {{"city": "string"}}, "campaigns": ["c1"], "flows": []}}
+  DELETE /_emulator/business_events             delete all definitions
+  GET    /_emulator/firings?since=N             the firings of business events after number N
+  GET    /_emulator/file_imports                the file imports
+  POST   /_emulator/file_imports                add a file import, or replace the one with its id:
+      {{"import_id": "i1", "import_name": "Users", "files": [{{"file_name": "users_{{date}}.csv"}}]}}
+  DELETE /_emulator/file_imports                delete all file imports
+  POST   /_emulator/file_imports/run            run an import now, as its schedule does: {{"import_id": "i1"}}
   GET    /_emulator/file_triggers?since=N       the accepted triggers of file imports after number N
   GET    /_emulator/settings                    the settings
-  POST   /_emulator/settings                    change some: {"users_per_minute": 10000}
-  GET    /_emulator/faults                      the faults that wait
-  POST   /_emulator/faults                      add one: {"kind": "status", "status": 503, "times": 2}
-  DELETE /_emulator/faults                      forget them
-  POST   /_emulator/reset                       forget what arrived and ran, the spent limits and the faults
+  POST   /_emulator/settings                    change settings: {{"users_per_minute": 10000}}
+  GET    /_emulator/faults                      the pending faults
+  POST   /_emulator/faults                      add a fault: {{"kind": "status", "status": 503, "times": 2}}
+  DELETE /_emulator/faults                      remove all faults
+  POST   /_emulator/reset                       delete what arrived, runs and faults; reset limits and quotas
   GET    /_emulator/health                      the server is up
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The query and the JSON body of a control request, and the base URL that it came to."""
+class ControlRequest:
+    """The query and the JSON body of a control request, and the base URL of the emulator."""
 
     query: Mapping[str, str]
     payload: Any
@@ -79,30 +77,32 @@ class Asked:
 def control_routes(workspaces: Workspaces) -> list[Route]:
     """Return the routes of the control API, and of the page at ``/``."""
 
-    def route(path: str, method: str, action: Callable[[Workspace, Asked], Any]) -> Route:
+    def route(path: str, method: str, action: Callable[[Workspace, ControlRequest], Any]) -> Route:
         async def control(request: Request) -> Response:
             workspace_id = request.query_params.get("workspace")
             workspace = workspaces.get(workspace_id)
             if workspace is None:
-                return _json({"error": f"workspace {workspace_id!r}: this emulator has none of that id"}, 404)
+                return _json(
+                    {"error": f"workspace {workspace_id!r}: this emulator has no workspace with this id"}, 404
+                )
             try:
                 base_url = str(request.base_url).rstrip("/")
-                asked = Asked(request.query_params, _payload(await request.body()), base_url)
-                return _json(action(workspace, asked))
+                control_request = ControlRequest(request.query_params, _payload(await request.body()), base_url)
+                return _json(action(workspace, control_request))
             except ValueError as error:
                 return _json({"error": str(error)}, 400)
 
         return Route(f"/_emulator/{path}", control, methods=[method])
 
-    def whole_picture(workspace: Workspace, _asked: Asked) -> Any:
+    def page_snapshot(workspace: Workspace, _request: ControlRequest) -> Any:
         ids = [known.credentials.workspace_id for known in workspaces]
-        return {**picture(workspace), "workspaces": ids}
+        return {**snapshot(workspace), "workspaces": ids}
 
     return [
-        *page_routes(_HOME),
-        route("health", "GET", lambda _workspace, _asked: {"status": "ok"}),
+        *page_routes(_home(workspaces.default)),
+        route("health", "GET", lambda _workspace, _request: {"status": "ok"}),
         route("summary", "GET", _summary),
-        route("picture", "GET", whole_picture),
+        route("picture", "GET", page_snapshot),
         route("connection", "GET", _connection),
         route("requests", "GET", _requests),
         route("elements", "GET", _elements),
@@ -124,7 +124,12 @@ def control_routes(workspaces: Workspaces) -> list[Route]:
     ]
 
 
-def _summary(workspace: Workspace, _asked: Asked) -> Any:
+def _home(workspace: Workspace) -> str:
+    lines = (f"  {endpoint.method:<4}   {endpoint.path:<50} {endpoint.name}" for endpoint in workspace.endpoints)
+    return _HOME.format(endpoints="\n".join(lines))
+
+
+def _summary(workspace: Workspace, _request: ControlRequest) -> Any:
     counts = workspace.counts
     by_day: dict[str, dict[str, int]] = {}
     for (name, day), count in counts.events_by_day.items():
@@ -137,21 +142,21 @@ def _summary(workspace: Workspace, _asked: Asked) -> Any:
     }
 
 
-def _connection(workspace: Workspace, asked: Asked) -> Any:
-    return connection(workspace.credentials, asked.base_url)
+def _connection(workspace: Workspace, request: ControlRequest) -> Any:
+    return connection(workspace.credentials, request.base_url)
 
 
-def _requests(workspace: Workspace, asked: Asked) -> Any:
-    since = _whole_number(asked.query, "since", 0)
+def _requests(workspace: Workspace, request: ControlRequest) -> Any:
+    since = _whole_number(request.query, "since", 0)
     return {"requests": [record for record in workspace.requests if record.number > since]}
 
 
-def _elements(workspace: Workspace, asked: Asked) -> Any:
-    if "last" in asked.query:
-        last = workspace.last_elements(_whole_number(asked.query, "last", 0))
+def _elements(workspace: Workspace, request: ControlRequest) -> Any:
+    if "last" in request.query:
+        last = workspace.last_elements(_whole_number(request.query, "last", 0))
         return {"elements": [received._asdict() for received in last]}
-    since = _whole_number(asked.query, "since", 0)
-    limit = _whole_number(asked.query, "limit", ELEMENTS_PAGE)
+    since = _whole_number(request.query, "since", 0)
+    limit = _whole_number(request.query, "limit", ELEMENTS_PAGE)
     elements = workspace.elements
     start = max(since + 1 - elements.first_number, 0)
     page = elements[start : start + limit]
@@ -159,81 +164,79 @@ def _elements(workspace: Workspace, asked: Asked) -> Any:
     return {"elements": found, "next": elements.first_number + start + len(found) - 1}
 
 
-def _business_events(workspace: Workspace, _asked: Asked) -> Any:
+def _business_events(workspace: Workspace, _request: ControlRequest) -> Any:
     return {"business_events": workspace.business_events}
 
 
-def _add_business_event(workspace: Workspace, asked: Asked) -> Any:
-    workspace.add_business_event(BusinessEvent.read(asked.payload))
-    return _business_events(workspace, asked)
+def _add_business_event(workspace: Workspace, request: ControlRequest) -> Any:
+    workspace.add_business_event(BusinessEvent.read(request.payload))
+    return _business_events(workspace, request)
 
 
-def _clear_business_events(workspace: Workspace, asked: Asked) -> Any:
+def _clear_business_events(workspace: Workspace, request: ControlRequest) -> Any:
     workspace.clear_business_events()
-    return _business_events(workspace, asked)
+    return _business_events(workspace, request)
 
 
-def _firings(workspace: Workspace, asked: Asked) -> Any:
-    since = _whole_number(asked.query, "since", 0)
+def _firings(workspace: Workspace, request: ControlRequest) -> Any:
+    since = _whole_number(request.query, "since", 0)
     return {"firings": [firing for firing in workspace.firings if firing.number > since]}
 
 
-def _file_imports(workspace: Workspace, _asked: Asked) -> Any:
+def _file_imports(workspace: Workspace, _request: ControlRequest) -> Any:
     return {"file_imports": workspace.file_imports}
 
 
-def _add_file_import(workspace: Workspace, asked: Asked) -> Any:
-    workspace.add_file_import(FileImport.read(asked.payload))
-    return _file_imports(workspace, asked)
+def _add_file_import(workspace: Workspace, request: ControlRequest) -> Any:
+    workspace.add_file_import(FileImport.read(request.payload))
+    return _file_imports(workspace, request)
 
 
-def _clear_file_imports(workspace: Workspace, asked: Asked) -> Any:
+def _clear_file_imports(workspace: Workspace, request: ControlRequest) -> Any:
     workspace.clear_file_imports()
-    return _file_imports(workspace, asked)
+    return _file_imports(workspace, request)
 
 
-def _run_file_import(workspace: Workspace, asked: Asked) -> Any:
-    if not isinstance(asked.payload, dict) or not isinstance(asked.payload.get("import_id"), str):
-        raise ValueError(
-            "body: expected a JSON object with import_id, and files where they are not the usual ones"
-        )
-    unknown = asked.payload.keys() - {"import_id", "files"}
+def _run_file_import(workspace: Workspace, request: ControlRequest) -> Any:
+    if not isinstance(request.payload, dict) or not isinstance(request.payload.get("import_id"), str):
+        raise ValueError("body: expected a JSON object with import_id, and optionally files")
+    unknown = request.payload.keys() - {"import_id", "files"}
     if unknown:
         raise ValueError(f"body: expected import_id and files, not {', '.join(sorted(unknown))}")
-    files = asked.payload.get("files")
-    return workspace.run_file_import(asked.payload["import_id"], None if files is None else read_files(files))
+    files = request.payload.get("files")
+    return workspace.run_file_import(request.payload["import_id"], None if files is None else read_files(files))
 
 
-def _file_triggers(workspace: Workspace, asked: Asked) -> Any:
-    since = _whole_number(asked.query, "since", 0)
+def _file_triggers(workspace: Workspace, request: ControlRequest) -> Any:
+    since = _whole_number(request.query, "since", 0)
     return {"file_triggers": [trigger for trigger in workspace.file_triggers if trigger.number > since]}
 
 
-def _settings(workspace: Workspace, _asked: Asked) -> Any:
+def _settings(workspace: Workspace, _request: ControlRequest) -> Any:
     return workspace.settings
 
 
-def _configure(workspace: Workspace, asked: Asked) -> Any:
-    if not isinstance(asked.payload, dict):
+def _configure(workspace: Workspace, request: ControlRequest) -> Any:
+    if not isinstance(request.payload, dict):
         raise ValueError("body: expected a JSON object of settings")
-    return workspace.configure(**asked.payload)
+    return workspace.configure(**request.payload)
 
 
-def _faults(workspace: Workspace, _asked: Asked) -> Any:
+def _faults(workspace: Workspace, _request: ControlRequest) -> Any:
     return {"faults": workspace.faults}
 
 
-def _add_fault(workspace: Workspace, asked: Asked) -> Any:
-    workspace.add_fault(Fault.read(asked.payload))
-    return _faults(workspace, asked)
+def _add_fault(workspace: Workspace, request: ControlRequest) -> Any:
+    workspace.add_fault(Fault.read(request.payload))
+    return _faults(workspace, request)
 
 
-def _clear_faults(workspace: Workspace, asked: Asked) -> Any:
+def _clear_faults(workspace: Workspace, request: ControlRequest) -> Any:
     workspace.clear_faults()
-    return _faults(workspace, asked)
+    return _faults(workspace, request)
 
 
-def _reset(workspace: Workspace, _asked: Asked) -> Any:
+def _reset(workspace: Workspace, _request: ControlRequest) -> Any:
     workspace.reset()
     return {"status": "ok"}
 

@@ -1,4 +1,4 @@
-"""The events that arrived, as stacked bars over their own time: few enough bars and names for a picture."""
+"""The received events as stacked bars over their own time."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from datetime import date, timedelta
 from typing import Any, Literal
 
 Days = Mapping[tuple[str, str], int]
-"""Events by (name, UTC day), where the day may be a word."""
+"""Events by (name, UTC day), where the day may be a word such as ``arrival``."""
 
 MAX_BARS = 60
 MAX_NAMES = 6
-"""Names with a colour of their own; the others share one."""
+"""Names with their own colour; all others share one."""
 
 ALWAYS_FRESH = 5_000
-"""(name, day) pairs up to which each look draws the chart anew."""
+"""Up to this many (name, day) pairs, the chart is always computed again."""
 
 REST_FOR_WORK = 50
-"""With more of them a chart serves 50 times as long as drawing it took: 2% of the time at most goes into it."""
+"""With more pairs, a chart is reused for 50 times as long as it took to compute: at most 2% of the time."""
 
 Unit = Literal["day", "week", "month", "year"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Which bar a day is in.
+    """The mapping of days to bars.
 
-    :param step: units in a bar.
-    :param names: what the bars are called, by the beginning of their time; those of several years by both ends.
+    :param step: units per bar.
+    :param names: labels of the bars: the start of each, or both ends if it spans several years.
     """
 
     unit: Unit
@@ -47,8 +47,8 @@ class EventChart:
         self._drawn: dict[str, Any] | None = None
         self._stale_at = 0.0
 
-    def look(self, days: Days) -> dict[str, Any]:
-        """Return the chart; of very many days and names, maybe as it was a moment ago."""
+    def current(self, days: Days) -> dict[str, Any]:
+        """Return the chart; with very many days and names, it may be slightly out of date."""
         began = self._timer()
         if len(days) <= ALWAYS_FRESH:
             return draw(days)
@@ -60,10 +60,10 @@ class EventChart:
 
 
 def draw(days: Days) -> dict[str, Any]:
-    """Return the bars, and how many events of each name are in which.
+    """Return the bars, and the events of each name per bar.
 
-    Bars are days, or weeks from Monday, months, years or spans of ``step`` years where the days are too many.
-    Events whose day is a word have bars of their own, under ``words``.
+    Bars are days, or weeks from Monday, months, years or spans of ``step`` years if there are too many days.
+    Events whose day is a word have separate bars, under ``words``.
     """
     totals: Counter[str] = Counter()
     dates: dict[str, date | None] = {}
@@ -79,7 +79,7 @@ def draw(days: Days) -> dict[str, Any]:
         columns |= {day: scale.index(moment) for day, moment in dates.items() if moment is not None}
     width = (len(scale.names) if scale else 0) + len(words)
     shown = {name for name, _ in totals.most_common(MAX_NAMES)}
-    named = [name for name in totals if name in shown]  # in the order in which they came: each keeps its colour
+    named = [name for name in totals if name in shown]  # in order of arrival, so that each name keeps its colour
     bars = {name: [0] * width for name in named}
     others = [0] * width
     for (name, day), count in days.items():

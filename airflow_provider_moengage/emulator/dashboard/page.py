@@ -1,4 +1,4 @@
-"""The emulator's page, ``/`` in a browser: what arrives, live. All of it comes from this package's files."""
+"""The emulator's page, ``/`` in a browser: live traffic. Everything is loaded from this package."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascrip
 
 
 def page_routes(text: str) -> list[Route]:
-    """Return the routes of the page and its files; who asks ``/`` for no HTML, such as curl, gets ``text``."""
+    """Return the routes of the page and its files; clients that do not accept HTML, such as curl, get ``text``."""
     served = {file.name: file.read_bytes() for file in (files(__package__) / "page_files").iterdir()}
 
     async def home(request: Request) -> Response:

@@ -1,6 +1,6 @@
-"""What the emulator's page draws of a workspace's requests, counted as they come.
+"""Statistics of requests for the emulator's page.
 
-Each request costs a few additions, whatever it holds, and what is kept does not grow with their number.
+Each request costs a few additions, and memory does not grow with the number of requests.
 """
 
 from __future__ import annotations
@@ -11,56 +11,38 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from airflow_provider_moengage.emulator.file_imports.answers import DETAILS, HISTORY, TRIGGER
-
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.bulk_import.elements import Intake
+    from airflow_provider_moengage.emulator.family import Result
     from airflow_provider_moengage.emulator.http import Answer
+    from airflow_provider_moengage.emulator.request_log import RequestRecord
 
-Outcome = Literal["well", "throttled", "refused", "faulted"]
-"""How a request ended: each ended in one way, and what a fault hit is ``faulted`` whatever else it was."""
+RequestOutcome = Literal["well", "throttled", "refused", "faulted"]
+"""The outcome of a request; a request that a fault hit is always ``faulted``."""
 
-OUTCOMES: tuple[Outcome, ...] = ("well", "throttled", "refused", "faulted")
+OUTCOMES: tuple[RequestOutcome, ...] = ("well", "throttled", "refused", "faulted")
 
 MAX_FAILURES = 100
-"""Failures told apart; later ones are counted together under `OTHER`."""
+"""Failures that are counted separately; further ones are counted together under `OTHER`."""
 
 OTHER = "(others)"
-
-FILL_STEPS = 10
-FULL_BODY = 100_000
-"""Bytes of a full body where the workspace has lifted its limit."""
 
 _LONGEST_REASON = 200
 _SECONDS, _MINUTES = 120, 120
 
-_ENDPOINTS = (
-    ("/v1/transition", "Bulk import"),
-    ("/v1/integrations/authentication", "Connection test"),
-    ("/v1.0/business_event/trigger", "Business event, v1"),
-    ("/v5/business-events/triggers", "Business event, v5"),
-    ("/v5/business-events/search", "Search of business events"),
-    ("/v5/business-events", "List of business events"),
-    (TRIGGER, "File import trigger"),
-    (HISTORY, "File run history"),
-    (DETAILS, "File import details"),
-)
-BULK_IMPORT = _ENDPOINTS[0][1]
-
 _FAULTS = {
-    "status": "answered with an error, nothing taken",
-    "status_after": "taken, then answered with an error",
-    "cut_before": "connection cut, nothing taken",
-    "cut_after": "taken, then connection cut",
-    "slow": "kept waiting",
-    "html": "answered with a login page, nothing taken",
-    "refuse": "body refused for a customer in it",
+    "status": "answered with an error, not accepted",
+    "status_after": "accepted, then answered with an error",
+    "cut_before": "connection cut, not accepted",
+    "cut_after": "accepted, then connection cut",
+    "slow": "delayed",
+    "html": "answered with a login page, not accepted",
+    "refuse": "body refused because of a customer",
 }
 
 
 @dataclass(slots=True)
 class Slot:
-    """The requests of one second or minute, by outcome, and the elements that they brought."""
+    """The requests of one second or minute by outcome, and their accepted elements."""
 
     begins_at: int
     requests: list[int] = field(default_factory=lambda: [0] * len(OUTCOMES))
@@ -68,10 +50,10 @@ class Slot:
 
 
 class Timeline:
-    """The last slots of time in which requests came.
+    """The recent time slots that had requests.
 
     :param seconds: length of a slot.
-    :param keep: slots that are looked back on, the one at hand among them.
+    :param keep: number of slots to keep, including the current one.
     """
 
     def __init__(self, seconds: int, keep: int) -> None:
@@ -80,7 +62,7 @@ class Timeline:
         self._slots: deque[Slot] = deque(maxlen=keep)
 
     def add(self, outcome: int, elements: int, now: float) -> None:
-        """Count a request; one that comes before the last slot, by a clock that was put back, is in that."""
+        """Count a request; if the clock was set back, it counts in the last slot."""
         begins_at = int(now) // self.seconds * self.seconds
         if not self._slots or self._slots[-1].begins_at < begins_at:
             self._slots.append(Slot(begins_at))
@@ -89,90 +71,79 @@ class Timeline:
         slot.elements += elements
 
     def slots(self, now: float) -> list[Slot]:
-        """Return the slots that had requests, oldest first, without those that are too old."""
+        """Return the slots that had requests, oldest first, except those that are too old."""
         oldest = (int(now) // self.seconds - self.keep + 1) * self.seconds
         return [slot for slot in self._slots if slot.begins_at >= oldest]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A way in which requests failed.
+    """A kind of failed requests.
 
-    :param status: that was answered; ``None``: the connection was cut.
+    :param status: HTTP status of the answer; ``None``: the connection was cut.
     """
 
     endpoint: str
-    outcome: Outcome
+    outcome: RequestOutcome
     status: int | None
     reason: str
 
 
 @dataclass(slots=True)
-class Times:
-    """How often something happened, and when (epoch seconds) it did last."""
+class Occurrences:
+    """How often a failure occurred, and when (epoch seconds) last."""
 
     count: int
     last_at: float
 
 
-class Watch:
-    """The requests of a workspace since it began or was reset, as its page shows them."""
+class Statistics:
+    """The requests of a workspace since it was started or reset."""
 
     def __init__(self) -> None:
         self.by_second = Timeline(1, _SECONDS)
         self.by_minute = Timeline(60, _MINUTES)
         self.outcomes = [0] * len(OUTCOMES)
-        self.failures: dict[Failure, Times] = {}
-        self.fill = [0] * FILL_STEPS
-        self.filled = 0.0
+        self.failures: dict[Failure, Occurrences] = {}
 
     def add(
         self,
-        path: str,
-        outcome: Outcome,
-        fault: str | None,
+        endpoint: str,
+        record: RequestRecord,
+        outcome: RequestOutcome,
         answer: Answer | None,
-        accepted: tuple[Intake, int] | None,
-        body_limit: int | None,
-        now: float,
+        result: Result | None,
     ) -> None:
         """Count a request.
 
-        :param fault: the kind of the fault that hit it.
-        :param accepted: what it brought, and the bytes of its body.
+        :param endpoint: name of its endpoint.
+        :param answer: what was sent; ``None``: the connection was cut.
         """
         index = OUTCOMES.index(outcome)
         self.outcomes[index] += 1
-        elements = accepted[0].elements if accepted else 0
-        self.by_second.add(index, elements, now)
-        self.by_minute.add(index, elements, now)
-        if accepted is not None:
-            fill = min(accepted[1] / (body_limit or FULL_BODY), 1.0)
-            self.filled += fill
-            self.fill[min(int(fill * FILL_STEPS), FILL_STEPS - 1)] += 1
+        elements = record.elements if record.accepted else 0
+        self.by_second.add(index, elements, record.received_at)
+        self.by_minute.add(index, elements, record.received_at)
         if outcome != "well":
-            status = answer.status if answer else None
-            why = _FAULTS.get(fault, fault) if fault else reason(answer)
-            self._fail(Failure(endpoint_name(path), outcome, status, why), now)
+            if record.fault:
+                why = _FAULTS.get(record.fault, record.fault)
+            else:
+                why = (result and result.reason) or reason(answer)
+            self._fail(Failure(endpoint, outcome, record.status, why), record.received_at)
 
     def _fail(self, failure: Failure, now: float) -> None:
         if failure not in self.failures and len(self.failures) >= MAX_FAILURES:
             failure = Failure(OTHER, failure.outcome, None, OTHER)
-        times = self.failures.get(failure)
-        if times is None:
-            self.failures[failure] = Times(1, now)
+        occurrences = self.failures.get(failure)
+        if occurrences is None:
+            self.failures[failure] = Occurrences(1, now)
         else:
-            times.count += 1
-            times.last_at = now
-
-
-def endpoint_name(path: str) -> str:
-    """Return what people call the endpoint at ``path``."""
-    return next((name for beginning, name in _ENDPOINTS if path.startswith(beginning)), OTHER)
+            occurrences.count += 1
+            occurrences.last_at = now
 
 
 def reason(answer: Answer | None) -> str:
-    """Return what a failure says of its reason, in any of the forms of MoEngage's endpoints."""
+    """Return the reason that a failure's body contains, in any format of MoEngage's endpoints."""
     if answer is None:
         return ""
     try:
@@ -182,13 +153,11 @@ def reason(answer: Answer | None) -> str:
     if type(body) is not dict:
         return ""
     parts = [part for part in (body, body.get("error"), body.get("data")) if type(part) is dict]
-    if any(part.get("triggered_status") == "FAILURE" for part in parts):
-        return "the quota is spent: nothing was started"
     message = _first(parts, "message", "description", "error_description", "data")
     kind = _first(parts, "type", "error_type", "title")
     field_name = _first(parts, "attribute", "target")
-    said = message if not kind or kind == message else f"{kind}: {message}" if message else kind
-    return (f"{said} ({field_name})" if field_name else said)[:_LONGEST_REASON]
+    text = message if not kind or kind == message else f"{kind}: {message}" if message else kind
+    return (f"{text} ({field_name})" if field_name else text)[:_LONGEST_REASON]
 
 
 def _first(parts: list[dict[str, Any]], *names: str) -> str:

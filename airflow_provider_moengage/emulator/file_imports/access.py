@@ -1,4 +1,4 @@
-"""Who may come in at the file import endpoints, and how often.
+"""Authentication and quota checks of the file import endpoints.
 
 MoEngage API reference, "File Imports", overview: 50 requests a minute for each of the two queries.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from airflow_provider_moengage.emulator.family import Context, Result
 from airflow_provider_moengage.emulator.file_imports.answers import (
     BadQuery,
     bad_query,
@@ -18,13 +19,12 @@ from airflow_provider_moengage.emulator.file_imports.answers import (
 )
 from airflow_provider_moengage.emulator.http import Call, basic_credentials, is_json
 from airflow_provider_moengage.emulator.limits import limit_headers
-from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_moengage.emulator.http import Answer
-    from airflow_provider_moengage.emulator.quotas import Quota
+    from airflow_provider_moengage.emulator.limits import Quota
     from airflow_provider_moengage.emulator.settings import Windows
 
 
@@ -36,9 +36,9 @@ class BadQueryError(Exception):
         self.kind = kind
 
 
-def at_the_door(workspace: Workspace, call: Call) -> Answer | None:
-    """Return the failure of a request that comes with the wrong key, or is too large."""
-    credentials = workspace.credentials
+def check_access(context: Context, call: Call) -> Answer | None:
+    """Return the failure of a request with a wrong key or a body that is too large."""
+    credentials = context.credentials
     app_key = call.headers.get("moe-appkey")
     login = basic_credentials(call.headers)
     if app_key is None:
@@ -47,40 +47,40 @@ def at_the_door(workspace: Workspace, call: Call) -> Answer | None:
         return unauthorized("HeaderMismatch")
     if login != (credentials.workspace_id, credentials.data_api_key):
         return unauthorized("AuthenticationInvalid")
-    limit = workspace.settings.hard_body_limit
+    limit = context.settings.hard_body_limit
     if limit is not None and call.size > limit:
         return file_import_failure(413, call.path)
     return None
 
 
 def query(
-    workspace: Workspace,
+    context: Context,
     call: Call,
     now: float,
     budget: tuple[Quota, Windows],
-    answer: Callable[[Workspace, dict[str, Any], float], Answer],
-) -> Ruling:
-    """Let ``answer`` answer a query's fields, as far as its budget goes.
+    answer: Callable[[dict[str, Any], float], Answer],
+) -> Result:
+    """Answer a query, if its quota allows.
 
-    :param answer: raises `BadQueryError` for what it refuses.
+    :param answer: returns the answer to the fields at a time, or raises `BadQueryError`.
     """
-    stopped = at_the_door(workspace, call)
-    if stopped is not None:
-        return Ruling(stopped, "refused")
+    refused = check_access(context, call)
+    if refused is not None:
+        return Result(refused, "refused")
     quota, windows = budget
-    settings = workspace.settings
+    settings = context.settings
     if quota.opens_at(windows, 1, now) > now:
         headers = limit_headers(quota.reading(windows, now), settings, now, refused=True)
-        return Ruling(file_import_failure(429, call.path, headers), "throttled")
+        return Result(file_import_failure(429, call.path, headers), "throttled")
     quota.spend(1, windows, now)
     headers = limit_headers(quota.reading(windows, now), settings, now, refused=False)
     if not is_json(call.headers):
-        return Ruling(file_import_failure(415, call.path, headers), "refused")
+        return Result(file_import_failure(415, call.path, headers), "refused")
     try:
-        answered = answer(workspace, _fields(call.body), now)
+        answered = answer(_fields(call.body), now)
     except BadQueryError as bad:
-        return Ruling(replace(bad_query(bad.kind), headers=headers), "refused")
-    return Ruling(replace(answered, headers=headers), "answered")
+        return Result(replace(bad_query(bad.kind), headers=headers), "refused")
+    return Result(replace(answered, headers=headers), "answered")
 
 
 def _fields(body: bytes) -> dict[str, Any]:

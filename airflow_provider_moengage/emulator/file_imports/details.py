@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
+from airflow_provider_moengage.emulator.family import Result
 from airflow_provider_moengage.emulator.file_imports.access import BadQueryError, query
 from airflow_provider_moengage.emulator.file_imports.dates import read_span
 from airflow_provider_moengage.emulator.file_imports.definitions import ImportSource, ImportType, ScheduleType
 from airflow_provider_moengage.emulator.file_imports.pages import moment, number, page_answer, read_offset
 from airflow_provider_moengage.emulator.http import Call
-from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.file_imports.catalog import RunningImport
+    from airflow_provider_moengage.emulator.file_imports.catalog import FileImportState, RunningImport
     from airflow_provider_moengage.emulator.http import Answer
     from airflow_provider_moengage.emulator.settings import Settings
 
@@ -35,14 +36,14 @@ _FILTERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def import_details(workspace: Workspace, call: Call, now: float) -> Ruling:
-    """List the imports and how far their last runs are."""
-    budget = (workspace.quotas.file_imports, workspace.settings.file_imports_quota)
-    return query(workspace, call, now, budget, _details)
+def import_details(state: FileImportState, call: Call, now: float) -> Result:
+    """List the imports and the progress of their last runs."""
+    budget = (state.details, state.context.settings.file_imports_quota)
+    return query(state.context, call, now, budget, partial(_details, state))
 
 
-def _details(workspace: Workspace, fields: dict[str, Any], now: float) -> Answer:
-    settings = workspace.settings
+def _details(state: FileImportState, fields: dict[str, Any], now: float) -> Answer:
+    settings = state.context.settings
     name, span = fields.get("import_name"), read_span(fields.get("date"))
     if name is not None and type(name) is not str:
         raise BadQueryError("value")
@@ -50,7 +51,7 @@ def _details(workspace: Workspace, fields: dict[str, Any], now: float) -> Answer
     offset = read_offset(fields)
     listed = [
         known
-        for known in workspace.imports
+        for known in state.catalog
         if known.definition.state != "deleted"
         and (name is None or _is_named(known, name, settings))
         and (span is None or (known.last_run is not None and known.last_run.began_at in span))
@@ -64,7 +65,7 @@ def _details(workspace: Workspace, fields: dict[str, Any], now: float) -> Answer
 
 
 def _values(fields: dict[str, Any], name: str) -> frozenset[str] | None:
-    """Return what a filter lets through: MoEngage's schema takes one value, its example a list of them."""
+    """Return the values that a filter accepts: one value in MoEngage's schema, a list in its example."""
     wire = fields.get(name)
     if wire is None or wire == []:
         return None
@@ -121,7 +122,7 @@ def _shown(known: RunningImport, settings: Settings, now: float) -> dict[str, An
 
 
 def _next(known: RunningImport, now: float) -> str | None:
-    """Return when the schedule runs it next: an emulated one has no schedule, and says tomorrow."""
+    """Return the next scheduled run; the emulator has no schedule, so this is always tomorrow."""
     if known.definition.schedule_type == "ONETIME" or known.definition.state == "expired":
         return None
     today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_moengage.emulator.family import Result
 from airflow_provider_moengage.emulator.file_imports.access import BadQueryError, query
 from airflow_provider_moengage.emulator.file_imports.dates import read_span
 from airflow_provider_moengage.emulator.file_imports.definitions import TERMINAL
 from airflow_provider_moengage.emulator.file_imports.pages import moment, number, page_answer, read_offset
 from airflow_provider_moengage.emulator.http import Call
-from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.emulator.file_imports.catalog import RunningImport
+    from airflow_provider_moengage.emulator.file_imports.catalog import FileImportState, RunningImport
     from airflow_provider_moengage.emulator.file_imports.runs import RunFile
     from airflow_provider_moengage.emulator.http import Answer
     from airflow_provider_moengage.emulator.settings import Settings
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
 _FILTERS = frozenset(["SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS", "PROCESSING", "QUEUED", "WAITING"])
 
 
-def file_run_history(workspace: Workspace, call: Call, now: float) -> Ruling:
+def file_run_history(state: FileImportState, call: Call, now: float) -> Result:
     """List the files of an import's runs."""
-    budget = (workspace.quotas.file_histories, workspace.settings.file_history_quota)
-    return query(workspace, call, now, budget, _history)
+    budget = (state.histories, state.context.settings.file_history_quota)
+    return query(state.context, call, now, budget, partial(_history, state))
 
 
-def _history(workspace: Workspace, fields: dict[str, Any], now: float) -> Answer:
-    settings = workspace.settings
-    found = _import(workspace, fields)
+def _history(state: FileImportState, fields: dict[str, Any], now: float) -> Answer:
+    settings = state.context.settings
+    found = _import(state, fields)
     span, wanted, offset = read_span(fields.get("date")), _statuses(fields.get("file_status")), read_offset(fields)
     if offset is None:
         raise BadQueryError("missing")
@@ -55,13 +56,13 @@ def _history(workspace: Workspace, fields: dict[str, Any], now: float) -> Answer
     return page_answer(shown, len(listed), offset, settings)
 
 
-def _import(workspace: Workspace, fields: dict[str, Any]) -> RunningImport:
+def _import(state: FileImportState, fields: dict[str, Any]) -> RunningImport:
     import_id, name = fields.get("import_id"), fields.get("import_name")
     found = None
     if type(import_id) is str and import_id:
-        found = workspace.imports.find(import_id)
+        found = state.catalog.find(import_id)
     elif type(name) is str:
-        found = workspace.imports.named(name)
+        found = state.catalog.named(name)
     if found is None:
         raise BadQueryError("missing")
     return found
@@ -76,12 +77,12 @@ def _statuses(wire: Any) -> frozenset[str] | None:
 
 
 def _filter_name(status: str) -> str:
-    """Return what the filter calls a status: it knows one word only for files that did well in part."""
+    """Return the filter's name of a status: it has one name only for partially imported files."""
     return "PARTIAL_SUCCESS" if status == "PARTIAL_FAILURE" else status
 
 
 def _sort(listed: list[tuple[RunFile, tuple[float, str]]], settings: Settings) -> None:
-    """Sort files, which come in the order of their runs, as the settings have it."""
+    """Sort files, which are in the order of their runs, by the setting ``file_order``."""
     if settings.file_order == "shuffled":
         listed.sort(key=lambda entry: hashlib.sha256(entry[0].id.encode()).digest())
         return

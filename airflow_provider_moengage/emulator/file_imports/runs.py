@@ -1,4 +1,4 @@
-"""The runs of file imports: which files each took, and where these stand at a time.
+"""The runs of file imports: the files of each, and their statuses over time.
 
 MoEngage API reference, "Import File Run History" and "Import Details".
 """
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airflow_provider_moengage.emulator.business_events.definitions import object_id
 from airflow_provider_moengage.emulator.file_imports.definitions import TERMINAL, ImportFile
+from airflow_provider_moengage.emulator.http import object_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A file that a run took.
+    """A file of a run.
 
     :param steps: (epoch seconds, status) pairs.
-    :param script: what is to become of it.
+    :param script: its outcome.
     """
 
     id: str
@@ -33,11 +33,11 @@ class RunFile:
 
     @property
     def scheduled_at(self) -> float:
-        """When (epoch seconds) it came into the history."""
+        """When (epoch seconds) the file appeared in the history."""
         return self.steps[0][0]
 
     def step(self, now: float) -> tuple[float, str] | None:
-        """Return since when (epoch seconds) it has which status; ``None``: it is not in the history yet."""
+        """Return the current status and since when (epoch seconds); ``None``: not in the history yet."""
         for step in reversed(self.steps):
             if step[0] <= now:
                 return step
@@ -50,7 +50,7 @@ class FileRun:
 
     :param number: of this import's runs, from 1.
     :param began_at: epoch seconds of the emulator's clock.
-    :param triggered: by the API; else by the dashboard's schedule.
+    :param triggered: started by the API rather than by the dashboard's schedule.
     :param files: each with its ``id``, ``file_name`` and ``steps``: (epoch seconds, status) pairs.
     """
 
@@ -61,7 +61,7 @@ class FileRun:
     files: tuple[RunFile, ...]
 
     def progress(self, now: float) -> RunProgress:
-        """Tell how far it is, by its files in the history."""
+        """Return its progress, from its files in the history."""
         statuses: list[str] = []
         processed = total_rows = processed_rows = 0
         for file in self.files:
@@ -79,7 +79,7 @@ class FileRun:
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far a run is.
+    """The progress of a run.
 
     :param status: QUEUED, PROCESSING, SUCCESSFUL, PARTIAL_SUCCESS or FAILED.
     :param processed_files: of ``total_files``, those with a terminal status.
@@ -97,10 +97,10 @@ class RunProgress:
         return self.status in TERMINAL
 
 
-def begin_run(import_id: str, number: int, now: float, files: Iterable[ImportFile], *, triggered: bool) -> FileRun:
-    """Return the run of that number that begins ``now``.
+def new_run(import_id: str, number: int, now: float, files: Iterable[ImportFile], *, triggered: bool) -> FileRun:
+    """Return a run that starts ``now``.
 
-    :param files: with their names of this run.
+    :param files: with placeholders in their names replaced.
     """
     taken = tuple(
         RunFile(
@@ -115,7 +115,7 @@ def begin_run(import_id: str, number: int, now: float, files: Iterable[ImportFil
 
 
 def named_for_run(files: Iterable[ImportFile], number: int, now: float) -> list[ImportFile]:
-    """Return ``files`` with their names of the run of that number that begins ``now``."""
+    """Return ``files`` with the placeholders in their names replaced for a run that starts ``now``."""
     date = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d_%H%M")
     return [
         msgspec.structs.replace(

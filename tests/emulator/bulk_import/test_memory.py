@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent, Settings
-from airflow_provider_moengage.emulator import workspace as workspace_module
+from airflow_provider_moengage.emulator.bulk_import import counts as counts_module
 
 
 def customers(*ids):
@@ -86,7 +86,7 @@ def test_the_last_firings_are_kept_and_all_are_counted(door, workspace):
 
 
 def test_past_the_bound_distinct_users_are_approximate(door, workspace, monkeypatch):
-    monkeypatch.setattr(workspace_module, "MAX_USERS_SEEN", 2)
+    monkeypatch.setattr(counts_module, "MAX_USERS_SEEN", 2)
     door.bulk(*customers("a", "b"))
     door.bulk(*customers("a"))
     assert (workspace.counts.users, workspace.counts.users_approximate) == (2, False)
@@ -95,7 +95,7 @@ def test_past_the_bound_distinct_users_are_approximate(door, workspace, monkeypa
 
 
 def test_past_the_bound_events_are_counted_together(door, workspace, monkeypatch):
-    monkeypatch.setattr(workspace_module, "MAX_EVENT_DAYS", 1)
+    monkeypatch.setattr(counts_module, "MAX_EVENT_DAYS", 1)
     for action in ("Buy", "Buy", "Sell", "Lend"):
         door.bulk({"type": "event", "customer_id": "a", "actions": [{"action": action}]})
     assert workspace.counts.events_by_day == {("Buy", "arrival"): 2, ("(other)", "(other)"): 2}

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent
-from airflow_provider_moengage.emulator.quotas import Quota
+from airflow_provider_moengage.emulator.limits import Quota
 
 START = 1_700_000_000
 HOUR, DAY = 3_600, 86_400

@@ -78,9 +78,9 @@ def test_events_without_a_day_stand_apart():
 def test_few_days_are_always_drawn_anew(monkeypatch):
     monkeypatch.setattr(event_chart, "ALWAYS_FRESH", 1)
     chart, counts = EventChart(timer=lambda: 0.0), {("Buy", "2026-01-01"): 1}
-    assert chart.look(counts)["series"][0]["total"] == 1
+    assert chart.current(counts)["series"][0]["total"] == 1
     counts["Buy", "2026-01-01"] = 2
-    assert chart.look(counts)["series"][0]["total"] == 2
+    assert chart.current(counts)["series"][0]["total"] == 2
 
 
 def test_a_chart_of_very_many_days_takes_little_of_the_time(monkeypatch):
@@ -99,6 +99,6 @@ def test_a_chart_of_very_many_days_takes_little_of_the_time(monkeypatch):
     while now < 60:
         now += 0.5
         counts["Buy", "2026-01-01"] += 1
-        drawn.append(chart.look(counts)["series"][0]["total"])
+        drawn.append(chart.current(counts)["series"][0]["total"])
     assert 10 <= len(set(drawn)) <= 12  # each serves for 5 seconds
     assert drawn == sorted(drawn)

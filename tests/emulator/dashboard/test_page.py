@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_moengage.emulator import BusinessEvent, Credentials, Emulator, Fault, FileImport, ImportFile
-from airflow_provider_moengage.emulator.dashboard import statistics as watch_module
+from airflow_provider_moengage.emulator.dashboard import statistics as statistics_module
 
 START = 1_700_000_000
 
@@ -188,8 +188,8 @@ def test_a_429_is_a_failure_of_its_own_and_so_is_a_fault(door, workspace):
     failures = {(it["outcome"], it["status"]): it["reason"] for it in picture(door)["failures"]}
     assert failures == {
         ("throttled", 429): "Rate Limits Exceeded: The workspace's limit for this minute is spent",
-        ("faulted", 503): "answered with an error, nothing taken",
-        ("faulted", None): "taken, then connection cut",
+        ("faulted", 503): "answered with an error, not accepted",
+        ("faulted", None): "accepted, then connection cut",
     }
 
 
@@ -199,11 +199,11 @@ def test_an_event_that_its_quota_held_back_is_a_failure(door, workspace):
     door.trigger_v5()
     door.trigger_v5()
     (failure,) = picture(door)["failures"]
-    assert (failure["status"], failure["reason"]) == (200, "the quota is spent: nothing was started")
+    assert (failure["status"], failure["reason"]) == (200, "the quota is used up: nothing was started")
 
 
 def test_very_many_kinds_of_failure_are_counted_together(door, monkeypatch):
-    monkeypatch.setattr(watch_module, "MAX_FAILURES", 1)
+    monkeypatch.setattr(statistics_module, "MAX_FAILURES", 1)
     door.raw(b"{")
     door.raw(b"")
     door.raw(b"[]")

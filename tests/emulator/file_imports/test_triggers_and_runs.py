@@ -287,7 +287,7 @@ def test_a_changed_import_keeps_its_runs(door, workspace, clock):
 
 def test_a_file_name_of_two_imports_is_no_clash_but_an_import_name_is(workspace):
     workspace.add_file_import(FileImport("i2", "Others"))
-    with pytest.raises(ValueError, match="import_name 'Users': the import 'i1' has it"):
+    with pytest.raises(ValueError, match="import_name 'Users': import 'i1' has it"):
         workspace.add_file_import(FileImport("i3", "Users"))
     workspace.add_file_import(FileImport("i1", "Users", state="deleted"))
     workspace.add_file_import(FileImport("i3", "Users"))

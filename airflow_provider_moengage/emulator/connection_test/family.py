@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from airflow_provider_moengage.emulator.family import Context, Endpoint, Family, Result
 from airflow_provider_moengage.emulator.http import Answer, Call, basic_credentials, failure, is_json, json_answer
-from airflow_provider_moengage.emulator.workspace import Ruling, Workspace
 
 APP_NAME = "MoEngage emulator"
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """Body of a connection test; ``source`` is the name of the tool that asks."""
+    """Body of a connection test; ``source`` is the name of the calling tool."""
 
     app_id: str
     app_secret: str
@@ -19,19 +19,28 @@ class Probe(msgspec.Struct, frozen=True):
     region: str
 
 
-def authenticate(workspace: Workspace, call: Call, _now: float) -> Ruling:
-    """Tell whether id and key are right; takes nothing in."""
-    refused = _refused(workspace, call)
-    if refused is None:
-        return Ruling(json_answer(200, {"status": "success", "app_name": APP_NAME}), "answered")
-    if workspace.settings.test_connection_errors_as_200:
-        error = msgspec.json.decode(refused.body)["error"]
-        return Ruling(json_answer(200, {"status": "error", "error": error}), "refused")
-    return Ruling(refused, "refused")
+class ConnectionTest(Family):
+    """Checks the workspace id and the Data API key; changes nothing."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.endpoints = (Endpoint("/v1/integrations/authentication", "Connection test", self._authenticate),)
+
+    def reset(self) -> None:
+        """Do nothing: a connection test leaves nothing behind."""
+
+    def _authenticate(self, call: Call, _now: float) -> Result:
+        refused = _refused(self._context, call)
+        if refused is None:
+            return Result(json_answer(200, {"status": "success", "app_name": APP_NAME}), "answered")
+        if self._context.settings.test_connection_errors_as_200:
+            error = msgspec.json.decode(refused.body)["error"]
+            return Result(json_answer(200, {"status": "error", "error": error}), "refused")
+        return Result(refused, "refused")
 
 
-def _refused(workspace: Workspace, call: Call) -> Answer | None:
-    credentials = workspace.credentials
+def _refused(context: Context, call: Call) -> Answer | None:
+    credentials = context.credentials
     pair = (credentials.workspace_id, credentials.data_api_key)
     if basic_credentials(call.headers) != pair:
         return failure(401, "Workspace id and Data API key do not match", "Authentication Required")

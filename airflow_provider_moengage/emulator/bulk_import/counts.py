@@ -1,0 +1,87 @@
+"""Counts of the accepted elements."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator.bulk_import.elements import Intake
+
+MAX_USERS_SEEN = 1_000_000
+MAX_EVENT_DAYS = 100_000
+"""(action, day) pairs that are counted separately; further pairs are counted together under `OTHER_EVENTS`."""
+
+OTHER_EVENTS = ("(other)", "(other)")
+
+FILL_STEPS = 10
+FULL_BODY = 100_000
+"""Bytes of a full body if the workspace has no limit."""
+
+
+class ElementCounts:
+    """Counts the elements of a workspace, their users, and their events by name and day."""
+
+    def __init__(self) -> None:
+        self.days: Counter[tuple[str, str]] = Counter()
+        self._bytes = 0
+        self._customers = self._events = self._devices = self._actions = 0
+        self._dropped: Counter[str] = Counter()
+        self._seen: set[str] = set()
+        self._users_approximate = False
+
+    def add(self, intake: Intake, size: int) -> None:
+        """Count the elements of an accepted body of ``size`` bytes."""
+        self._bytes += size
+        self._customers += intake.customers
+        self._events += intake.events
+        self._devices += intake.devices
+        self._actions += intake.actions
+        self._dropped.update(intake.dropped)
+        if len(self.days) < MAX_EVENT_DAYS:
+            self.days.update(intake.days)
+        else:
+            for day, count in intake.days.items():
+                self.days[day if day in self.days else OTHER_EVENTS] += count
+        if len(self._seen) < MAX_USERS_SEEN:
+            self._seen |= intake.seen
+        elif not self._users_approximate:
+            self._users_approximate = not intake.seen <= self._seen
+
+    def totals(self) -> dict[str, Any]:
+        """Return the fields of `Counts`, without ``events_by_day``, which may be large."""
+        return {
+            "bytes": self._bytes,
+            "elements": self._customers + self._events + self._devices,
+            "customers": self._customers,
+            "events": self._events,
+            "devices": self._devices,
+            "actions": self._actions,
+            "dropped": dict(self._dropped),
+            "users": len(self._seen),
+            "users_approximate": self._users_approximate,
+        }
+
+
+class Fill:
+    """How full the accepted bodies were, as a histogram."""
+
+    def __init__(self) -> None:
+        self._steps = [0] * FILL_STEPS
+        self._sum = 0.0
+
+    def add(self, size: int, limit: int | None) -> None:
+        """Count a body of ``size`` bytes."""
+        share = min(size / (limit or FULL_BODY), 1.0)
+        self._sum += share
+        self._steps[min(int(share * FILL_STEPS), FILL_STEPS - 1)] += 1
+
+    def snapshot(self, limit: int | None) -> dict[str, Any]:
+        """Return the histogram as the page shows it."""
+        requests = sum(self._steps)
+        return {
+            "requests": requests,
+            "mean": self._sum / max(requests, 1),
+            "steps": list(self._steps),
+            "limit": limit,
+        }

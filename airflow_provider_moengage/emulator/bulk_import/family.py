@@ -1,0 +1,131 @@
+"""``POST /v1/transition/{workspace_id}`` (MoEngage API reference, Bulk Import)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_moengage.emulator.bulk_import.counts import ElementCounts, Fill
+from airflow_provider_moengage.emulator.bulk_import.elements import Intake, Refusal, read_envelope, take_in
+from airflow_provider_moengage.emulator.bulk_import.received import Batch, ElementLog
+from airflow_provider_moengage.emulator.dashboard.event_chart import EventChart
+from airflow_provider_moengage.emulator.family import Contents, Context, Endpoint, Family, Result
+from airflow_provider_moengage.emulator.http import (
+    Answer,
+    Call,
+    basic_credentials,
+    failure,
+    is_json,
+    json_answer,
+    new_request_id,
+)
+from airflow_provider_moengage.emulator.limits import RateLimits, Reading, limit_headers
+
+PATH = "/v1/transition"
+
+_ACCEPTED = "Your request has been accepted and will be processed soon."
+
+
+class BulkImport(Family):
+    """Accepts or refuses bulk bodies, keeps the last elements, and counts all of them."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.endpoints = tuple(
+            Endpoint(path, "Bulk import", self._bulk_import) for path in (f"{PATH}/{{workspace_id}}", PATH)
+        )
+        self.reset()
+
+    def reset(self) -> None:
+        """Delete all elements, and reset the rate limits."""
+        self.limits = RateLimits()
+        self.element_counts = ElementCounts()
+        self.log = ElementLog()
+        self._fill = Fill()
+        self._chart = EventChart()
+
+    def trim(self) -> None:
+        """Delete the elements beyond the last ``keep_elements``."""
+        self.log.trim(self._context.settings.keep_elements)
+
+    def counts(self) -> dict[str, Any]:
+        """Return the counts of elements, without ``events_by_day``."""
+        return self.element_counts.totals()
+
+    def snapshot(self, now: float) -> dict[str, Any]:
+        """Return the rate limits, the chart of events, how full bodies were, and the dropped ids."""
+        settings = self._context.settings
+        users, events = self.limits.readings(settings, now)
+        return {
+            "limits": {"users": _reading(users), "events": _reading(events)},
+            "events": self._chart.current(self.element_counts.days),
+            "fill": self._fill.snapshot(settings.body_limit),
+            "dropped": self.element_counts.totals()["dropped"],
+        }
+
+    def _bulk_import(self, call: Call, now: float) -> Result:
+        """Accept all elements of a bulk request, or none."""
+        refused = self._check_request(call)
+        if refused is not None:
+            return self._refuse(refused, now)
+        settings = self._context.settings
+        try:
+            elements = read_envelope(call.body)
+            intake = take_in(elements, settings.identifiers)
+        except Refusal as refusal:
+            return self._refuse(self._body_failure(refusal), now)
+        fault = self._context.fault_plan.refusing(elements)
+        if fault is not None:
+            injected = Refusal("TypeError", "expected string", "customer_id")
+            return replace(self._refuse(self._body_failure(injected), now), fault=fault)
+        decision = self.limits.admit(intake.users, intake.actions, settings, now)
+        headers = limit_headers(decision.tightest, settings, now, refused=not decision.admitted)
+        contents = Contents(intake.elements, intake.users, intake.actions)
+        if not decision.admitted:
+            answer = failure(
+                429, "The workspace's limit for this minute is spent", "Rate Limits Exceeded", headers=headers
+            )
+            return Result(answer, "throttled", contents)
+        self._accept(call, intake)
+        success = {"status": "success", "message": _ACCEPTED, "request_id": new_request_id()}
+        return Result(json_answer(200, success, headers), "accepted", contents)
+
+    def _check_request(self, call: Call) -> Answer | None:
+        """Return the failure of a request that is refused before its body is read."""
+        settings, credentials = self._context.settings, self._context.credentials
+        if (
+            call.workspace_id != credentials.workspace_id
+            or basic_credentials(call.headers) != (credentials.workspace_id, credentials.data_api_key)
+        ):  # fmt: skip
+            return failure(401, "Workspace id and Data API key do not match", "Authentication Required")
+        if call.headers.get("moe-appkey", call.workspace_id) != call.workspace_id:
+            return failure(409, "MOE-APPKEY differs from the workspace id in the URL", "Authentication Mismatch")
+        if not is_json(call.headers):
+            return failure(415, "Content-Type should be application/json", "Unsupported Media Type")
+        if settings.hard_body_limit is not None and call.size > settings.hard_body_limit:
+            return failure(settings.hard_body_limit_status, "Payload too large", "Payload too large")
+        if settings.body_limit is not None and call.size > settings.body_limit:
+            return failure(settings.body_limit_status, "Payload too large", "Payload too large")
+        return None
+
+    def _body_failure(self, refusal: Refusal) -> Answer:
+        status = 200 if self._context.settings.failures_as_200 else 400
+        return failure(status, refusal.message, refusal.error_type, attribute=refusal.attribute)
+
+    def _refuse(self, answer: Answer, now: float) -> Result:
+        settings = self._context.settings
+        headers = limit_headers(self.limits.tightest(settings, now), settings, now, refused=False)
+        return Result(replace(answer, headers=headers), "refused")
+
+    def _accept(self, call: Call, intake: Intake) -> None:
+        settings = self._context.settings
+        self.element_counts.add(intake, call.size)
+        self._fill.add(call.size, settings.body_limit)
+        self.log.append(Batch(self._context.request_number, intake.elements, call.body), settings.keep_elements)
+
+
+def _reading(reading: Reading | None) -> dict[str, Any] | None:
+    if reading is None:
+        return None
+    used = reading.limit - reading.remaining
+    return {"limit": reading.limit, "used": used, "frees_at": reading.resets_at}
