@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,11 @@ class Answer:
 def json_answer(status: int, payload: Any, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer whose body is ``payload`` as JSON."""
     return Answer(status, msgspec.json.encode(payload), headers or {})
+
+
+def with_headers(answer: Answer, headers: Mapping[str, str] | None) -> Answer:
+    """Return the answer with more headers."""
+    return replace(answer, headers={**answer.headers, **(headers or {})})
 
 
 def failure(

@@ -233,9 +233,11 @@ class Workspace:
 def _outcome(result: Result | None, fault: Fault | None) -> RequestOutcome:
     if fault is not None:
         return "faulted"
-    if result is not None and (result.kind == "throttled" or result.kind == "refused"):
-        return result.kind
-    return "well"
+    match result.kind if result else None:
+        case "throttled" | "refused" as kind:
+            return kind
+        case _:
+            return "well"
 
 
 class Workspaces:

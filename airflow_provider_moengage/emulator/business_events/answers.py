@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_moengage.emulator.http import Answer, json_answer, phrase
+from airflow_provider_moengage.emulator.http import Answer, json_answer, phrase, with_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -159,7 +159,7 @@ def v5_failure(status: int, trace: Trace, headers: Mapping[str, str] | None = No
     """Return v5's failure with a status, in the documented format if there is one."""
     code, message = _V5_FAILURES.get(status, ("INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST", ""))
     target = "Authorization" if status == 403 else None
-    return v5_error(status, code, message or phrase(status), trace, target, headers=headers)
+    return with_headers(v5_error(status, code, message or phrase(status), trace, target), headers)
 
 
 def v5_error(
@@ -169,7 +169,6 @@ def v5_error(
     trace: Trace,
     target: str | None = None,
     details: Sequence[Mapping[str, str]] = (),
-    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Return an error in v5's envelope, with ``target`` and ``details`` if there are any."""
     error: dict[str, Any] = {"code": code, "message": message}
@@ -178,7 +177,7 @@ def v5_error(
     if details:
         error["details"] = details
     body = {"response_id": trace.response_id, "error": error}
-    return json_answer(status, body, {"X-MOE-Request-Id": trace.header, **(headers or {})})
+    return json_answer(status, body, {"X-MOE-Request-Id": trace.header})
 
 
 _V1_MESSAGES: Mapping[ViolationKind, str] = {
@@ -208,7 +207,7 @@ def _v1_error(
     return json_answer(status, {"error": error}, headers)
 
 
-def _v1_detail(violation: Violation) -> dict[str, Any]:
+def _v1_detail(violation: Violation) -> dict[str, Any]:  # noqa: PLR0911 - one return per kind
     target = violation.target
     match violation.kind:
         case "missing":
@@ -231,7 +230,7 @@ def _v1_detail(violation: Violation) -> dict[str, Any]:
             return _detail("InvalidValue", target, f"{target} - expected {violation.expected}")
 
 
-def _v5_violation(violation: Violation) -> tuple[str, str, str]:
+def _v5_violation(violation: Violation) -> tuple[str, str, str]:  # noqa: PLR0911 - one return per kind
     """Return the code, the target and the message of a violation."""
     target = _v5_target(violation)
     match violation.kind:

@@ -30,7 +30,7 @@ from airflow_provider_moengage.emulator.business_events.answers import (
 )
 from airflow_provider_moengage.emulator.business_events.state import BusinessEventState
 from airflow_provider_moengage.emulator.family import Result
-from airflow_provider_moengage.emulator.http import Call, is_json
+from airflow_provider_moengage.emulator.http import Call, is_json, with_headers
 from airflow_provider_moengage.emulator.limits import throttle_headers
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _answer(
     if opens_at > now:
         message = f"Workspace rate limit exceeded. Retry after {math.ceil(opens_at - now)} seconds."
         headers = throttle_headers(opens_at, settings, now)
-        return Result(v5_error(429, "RATE_LIMIT_EXCEEDED", message, trace, headers=headers), "throttled")
+        return Result(with_headers(v5_error(429, "RATE_LIMIT_EXCEEDED", message, trace), headers), "throttled")
     quota.spend(1, windows, now)
     try:
         query = read(call)

@@ -39,7 +39,7 @@ class ConnectionTest(Family):
         return Result(refused, "refused")
 
 
-def _refused(context: Context, call: Call) -> Answer | None:
+def _refused(context: Context, call: Call) -> Answer | None:  # noqa: PLR0911 - one return per failure
     credentials = context.credentials
     pair = (credentials.workspace_id, credentials.data_api_key)
     if basic_credentials(call.headers) != pair:

@@ -1,7 +1,7 @@
-"""What the file import endpoints answer when they refuse.
+"""The failures of the file import endpoints.
 
-MoEngage API reference, "Trigger File Imports", "Import File Run History" and "Import Details": each has forms of
-its own, and texts are MoEngage's where its examples give one.
+MoEngage API reference, "Trigger File Imports", "Import File Run History" and "Import Details": each has its
+own formats; texts are from MoEngage's examples if there is one.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ _BAD_QUERIES: Mapping[BadQuery, tuple[str, str]] = {
 
 
 def triggered() -> Answer:
-    """Return the answer to a trigger that began a run; it does not name the run."""
+    """Return the answer to a trigger that started a run; it has no id of the run."""
     return json_answer(200, {"status": "success", "message": "Triggered Import Successfully"})
 
 
 def not_triggered(error_type: Literal["NOT_FOUND", "ALREADY_EXISTS"]) -> Answer:
-    """Return the answer to a trigger that began none."""
+    """Return the answer to a trigger that started no run."""
     message = {
         "NOT_FOUND": "This import is either deleted or expired.",
         "ALREADY_EXISTS": "Import has run in the last 5 min.",
@@ -65,12 +65,12 @@ def not_triggered(error_type: Literal["NOT_FOUND", "ALREADY_EXISTS"]) -> Answer:
 
 
 def unauthorized(title: Unauthorized) -> Answer:
-    """Return the 401 that is wrong in that way."""
+    """Return the 401 of a kind."""
     return json_answer(401, {"title": title, "description": _UNAUTHORIZED[title]})
 
 
 def bad_query(kind: BadQuery) -> Answer:
-    """Return the 400 to a query that is wrong in that way; a wrong value has a form of its own."""
+    """Return the 400 of a kind; that of a wrong value has its own format."""
     if kind == "value":
         data = "Unable to process the request"
         return json_answer(400, {"success": False, "status_code": "400 Bad Request", "data": data})
@@ -78,8 +78,10 @@ def bad_query(kind: BadQuery) -> Answer:
     return json_answer(400, {"status": "FAILURE", "error_type": error_type, "message": message})
 
 
-def file_import_failure(status: int, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return what ``path`` answers with any failing status, as far as one is documented."""
+def file_import_failure(  # noqa: PLR0911 - one return per documented status
+    status: int, path: str, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Return the failure of ``path`` with a status, in the documented format if there is one."""
     headers = headers or {}
     queries = not path.startswith(TRIGGER)
     match status:
@@ -92,8 +94,8 @@ def file_import_failure(status: int, path: str, headers: Mapping[str, str] | Non
                 403, "Your account is suspended. Please contact MoEngage team.", "BlockedClient", headers
             )
         case 404:
-            said = {"data": "Resource not found."} if queries else {"message": "Resource not found"}
-            return json_answer(404, {"status": "fail", **said}, headers)
+            text = {"data": "Resource not found."} if queries else {"message": "Resource not found"}
+            return json_answer(404, {"status": "fail", **text}, headers)
         case 405:
             return json_answer(405, {"status": "fail", "message": "Method not allowed"}, headers)
         case 415:
