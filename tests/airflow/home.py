@@ -1,4 +1,4 @@
-"""An Airflow that runs single Dags to their end, with `airflow dags test`."""
+"""An Airflow that runs single Dags with `airflow dags test`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 END = "\0 exit "
-"""What stands before the exit code of a command, on a line of its own; see `commands`."""
+"""Prefix of the line with the exit code of a command; see `commands`."""
 
 PROJECT = Path(__file__).parent.parent.parent
 
 
 @dataclass
 class Airflow:
-    """An Airflow with a database of its own."""
+    """An Airflow with its own database."""
 
     home: Path
     environment: dict[str, str]
 
     @classmethod
     def new(cls, home: Path, dags: Path, **environment: str) -> Airflow:
-        """Make its database in an empty folder.
+        """Create its database in an empty folder.
 
-        :param environment: what it gets beside this process's.
+        :param environment: variables in addition to those of this process.
         """
         settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(dags), **environment}
         airflow = cls(home, {**os.environ, **settings})
@@ -47,7 +47,7 @@ class Airflow:
 
     @contextmanager
     def kept_running(self) -> Iterator[Callable[..., str]]:
-        """Yield what runs a command of Airflow, and returns what it says, in one process for all of them."""
+        """Yield a function that runs a command of Airflow and returns its output; all share one process."""
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.airflow.commands"],
             env=self.environment,
@@ -64,12 +64,12 @@ class Airflow:
         def run(*command: str) -> str:
             stdin.write(json.dumps(command) + "\n")
             stdin.flush()
-            said = ""
+            output = ""
             for line in stdout:
                 if line.startswith(END):
-                    return said
-                said += line
-            raise AssertionError(f"Airflow has ended\n{said}")
+                    return output
+                output += line
+            raise AssertionError(f"Airflow has stopped\n{output}")
 
         try:
             yield run

@@ -1,4 +1,4 @@
-"""Dags that run in a real Airflow: templates, XComs, mapping, failures, and what the metadata database keeps."""
+"""Dags in a real Airflow: templates, XComs, mapping, failures, and the content of the metadata database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMPORTS = {"users": "SUCCESSFUL", "one": "SUCCESSFUL", "two": "SUCCESSFUL", "bad
 
 @dataclass
 class Run:
-    """What a Dag left behind."""
+    """The results of a Dag run."""
 
     states: dict[str, list[str]]
     reports: dict[str, Any]
@@ -100,13 +100,13 @@ def arrived(run: Run) -> list[str]:
     return [received.element["customer_id"] for received in run.emulator.workspace.elements]
 
 
-def test_every_way_to_give_elements_works_in_a_dag(bulk: Run) -> None:
+def test_every_way_to_pass_elements_works_in_a_dag(bulk: Run) -> None:
     states = {name: set(states) for name, states in bulk.states.items()}
 
     assert {name for name, state in states.items() if state != {"success"}} == {"rejected"}
     users = arrived(bulk)
     assert {"literal-1", "literal-2", "streamed-0", "streamed-999", "file-one", "file-two", "good"} <= set(users)
-    assert users.count("made-3-0") == 2, "once by .output and once by a template"
+    assert users.count("made-3-0") == 2, "once through .output and once through a template"
 
 
 def test_reports_are_the_xcoms(bulk: Run) -> None:
@@ -122,18 +122,18 @@ def test_reports_are_the_xcoms(bulk: Run) -> None:
     assert [report["accepted"] for report in reports["files"]] == [1, 1]
 
 
-def test_what_another_task_made_is_never_rendered_as_a_template(bulk: Run) -> None:
+def test_the_output_of_another_task_is_never_rendered_as_a_template(bulk: Run) -> None:
     assert "{{ not_a_template }}" in arrived(bulk)
 
 
-def test_too_many_rejects_fail_the_task_after_the_good_ones_went(bulk: Run) -> None:
+def test_too_many_rejects_fail_the_task_after_valid_elements_were_sent(bulk: Run) -> None:
     assert bulk.states["rejected"] == ["failed"]
     assert "1 element rejected (1 customer_id_refused), more than max_rejects=0 allows" in bulk.log
     [file] = (bulk.folder / "rejects").iterdir()
     assert json.loads(file.read_text())["codes"] == ["customer_id_refused"]
 
 
-def test_elements_stay_out_of_log_and_database(bulk: Run) -> None:
+def test_elements_are_not_in_log_or_database(bulk: Run) -> None:
     assert "hidden-value" not in bulk.log
     assert b"hidden-value" not in bulk.airflow.database
     assert "emulator-data-key" not in bulk.log
@@ -151,13 +151,13 @@ def test_events_of_a_sync_are_on_their_own_days(sync: Run) -> None:
     assert days == {"2026-01-01": 1, "2026-01-02": 1, "2026-01-03": 1}
 
 
-def test_rows_of_a_sync_stay_out_of_log_and_database(sync: Run) -> None:
+def test_rows_of_a_sync_are_not_in_log_or_database(sync: Run) -> None:
     assert "hidden-value" not in sync.log
     assert b"hidden-value" not in sync.airflow.database
     assert "2 elements accepted by MoEngage" in sync.log
 
 
-def test_file_imports_are_waited_for_in_every_mode(imports: Run) -> None:
+def test_tasks_wait_for_file_imports_in_every_mode(imports: Run) -> None:
     states = {name: set(states) for name, states in imports.states.items()}
 
     assert states.pop("failed") == {"failed"}, imports.log
@@ -174,7 +174,7 @@ def test_file_imports_are_waited_for_in_every_mode(imports: Run) -> None:
     assert b"emulator-data-key" not in imports.airflow.database
 
 
-def test_an_incremental_sync_sends_what_its_watermark_has_left(airflow: Airflow) -> None:
+def test_an_incremental_sync_sends_everything_after_its_watermark(airflow: Airflow) -> None:
     def day(date: str) -> tuple[dict[str, int], str]:
         """Run one day; return how many orders and customers of each shop it sends, and the log."""
         with Emulator(Settings(keep_elements=None)) as emulator:
@@ -194,7 +194,7 @@ def test_an_incremental_sync_sends_what_its_watermark_has_left(airflow: Airflow)
     assert later == {"orders": 1 + missed, "customers": 1 + missed}, log
     window = ("2026-01-02" if missed else "2026-01-03") + " 00:00:00+00:00", "2026-01-04 00:00:00+00:00"
     shown = "at >= '{}' AND at < '{}'".format(*window)
-    assert shown.encode() in airflow.database, "the UI shows the query that was run"
+    assert shown.encode() in airflow.database, "the UI shows the query that ran"
     assert json.dumps(["south", *window]).encode() in airflow.database
 
     rendered = airflow.run("-m", "airflow", "tasks", "render", "incremental", "orders", "2026-01-05")

@@ -1,4 +1,4 @@
-"""The example Dags as they are, on the Airflow that is installed: whole, and counted in an emulated workspace."""
+"""The example Dags, unchanged, on the installed Airflow; the elements are counted in an emulated workspace."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
 
 @dataclass
 class Place:
-    """An Airflow with the example Dags, their warehouse, and a workspace that has what they name."""
+    """An Airflow with the example Dags, their warehouse, and the workspace that they use."""
 
     airflow: Airflow
     command: Callable[..., str]
@@ -33,7 +33,7 @@ class Place:
     warehouse: Path
 
     def run(self, dag_id: str, *arguments: str) -> str:
-        """Run an example to its end and return its log, when every task has gone well."""
+        """Run an example, check that every task succeeded, and return the log."""
         log = self.command("dags", "test", dag_id, *arguments)
         states = self.airflow.states(dag_id)
         assert states, log
@@ -51,7 +51,7 @@ class Place:
             return database.execute(sql, parameters).fetchall()
 
     def arrived(self, action: str, attribute: str) -> Counter[Any]:
-        """How often each event has arrived, by an attribute that tells them apart."""
+        """Count the arrivals of each event, identified by an attribute."""
         elements = [received.element for received in self.emulator.workspace.elements]
         actions = [each for element in elements for each in element.get("actions", ())]
         return Counter(each["attributes"][attribute] for each in actions if each["action"] == action)
@@ -106,7 +106,7 @@ def sync_incrementally(place: Place) -> None:
     query = "SELECT basket_id FROM purchases WHERE purchased_at >= ? AND purchased_at < ?"
     baskets = place.select(query, f"{yesterday:%Y-%m-%d}", f"{today:%Y-%m-%d}")
 
-    place.run("incremental_sync", f"{today:%Y-%m-%d}")  # the moment at which a run of yesterday is due
+    place.run("incremental_sync", f"{today:%Y-%m-%d}")  # when the run for yesterday is due
 
     assert place.arrived("Purchase", "basket_id") == Counter(basket for (basket,) in baskets)
     assert baskets
@@ -168,17 +168,17 @@ def sync_through_files(place: Place) -> None:
         sync_through_files,
     ],
 )
-def test_an_example_does_what_it_says(place: Place, example: Callable[[Place], None]) -> None:
+def test_an_example_works(place: Place, example: Callable[[Place], None]) -> None:
     example(place)
 
 
-@pytest.mark.skipif(find_spec("airflow.sdk") is None, reason="it needs Airflow 3, and says so")
-def test_the_example_on_an_asset_can_be_read(whole_place: Place) -> None:
-    """It has nothing to look at without an event; ``make e2e`` runs it by one."""
+@pytest.mark.skipif(find_spec("airflow.sdk") is None, reason="the example needs Airflow 3")
+def test_the_example_on_an_asset_can_be_parsed(whole_place: Place) -> None:
+    """It runs only after an asset event; ``make e2e`` tests that."""
     whole_place.airflow.run(str(EXAMPLES / "after_file_import.py"))
 
 
-def test_each_example_is_run_here_or_by_an_event() -> None:
+def test_each_example_is_tested_here_or_by_an_event() -> None:
     here = Path(__file__).read_text()
 
     assert all(f'"{file.stem}"' in here or f"{file.stem}.py" in here for file in EXAMPLES.glob("*.py"))

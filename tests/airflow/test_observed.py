@@ -1,4 +1,4 @@
-"""What a real Airflow tells of our tasks to others: lineage, metrics, asset events and links."""
+"""What a real Airflow reports about our tasks: lineage, metrics, asset events and links."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ connection.cursor().execute('''
 
 @dataclass
 class Observed:
-    """What is known of the run."""
+    """The results of the run."""
 
     home: Path
     log: str
@@ -117,14 +117,14 @@ def outputs(event: dict[str, Any]) -> list[tuple[str, str, Any]]:
     ]
 
 
-def test_the_run_is_as_it_should_be(observed: Observed) -> None:
+def test_every_task_ends_as_expected(observed: Observed) -> None:
     states = dict(observed.query("SELECT task_id, state FROM task_instance WHERE dag_id = 'observed'"))
 
     assert {name for name, state in states.items() if state != "success"} == {"rejected"}, observed.log
     assert "MoEngage dashboard" not in observed.log
 
 
-def test_lineage_of_a_sync_goes_from_tables_to_the_workspace(observed: Observed) -> None:
+def test_lineage_of_a_sync_connects_tables_and_workspace(observed: Observed) -> None:
     event = observed.lineage["observed.sync"]
 
     assert event["eventType"] == "COMPLETE"
@@ -137,7 +137,7 @@ def test_lineage_of_a_sync_goes_from_tables_to_the_workspace(observed: Observed)
     assert event["job"]["facets"]["sql"]["query"].startswith("SELECT o.user_id, o.at")
 
 
-def test_lineage_of_files_and_of_a_task_that_has_failed(observed: Observed) -> None:
+def test_lineage_of_files_and_of_a_failed_task(observed: Observed) -> None:
     from_file, rejected = observed.lineage["observed.from_file"], observed.lineage["observed.rejected"]
 
     assert [(each["namespace"], each["name"]) for each in from_file["inputs"]] == [
@@ -148,17 +148,17 @@ def test_lineage_of_files_and_of_a_task_that_has_failed(observed: Observed) -> N
     assert outputs(rejected) == [("moengage://EMULATOR", "customers", 2)]
 
 
-def test_lineage_has_no_parameter_no_row_and_no_key(observed: Observed) -> None:
+def test_lineage_contains_no_parameter_no_row_and_no_key(observed: Observed) -> None:
     text = (observed.home / "lineage.json").read_text()
 
     assert "user-1" not in text
     assert "emulator-data-key" not in text
     event = observed.lineage["observed.sync"]
-    event["run"]["facets"].pop("airflow")  # the provider's own: it has `parameters` of every operator
+    event["run"]["facets"].pop("airflow")  # added by the OpenLineage provider, with `parameters` of every operator
     assert "parameter-value" not in json.dumps(event)
 
 
-def test_the_assets_events_have_the_figures(observed: Observed) -> None:
+def test_asset_events_contain_the_counts(observed: Observed) -> None:
     table, key = ("dataset", "dataset_id") if IS_AIRFLOW_2 else ("asset", "asset_id")
     rows = observed.query(f"SELECT uri, e.extra FROM {table}_event e JOIN {table} a ON a.id = e.{key}")
     extras = {uri: json.loads(extra) for uri, extra in rows}
@@ -169,7 +169,7 @@ def test_the_assets_events_have_the_figures(observed: Observed) -> None:
     assert "never" not in extras
 
 
-def test_statsd_gets_the_figures_of_each_task(observed: Observed) -> None:
+def test_statsd_receives_the_metrics_of_each_task(observed: Observed) -> None:
     if not observed.statsd.ours and not IS_AIRFLOW_2:
         pytest.skip("`airflow dags test` of this Airflow sends no metrics; a worker does")
     tags = {"conn_id": "moengage_default", "dag_id": "observed", "task_id": "sync"}

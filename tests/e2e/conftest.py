@@ -1,4 +1,4 @@
-"""One local Airflow for all of these tests, and a browser for those that need one."""
+"""One local Airflow for all of these tests, and a browser for those that need it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)")
 
 @pytest.fixture(scope="session")
 def whole_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """The Airflow of `make airflow`, with the Dags of these tests beside the examples."""
+    """The Airflow of `make airflow`, with the Dags of these tests next to the examples."""
     folder = tmp_path_factory.mktemp("e2e")
     dags = folder / "dags"
     dags.mkdir()
@@ -32,16 +32,20 @@ def whole_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(scope="session")
 def scheduled(whole_place: Place) -> dict[str, Any]:
-    """The run that the schedule has made at the start, what it sent, and what it sent it to."""
+    """The scheduled run at the start, what it sent, and the watermark afterwards."""
     airflow = whole_place.airflow
     until(lambda: bool(airflow.runs(SYNC)), "the scheduled run")
     [run_id] = airflow.runs(SYNC)
     until(lambda: whole_place.run(run_id)["state"] in ("success", "failed"), "the scheduled run to end")
     if (
         whole_place.run(run_id)["state"] == "failed"
-    ):  # Airflow gives a task up that its API does not answer in time
+    ):  # Airflow fails a task if its own API does not respond in time
         airflow.clear(SYNC, run_id, TASK)
-        until(lambda: whole_place.run(run_id)["state"] == "success", "it again", lambda: airflow.log(SYNC))
+        until(
+            lambda: whole_place.run(run_id)["state"] == "success",
+            "the cleared run",
+            lambda: airflow.log(SYNC),
+        )
     workspace = whole_place.workspace
     return {
         **whole_place.run(run_id),
@@ -53,7 +57,7 @@ def scheduled(whole_place: Place) -> dict[str, Any]:
 
 @pytest.fixture
 def place(whole_place: Place, scheduled: dict[str, Any]) -> Iterator[Place]:
-    """The same, when the scheduled run is over, with an empty workspace and no faults."""
+    """The same after the scheduled run, with an empty workspace and no faults."""
     whole_place.workspace.reset()
     yield whole_place
     whole_place.workspace.clear_faults()
@@ -61,7 +65,7 @@ def place(whole_place: Place, scheduled: dict[str, Any]) -> Iterator[Place]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    """Debian's Chromium, or another one that is installed."""
+    """Debian's Chromium, or another installed one."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="no browser tests: pip install playwright"
     ).sync_playwright
@@ -78,7 +82,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def page(chromium: Any, place: Place) -> Iterator[Any]:
-    """A page that reaches this machine and nothing else; to try is an error."""
+    """A page that can only reach this machine; any other request is an error."""
     context = chromium.new_context(
         viewport={"width": 1280, "height": 800},
         base_url=place.url,
@@ -104,8 +108,8 @@ def page(chromium: Any, place: Place) -> Iterator[Any]:
 
 
 @pytest.fixture
-def picture(page: Any) -> Any:
-    """Take a picture for the docs, where UPDATE_SCREENSHOTS=1 asks for it."""
+def screenshot(page: Any) -> Any:
+    """Take a screenshot for the docs if UPDATE_SCREENSHOTS=1 is set."""
 
     def take(name: str) -> None:
         if os.environ.get("UPDATE_SCREENSHOTS") == "1":

@@ -1,4 +1,4 @@
-"""The Airflow of `make airflow` as the tests use it: its REST API, its emulated workspace, and its warehouse."""
+"""The Airflow of `make airflow` for tests: its REST API, its emulated workspace, and its warehouse."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ PROJECT = Path(__file__).parent.parent.parent
 START_WITHIN = 300.0
 SYNC, TASK = "incremental_sync", "purchases"
 SLOTS = 128
-"""Of the default pool."""
+"""Slots of the default pool."""
 
 
 class Workspace:
-    """The emulated workspace, by its control API."""
+    """The emulated workspace, through its control API."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -44,15 +44,15 @@ class Workspace:
         return response.json()
 
     def reset(self) -> None:
-        """Forget what has arrived, and the faults."""
+        """Delete everything that has arrived, and the faults."""
         self.ask("POST", "reset")
 
     def add_fault(self, kind: str, **fields: Any) -> None:
-        """Add a fault of bulk requests; a Dag that watches an asset makes others all the time."""
+        """Add a fault for bulk requests; a Dag that watches an asset keeps sending other requests."""
         self.ask("POST", "faults", json={"kind": kind, "path": "/v1/transition", **fields})
 
     def asked(self, path: str) -> int:
-        """How many requests were made to paths with this in them."""
+        """Return the number of requests whose path contains this."""
         return sum(path in request["path"] for request in self.ask("GET", "requests")["requests"])
 
     def clear_faults(self) -> None:
@@ -75,13 +75,13 @@ class Workspace:
         return [received["element"] for received in page["elements"]]
 
     def arrived(self, action: str = "Purchase", attribute: str = "basket_id") -> Counter[Any]:
-        """How often each event has arrived, by an attribute that tells them apart."""
+        """Count the arrivals of each event, identified by an attribute."""
         events = [element for element in self.elements if element["type"] == "event"]
         actions = [each for element in events for each in element["actions"] if each["action"] == action]
         return Counter(each["attributes"][attribute] for each in actions)
 
     def by_day(self, action: str = "Purchase") -> dict[str, int]:
-        """How many events are on each day, as the workspace counts them."""
+        """Return the number of events on each day, as counted by the workspace."""
         days: dict[str, int] = self.summary["events_by_day"].get(action, {})
         return days
 
@@ -93,7 +93,7 @@ class Warehouse:
         self.path = path
 
     def baskets(self, since: datetime, until: datetime) -> list[int]:
-        """The purchases of a half-open window, of which each has a basket of its own."""
+        """Return the baskets of a half-open window; each purchase has its own."""
         with closing(sqlite3.connect(self.path)) as database:
             rows = database.execute("SELECT basket_id, purchased_at FROM purchases").fetchall()
         return [basket for basket, moment in rows if since <= datetime.fromisoformat(moment) < until]
@@ -104,7 +104,7 @@ class Warehouse:
         return count
 
     def buy(self, basket: int) -> None:
-        """Book a purchase that is made now."""
+        """Add a purchase made now."""
         moment = datetime.now(UTC).isoformat(sep=" ", timespec="microseconds")
         with closing(sqlite3.connect(self.path)) as database, database:
             database.execute("INSERT INTO purchases VALUES (7, 1, ?, 1, 1, 1, 0, ?)", [basket, moment])
@@ -112,15 +112,15 @@ class Warehouse:
 
 @dataclass
 class Place:
-    """A local Airflow, and what is around it."""
+    """A local Airflow with its workspace and warehouse."""
 
     airflow: Standalone
     workspace: Workspace
     warehouse: Warehouse
     url: str
 
-    def run_by_hand(self, dag_id: str = SYNC, task_id: str = TASK, **conf: Any) -> str:
-        """Run a Dag without a date; return the run when its task is done."""
+    def run_manually(self, dag_id: str = SYNC, task_id: str = TASK, **conf: Any) -> str:
+        """Run a Dag without a date; return the run once its task has succeeded."""
         run = self.airflow.trigger(dag_id, **conf)
         self.airflow.until_task(dag_id, run, task_id, "success")
         return run
@@ -130,24 +130,24 @@ class Place:
         return run
 
     def log(self, dag_id: str, run_id: str) -> str:
-        """What the tasks of one run have logged."""
+        """Return the log of the tasks of one run."""
         folder = self.airflow.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
         return "\n".join(file.read_text(errors="replace") for file in sorted(folder.glob("**/*.log*")))
 
     def runs_before_a_backfill(self) -> set[str]:
-        """The runs that there are, when no other backfill is running: Airflow takes one of a Dag at a time."""
+        """Return the existing runs once no backfill is running: Airflow allows one per Dag at a time."""
 
         def is_free() -> bool:
             backfills = self.airflow.call("GET", "/backfills", params={"dag_id": SYNC})["backfills"]
             return all(backfill["completed_at"] for backfill in backfills)
 
-        until(is_free, "an earlier backfill to be over")
+        until(is_free, "an earlier backfill to end")
         return set(self.airflow.runs(SYNC))
 
     def backfilled(self, before: set[str], count: int) -> list[dict[str, Any]]:
-        """Wait until a backfill's runs are done; return them.
+        """Wait until the runs of a backfill have ended; return them.
 
-        :param before: the runs that were there before it.
+        :param before: the runs that existed before it.
         """
         found: list[dict[str, Any]] = []
 
@@ -164,7 +164,7 @@ class Place:
         return found
 
     def each_day_arrived_once(self, first: date, last: date, runs: list[dict[str, Any]]) -> None:
-        """Check that a backfill has sent the purchases of its days: all, once, each on its day and by its run."""
+        """Check that a backfill sent each purchase of its days once, on its day and in the run of that day."""
         begin = datetime.combine(first, datetime.min.time(), UTC)
         end = datetime.combine(last, datetime.min.time(), UTC) + timedelta(days=1)
         assert self.workspace.arrived() == Counter(self.warehouse.baskets(begin, end))
@@ -178,7 +178,7 @@ class Place:
 
     @property
     def watermark(self) -> datetime:
-        """Up to where the incremental sync has sent."""
+        """The watermark of the incremental sync."""
         assets = self.airflow.call("GET", "/assets", params={"name_pattern": "warehouse_purchases"})["assets"]
         [asset] = [asset["id"] for asset in assets if asset["name"] == "warehouse_purchases"]
         state = self.airflow.call("GET", f"/assets/{asset}/state-store/moengage:{SYNC}:{TASK}")
@@ -187,10 +187,10 @@ class Place:
 
 @contextlib.contextmanager
 def local_airflow(dags: Path, home: Path) -> Iterator[Place]:
-    """Run `demo/local_airflow.py`; end it by what Ctrl-C sends, and see that nothing is left."""
+    """Run `demo/local_airflow.py`; stop it with Ctrl-C's signal, and check that no process is left."""
     output = home.with_suffix(".out")
-    in_pictures = os.environ.get("UPDATE_SCREENSHOTS") == "1"
-    ports = [] if in_pictures else ["--port", "0", "--emulator-port", "0"]
+    takes_screenshots = os.environ.get("UPDATE_SCREENSHOTS") == "1"
+    ports = [] if takes_screenshots else ["--port", "0", "--emulator-port", "0"]
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "demo.local_airflow", *ports, "--dags", dags, "--home", home],
@@ -200,31 +200,31 @@ def local_airflow(dags: Path, home: Path) -> Iterator[Place]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    family: list[psutil.Process] = []
+    started: list[psutil.Process] = []
     try:
         deadline = time.monotonic() + START_WITHIN
-        while "Press Ctrl-C to stop everything" not in (said := output.read_text()):
-            assert process.poll() is None, said
-            assert time.monotonic() < deadline, said
+        while "Press Ctrl-C to stop everything" not in (printed := output.read_text()):
+            assert process.poll() is None, printed
+            assert time.monotonic() < deadline, printed
             time.sleep(0.5)
-        found = re.search(r"^Airflow +(http://\S+).*^MoEngage +(http://\S+)", said, re.DOTALL | re.MULTILINE)
-        assert found is not None, said
+        found = re.search(r"^Airflow +(http://\S+).*^MoEngage +(http://\S+)", printed, re.DOTALL | re.MULTILINE)
+        assert found is not None, printed
         url, workspace = found.groups()
         airflow = Standalone(home, url, {})
         airflow.login()
         yield Place(airflow, Workspace(workspace), Warehouse(home / "warehouse.db"), url)
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) > 3, "Airflow has ended before its time"
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert len(started) > 3, "Airflow has stopped too early"
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, output.read_text()
-        assert [each for each in family if each.is_running()] == []
+        assert [each for each in started if each.is_running()] == []
     finally:
-        family = family or _children(process.pid)
+        started = started or _children(process.pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60)
-        for each in family:
+        for each in started:
             with contextlib.suppress(psutil.Error):
                 each.kill()
 

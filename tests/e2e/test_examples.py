@@ -1,4 +1,4 @@
-"""The example Dags as they are, in the Airflow of `make airflow`: a person only triggers them."""
+"""The example Dags, unchanged, in the Airflow of `make airflow`, triggered manually."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from devtools.standalone_airflow import until
 from tests.e2e.local_airflow import Place
 
 
-def test_a_file_import_is_waited_for_and_the_dag_on_its_asset_follows(place: Place) -> None:
+def test_a_task_waits_for_a_file_import_and_the_dag_on_its_asset_runs(place: Place) -> None:
     airflow = place.airflow
     before = len(airflow.runs("after_file_import"))
     until(lambda: place.workspace.asked("history") > 0, "the Dag on the asset to watch it")
 
-    run = place.run_by_hand("file_import_with_wait", "count_rows")
+    run = place.run_manually("file_import_with_wait", "count_rows")
 
     assert airflow.xcom("file_import_with_wait", run, "count_rows")["total_rows"] == 2_400
     assert place.workspace.summary["file_triggers"] == 1
@@ -23,15 +23,15 @@ def test_a_file_import_is_waited_for_and_the_dag_on_its_asset_follows(place: Pla
 
 
 def test_a_business_event_starts_campaigns_after_a_sync(place: Place) -> None:
-    place.run_by_hand("business_event_after_sync", "start_campaigns")
+    place.run_manually("business_event_after_sync", "start_campaigns")
 
     [firing] = place.workspace.firings
     assert (firing["event_name"], firing["event_attributes"]) == ("Tiers updated", {"customers": 60})
     assert place.workspace.summary["customers"] == 60
 
 
-def test_a_notifier_tells_of_a_sync_that_fails(place: Place) -> None:
-    place.workspace.add_fault("status", status=401)  # a key that was revoked: no retry helps
+def test_a_notifier_reports_a_failed_sync(place: Place) -> None:
+    place.workspace.add_fault("status", status=401)  # a revoked key: no retry helps
     run = place.airflow.trigger("business_event_after_sync")
 
     place.airflow.until_task("business_event_after_sync", run, "tiers", "failed")
@@ -46,7 +46,7 @@ def test_a_notifier_tells_of_a_sync_that_fails(place: Place) -> None:
 
 def test_shards_and_a_whole_warehouse_arrive_once(place: Place) -> None:
     shards = place.airflow.trigger("sharded_sync")
-    place.run_by_hand("warehouse_sync", "purchases")
+    place.run_manually("warehouse_sync", "purchases")
     run = f"/dags/sharded_sync/dagRuns/{shards}"
     until(
         lambda: place.airflow.call("GET", run)["state"] in ("success", "failed"),
@@ -65,6 +65,6 @@ def test_shards_and_a_whole_warehouse_arrive_once(place: Place) -> None:
 def test_the_file_sync_delivers_the_last_row(place: Place) -> None:
     folder = place.warehouse.path.parent / "watched-by-moengage"
 
-    run = place.run_by_hand("file_sync", "compare", import_id="file-sync", folder=f"file://{folder}")
+    run = place.run_manually("file_sync", "compare", import_id="file-sync", folder=f"file://{folder}")
 
     assert place.airflow.xcom("file_sync", run, "compare") == {"written": 60, "read": 60, "failed": 0}

@@ -1,4 +1,4 @@
-"""Airflow's own pages, as a person uses them, in Chromium: nothing on them leaves this machine."""
+"""Airflow's own pages in Chromium, as a user sees them; they load nothing from other machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIALOG = "[role=dialog][data-scope=dialog][data-state=open]"
 POPOVER = "[data-scope=popover][data-part=content][data-state=open]"
 RIGHT_KEY, WRONG_KEY = "emulator-data-key", "revoked-data-key"
 REFUSED = "answered 401: workspace id and Data API key do not fit together, or the key is not the Data tile's"
-NEEDLESS = ("Port", "Schema", "Login", "Password", "Host")
+HIDDEN = ("Port", "Schema", "Login", "Password", "Host")
 
 
 def new_connection(page: Any) -> Any:
@@ -29,11 +29,11 @@ def new_connection(page: Any) -> Any:
 
 
 def open_fields(dialog: Any, name: str) -> None:
-    """Unfold a part of the form."""
+    """Expand a part of the form."""
     trigger = dialog.get_by_role("button", name=name, exact=True)
     if trigger.get_attribute("aria-expanded") == "false":
         trigger.click()
-    dialog.page.wait_for_timeout(400)  # it unfolds
+    dialog.page.wait_for_timeout(400)  # until it is expanded
 
 
 def row_of(page: Any, conn_id: str) -> Any:
@@ -44,7 +44,7 @@ def row_of(page: Any, conn_id: str) -> Any:
 
 
 def press_test(page: Any, conn_id: str) -> dict[str, Any]:
-    """Press the Test button of a connection in the list; return what Airflow has answered."""
+    """Press the Test button of a connection in the list; return Airflow's response."""
     with page.expect_response("**/api/v2/connections/test") as answer:
         row_of(page, conn_id).get_by_role("button", name="Test Connection").click()
     result: dict[str, Any] = answer.value.json()
@@ -67,7 +67,7 @@ def task_page(page: Any, dag_id: str, run: str, task_id: str, tab: str = "") -> 
     page.goto(f"/dags/{dag_id}/runs/{quote(run, safe='')}/tasks/{task_id}{tab}")
 
 
-def test_the_connection_form_has_moengages_fields_and_no_other(page: Any, picture: Any) -> None:
+def test_the_connection_form_has_only_moengages_fields(page: Any, screenshot: Any) -> None:
     dialog = new_connection(page)
 
     names = set(dialog.locator("input[name], textarea[name]").evaluate_all("all => all.map(each => each.name)"))
@@ -80,10 +80,10 @@ def test_the_connection_form_has_moengages_fields_and_no_other(page: Any, pictur
     }
     for label in ("Base URL", "Workspace ID", "Data API key"):
         assert dialog.get_by_text(label, exact=True).is_visible()
-    for label in NEEDLESS:
+    for label in HIDDEN:
         assert dialog.get_by_text(label, exact=True).count() == 0
     assert dialog.locator("input[name=password]").get_attribute("type") == "password"
-    picture("connection-form")
+    screenshot("connection-form")
 
     open_fields(dialog, "Extra Fields")
     for label in ("Data center", "Campaign API key", "Timeout (seconds)", "Users a minute", "Events a minute"):
@@ -92,13 +92,13 @@ def test_the_connection_form_has_moengages_fields_and_no_other(page: Any, pictur
     dialog.get_by_role("combobox").nth(1).click()
     centers = page.get_by_role("option").all_inner_texts()
     assert [each.split()[0] for each in centers] == ["01", "02", "03", "04", "05", "06", "101"]
-    picture("connection-form-data-center")
+    screenshot("connection-form-data-center")
 
 
-def test_a_connection_of_the_form_is_saved_and_tested(page: Any, place: Place) -> None:
+def test_a_connection_can_be_saved_and_tested_on_the_form(page: Any, place: Place) -> None:
     call = place.airflow.call
     dialog = new_connection(page)
-    dialog.locator("input[name=connection_id]").fill("by_hand")
+    dialog.locator("input[name=connection_id]").fill("from_form")
     dialog.locator("input[name=host]").fill(place.workspace.url)
     dialog.locator("input[name=login]").fill("EMULATOR")
     dialog.locator("input[name=password]").fill(RIGHT_KEY)
@@ -110,38 +110,38 @@ def test_a_connection_of_the_form_is_saved_and_tested(page: Any, place: Place) -
         dialog.get_by_role("button", name="Save").click()
     try:
         assert saved.value.status == 201
-        shown = call("GET", "/connections/by_hand")
+        shown = call("GET", "/connections/from_form")
         extra = json.loads(shown["extra"])
         assert (shown["login"], shown["host"], extra["data_center"]) == ("EMULATOR", place.workspace.url, "02")
         assert (shown["password"], extra["campaign_api_key"]) == ("***", "***")
-        # The icon in the list of Airflow 3.3 asks for port 0 where a connection has none; see docs/connection.md.
-        answer = call("POST", "/connections/test", json={"connection_id": "by_hand", "conn_type": "moengage"})
+        # The icon in the list of Airflow 3.3 uses port 0 if a connection has none; see docs/connection.md.
+        answer = call("POST", "/connections/test", json={"connection_id": "from_form", "conn_type": "moengage"})
         assert answer["status"] is True, answer
         page.goto("/connections")
-        page.get_by_text("by_hand", exact=True).wait_for()
+        page.get_by_text("from_form", exact=True).wait_for()
         assert "-key" not in page.locator("body").inner_text()
     finally:
-        call("DELETE", "/connections/by_hand")
+        call("DELETE", "/connections/from_form")
 
 
-def test_the_test_button_says_why_it_fails(page: Any, place: Place, picture: Any) -> None:
+def test_the_test_button_shows_why_it_fails(page: Any, place: Place, screenshot: Any) -> None:
     answer = press_test(page, "moengage_default")
     assert answer["status"] is True
     assert "accepts the Data API key" in answer["message"]
-    picture("connection-test")
+    screenshot("connection-test")
     try:
         change_key(page, "moengage_default", WRONG_KEY)
         answer = press_test(page, "moengage_default")
         assert answer["status"] is False
         page.get_by_text(REFUSED).first.wait_for()
         assert WRONG_KEY not in page.locator("body").inner_text()
-        picture("connection-test-failed")
+        screenshot("connection-test-failed")
     finally:
         change_key(page, "moengage_default", RIGHT_KEY)
     assert press_test(page, "moengage_default")["status"] is True
 
 
-def test_a_backfill_of_the_dialog_sends_each_of_seven_days_once(page: Any, place: Place, picture: Any) -> None:
+def test_a_backfill_from_the_dialog_sends_seven_days_once(page: Any, place: Place, screenshot: Any) -> None:
     today = datetime.now(UTC).date()
     first, last = today - timedelta(days=21), today - timedelta(days=15)
     before = place.runs_before_a_backfill()
@@ -151,15 +151,15 @@ def test_a_backfill_of_the_dialog_sends_each_of_seven_days_once(page: Any, place
     page.get_by_role("button", name="Trigger").click()
     dialog = page.locator(DIALOG)
     dialog.get_by_text("Backfill", exact=True).first.click()
-    for place_of_field, day in enumerate((first, last)):
-        dialog.get_by_test_id("datetime-input").nth(place_of_field).click()
+    for index, day in enumerate((first, last)):
+        dialog.get_by_test_id("datetime-input").nth(index).click()
         page.locator(POPOVER).get_by_placeholder("YYYY/MM/DD").fill(f"{day:%Y/%m/%d}")
         page.locator(POPOVER).get_by_placeholder("HH:mm").fill("00:00")
         page.keyboard.press("Tab")
         page.keyboard.press("Escape")
         page.locator(POPOVER).wait_for(state="hidden")
     dialog.get_by_text("7 runs will be triggered.").wait_for()
-    picture("backfill")
+    screenshot("backfill")
     with page.expect_response(lambda answer: answer.url.endswith("/api/v2/backfills")) as created:
         dialog.get_by_role("button", name="Run Backfill").click()
     assert created.value.ok, created.value.text()
@@ -169,23 +169,23 @@ def test_a_backfill_of_the_dialog_sends_each_of_seven_days_once(page: Any, place
     assert place.watermark == watermark
     page.goto(f"/dags/{SYNC}/runs")
     page.get_by_text(f"{first + timedelta(days=1):%Y-%m-%d} 00:00:00").first.wait_for()
-    picture("runs")
+    screenshot("runs")
 
 
-def test_the_log_of_a_task_shows_its_progress_and_nobodys_data(page: Any, place: Place, picture: Any) -> None:
+def test_the_log_of_a_task_shows_progress_and_no_personal_data(page: Any, place: Place, screenshot: Any) -> None:
     place.workspace.add_fault("slow", seconds=1.6, times=None)
-    run = place.run_by_hand("long_sync", "sync")
+    run = place.run_manually("long_sync", "sync")
 
     task_page(page, "long_sync", run, "sync")
     for line in (r"\d+ elements done, \d+ a second", r"\d+ elements? accepted by MoEngage"):
         page.get_by_text(re.compile(line)).first.wait_for()
     text = page.locator("body").inner_text()
     assert re.search(r"household-\d|@example\.com|emulator-\w+-key|0{40}", text) is None
-    picture("task-log")
+    screenshot("task-log")
 
 
-def test_the_link_of_a_task_opens_the_workspaces_dashboard(page: Any, place: Place, picture: Any) -> None:
-    run = place.run_by_hand()
+def test_the_link_of_a_task_opens_the_dashboard(page: Any, place: Place, screenshot: Any) -> None:
+    run = place.run_manually()
     task = f"/dags/{SYNC}/dagRuns/{run}/taskInstances/{TASK}"
     links = place.airflow.call("GET", f"{task}/links")["extra_links"]
     [(name, url)] = links.items()
@@ -196,7 +196,7 @@ def test_the_link_of_a_task_opens_the_workspaces_dashboard(page: Any, place: Pla
     link = page.locator("a", has_text=name)
     link.wait_for()
     assert link.get_attribute("href") == url
-    picture("extra-link")
+    screenshot("extra-link")
     with page.context.expect_page() as opened:
         link.click()
     assert opened.value.url.startswith(place.workspace.url)

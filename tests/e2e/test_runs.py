@@ -1,4 +1,4 @@
-"""Runs of every kind: by schedule, by hand, of a backfill, again, interrupted, and held back."""
+"""Runs of every kind: scheduled, manual, backfill, cleared, interrupted, and waiting for a slot."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tests.e2e.local_airflow import SLOTS, SYNC, TASK, Place
 
 ALL_NUMBERS = list(range(1, 401))
 A_BATCH = 25
-"""Of the long sync: its elements that a body holds, at the most."""
+"""The most elements of the long sync that a request body can contain."""
 
 
 def numbers(place: Place) -> list[int]:
-    """The customers of the long sync that have arrived."""
+    """Return the customers of the long sync that have arrived."""
     return [element["attributes"]["number"] for element in place.workspace.elements]
 
 
 def day(offset: int) -> datetime:
-    """Midnight of a day before this one."""
+    """Return midnight of an earlier day."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=offset)
 
 
@@ -36,12 +36,12 @@ def test_the_scheduled_run_sends_its_interval(place: Place, scheduled: dict[str,
     assert scheduled["watermark"] == until
 
 
-def test_a_run_by_hand_without_a_date_sends_what_is_new(place: Place) -> None:
+def test_a_manual_run_without_a_date_sends_new_purchases(place: Place) -> None:
     since = place.watermark
     place.warehouse.buy(1)
-    first = place.run(place.run_by_hand())
+    first = place.run(place.run_manually())
     place.warehouse.buy(2)
-    second = place.run(place.run_by_hand())
+    second = place.run(place.run_manually())
 
     assert (first["logical_date"], second["logical_date"]) == (None, None)
     moment = datetime.fromisoformat(first["run_after"])
@@ -63,11 +63,11 @@ def test_a_backfill_sends_each_of_seven_days_once(place: Place) -> None:
     assert place.watermark == watermark
 
 
-def test_a_retry_goes_on_where_the_time_was_up(place: Place) -> None:
+def test_a_retry_after_a_timeout_resumes(place: Place) -> None:
     place.workspace.add_fault("status", status=503, times=2)
     place.workspace.add_fault("slow", seconds=40, after=4)
 
-    run = place.run_by_hand("long_sync", "sync")
+    run = place.run_manually("long_sync", "sync")
 
     task = place.airflow.task("long_sync", run, "sync")
     report = place.airflow.xcom("long_sync", run, "sync")
@@ -78,7 +78,7 @@ def test_a_retry_goes_on_where_the_time_was_up(place: Place) -> None:
     assert "Resuming from an earlier try" in place.log("long_sync", run)
 
 
-def test_marked_failed_a_sync_stops_and_a_clear_goes_on(place: Place) -> None:
+def test_a_sync_marked_failed_stops_and_a_clear_resumes_it(place: Place) -> None:
     place.workspace.add_fault("slow", seconds=2, times=None)
     run = place.airflow.trigger("long_sync")
     log = partial(place.log, "long_sync", run)
@@ -86,25 +86,25 @@ def test_marked_failed_a_sync_stops_and_a_clear_goes_on(place: Place) -> None:
 
     place.airflow.mark_failed("long_sync", run, "sync")
     until(lambda: "The run ended early" in log(), "the sync to stop", log)
-    at_its_end = len(numbers(place))
+    when_stopped = len(numbers(place))
     place.workspace.clear_faults()
     place.airflow.clear("long_sync", run, "sync")
     place.airflow.until_task("long_sync", run, "sync", "success")
 
     report = place.airflow.xcom("long_sync", run, "sync")
-    assert at_its_end < 400
+    assert when_stopped < 400
     assert (report["accepted"], report["resumed"]) == (400, True)
     assert sorted(set(numbers(place))) == ALL_NUMBERS
     assert len(numbers(place)) <= 400 + 2 * A_BATCH
 
 
-def test_a_clear_of_an_old_run_sends_its_purchases_again_and_leaves_the_watermark(place: Place) -> None:
-    place.run_by_hand()
+def test_a_clear_of_an_old_run_sends_its_purchases_again_and_keeps_the_watermark(place: Place) -> None:
+    place.run_manually()
     place.workspace.reset()
     place.warehouse.buy(11)
-    old = place.run_by_hand()
+    old = place.run_manually()
     place.warehouse.buy(12)
-    place.run_by_hand()
+    place.run_manually()
     watermark = place.watermark
 
     place.airflow.clear(SYNC, old, TASK)
@@ -115,19 +115,19 @@ def test_a_clear_of_an_old_run_sends_its_purchases_again_and_leaves_the_watermar
     assert place.watermark == watermark
 
 
-def test_without_a_slot_in_its_pool_a_sync_waits_and_then_sends_all(place: Place) -> None:
-    place.run_by_hand()
+def test_a_sync_waits_for_a_slot_in_its_pool_and_then_sends_everything(place: Place) -> None:
+    place.run_manually()
     place.workspace.reset()
     pool = "/pools/default_pool"
     place.airflow.call("PATCH", pool, params={"update_mask": "slots"}, json={"pool": "default_pool", "slots": 0})
     try:
         place.warehouse.buy(21)
         run = place.airflow.trigger(SYNC)
-        until(lambda: place.airflow.task(SYNC, run, TASK)["state"] is not None, "the task to be seen")
+        until(lambda: place.airflow.task(SYNC, run, TASK)["state"] is not None, "the task to be scheduled")
         time.sleep(6)  # several rounds of the scheduler
         assert place.airflow.task(SYNC, run, TASK)["state"] in ("scheduled", "queued")
         assert not place.workspace.arrived()
-        place.warehouse.buy(22)  # after the moment of the run: the next one's
+        place.warehouse.buy(22)  # after the run was created: left to the next one
     finally:
         place.airflow.call(
             "PATCH", pool, params={"update_mask": "slots"}, json={"pool": "default_pool", "slots": SLOTS}
@@ -135,5 +135,5 @@ def test_without_a_slot_in_its_pool_a_sync_waits_and_then_sends_all(place: Place
 
     place.airflow.until_task(SYNC, run, TASK, "success")
     assert place.workspace.arrived() == {21: 1}
-    place.run_by_hand()
+    place.run_manually()
     assert place.workspace.arrived() == {21: 1, 22: 1}

@@ -1,4 +1,4 @@
-"""What a whole Airflow keeps of the runs of these tests: no key, and nobody's data. This module is read last."""
+"""What Airflow stores about the runs of these tests: no key and no personal data. This module runs last."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.e2e.local_airflow import Place
 PERSONAL = re.compile(r"household-\d+|[\w-]+@example\.com|emulator-(?:data|campaign)-key|revoked-data-key")
 
 
-def test_no_log_holds_a_key_or_what_was_sent(place: Place) -> None:
-    place.run_by_hand("warehouse_sync", "purchases")
+def test_no_log_contains_a_key_or_sent_data(place: Place) -> None:
+    place.run_manually("warehouse_sync", "purchases")
     home = place.warehouse.path.parent
     logs: list[Path] = [home / "airflow.log", *home.glob("logs/**/*.log*")]
 
@@ -21,7 +21,7 @@ def test_no_log_holds_a_key_or_what_was_sent(place: Place) -> None:
     assert {(log, match[0]) for log, match in found if match is not None} == set()
 
 
-def test_no_xcom_and_no_rendered_field_holds_what_was_sent(place: Place) -> None:
+def test_no_xcom_and_no_rendered_field_contains_sent_data(place: Place) -> None:
     call = place.airflow.call
     seen = 0
     for dag_id in ("warehouse_sync", "incremental_sync", "sharded_sync", "business_event_after_sync", "long_sync"):

@@ -1,6 +1,6 @@
 """The sharded example on Airflow's own executors: LocalExecutor, and CeleryExecutor with two workers and Redis.
 
-`make executors` runs it. Redis is Debian's `redis-server`, started here and ended here.
+`make executors` runs it. Redis is Debian's `redis-server`, started and stopped by the test.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def dags(tmp_path: Path) -> Path:
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
-    """A Redis that keeps nothing."""
+    """A Redis server without persistence."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
@@ -84,7 +84,7 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def on_celery(dags: Path, environment: dict[str, str], folder: Path) -> Iterator[Standalone]:
-    """An Airflow of parts, two of them workers that tell their names."""
+    """An Airflow in parts, two of them workers that report their names as hostnames."""
     names = folder / "names"
     names.mkdir()
     (names / "worker_names.py").write_text(_NAMES)
@@ -93,7 +93,7 @@ def on_celery(dags: Path, environment: dict[str, str], folder: Path) -> Iterator
             **environment,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(names), os.environ.get("PYTHONPATH")])),
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
-            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),  # the parts have to have one in common
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),  # all parts need the same one
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "worker_names.name",
             "AIRFLOW__CELERY__BROKER_URL": broker,
             "AIRFLOW__CELERY__RESULT_BACKEND": broker,
@@ -114,7 +114,7 @@ def on_celery(dags: Path, environment: dict[str, str], folder: Path) -> Iterator
 
 
 def sync(airflow: Standalone) -> list[dict[str, Any]]:
-    """Run the example; return its shards' task instances."""
+    """Run the example; return the task instances of its shards."""
     until(lambda: airflow.has_dag("sharded_sync"), "the Dag to be parsed")
     run_id = airflow.trigger("sharded_sync")
     path = f"/dags/sharded_sync/dagRuns/{run_id}"
@@ -122,12 +122,12 @@ def sync(airflow: Standalone) -> list[dict[str, Any]]:
     def state() -> str:
         return str(airflow.call("GET", path)["state"])
 
-    def said() -> str:
+    def logged() -> str:
         logs = [path.read_text(errors="replace")[-4_000:] for path in airflow.home.glob("celery.log")]
         return "\n".join([airflow.log("sharded_sync"), *logs])
 
-    until(lambda: state() in ("success", "failed"), "the run to end", said)
-    assert state() == "success", said()
+    until(lambda: state() in ("success", "failed"), "the run to end", logged)
+    assert state() == "success", logged()
     shards = airflow.call("GET", f"{path}/taskInstances", params={"limit": 50})["task_instances"]
     return [shard for shard in shards if shard["task_id"] == "orders"]
 

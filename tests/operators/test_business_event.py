@@ -1,4 +1,4 @@
-"""BusinessEventOperator over real HTTP: campaigns start once, or the error says that nobody knows."""
+"""BusinessEventOperator over real HTTP: campaigns start once, or the error reports an unknown outcome."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
 from tests.delivering import MoEngage, connection_to
 from tests.task import Store
-from tests.task import Task as ATask
+from tests.task import Task as BaseTask
 
 ANN = "ann@example.com"
 VERSIONS = ("v1", "v5")
 
 
 class FailingStore(Store):
-    """A store that takes one more value and fails from then on, as when the API server is restarted."""
+    """A store that accepts one more value and then fails, as if the API server were restarted."""
 
     def set(self, key: str, value: Any) -> None:
         if self:
@@ -43,8 +43,8 @@ class FailingStore(Store):
         raise ConnectionError("API server")
 
 
-class Task(ATask):
-    """One that triggers a business event."""
+class Task(BaseTask):
+    """A task that triggers a business event."""
 
     def run(self, operator: BusinessEventOperator) -> dict[str, Any]:
         operator.render_template_fields(self.context)
@@ -61,10 +61,10 @@ def campaigns(moengage: MoEngage, monkeypatch: pytest.MonkeyPatch) -> MoEngage:
 
 def operator(version: str = "v1", **options: Any) -> BusinessEventOperator:
     given = {"event_name": "New movie", "event_attributes": {"title": "{{ params.title }}"}, "triggered_by": ANN}
-    return BusinessEventOperator(task_id="fire", api_version=version, **{**given, **options})
+    return BusinessEventOperator(task_id="trigger", api_version=version, **{**given, **options})
 
 
-def firings(moengage: MoEngage) -> int:
+def triggers(moengage: MoEngage) -> int:
     return moengage.emulator.workspace.counts.firings
 
 
@@ -72,24 +72,24 @@ def firings(moengage: MoEngage) -> int:
 def test_an_event_is_triggered_once_with_its_attributes(campaigns: MoEngage, version: str) -> None:
     answer = Task().run(operator(version))
 
-    [firing] = campaigns.emulator.workspace.firings
-    assert (firing.event_name, firing.event_attributes) == ("New movie", {"title": "Dune"})
+    [trigger] = campaigns.emulator.workspace.firings
+    assert (trigger.event_name, trigger.event_attributes) == ("New movie", {"title": "Dune"})
     assert (answer["status"], answer["event_name"], answer["api_version"]) == ("SUCCESS", "New movie", version)
     assert json.loads(json.dumps(answer)) == answer
     if version == "v5":
         assert answer["triggered_campaign_ids"] == ["c1", "c2"]
 
 
-def test_attributes_are_encoded_as_elements_are(campaigns: MoEngage) -> None:
+def test_attributes_are_encoded_like_elements(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_business_event(BusinessEvent("Any", attributes=None, campaigns=("c",)))
-    moment = dt.datetime(2026, 1, 1, 12)
+    noon = dt.datetime(2026, 1, 1, 12)
 
     Task().run(
-        operator(event_name="Any", event_attributes={"at": moment, "price": Decimal("9.5"), "day": moment.date()})
+        operator(event_name="Any", event_attributes={"at": noon, "price": Decimal("9.5"), "day": noon.date()})
     )
 
-    [firing] = campaigns.emulator.workspace.firings
-    assert firing.event_attributes == {"at": "2026-01-01T12:00:00Z", "price": 9.5, "day": "2026-01-01"}
+    [trigger] = campaigns.emulator.workspace.firings
+    assert trigger.event_attributes == {"at": "2026-01-01T12:00:00Z", "price": 9.5, "day": "2026-01-01"}
 
 
 UNKNOWN = {
@@ -104,7 +104,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("fault", UNKNOWN.values(), ids=UNKNOWN)
-@pytest.mark.parametrize("has_store", [True, False], ids=["with a state store", "without"])
+@pytest.mark.parametrize("has_store", [True, False], ids=["with a state store", "without a state store"])
 def test_an_unknown_outcome_fails_without_retry_and_is_never_sent_again(
     campaigns: MoEngage, version: str, fault: Fault, has_store: bool
 ) -> None:
@@ -115,12 +115,12 @@ def test_an_unknown_outcome_fails_without_retry_and_is_never_sent_again(
 
     assert isinstance(caught.value, AirflowFailException), "Airflow does not retry it"
     assert campaigns.emulator.workspace.counts.requests == 1
-    assert firings(campaigns) <= 1
+    assert triggers(campaigns) <= 1
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("fault", UNKNOWN.values(), ids=UNKNOWN)
-def test_retry_unknown_leaves_it_to_airflows_retries(campaigns: MoEngage, version: str, fault: Fault) -> None:
+def test_with_retry_unknown_airflow_retries(campaigns: MoEngage, version: str, fault: Fault) -> None:
     campaigns.emulator.workspace.add_fault(fault)
     task = Task()
 
@@ -129,10 +129,10 @@ def test_retry_unknown_leaves_it_to_airflows_retries(campaigns: MoEngage, versio
     assert not isinstance(caught.value, AirflowFailException)
 
     task.run(operator(version, retry_unknown=True))
-    assert 1 <= firings(campaigns) <= 2
+    assert 1 <= triggers(campaigns) <= 2
 
 
-def test_a_slow_answer_is_an_unknown_outcome(campaigns: MoEngage) -> None:
+def test_a_response_after_the_timeout_is_an_unknown_outcome(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("slow", seconds=5))
 
     with pytest.raises(MoEngageOutcomeUnknownError, match="no answer within the time allowed"):
@@ -140,7 +140,7 @@ def test_a_slow_answer_is_an_unknown_outcome(campaigns: MoEngage) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_connection_that_was_not_made_is_tried_again_and_left_to_retries(
+def test_a_failed_connection_is_tried_again_and_then_left_to_airflows_retries(
     campaigns: MoEngage, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(campaigns, host="http://127.0.0.1:9"))
@@ -154,11 +154,11 @@ def test_a_connection_that_was_not_made_is_tried_again_and_left_to_retries(
     assert not task.store, "the next try may send"
 
 
-def test_the_callers_end_while_it_sends_is_an_unknown_outcome(
+def test_a_timeout_of_the_task_during_the_request_is_an_unknown_outcome(
     campaigns: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class TimedOut(BaseException):
-        """Airflow's execution timeout, which no `except Exception` catches."""
+        """Like Airflow's execution timeout, which no `except Exception` catches."""
 
     def interrupted(*args: Any, **kwargs: Any) -> None:
         raise TimedOut
@@ -171,7 +171,7 @@ def test_the_callers_end_while_it_sends_is_an_unknown_outcome(
         Task().run(operator(retry_unknown=True))
 
 
-def test_a_try_that_was_killed_while_it_sent_is_not_repeated_by_the_next(campaigns: MoEngage) -> None:
+def test_a_retry_after_a_kill_during_the_request_does_not_trigger(campaigns: MoEngage) -> None:
     task = Task()
     record = {"status": "sending", "is_reported": False, "life": task.max_tries}
     assert task.store is not None
@@ -181,18 +181,18 @@ def test_a_try_that_was_killed_while_it_sent_is_not_repeated_by_the_next(campaig
         MoEngageOutcomeUnknownError, match="an earlier try of this task ended while it was sending the request"
     ):
         task.run(operator())
-    assert firings(campaigns) == 0
+    assert triggers(campaigns) == 0
 
     with pytest.raises(MoEngageOutcomeUnknownError):
         task.run(operator())
-    assert firings(campaigns) == 0, "nor by any retry after that"
+    assert triggers(campaigns) == 0, "nor does any later retry"
 
     task.clear()
     task.run(operator())
-    assert firings(campaigns) == 1, "a person's Clear triggers it anew"
+    assert triggers(campaigns) == 1, "a Clear triggers it again"
 
 
-def test_a_clear_of_a_task_that_was_killed_while_it_sent_says_so_first(campaigns: MoEngage) -> None:
+def test_a_clear_after_a_kill_during_the_request_first_reports_an_unknown_outcome(campaigns: MoEngage) -> None:
     task = Task()
     assert task.store is not None
     task.store.set("moengage_business_event", {"status": "sending", "is_reported": False, "life": task.max_tries})
@@ -203,10 +203,10 @@ def test_a_clear_of_a_task_that_was_killed_while_it_sent_says_so_first(campaigns
 
     task.clear()
     task.run(operator())
-    assert firings(campaigns) == 1
+    assert triggers(campaigns) == 1
 
 
-def test_a_clear_after_an_unknown_outcome_triggers_anew(campaigns: MoEngage) -> None:
+def test_a_clear_after_an_unknown_outcome_triggers_again(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("cut_before"))
     task = Task()
     with pytest.raises(MoEngageOutcomeUnknownError):
@@ -215,25 +215,25 @@ def test_a_clear_after_an_unknown_outcome_triggers_anew(campaigns: MoEngage) -> 
     task.clear()
     task.run(operator())
 
-    assert firings(campaigns) == 1
+    assert triggers(campaigns) == 1
 
 
-def test_what_is_about_to_be_sent_is_remembered_before_it_leaves(
+def test_the_intent_is_recorded_before_the_request_is_sent(
     campaigns: MoEngage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Task()
-    remembered: list[Any] = []
+    recorded: list[Any] = []
     send = MoEngageClient.trigger_business_event
 
     def spy(*args: Any, **kwargs: Any) -> Any:
         assert task.store is not None
-        remembered.append(task.store["moengage_business_event"]["status"])
+        recorded.append(task.store["moengage_business_event"]["status"])
         return send(*args, **kwargs)
 
     monkeypatch.setattr(MoEngageClient, "trigger_business_event", spy)
     task.run(operator())
 
-    assert remembered == ["sending"]
+    assert recorded == ["sending"]
 
 
 def test_a_retry_after_success_does_not_even_check_the_event(campaigns: MoEngage) -> None:
@@ -244,7 +244,7 @@ def test_a_retry_after_success_does_not_even_check_the_event(campaigns: MoEngage
     assert task.run(operator(check_event=True)) == first
 
 
-def test_a_store_that_fails_after_the_answer_does_not_hide_it(campaigns: MoEngage) -> None:
+def test_the_response_is_returned_even_if_the_store_then_fails(campaigns: MoEngage) -> None:
     task = Task()
     task.store = FailingStore()
     assert task.run(operator())["status"] == "SUCCESS"
@@ -255,7 +255,7 @@ def test_a_store_that_fails_after_the_answer_does_not_hide_it(campaigns: MoEngag
         task.run(operator())
 
 
-def test_a_store_that_fails_before_lets_nothing_go(campaigns: MoEngage) -> None:
+def test_nothing_is_sent_if_the_store_fails_first(campaigns: MoEngage) -> None:
     task = Task()
     task.store = FailingStore({"another": "value"})
 
@@ -265,7 +265,7 @@ def test_a_store_that_fails_before_lets_nothing_go(campaigns: MoEngage) -> None:
     assert campaigns.emulator.workspace.counts.requests == 0
 
 
-def test_a_record_that_cannot_be_read_is_an_unknown_outcome(campaigns: MoEngage) -> None:
+def test_an_unreadable_record_is_an_unknown_outcome(campaigns: MoEngage) -> None:
     task = Task()
     assert task.store is not None
     task.store["moengage_business_event"] = None
@@ -276,10 +276,10 @@ def test_a_record_that_cannot_be_read_is_an_unknown_outcome(campaigns: MoEngage)
     assert campaigns.emulator.workspace.counts.requests == 0
 
 
-def test_a_clear_after_retries_were_changed_says_so_and_the_next_one_fires(campaigns: MoEngage) -> None:
+def test_the_first_clear_after_a_change_of_retries_reports_it_and_the_second_triggers(campaigns: MoEngage) -> None:
     task = Task()
     task.run(operator())
-    task.retries = 2  # Airflow sets max_tries to the try's number plus this, which comes to the same here
+    task.retries = 2  # Airflow sets max_tries to the try number plus retries, which is the same value here
     task.clear()
 
     with pytest.raises(MoEngageOutcomeUnknownError, match="clear it once more"):
@@ -287,11 +287,11 @@ def test_a_clear_after_retries_were_changed_says_so_and_the_next_one_fires(campa
 
     task.clear()
     task.run(operator())
-    assert firings(campaigns) == 2
+    assert triggers(campaigns) == 2
 
 
 @pytest.mark.parametrize("options", [{"check_event": True}, {"event_attributes": {"year": float("nan")}}])
-def test_what_an_earlier_try_left_is_told_before_anything_is_checked(
+def test_an_unknown_outcome_of_an_earlier_try_is_reported_before_any_check(
     campaigns: MoEngage, options: dict[str, Any]
 ) -> None:
     campaigns.emulator.workspace.add_fault(Fault("status", status=503))
@@ -303,17 +303,17 @@ def test_what_an_earlier_try_left_is_told_before_anything_is_checked(
         task.run(operator(**options))
 
 
-def test_an_ended_task_sends_nothing_any_more(campaigns: MoEngage) -> None:
+def test_a_killed_task_sends_nothing(campaigns: MoEngage) -> None:
     what = operator()
     what.on_kill()
 
     with pytest.raises(MoEngageError, match="killed before it was triggered"):
         Task().run(what)
 
-    assert firings(campaigns) == 0
+    assert triggers(campaigns) == 0
 
 
-def test_a_server_that_says_at_once_is_asked_half_a_minute_later(campaigns: MoEngage) -> None:
+def test_the_next_attempt_waits_half_a_minute_even_if_the_server_asks_for_less(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("status", status=429, headers={"Retry-After": "0"}))
 
     waiting = deferred(Task(), operator())
@@ -322,14 +322,14 @@ def test_a_server_that_says_at_once_is_asked_half_a_minute_later(campaigns: MoEn
     assert arguments["moment"] - dt.datetime.now(dt.UTC) > dt.timedelta(seconds=25)
 
 
-def test_a_text_that_is_no_text_is_named_before_anything_is_sent(campaigns: MoEngage) -> None:
+def test_an_invalid_string_is_named_before_anything_is_sent(campaigns: MoEngage) -> None:
     with pytest.raises(ValueError, match="event_name, event_attributes: a value cannot be written as JSON"):
         Task().run(operator(event_attributes={"title": "\ud800"}))
 
     assert campaigns.emulator.workspace.counts.requests == 0
 
 
-def test_the_hook_checks_what_it_would_send(campaigns: MoEngage) -> None:
+def test_the_hook_checks_encoded_values(campaigns: MoEngage) -> None:
     MoEngageHook().check_business_event("New movie", {"year": Decimal(2021), "title": None})
 
 
@@ -343,39 +343,39 @@ def test_a_check_with_the_wrong_key_names_the_right_one(
         MoEngageHook().check_business_event("New movie")
 
 
-def test_a_check_that_a_proxy_answers_is_no_answer(campaigns: MoEngage) -> None:
+def test_a_response_of_a_proxy_to_a_check_is_an_error(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("html"))
 
     with pytest.raises(MoEngageError, match="no answer of MoEngage's API"):
         MoEngageHook().check_business_event("New movie")
 
 
-def test_a_retry_after_success_returns_the_answer_and_triggers_nothing(campaigns: MoEngage) -> None:
+def test_a_retry_after_success_returns_the_response_and_triggers_nothing(campaigns: MoEngage) -> None:
     task = Task()
     first = task.run(operator())
 
     assert task.run(operator()) == first
-    assert firings(campaigns) == 1
+    assert triggers(campaigns) == 1
 
 
-def test_a_try_that_died_between_answer_and_end_is_finished_by_the_next(campaigns: MoEngage) -> None:
+def test_a_response_that_was_not_reported_is_returned_by_the_next_try(campaigns: MoEngage) -> None:
     task = Task()
     first = task.run(operator())
     assert task.store is not None
     task.store["moengage_business_event"]["is_reported"] = False
-    task.clear()  # and even a Clear does not send what nobody was told of
+    task.clear()  # even a Clear does not trigger an event whose outcome was not reported
 
     assert task.run(operator()) == first
-    assert firings(campaigns) == 1
+    assert triggers(campaigns) == 1
 
 
-def test_a_clear_of_an_ended_task_triggers_anew(campaigns: MoEngage) -> None:
+def test_a_clear_of_an_ended_task_triggers_again(campaigns: MoEngage) -> None:
     task = Task()
     task.run(operator())
     task.clear()
     task.run(operator())
 
-    assert firings(campaigns) == 2
+    assert triggers(campaigns) == 2
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], type[MoEngageError], str]] = {
@@ -386,13 +386,13 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[MoEngageError], str]] = {
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(("options", "error", "says"), REFUSALS.values(), ids=REFUSALS)
-def test_a_refusal_is_one_sentence_and_nothing_has_started(
-    campaigns: MoEngage, version: str, options: dict[str, Any], error: type[MoEngageError], says: str
+@pytest.mark.parametrize(("options", "error", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_is_one_line_and_nothing_was_started(
+    campaigns: MoEngage, version: str, options: dict[str, Any], error: type[MoEngageError], message: str
 ) -> None:
     task = Task()
 
-    with pytest.raises(error, match=says) as caught:
+    with pytest.raises(error, match=message) as caught:
         task.run(operator(version, **options))
 
     text = str(caught.value)
@@ -400,8 +400,8 @@ def test_a_refusal_is_one_sentence_and_nothing_has_started(
     assert "Request id" in text
     assert "{" not in text
     assert "\n" not in text
-    assert "-value" not in text, "what was sent is not quoted"
-    assert firings(campaigns) == 0
+    assert "-value" not in text, "values of the request are not quoted"
+    assert triggers(campaigns) == 0
     assert not task.store
 
 
@@ -440,23 +440,23 @@ def used_up(moengage: MoEngage, version: str, **settings: Any) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_used_up_quota_defers_until_it_may_open_and_the_worker_sends(campaigns: MoEngage, version: str) -> None:
+def test_a_used_up_quota_defers_the_task_and_the_worker_triggers_later(campaigns: MoEngage, version: str) -> None:
     used_up(campaigns, version)
     task, what = Task(), operator(version)
 
     waiting = deferred(task, what)
 
-    assert firings(campaigns) == 1
-    assert not task.store, "the try that goes on later may send"
+    assert triggers(campaigns) == 1
+    assert not task.store, "the resumed try may send"
     _, arguments = waiting.trigger.serialize()
     wait = arguments["moment"] - dt.datetime.now(dt.UTC)
     assert dt.timedelta(minutes=4) < wait <= dt.timedelta(minutes=60)
     campaigns.clock.wait(SimpleNamespace(is_set=bool), 3_601)  # type: ignore[arg-type]
     what.execute_complete(task.context, event=None, **waiting.kwargs)
-    assert firings(campaigns) == 2
+    assert triggers(campaigns) == 2
 
 
-def test_the_servers_word_says_how_long_to_wait(campaigns: MoEngage) -> None:
+def test_the_wait_is_the_one_that_the_server_reports(campaigns: MoEngage) -> None:
     headers = {"Retry-After": "77"}
     campaigns.emulator.workspace.add_fault(Fault("status", status=429, headers=headers))
 
@@ -468,18 +468,18 @@ def test_the_servers_word_says_how_long_to_wait(campaigns: MoEngage) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_on_quota_fail_leaves_it_to_retries_with_a_hint(campaigns: MoEngage, version: str) -> None:
+def test_on_quota_fail_raises_an_error_with_retry_after(campaigns: MoEngage, version: str) -> None:
     used_up(campaigns, version)
 
     with pytest.raises(MoEngageRateLimitError, match="quota") as caught:
         Task().run(operator(version, on_quota="fail"))
-    assert caught.value.retry_after == 300, "the shortest window, where MoEngage does not say"
+    assert caught.value.retry_after == 300, "the shortest window if MoEngage does not report one"
 
     assert not isinstance(caught.value, AirflowFailException)
-    assert firings(campaigns) == 1
+    assert triggers(campaigns) == 1
 
 
-def test_deferring_ends_with_the_quota_timeout(campaigns: MoEngage) -> None:
+def test_deferring_ends_at_the_quota_timeout(campaigns: MoEngage) -> None:
     used_up(campaigns, "v1")
 
     with pytest.raises(MoEngageRateLimitError, match="quota_timeout"):
@@ -490,15 +490,15 @@ def partly_used_up(moengage: MoEngage) -> None:
     moengage.emulator.workspace.configure(v5_campaign_quota=((1, 300),))
 
 
-def test_a_partial_trigger_fails_tells_what_was_skipped_and_is_never_repeated(campaigns: MoEngage) -> None:
+def test_a_partial_trigger_fails_reports_what_was_skipped_and_is_never_repeated(campaigns: MoEngage) -> None:
     partly_used_up(campaigns)
     task = Task()
 
-    for _ in range(2):  # the try, and one that Airflow might still make
+    for _ in range(2):  # the try and a possible retry
         with pytest.raises(MoEngageRequestError, match=r"skipped because of a quota: campaigns \['c2'\]"):
             task.run(operator("v5"))
 
-    assert firings(campaigns) == 1
+    assert triggers(campaigns) == 1
     assert task.xcom["return_value"]["failed_campaign_ids"] == ["c2"]
 
 
@@ -519,20 +519,20 @@ CHECKS: list[tuple[dict[str, Any], str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "says"), CHECKS)
+@pytest.mark.parametrize(("options", "message"), CHECKS)
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_check_event_compares_with_what_moengage_has_before_anything_starts(
-    campaigns: MoEngage, options: dict[str, Any], says: str | None, dry_run: bool
+def test_check_event_compares_event_and_attributes_with_moengage_first(
+    campaigns: MoEngage, options: dict[str, Any], message: str | None, dry_run: bool
 ) -> None:
     what = operator(check_event=True, dry_run=dry_run, **options)
 
-    if says is None:
+    if message is None:
         assert Task().run(what)["dry_run"] is dry_run
     else:
-        with pytest.raises(MoEngageRequestError, match=says):
+        with pytest.raises(MoEngageRequestError, match=message):
             Task().run(what)
 
-    assert firings(campaigns) == (1 if says is None and not dry_run else 0)
+    assert triggers(campaigns) == (1 if message is None and not dry_run else 0)
 
 
 def test_an_event_is_found_on_a_later_page(campaigns: MoEngage) -> None:

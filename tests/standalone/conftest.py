@@ -1,4 +1,4 @@
-"""One Airflow and one emulated workspace for all Dags: an Airflow takes most of a minute to start."""
+"""One Airflow and one emulated workspace for all tests: Airflow takes most of a minute to start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXAMPLES = HERE.parent.parent / "example_dags"
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
     with Emulator(Settings()) as emulator:
-        # A Dag watches it from the moment on at which it is parsed.
+        # A Dag watches it as soon as it is parsed.
         file = ImportFile("users_{run}.csv", steps=((0, "SUCCESSFUL"),))
         emulator.workspace.add_file_import(FileImport("watched", "Watched", (file,)))
         yield emulator
@@ -31,7 +31,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite with a purchase at noon of yesterday, and of today: it may be midnight before Airflow runs."""
+    """A SQLite database with a purchase at noon yesterday and today: midnight may pass before Airflow runs."""
     path = tmp_path_factory.mktemp("warehouse") / "warehouse.db"
     with closing(sqlite3.connect(path)) as database:
         database.executescript(

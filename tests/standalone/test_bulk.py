@@ -1,4 +1,4 @@
-"""A bulk task in a whole Airflow: ended from the outside, and gone on with."""
+"""A bulk task in a complete Airflow: marked as failed, and resumed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from airflow_provider_moengage.emulator import Emulator, Fault
 from devtools.standalone_airflow import Standalone, until
 
 A_BATCH = 25
-"""Elements of 4,000 bytes that a body holds, at the most."""
+"""The most elements of 4,000 bytes that a request body can contain."""
 
 
 def arrived(emulator: Emulator) -> list[int]:
-    """The numbers of the customers; other Dags send other elements."""
+    """Return the numbers of the customers; other Dags send other elements."""
     elements = [received.element for received in emulator.workspace.elements]
     return [element["attributes"]["number"] for element in elements if element["type"] == "customer"]
 
 
-def test_marked_failed_a_sync_stops_and_a_clear_goes_on(
+def test_a_sync_marked_failed_stops_and_a_clear_resumes_it(
     airflow: Standalone, emulator: Emulator, tmp_path: Path
 ) -> None:
     workspace = emulator.workspace
@@ -32,14 +32,14 @@ def test_marked_failed_a_sync_stops_and_a_clear_goes_on(
 
     airflow.mark_failed("long_sync", run_id, "sync")
     until(lambda: "The run ended early" in airflow.log("long_sync"), "the sync to stop", log)
-    at_its_end = len(arrived(emulator))
+    when_stopped = len(arrived(emulator))
     workspace.clear_faults()
     airflow.clear("long_sync", run_id, "sync")
     airflow.until_task("long_sync", run_id, "sync", "success")
 
     report = airflow.xcom("long_sync", run_id, "sync")
     numbers = arrived(emulator)
-    assert at_its_end < 400
+    assert when_stopped < 400
     assert (report["accepted"], report["rejected"], report["resumed"]) == (400, 0, True)
     assert sorted(set(numbers)) == list(range(1, 401))
     assert len(numbers) <= 400 + 2 * A_BATCH

@@ -1,4 +1,4 @@
-"""File imports in a whole Airflow, driven over its REST API: the example Dag, and waits that end otherwise."""
+"""File imports in a complete Airflow, controlled through its REST API: the example Dag and other waits."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def triggers(emulator: Emulator, import_id: str) -> int:
     return sum(trigger.import_id == import_id for trigger in emulator.workspace.file_triggers)
 
 
-def test_the_example_succeeds_fails_and_takes_a_part_as_it_is_told(
-    airflow: Standalone, emulator: Emulator
-) -> None:
+def test_the_example_succeeds_fails_or_accepts_a_partial_success(airflow: Standalone, emulator: Emulator) -> None:
     add_import(emulator, "good", total_rows=40)
     add_import(emulator, "bad", "FAILED", status_msg="No column user_id")
     add_import(emulator, "partial", "PARTIAL_SUCCESS", total_rows=40, failed_rows=7)
@@ -56,7 +54,7 @@ def test_the_example_succeeds_fails_and_takes_a_part_as_it_is_told(
     assert all(triggers(emulator, name) == 1 for name in runs)
 
 
-def test_mark_failed_while_deferred_ends_the_wait_and_a_clear_runs_it_again(
+def test_mark_failed_while_deferred_ends_the_wait_and_a_clear_resumes_it(
     airflow: Standalone, emulator: Emulator
 ) -> None:
     add_import(emulator, "users", after=40)
@@ -68,18 +66,18 @@ def test_mark_failed_while_deferred_ends_the_wait_and_a_clear_runs_it_again(
     airflow.until_task(EXAMPLE, run, "wait", "failed")
     until(
         lambda: "MoEngage has no call that cancels an import" in airflow.log(EXAMPLE),
-        "the trigger to say so",
+        "the trigger to log it",
         lambda: airflow.log(EXAMPLE),
     )
-    asked = len(emulator.workspace.requests)
+    requests = len(emulator.workspace.requests)
     airflow.clear(EXAMPLE, run, "wait")
     airflow.until_task(EXAMPLE, run, "wait", "success")
 
-    assert len(emulator.workspace.requests) > asked
+    assert len(emulator.workspace.requests) > requests
     assert triggers(emulator, "users") == 1
 
 
-def test_a_clear_of_the_whole_run_triggers_anew(airflow: Standalone, emulator: Emulator) -> None:
+def test_a_clear_of_the_whole_run_triggers_again(airflow: Standalone, emulator: Emulator) -> None:
     emulator.workspace.configure(file_cooldown_seconds=0)
     add_import(emulator, "again", after=1)
     run = airflow.trigger(EXAMPLE, import_id="again")
@@ -120,24 +118,24 @@ def test_a_wait_survives_the_loss_of_its_triggerer(airflow: Standalone, emulator
     assert [file["file_name"] for file in airflow.xcom("one_task", run, "import")["files"]] == ["users_1.csv"]
 
 
-def test_each_finished_file_is_an_event_of_the_asset_also_over_a_restart_of_the_triggerer(
+def test_each_finished_file_is_an_asset_event_also_after_a_restart_of_the_triggerer(
     airflow: Standalone, emulator: Emulator
 ) -> None:
     polled = len(emulator.workspace.requests)
     until(
         lambda: sum("history" in each.path for each in emulator.workspace.requests[polled:]) > 2,
-        "the watcher to look",
+        "the watcher to poll",
         lambda: airflow.log("by_asset"),
     )
 
-    def told() -> list[str]:
+    def reported() -> list[str]:
         events = airflow.call("GET", "/assets/events", params={"source_dag_id": None, "limit": 100})[
             "asset_events"
         ]
         return sorted(event["extra"]["payload"]["file_name"] for event in events)
 
     emulator.workspace.run_file_import("watched")
-    until(lambda: told() == ["users_1.csv"], "the first event", lambda: str(told()))
+    until(lambda: reported() == ["users_1.csv"], "the first event", lambda: str(reported()))
     until(lambda: len(airflow.runs("by_asset")) == 1, "the Dag to run")
     [run] = airflow.runs("by_asset")
     airflow.until_task("by_asset", run, "look", "success")
@@ -146,8 +144,8 @@ def test_each_finished_file_is_an_event_of_the_asset_also_over_a_restart_of_the_
     airflow.restart_triggerer()
     emulator.workspace.run_file_import("watched")
     emulator.workspace.run_file_import("watched")
-    until(lambda: len(told()) >= 3, "the files that came meanwhile", lambda: str(told()))
+    until(lambda: len(reported()) >= 3, "the files that arrived during the restart", lambda: str(reported()))
 
-    assert told() == ["users_1.csv", "users_2.csv", "users_3.csv"]
+    assert reported() == ["users_1.csv", "users_2.csv", "users_3.csv"]
     until(lambda: len(airflow.runs("by_asset")) >= 2, "the Dag to run again")
     assert "asset state store failed" not in airflow.log("by_asset")

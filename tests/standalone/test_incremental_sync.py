@@ -1,4 +1,4 @@
-"""Incremental syncs in a whole Airflow: the example Dag by schedule, by hand, by backfill and by Clear."""
+"""Incremental syncs in a complete Airflow: scheduled, manual, backfilled and cleared runs of the example."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ class Sync:
         self._emulator = emulator
         self._warehouse = warehouse
 
-    def buy(self, basket: int, moment: str | None = None) -> None:
-        """Book a purchase."""
-        moment = moment or f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
+    def buy(self, basket: int, time: str | None = None) -> None:
+        """Add a purchase."""
+        time = time or f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
         with closing(sqlite3.connect(self._warehouse)) as database, database:
-            database.execute("INSERT INTO purchases VALUES (7, 1, ?, 1, 1, 1, 0, ?)", [basket, moment])
+            database.execute("INSERT INTO purchases VALUES (7, 1, ?, 1, 1, 1, 0, ?)", [basket, time])
 
     def arrived(self, action: str = "Purchase") -> Counter[int]:
-        """How often each basket of a test's own has arrived."""
+        """Count the arrivals of each basket that a test has added."""
         received = [each.element for each in self._emulator.workspace.elements]
         actions = [action for element in received if element["type"] == "event" for action in element["actions"]]
         baskets = [each["attributes"]["basket_id"] for each in actions if each["action"] == action]
         return Counter(basket for basket in baskets if basket)
 
-    def run_by_hand(self) -> str:
+    def run_manually(self) -> str:
         run = self.airflow.trigger(EXAMPLE)
         self.airflow.until_task(EXAMPLE, run, TASK, "success")
         return run
 
     def backfill(self, dag_id: str, task_id: str, first: str, last: str, count: int, state: str) -> list[str]:
-        """Backfill some days; return the runs when their tasks have ended."""
+        """Backfill some days; return the runs once their tasks have ended."""
         days = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
         self.airflow.call("POST", "/backfills", json={"dag_id": dag_id, **days})
 
@@ -79,11 +79,11 @@ class Sync:
 
 @pytest.fixture
 def sync(airflow: Standalone, emulator: Emulator, warehouse: Path) -> Sync:
-    """The example, when its scheduled run is over."""
+    """The example, after its scheduled run."""
     until(lambda: bool(airflow.runs(EXAMPLE)), "the scheduled run", partial(airflow.log, EXAMPLE))
     scheduled = next(run for run in airflow.runs(EXAMPLE) if run.startswith("scheduled"))
     if airflow.until_task(EXAMPLE, scheduled, TASK, "success", "failed")["state"] == "failed":
-        airflow.clear(EXAMPLE, scheduled, TASK)  # Airflow starts it while its own API server is starting
+        airflow.clear(EXAMPLE, scheduled, TASK)  # Airflow starts it before its own API server is ready
         airflow.until_task(EXAMPLE, scheduled, TASK, "success")
     return Sync(airflow, emulator, warehouse)
 
@@ -94,18 +94,18 @@ def asset_id(airflow: Standalone, name: str) -> int:
     return int(number)
 
 
-def test_runs_by_schedule_and_by_hand_send_each_purchase_once(sync: Sync) -> None:
+def test_scheduled_and_manual_runs_send_each_purchase_once(sync: Sync) -> None:
     [scheduled] = [sync.run(run) for run in sync.airflow.runs(EXAMPLE) if run.startswith("scheduled")]
     assert sync.airflow.xcom(EXAMPLE, scheduled["dag_run_id"], TASK)["events"] == 1
     assert sync.watermark == datetime.fromisoformat(scheduled["data_interval_end"])
 
     sync.buy(1)
-    first = sync.run_by_hand()
+    first = sync.run_manually()
     assert sync.run(first)["logical_date"] is None
     assert sync.watermark == datetime.fromisoformat(sync.run(first)["run_after"])
     sync.buy(2)
     sync.buy(3)
-    second = sync.run_by_hand()
+    second = sync.run_manually()
 
     assert sync.arrived() == {1: 1, 2: 1, 3: 1}
     assert sync.watermark == datetime.fromisoformat(sync.run(second)["run_after"])
@@ -113,9 +113,9 @@ def test_runs_by_schedule_and_by_hand_send_each_purchase_once(sync: Sync) -> Non
 
 def test_a_clear_of_an_old_run_sends_its_purchases_again(sync: Sync) -> None:
     sync.buy(11)
-    old = sync.run_by_hand()
+    old = sync.run_manually()
     sync.buy(12)
-    sync.run_by_hand()
+    sync.run_manually()
     watermark = sync.watermark
 
     sync.airflow.clear(EXAMPLE, old, TASK)
@@ -126,18 +126,18 @@ def test_a_clear_of_an_old_run_sends_its_purchases_again(sync: Sync) -> None:
     assert sync.watermark == watermark
 
 
-def test_a_person_sets_the_watermark_back(sync: Sync) -> None:
+def test_a_watermark_can_be_set_back(sync: Sync) -> None:
     watermark = sync.watermark
     sync.buy(31)
-    sync.run_by_hand()
+    sync.run_manually()
 
     sync.airflow.call("PUT", sync.state, json={"value": watermark.isoformat()})
-    sync.run_by_hand()
+    sync.run_manually()
 
     assert sync.arrived() == {31: 2}
 
 
-def test_a_backfill_sends_each_day_once_and_leaves_the_watermark(sync: Sync) -> None:
+def test_a_backfill_sends_each_day_once_and_keeps_the_watermark(sync: Sync) -> None:
     for day in range(4, 9):
         sync.buy(100 + day, f"2026-01-0{day} 12:00:00")
     watermark = sync.watermark
@@ -148,7 +148,7 @@ def test_a_backfill_sends_each_day_once_and_leaves_the_watermark(sync: Sync) -> 
     assert sync.watermark == watermark
 
 
-def test_a_backfill_without_intervals_says_what_the_dag_needs(sync: Sync) -> None:
+def test_a_backfill_without_intervals_reports_what_the_dag_needs(sync: Sync) -> None:
     sync.backfill("no_intervals", "sync", "2026-02-01", "2026-02-01", 1, "failed")
 
     log = sync.airflow.log("no_intervals")

@@ -1,4 +1,4 @@
-"""What a worker tells StatsD, and what the API server tells of a task's link."""
+"""The metrics of a worker in StatsD, and the link of a task in the REST API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way to give elements to BulkImportOperator, as a Dag."""
+"""A Dag with every way to pass elements to BulkImportOperator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import DAG, task
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 
 FOLDER = Path(os.environ["MOENGAGE_TEST_FOLDER"])
-SECRET = "eulav-neddih"[::-1]  # Airflow stores this file's text, where it must not be found
+SECRET = "eulav-neddih"[::-1]  # reversed, because Airflow stores this file's text in its database
 
 
 def customer(user: str) -> dict[str, Any]:

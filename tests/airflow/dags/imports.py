@@ -1,4 +1,4 @@
-"""File imports in a Dag: triggered, waited for in every mode, and mapped."""
+"""File imports: triggered, waited for in every mode, and mapped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sync by a watermark, from a .sql file and mapped over a parameter, as a Dag."""
+"""A sync with a watermark, from a .sql file and mapped over a parameter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks that are watched: by OpenLineage, by StatsD, by assets, and by their links."""
+"""Tasks whose lineage, metrics, asset events and links are tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Business events as a scheduler runs them: success, failure, a used-up quota, and a worker that is killed."""
+"""Business events: success, failure, a used-up quota, and a killed worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits that end otherwise than in the example: by time, in one task, and by an asset."""
+"""Waits that the example does not have: with timeouts, in the same task, and through an asset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incremental syncs that the example is not: without data intervals, and on the source's own events."""
+"""Incremental syncs unlike the example: without data intervals, and scheduled on their source."""
 
 from __future__ import annotations
 
