@@ -8,8 +8,8 @@ ROWS ?= 100000
 OTHER_TESTS := tests/standalone tests/executors tests/browser tests/e2e
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(OTHER_TESTS))
 
-.PHONY: help demo airflow test coverage standalone e2e browser executors chromium redis chaos bench bench-polling \
-	bench-sharing lint types docs check clean
+.PHONY: help demo airflow test coverage databases standalone e2e browser executors chromium redis mariadb chaos bench \
+	bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
 help:  ## List the targets
@@ -30,6 +30,19 @@ coverage: $(VENV)/.dev  ## Run the same tests, and fail if they cover less than 
 	rm -f .coverage .coverage.*
 	$(PYTEST) -m "not no_cover" --cov --cov-report=term
 	$(BIN)/python -m pytest -m no_cover tests/emulator/file_imports tests/transfers
+
+databases: $(VENV)/.dev mariadb  ## Run the tests of every database: SQLite, PostgreSQL, MariaDB and DuckDB
+	@if command -v mariadbd >/dev/null && command -v mariadb_config >/dev/null; then \
+		$(MAKE) --no-print-directory $(VENV)/.databases \
+			&& $(BIN)/python -m pytest -n auto --dist loadfile tests/sources; \
+	else \
+		echo "Skipped: the databases' drivers need MariaDB's client library"; \
+	fi
+
+mariadb:
+	@{ command -v mariadbd && command -v mariadb_config; } >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && apt-get install -qq -y mariadb-server libmariadb-dev pkg-config gcc; } \
+		|| echo "No MariaDB: its tests are skipped (apt-get install mariadb-server libmariadb-dev pkg-config gcc)"
 
 standalone: $(VENV)/.dev  ## Run Dags in a whole Airflow (airflow standalone) over its REST API
 	$(BIN)/python -m pytest tests/standalone

@@ -178,7 +178,7 @@ def _read_bits(value: Any) -> int:
 
 def _read_set(value: Any) -> list[str]:
     if isinstance(value, str):
-        return value.split(",") if value else []
+        return sorted(value.split(",")) if value else []
     return sorted(value)
 
 
