@@ -9,6 +9,7 @@ import csv
 import datetime as dt
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -238,6 +239,8 @@ def _csv_cell(cell: Any) -> str:
         return ""
     if type(cell) is list:
         return f"[{'|'.join(map(_csv_cell, cell))}]"
+    if type(cell) is float:
+        return format(Decimal(repr(cell)), "f")  # an exponent may be read as text
     return msgspec.json.encode(cell).decode().strip('"')
 
 

@@ -70,7 +70,8 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "false": (False, "false", False),
     "decimal that a double holds": (Decimal("10.50"), "10.5", 10.5),
     "whole decimal": (Decimal(7), "7", 7),
-    "exact decimal": (Decimal("12345678901234567890.12"), "12345678901234567890.12", "12345678901234567890.12"),
+    "large whole decimal": (Decimal("12345678901234567890"), "12345678901234567890", 12345678901234567890),
+    "small float": (1e-7, "0.0000001", 1e-7),
     "moment": (dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC), "2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
     "moment without a zone": (dt.datetime(2026, 1, 2, 3, 4, 5), "2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
     "moment of another zone": (
@@ -99,6 +100,15 @@ def test_a_value_is_written_as_the_api_would_get_it(value: Any, in_csv: str, in_
     assert csv_cell(value) == in_csv
     written = json_cell(value)
     assert (type(written), written) == (type(in_json), in_json)
+
+
+def test_a_decimal_that_no_double_holds_is_rounded_with_a_warning() -> None:
+    for file_format, written in (("csv", b"12345678901234567000"), ("json", b"1.2345678901234567e19")):
+        line, findings = users("user_id", "cell", file_format=file_format).encode(
+            ("u-1", Decimal("12345678901234567890.12"))
+        )
+        assert written in line
+        assert [str(finding.code) for finding in findings] == ["number_rounded"]
 
 
 def test_json_accepts_values_that_a_csv_cannot_represent() -> None:

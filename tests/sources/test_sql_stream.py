@@ -106,7 +106,7 @@ def test_what_postgresql_returns_arrives_as_moengage_reads_it(
     assert element["customer_id"] == "42"
     assert element["attributes"] == {
         "price": 10.5,
-        "exact": "12345678901234567890.12",
+        "exact": 1.2345678901234567e19,
         "seen": "2026-01-02T01:04:05.678000Z",
         "naive": "2026-01-02T03:04:05Z",
         "day": "2026-01-02",

@@ -20,6 +20,7 @@ from airflow_provider_moengage.bulk.elements.encoding import (
     NotEncodableError,
     NotFiniteError,
     NotReadableError,
+    is_rounded,
     to_plain,
 )
 from airflow_provider_moengage.bulk.elements.event_time import event_time
@@ -136,14 +137,17 @@ def attribute_values(attributes: dict[Any, Any], findings: list[Finding], rules_
         if type(name) is not str:
             return attribute_values(_plain_names(attributes, findings), findings, rules_apply)
         if kind is str:
-            if rules_apply and len(value) > rules.LONGEST_VALUE:
-                findings.append(_long_value(name, value))
+            if rules_apply:
+                _check_text(name, value, findings)
         elif not (kind is int or kind is bool or value is None):
             plain = _plain(name, value, findings)
             if rules_apply and type(plain) is list:
                 _check_list(name, plain, findings)
-            elif rules_apply and type(plain) is str and len(plain) > rules.LONGEST_VALUE:
-                findings.append(_long_value(name, plain))
+            elif rules_apply and type(plain) is str:
+                _check_text(name, plain, findings)
+            if rules_apply and plain is not None and is_rounded(value):
+                message = f"{name}: a decimal with more digits than a double holds; the nearest double is sent"
+                findings.append(Finding(Code.NUMBER_ROUNDED, message))
             if plain is not value:
                 changed = dict(attributes) if changed is None else changed
                 changed[name] = plain
@@ -173,6 +177,17 @@ def _plain(name: str, value: Any, findings: list[Finding]) -> Any:
             Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {what} cannot be sent; convert it or leave it out")
         )
     return None
+
+
+def _check_text(name: str, value: str, findings: list[Finding]) -> None:
+    if len(value) > rules.LONGEST_VALUE:
+        findings.append(_long_value(name, value))
+    elif rules.LOOKS_LIKE_TIME.fullmatch(value) and not rules.DATETIME.fullmatch(value):
+        message = (
+            f"{name}: text that looks like a time and stays text in MoEngage; send a datetime, or text like"
+            " 2026-01-31T12:00:00Z"
+        )
+        findings.append(Finding(Code.VALUE_LOOKS_LIKE_TIME, message))
 
 
 def _long_value(name: str, value: str) -> Finding:
@@ -221,10 +236,11 @@ def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
             Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {error} cannot be sent; send a string or an integer")
         )
         return _NO_ID
-    if isinstance(value, Decimal) and value.adjusted() < rules.LONGEST_VALUE and value == value.to_integral():
-        plain = int(value)  # not through a double, which has only 53 bits
-    elif isinstance(plain, float) and plain.is_integer():
-        plain = int(plain)
+    if isinstance(plain, float) and not isinstance(value, Decimal) and abs(plain) > rules.LARGEST_EXACT_FLOAT:
+        message = f"{name}: a float beyond 2**53, whose last digits are lost; read it as text or as an integer"
+        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, message))
+        return _NO_ID
+    plain = _whole_id(value, plain)
     if isinstance(plain, bool | int | float | str | UUID):
         try:
             return str(plain)
@@ -235,6 +251,15 @@ def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
     message = f"{name}: a value of type {type(value).__name__} is not an id; send a string or an integer"
     findings.append(Finding(Code.VALUE_NOT_ENCODABLE, message))
     return _NO_ID
+
+
+def _whole_id(value: Any, plain: Any) -> Any:
+    """Return an id as it is written: a whole number without a fraction, a Decimal with all its digits."""
+    if isinstance(value, Decimal):
+        if value.adjusted() < rules.LONGEST_VALUE and value == value.to_integral():
+            return int(value)  # not through a double, which has only 53 bits
+        return str(value) if is_rounded(value) else plain
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
 def _identify(prepared: Prepared) -> None:

@@ -24,8 +24,9 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")  # it gets only Decimal
 ENCODING_ERRORS = (ValueError, TypeError, OverflowError, RecursionError)
 """What msgspec raises: half a surrogate pair and an int of thousands of digits are ValueErrors."""
 
-_LARGEST_EXACT_INTEGER = 2**53
-"""Readers that hold every number as a double read integers up to this size exactly."""
+
+_LARGEST_EXPONENT = 307
+"""Of ten: a double holds every number up to it."""
 
 
 class NotEncodableError(ValueError):
@@ -145,7 +146,7 @@ def finite(value: float) -> float:
     return value
 
 
-def exact_decimal(value: Decimal) -> Decimal | int | float | str:
+def exact_decimal(value: Decimal) -> Decimal | int | float:
     """Return a Decimal as it will be encoded: itself if a quick look shows that a double holds it, else converted.
 
     :raises NotFiniteError: for NaN and infinity.
@@ -154,19 +155,29 @@ def exact_decimal(value: Decimal) -> Decimal | int | float | str:
     # A double holds any 15 decimal digits.
     if len(text) <= 15 and not ("E" in text or "N" in text or "I" in text):
         return value
-    return _number_or_text(value)
+    return _number(value)
 
 
-def _number_or_text(value: Decimal) -> int | float | str:
-    """Return a number if a double holds the same value, else its digits as text."""
+def is_rounded(value: Any) -> bool:
+    """Return whether a Decimal, or one inside a value, is altered by encoding: a fraction that no double holds."""
+    if isinstance(value, Decimal):
+        return value.is_finite() and not _is_whole(value) and Decimal(repr(float(value))) != value
+    if isinstance(value, Mapping):
+        return any(map(is_rounded, value.values()))
+    return isinstance(value, list | tuple | set | frozenset) and any(map(is_rounded, value))
+
+
+def _number(value: Decimal) -> int | float:
+    """Return a whole number with all its digits, and a fraction as the nearest double."""
     if not value.is_finite():
         raise NotFiniteError("NaN or infinity")
-    nearest = float(value)
-    if Decimal(repr(nearest)) != value:
-        return str(value)
-    if value.as_tuple().exponent == 0 and abs(nearest) <= _LARGEST_EXACT_INTEGER:
-        return int(value)
-    return nearest
+    if value.adjusted() > _LARGEST_EXPONENT:
+        raise NotEncodableError("a number of more than 308 digits")
+    return int(value) if _is_whole(value) else float(value)
+
+
+def _is_whole(value: Decimal) -> bool:
+    return value == value.to_integral_value()
 
 
 def _text(value: bytes | bytearray | memoryview) -> str:
@@ -239,7 +250,7 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     dt.date: _unchanged,
     dt.time: _unchanged,
     dt.timedelta: _unchanged,
-    Decimal: _number_or_text,
+    Decimal: _number,
     UUID: _unchanged,
     bytes: _text,
     bytearray: _text,
@@ -258,7 +269,7 @@ _SUBCLASSES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (float, lambda value: finite(float(value))),
     (dt.datetime, to_utc),
     (dt.date, lambda value: dt.date(value.year, value.month, value.day)),
-    (Decimal, _number_or_text),
+    (Decimal, _number),
     (UUID, lambda value: UUID(int=value.int)),
     (bytes, _text),
     (Mapping, _object),

@@ -24,7 +24,13 @@ from airflow_provider_moengage.bulk.elements.checks import (
     prepare,
     user_attribute_name,
 )
-from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, exact_decimal, finite, to_utc
+from airflow_provider_moengage.bulk.elements.encoding import (
+    NotEncodableError,
+    exact_decimal,
+    finite,
+    is_rounded,
+    to_utc,
+)
 from airflow_provider_moengage.bulk.elements.event_time import event_time
 from airflow_provider_moengage.bulk.elements.weight import Weight, weight
 
@@ -159,7 +165,7 @@ def _fast_attributes(
     for name, value in attributes.items():
         kind = type(value)
         if kind is str:
-            if len(value) > rules.LONGEST_VALUE:
+            if len(value) > rules.SHORTEST_TIME and (value[13] == ":" or len(value) > rules.LONGEST_VALUE):
                 raise NeedsFullCheckError
         elif kind not in UNCHANGED_TYPES:
             sent = CONVERTERS[kind](value)
@@ -198,7 +204,7 @@ UNCHANGED_TYPES = frozenset({str, int, bool, type(None), UUID, dt.date, dt.time}
 
 def _fast_decimal(value: Decimal) -> Any:
     sent = exact_decimal(value)
-    if type(sent) is str and len(sent) > rules.LONGEST_VALUE:
+    if type(sent) is float and is_rounded(value):
         raise NeedsFullCheckError
     return sent
 

@@ -229,7 +229,11 @@ def _value_lines(column: str, kind: type, rules_apply: bool) -> list[str]:
     return [f"el{line}" if at and line.startswith("if") else line for at, line in enumerate(lines)]
 
 
-_TEXT = ["if {0}.__class__ is str:", f"    if len({{0}}) > {rules.LONGEST_VALUE}: raise NeedsFullCheckError"]
+_TEXT = [
+    "if {0}.__class__ is str:",
+    f"    if len({{0}}) > {rules.SHORTEST_TIME} and ({{0}}[13] == ':' or len({{0}}) > {rules.LONGEST_VALUE}):"
+    " raise NeedsFullCheckError",
+]
 _CHECKS_BY_TYPE: dict[type, list[str]] = {
     float: ["if {0}.__class__ is float:", "    if {0} - {0} != 0: raise NeedsFullCheckError"],
     dt.datetime: [

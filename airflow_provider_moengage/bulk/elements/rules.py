@@ -6,6 +6,7 @@ only.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 
@@ -40,6 +41,8 @@ class Code(StrEnum):
     LIST_MIXED_TYPES = "list_mixed_types"
     TOO_MANY_ATTRIBUTES = "too_many_attributes"
     EVENT_TIME_MISSING = "event_time_missing"
+    NUMBER_ROUNDED = "number_rounded"
+    VALUE_LOOKS_LIKE_TIME = "value_looks_like_time"
 
 
 WARNINGS = frozenset(
@@ -53,6 +56,8 @@ WARNINGS = frozenset(
         Code.LIST_MIXED_TYPES,
         Code.TOO_MANY_ATTRIBUTES,
         Code.EVENT_TIME_MISSING,
+        Code.NUMBER_ROUNDED,
+        Code.VALUE_LOOKS_LIKE_TIME,
     }
 )
 """What MoEngage accepts, and then silently cuts, ignores or alters. Every other code rejects the element."""
@@ -98,8 +103,20 @@ LONGEST_VALUE = 512
 LONGEST_LIST = 50
 MOST_EVENT_ATTRIBUTES = 100
 
+# API reference, "Data types": a datetime is YYYY-MM-DDTHH:mm:ssZ, maybe with a fraction; other text stays text.
+DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+LOOKS_LIKE_TIME = re.compile(
+    r"(\d{4}[-/.]\d\d[-/.]\d\d|\d\d[-/.]\d\d[-/.]\d{4})[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?"
+    r" ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)?"
+)
+SHORTEST_TIME = 15
+"""Texts that :data:`LOOKS_LIKE_TIME` matches are longer, and their 14th character is a colon."""
+
 # API reference, "Bulk Import": seconds east of UTC.
 TIMEZONE_OFFSETS = range(-54_000, 54_001)
+
+# IEEE 754: whole numbers up to here are exact as doubles.
+LARGEST_EXACT_FLOAT = 2**53
 
 # API reference, "Bulk Import": "100 kB a request", read as the smaller of its meanings.
 LARGEST_BODY = 100_000

@@ -73,6 +73,10 @@ ACCEPTED: dict[str, Any] = {
     "512 characters of a URL": customer({"a": URL + "u" * (512 - len(URL))}),
     "50 items of a list": customer({"a": ["v"] * 50}),
     "512 characters of an item": customer({"a": ["v" * 512]}),
+    "times as text that MoEngage reads": customer({"a": "2026-08-14T13:20:19Z", "b": "2026-08-14T13:20:19.123Z"}),
+    "texts with a colon": customer({"a": "Lisbon, floor: 3", "b": "2026-08-14 13:20 was the time"}),
+    "a day as text": customer({"a": "2026-08-14", "b": "14/08/2026"}),
+    "decimals that doubles hold": customer({"a": Decimal("12.50"), "b": Decimal("12345678901234567890")}),
     "numbers of a list": customer({"a": [1, 2.5, Decimal("0.5")]}),
     "200 user attributes": customer({f"a{number}": 1 for number in range(200)}),
     "event": event(action({"price": 9.5})),
@@ -180,6 +184,10 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
     "action's field": (event(action(app_version=object())), [Code.VALUE_NOT_ENCODABLE]),
     "what a driver cannot read": (customer({"a": Unreadable("an infinite date")}), [Code.VALUE_NOT_READABLE]),
     "what a driver cannot read, in a list": (customer({"a": [Unreadable("a date")]}), [Code.VALUE_NOT_READABLE]),
+    "an id as a float that has lost digits": (
+        customer(customer_id=float(1234567890123456789)),
+        [Code.VALUE_NOT_ENCODABLE],
+    ),
     "an id that a driver cannot read": (customer(customer_id=Unreadable("text")), [Code.VALUE_NOT_READABLE]),
     "a time that a driver cannot read": (
         event(action(current_time=Unreadable("an infinite moment"))),
@@ -210,6 +218,23 @@ WARNED: dict[str, tuple[Any, list[Code]]] = {
     "text and numbers": (customer({"a": ["1", 1]}), [Code.LIST_MIXED_TYPES]),
     "numbers and truths": (customer({"a": [True, 1]}), [Code.LIST_MIXED_TYPES]),
     "101 event attributes": (event(action(MANY)), [Code.TOO_MANY_ATTRIBUTES]),
+    "a fraction that no double holds": (customer({"a": Decimal("8.3333333333333333")}), [Code.NUMBER_ROUNDED]),
+    "a fraction in an object": (customer({"a": {"b": [Decimal("0.12345678901234567")]}}), [Code.NUMBER_ROUNDED]),
+    "a fraction of an event": (event(action({"a": Decimal("8.3333333333333333")})), [Code.NUMBER_ROUNDED]),
+    **{
+        f"text like a time, {text}": (customer({"a": text}), [Code.VALUE_LOOKS_LIKE_TIME])
+        for text in (
+            "2026-08-14 13:20:19",
+            "2026-08-14T13:20:19",
+            "2026-08-14T13:20:19+05:30",
+            "2026-08-14 13:20:19.123 UTC",
+            "2026-08-14T13:20Z",
+            "14/08/2026 13:20",
+            "2026/08/14 13:20:19 +0530",
+        )
+    },
+    "text like a time in an event": (event(action({"a": "2026-08-14 13:20"})), [Code.VALUE_LOOKS_LIKE_TIME]),
+    "bytes like a time": (customer({"a": b"2026-08-14 13:20"}), [Code.VALUE_LOOKS_LIKE_TIME]),
     "event without time": (event(without(action(), "current_time")), [Code.EVENT_TIME_MISSING]),
     "event with the user's time only": (
         event(without(action(user_time=TIME), "current_time")),
