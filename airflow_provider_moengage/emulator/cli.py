@@ -20,7 +20,7 @@ _DEFAULT_PORT = 8123
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the emulator until Ctrl-C or SIGTERM, and return the exit status.
 
-    :param argv: arguments; ``None`` takes those of the process.
+    :param argv: arguments; ``None``: those of the process.
     """
     parser = _parser()
     options = parser.parse_args(argv)
@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         emulator.start()
     except OSError as error:
         print(
-            f"moengage-emulator can't listen on {options.host} port {options.port}: {error.strerror}. "
-            "Choose another with --port.",
+            f"moengage-emulator cannot listen on {options.host} port {options.port}: {error.strerror}. "
+            "Choose another port with --port.",
             file=sys.stderr,
         )
         return 1
@@ -91,11 +91,11 @@ def _greeting(emulator: Emulator) -> str:
 
     credentials, settings = emulator.workspace.credentials, emulator.workspace.settings
     return (
-        f"The MoEngage workspace {credentials.workspace_id} is open at {emulator.url} until Ctrl-C.\n"
-        f"Airflow finds it with {airflow_connection(credentials, emulator.url)}\n"
-        f"It takes {_limit(settings.users_per_minute, 'users')} and "
+        f"The MoEngage workspace {credentials.workspace_id} is running at {emulator.url} (Ctrl-C to stop).\n"
+        f"Connect Airflow with {airflow_connection(credentials, emulator.url)}\n"
+        f"Rate limits: {_limit(settings.users_per_minute, 'users')}, "
         f"{_limit(settings.events_per_minute, 'events')}.\n"
-        f"What arrives can be seen at {emulator.url}/ in a browser."
+        f"Open {emulator.url}/ in a browser to see what arrives."
     )
 
 
@@ -106,63 +106,70 @@ def _limit(limit: int | None, unit: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="moengage-emulator",
-        description="A MoEngage workspace on your own machine. Nothing leaves it.",
+        description="Run a MoEngage workspace on your own machine. Nothing leaves it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=_DEFAULT_PORT, help="port to listen on; 0 takes a free one")
-    parser.add_argument("--workspace-id", default="EMULATOR", help="the workspace's id")
-    parser.add_argument("--data-api-key", default="emulator-data-key", help="key of the Data APIs")
-    parser.add_argument("--campaign-api-key", default="emulator-campaign-key", help="key of business events")
+    parser.add_argument("--port", type=int, default=_DEFAULT_PORT, help="port to listen on; 0 selects a free one")
+    parser.add_argument("--workspace-id", default="EMULATOR", help="id of the workspace")
+    parser.add_argument("--data-api-key", default="emulator-data-key", help="key for the Data APIs")
+    parser.add_argument("--campaign-api-key", default="emulator-campaign-key", help="key for business events")
     parser.add_argument(
         "--users-per-minute",
         type=_count,
         default=60_000,
         metavar="N",
-        help="users a minute; 0 lifts the limit",
+        help="users per minute; 0 for no limit",
     )
     parser.add_argument(
         "--events-per-minute",
         type=_count,
         default=60_000,
         metavar="N",
-        help="events a minute; 0 lifts the limit",
+        help="events per minute; 0 for no limit",
     )
     parser.add_argument(
-        "--reset-header", choices=("seconds", "epoch"), default="seconds", help="reading of x-ratelimit-reset"
+        "--reset-header", choices=("seconds", "epoch"), default="seconds", help="unit of x-ratelimit-reset"
     )
     parser.add_argument(
-        "--retry-after", choices=("none", "seconds", "date"), default="none", help="Retry-After of a 429"
+        "--retry-after",
+        choices=("none", "seconds", "date"),
+        default="none",
+        help="format of a 429's Retry-After",
     )
-    parser.add_argument("--envoy", action="store_true", help="429 with x-envoy-ratelimited alone")
-    parser.add_argument("--failures-as-200", action="store_true", help="refuse bulk bodies with HTTP 200")
+    parser.add_argument("--envoy", action="store_true", help="send 429 with only x-envoy-ratelimited")
+    parser.add_argument("--failures-as-200", action="store_true", help="refuse bulk requests with HTTP 200")
     parser.add_argument(
         "--identifier",
         action="append",
         default=[],
         metavar="ATTRIBUTE",
-        help="an attribute that identifies a user without customer_id; may be repeated",
+        help="attribute that identifies a user without customer_id; repeatable",
     )
     parser.add_argument(
         "--business-event",
         action="append",
         default=[],
         metavar="NAME",
-        help="a business event that takes any attributes and starts one campaign; may be repeated",
+        help="define a business event that accepts any attributes and starts one campaign; repeatable",
     )
     parser.add_argument(
         "--file-import",
         action="append",
         default=[],
         metavar="ID[=FOLDER]",
-        help="a periodic import of users, by which each run takes one file that does well, or the new files in a "
-        "folder; may be repeated",
+        help="add a periodic import of users; each run imports one file successfully, or the new files in FOLDER; "
+        "repeatable",
     )
     parser.add_argument(
-        "--keep-elements", type=_count, default=100_000, metavar="N", help="accepted elements to keep"
+        "--keep-elements", type=_count, default=100_000, metavar="N", help="number of accepted elements to keep"
     )
     parser.add_argument(
-        "--speed", type=_speed, default=1.0, metavar="N", help="run the emulator's clock N times as fast"
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="N",
+        help="run the emulator's clock N times as fast",
     )
     return parser
 

@@ -21,7 +21,7 @@ FaultKind = Literal["status", "status_after", "cut_before", "cut_after", "slow",
 NOTHING_ACCEPTED = frozenset(["status", "cut_before", "html"])
 """Kinds that replace the answer before the request takes effect."""
 
-_LOGIN_PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Sign in to go on.</body></html>"
+_LOGIN_PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Sign in to continue.</body></html>"
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -66,11 +66,11 @@ def rows(page: Page, table: str) -> list[list[str]]:
 
 def test_a_newcomer_is_told_what_to_do_and_can_do_it(open_page, emulator, expect):
     page = open_page()
-    expect(page.get_by_role("heading", name="Nothing has arrived yet: send a first element")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing received yet: send a first element")).to_be_visible()
     expect(page.locator("#curl")).to_contain_text(f"curl {emulator.url}/v1/transition/EMULATOR")
     expect(page.locator("#airflow")).to_contain_text("AIRFLOW_CONN_MOENGAGE_DEFAULT='{")
     expect(page.locator("#data-key")).to_have_text("emulator-data-key")
-    expect(page.locator("#events")).to_contain_text("No event has arrived yet")
+    expect(page.locator("#events")).to_contain_text("No events yet")
 
     page.get_by_role("button", name="Send one customer and one event").click()
 
@@ -115,7 +115,7 @@ def test_what_arrives_shows_without_a_reload(open_page, emulator, sender, clock,
     expect(page.locator("#failures")).to_contain_text(
         "MissingAttributeError: customer_id not found in the payload"
     )
-    expect(page.locator("#requests-legend")).to_have_text("OK34291Refused1Fault on demand0")
+    expect(page.locator("#requests-legend")).to_have_text("OK34291Refused1Injected fault0")
 
     sender.business_event("Price drop")
     expect(tile(page, "Business events")).to_have_text("1")
@@ -129,7 +129,7 @@ def test_what_arrives_shows_without_a_reload(open_page, emulator, sender, clock,
     clock.now += 10
     expect(page.locator("#imports")).to_contain_text("SUCCESSFUL")
     assert rows(page, "#imports table") == [
-        ["1, 09:30:00, by the API", "users_1.csv", "SUCCESSFUL", "100", "100", "0", "0", "0", ""]
+        ["1, 09:30:00, API trigger", "users_1.csv", "SUCCESSFUL", "100", "100", "0", "0", "0", ""]
     ]
     expect(page.locator("#imports")).to_contain_text("triggers are refused until 09:35:00")
     assert page.evaluate("window.unreloaded") is True
@@ -196,23 +196,23 @@ def test_requests_can_be_seen_by_the_minute(open_page, sender, clock, expect):
 
 def test_something_can_be_made_to_go_wrong(open_page, emulator, sender, expect):
     page = open_page()
-    page.get_by_label("What", exact=True).select_option("Answer 500, take nothing")
-    page.get_by_label("To the next").fill("2")
-    page.get_by_role("button", name="Order it").click()
-    expect(page.locator("#faults")).to_contain_text("Answer 500, take nothing: 2 requests left")
+    page.get_by_label("Fault", exact=True).select_option("Answer 500, accept nothing")
+    page.get_by_label("For the next").fill("2")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#faults")).to_contain_text("Answer 500, accept nothing: 2 requests left")
     assert emulator.workspace.faults == (Fault("status", times=2, status=500),)
 
     assert sender.bulk(customer("a")) == 500
     expect(page.locator("#faults")).to_contain_text("1 request left")
     expect(tile(page, "Faults")).to_have_text("1")
-    page.get_by_role("button", name="Forget them").click()
+    page.get_by_role("button", name="Clear").click()
     expect(page.locator("#faults")).to_contain_text("Nothing is ordered")
     assert sender.bulk(customer("a")) == 200
 
-    page.get_by_label("What", exact=True).select_option("Hang, then answer as usual")
+    page.get_by_label("Fault", exact=True).select_option("Delay the answer")
     page.get_by_label("For", exact=True).fill("7")
-    page.get_by_role("button", name="Order it").click()
-    expect(page.locator("#faults")).to_contain_text("Hang, then answer as usual after 7 seconds: 2 requests left")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#faults")).to_contain_text("Delay the answer after 7 seconds: 2 requests left")
     assert emulator.workspace.faults == (Fault("slow", times=2, seconds=7),)
 
 
@@ -220,8 +220,8 @@ def test_every_fault_of_the_list_is_one_that_the_emulator_takes(open_page, emula
     page = open_page()
     names = page.locator("#fault-kind option").all_text_contents()
     for place, name in enumerate(names, 1):
-        page.get_by_label("What", exact=True).select_option(name)
-        page.get_by_role("button", name="Order it").click()
+        page.get_by_label("Fault", exact=True).select_option(name)
+        page.get_by_role("button", name="Add").click()
         expect(page.locator("#faults li")).to_have_count(place)
         expect(page.locator("#faults li").last).to_contain_text(name)
     assert len({(fault.kind, fault.status) for fault in emulator.workspace.faults}) == len(names) == 8
@@ -231,14 +231,14 @@ def test_reset_asks_and_then_forgets(open_page, emulator, sender, expect):
     sender.bulk(customer("a"))
     page = open_page()
     page.get_by_role("button", name="Reset…").click()
-    page.get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("dialog")).to_be_hidden()
     assert emulator.workspace.counts.customers == 1
 
     page.get_by_role("button", name="Reset…").click()
-    page.get_by_role("button", name="Forget", exact=True).click()
+    page.get_by_role("button", name="Reset", exact=True).click()
     expect(tile(page, "Customers")).to_have_text("0")
-    expect(page.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing received yet")).to_be_visible()
 
 
 def test_a_file_import_can_be_run_and_the_focus_stays(open_page, emulator, clock, expect):
@@ -327,11 +327,11 @@ def test_the_last_elements_are_as_they_were_sent(open_page, emulator, sender, ex
 def test_it_says_when_the_emulator_is_gone_and_goes_on_when_it_is_back(open_page, emulator, complaints, expect):
     page = open_page()
     emulator.stop()
-    expect(page.get_by_text("The emulator does not answer.")).to_be_visible()
-    expect(page.locator("#state")).to_have_text("not answering")
+    expect(page.get_by_text("The emulator is not responding.")).to_be_visible()
+    expect(page.locator("#state")).to_have_text("not responding")
     emulator.start()
     expect(page.locator("#state")).to_have_text("live")
-    expect(page.get_by_text("The emulator does not answer.")).to_be_hidden()
+    expect(page.get_by_text("The emulator is not responding.")).to_be_hidden()
     complaints.forgive("Failed to load resource")
 
 
@@ -340,7 +340,7 @@ def test_it_comes_to_life_where_the_first_look_fails(open_page, complaints, expe
     page.route("**/_emulator/connection", lambda route: route.abort())
     page.reload()
     expect(page.get_by_text("Nothing to show yet (")).to_be_visible()
-    expect(page.locator("#state")).to_have_text("not answering")
+    expect(page.locator("#state")).to_have_text("not responding")
     page.unroute("**/_emulator/connection")
     expect(page.locator("#state")).to_have_text("live")
     expect(page.get_by_text("Nothing to show yet (")).to_be_hidden()
@@ -354,7 +354,7 @@ def test_it_still_says_when_it_is_gone_where_the_first_look_had_failed(open_page
     page.reload()
     expect(page.locator("#state")).to_have_text("live")
     emulator.stop()
-    expect(page.get_by_text("The emulator does not answer.")).to_contain_text("as it was at 09:30:00 UTC")
+    expect(page.get_by_text("The emulator is not responding.")).to_contain_text("shows the state at 09:30:00 UTC")
     expect(page.get_by_text("Nothing to show yet (")).to_be_hidden()
     complaints.forgive("Failed to load resource")
 
@@ -434,7 +434,7 @@ def test_all_controls_have_names_and_the_keyboard_reaches_them(open_page, sender
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
-    assert {"reset", "fault-kind", "fault-times", "Order it", "How to connect", "Run now", "As a table"} <= reached
+    assert {"reset", "fault-kind", "fault-times", "Add", "How to connect", "Run now", "As a table"} <= reached
 
 
 def test_a_busy_morning_as_it_is_in_the_documentation(open_page, emulator, sender, clock, expect, tmp_path):

@@ -53,8 +53,8 @@ def test_it_says_how_to_connect_and_ends_quietly(running, number):
         "host": url,
         "extra": {"campaign_api_key": "emulator-campaign-key"},
     }
-    assert greeting[2] == "It takes 500 users a minute and any number of events.\n"
-    assert greeting[3] == f"What arrives can be seen at {url}/ in a browser.\n"
+    assert greeting[2] == "Rate limits: 500 users a minute, any number of events.\n"
+    assert greeting[3] == f"Open {url}/ in a browser to see what arrives.\n"
     secret = {"type": "customer", "customer_id": "somebody", "attributes": {}}
     answer = requests.post(
         f"{url}/v1/transition/EMULATOR",
@@ -90,7 +90,7 @@ def test_a_taken_port_is_said_in_a_sentence(capsys):
     with Emulator() as emulator:
         port = emulator.url.rpartition(":")[2]
         assert cli.main(["--port", port]) == 1
-    assert f"can't listen on 127.0.0.1 port {port}" in capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
@@ -138,4 +138,4 @@ def test_file_imports_are_set_up_scripted_or_with_a_folder(running, tmp_path):
 def test_a_folder_that_no_import_can_have_is_named(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--file-import", "i1=/some/bad folder"])
-    assert "MoEngage takes no space in a folder's name" in capsys.readouterr().err
+    assert "MoEngage does not accept spaces in a folder's name" in capsys.readouterr().err

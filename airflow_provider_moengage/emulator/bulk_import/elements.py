@@ -1,4 +1,4 @@
-"""What the server makes of a bulk body: refused whole with a documented error, or taken in and counted.
+"""Checks a bulk body: refuses it with a documented error, or accepts and counts its elements.
 
 MoEngage API reference, "Bulk Import", and "Data API overview" for the customer ids that are dropped.
 """
@@ -28,13 +28,13 @@ ARRIVAL = "arrival"
 """The day of an event without ``current_time``: MoEngage stamps it with the time it arrives."""
 
 UNREADABLE = "unreadable"
-"""The day of an event whose ``current_time`` is in no documented form."""
+"""The day of an event whose ``current_time`` has no documented format."""
 
 _EPOCH_MILLISECONDS_FROM = 100_000_000_000
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a malfunction
-    """A bulk body that is refused whole: the three fields of MoEngage's error object."""
+class Refusal(Exception):  # noqa: N818 - an answer, not an error
+    """A refused bulk body: the three fields of MoEngage's error object."""
 
     def __init__(self, error_type: str, message: str, attribute: str | None = None) -> None:
         super().__init__(error_type, message, attribute)
@@ -45,11 +45,11 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a malfunction
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What an accepted body holds.
+    """The contents of an accepted body.
 
-    ``dropped`` counts elements by the refused customer id that they carry; they are in the other counts too,
-    but neither in ``days`` nor in ``seen``, since MoEngage keeps nothing of them.
-    ``days`` counts actions by (name, day in UTC). ``seen`` are the users the kept elements speak of.
+    ``dropped`` counts elements by their refused customer id. The other counts include them, but ``days`` and
+    ``seen`` do not, because MoEngage drops them.
+    ``days`` counts actions by (name, day in UTC). ``seen`` has the users of the kept elements.
     """
 
     elements: int
@@ -93,10 +93,10 @@ def read_envelope(body: bytes) -> list[Any]:
 
 
 def take_in(elements: list[Any], identifiers: Iterable[str] = ()) -> Intake:
-    """Check every element and count what the body holds.
+    """Check and count the elements of a body.
 
     :param identifiers: attributes that identify a user in a workspace with Identity Resolution.
-    :raises Refusal: for the first element that MoEngage refuses; the error names no position.
+    :raises Refusal: for the first element that MoEngage refuses; the error has no position.
     """
     customers = events = devices = actions = 0
     dropped: Counter[str] = Counter()

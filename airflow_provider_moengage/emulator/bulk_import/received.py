@@ -1,7 +1,7 @@
 """The elements that a workspace accepted, in order of arrival.
 
-Kept as the bodies they came in and decoded when looked at: a tenth of the memory of decoded ones, and no work
-for the garbage collector while requests come in.
+They are stored as request bodies and decoded when accessed: this takes a tenth of the memory, and no garbage
+collection while requests arrive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ReceivedElement(NamedTuple):
 
 
 class SentElement(NamedTuple):
-    """A `ReceivedElement` whose element is as it was sent: as JSON, and the same as text."""
+    """A `ReceivedElement` with the element as it was sent: as raw JSON, and as text."""
 
     request: int
     position: int
@@ -47,9 +47,9 @@ class Batch:
 class ReceivedElements(Sequence[ReceivedElement]):
     """A snapshot of the elements kept, oldest first.
 
-    :param batches: the bodies that hold them.
-    :param start: elements of the first batch that are forgotten already.
-    :param first_number: running number of the oldest element kept; the very first ever accepted is 1.
+    :param batches: the bodies with these elements.
+    :param start: elements of the first batch that are no longer kept.
+    :param first_number: number of the oldest element kept; the first accepted element is number 1.
     """
 
     def __init__(self, batches: Sequence[Batch], start: int, first_number: int) -> None:
@@ -91,7 +91,7 @@ class ReceivedElements(Sequence[ReceivedElement]):
 
 
 class ElementLog:
-    """Keeps the bodies that hold the last elements."""
+    """Keeps the bodies with the last elements."""
 
     def __init__(self) -> None:
         self._batches: deque[Batch] = deque()
@@ -99,19 +99,19 @@ class ElementLog:
         self._accepted = 0
 
     def append(self, batch: Batch, keep: int | None) -> None:
-        """Add an accepted body, and let go of those no longer needed for the last ``keep`` elements."""
+        """Add an accepted body, and delete those not needed for the last ``keep`` elements."""
         self._accepted += batch.elements
         self._batches.append(batch)
         self._held += batch.elements
         self.trim(keep)
 
     def trim(self, keep: int | None) -> None:
-        """Let go of the bodies not needed for the last ``keep`` elements."""
+        """Delete the bodies not needed for the last ``keep`` elements."""
         while keep is not None and self._batches and self._held - self._batches[0].elements >= keep:
             self._held -= self._batches.popleft().elements
 
     def last(self, count: int) -> list[SentElement]:
-        """Return the last ``count`` elements, oldest first; only the bodies that hold them are read."""
+        """Return the last ``count`` elements, oldest first; decodes only the bodies with these elements."""
         found: list[SentElement] = []
         for batch in reversed(self._batches):
             if count <= len(found):

@@ -55,7 +55,7 @@ def search_business_events(state: BusinessEventState, call: Call, now: float) ->
     return _answer(state, call, now, budget, _query_of_body)
 
 
-class _BadParameter(Exception):  # noqa: N818 - an answer, not a malfunction
+class _BadParameter(Exception):  # noqa: N818 - an answer, not an error
     """A list request that is refused."""
 
     def __init__(self, message: str, target: str, code: str = "INVALID_VALUE", said: str | None = None) -> None:

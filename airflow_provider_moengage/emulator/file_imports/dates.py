@@ -18,7 +18,7 @@ _WIDEST = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span of time in epoch seconds, with its beginning and without its end."""
+    """A span of time in epoch seconds; the end is not part of it."""
 
     begin: float
     end: float
@@ -28,11 +28,9 @@ class Span:
 
 
 def read_span(wire: Any) -> Span | None:
-    """Return the span that a filter asks for; ``None``: all time.
+    """Return the span of a filter; ``None``: no limit. The last day, or the last second, is part of it.
 
-    A last day counts whole, and so does a last second.
-
-    :raises BadQueryError: for another format than those documented, dates that are not of it, and too many days.
+    :raises BadQueryError: for an undocumented format, invalid dates, or too many days.
     """
     if wire is None:
         return None
@@ -48,7 +46,7 @@ def read_span(wire: Any) -> Span | None:
 
 
 def _read(text: Any, name: str) -> datetime:
-    # strptime takes single digits where the formats say two.
+    # strptime also accepts single digits.
     if type(text) is not str or len(text) != len(name):
         raise BadQueryError("date")
     try:

@@ -1,7 +1,7 @@
-"""The file imports that a workspace has, and the files that their runs take.
+"""File imports, and the files of their runs.
 
-MoEngage user guide, "Imports": an import watches a folder; its schedule or a trigger makes it run, and a run takes
-the files it finds.
+MoEngage user guide, "Imports": an import watches a folder; its schedule or a trigger starts a run, which imports
+the files in it.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ ImportSource = Literal["S3", "SFTP", "CSV"]
 ImportState = Literal["active", "deleted", "expired"]
 
 TERMINAL = frozenset(["SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS", "PARTIAL_FAILURE"])
-"""The statuses that a file keeps."""
+"""The final statuses of a file."""
 
 _ROWS = ("total_rows", "added_rows", "updated_rows", "failed_rows", "skipped_rows", "file_size")
 
 
 class ImportFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of a run, and what becomes of it over time.
+    """A file of a run, and its statuses over time.
 
     :param file_name: ``{run}`` in it is the number of the run, from 1, ``{date}`` its time as ``yyyymmdd_hhmm``
-        (UTC, by the emulator's clock): so each run has a new name, as MoEngage needs.
+        (UTC, by the emulator's clock), so that each run has a new name, as MoEngage requires.
     :param steps: (seconds after the run began, status) pairs. Before the first the file is not in the history. A
-        status is any text; SUCCESSFUL, FAILED, PARTIAL_SUCCESS and PARTIAL_FAILURE are terminal: with them come
-        ``completed_at`` and the row counts.
-    :param status_msg: what a terminal status says.
-    :param added_rows: ``None``: those that are neither updated, failed nor skipped; in a file that ends FAILED
-        these count as failed instead.
+        status is any text; SUCCESSFUL, FAILED, PARTIAL_SUCCESS and PARTIAL_FAILURE are terminal: with them the
+        history shows ``completed_at`` and the row counts.
+    :param status_msg: message of a terminal status.
+    :param added_rows: ``None``: all rows that are not updated, failed or skipped; if the file ends FAILED, these
+        count as failed.
     :param file_size: bytes.
     """
 
@@ -51,7 +51,7 @@ class ImportFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.file_name:
-            raise ValueError("file_name: a file needs one")
+            raise ValueError("file_name: expected a non-empty string")
         if not _are_steps(self.steps):
             raise ValueError(f"steps {self.steps!r}: expected (seconds, status) pairs, at least one")
         _check_seconds("steps", self.steps, [seconds for seconds, _ in self.steps])
@@ -61,7 +61,7 @@ class ImportFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} {value!r}: expected 0 or more")
         if self.added_rows is None and self.total_rows < self._named_rows:
             raise ValueError(
-                f"total_rows {self.total_rows!r}: updated, failed and skipped rows are {self._named_rows} already"
+                f"total_rows {self.total_rows!r}: updated, failed and skipped rows are already {self._named_rows}"
             )
 
     @property
@@ -69,7 +69,7 @@ class ImportFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.updated_rows + self.failed_rows + self.skipped_rows
 
     def outcome(self, status: str) -> tuple[int, int]:
-        """Return the added and the failed rows that go with a terminal status."""
+        """Return the added and failed rows for a terminal status."""
         if self.added_rows is not None:
             return self.added_rows, self.failed_rows
         rest = self.total_rows - self._named_rows
@@ -79,17 +79,17 @@ class ImportFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FileImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file import as the dashboard sets it up.
 
-    :param import_id: what a trigger names it by. MoEngage's are 24 hexadecimal digits; any text will do here.
+    :param import_id: used by triggers. MoEngage's are 24 hexadecimal digits; any text is valid here.
     :param import_name: unique among those that are not deleted.
-    :param files: those that each run takes.
-    :param state: ``deleted`` and ``expired`` ones can't be triggered; ``deleted`` ones show nowhere.
-    :param time_zone: shown, and nothing else: all times are UTC.
-    :param folder: a local folder that stands for the one in S3 or SFTP: each run takes the new files in it
-        instead of ``files``, and judges them by MoEngage's rules.
+    :param files: files of each run.
+    :param state: ``deleted`` and ``expired`` imports cannot be triggered; ``deleted`` ones are not listed.
+    :param time_zone: only shown; all times are UTC.
+    :param folder: a local folder in place of S3 or SFTP: each run imports the new files in it instead of
+        ``files``, and checks them against MoEngage's rules.
     :param steps_seconds: when the files of ``folder`` are QUEUED, PROCESSING, and done; seconds after the run
-        began.
-    :param id_column: what the rows of USERS and EVENTS files in ``folder`` name the user by.
-    :param time_column: what the rows of EVENTS files in ``folder`` tell their time by.
+        started.
+    :param id_column: column with the user's id in USERS and EVENTS files in ``folder``.
+    :param time_column: column with the time in EVENTS files in ``folder``.
     """
 
     import_id: str
@@ -110,7 +110,7 @@ class FileImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name in ("import_id", "import_name", "id_column", "time_column"):
             if not getattr(self, name):
-                raise ValueError(f"{name}: a file import needs one")
+                raise ValueError(f"{name}: expected a non-empty string")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(allowed)}")
@@ -124,13 +124,13 @@ class FileImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if not is_utf8(self.folder):
                 raise ValueError(f"folder {self.folder!r}: expected a path in UTF-8")
             if " " in PurePath(self.folder).name:
-                raise ValueError(f"folder {self.folder!r}: MoEngage takes no space in a folder's name")
+                raise ValueError(f"folder {self.folder!r}: MoEngage does not accept spaces in a folder's name")
 
     @classmethod
     def read(cls, wire: Any) -> FileImport:
         """Make a file import from its JSON form.
 
-        :raises ValueError: for an unknown field or a value it can't have.
+        :raises ValueError: for an unknown field or an invalid value.
         """
         try:
             return msgspec.convert(wire, cls)
@@ -141,7 +141,7 @@ class FileImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_files(wire: Any) -> tuple[ImportFile, ...]:
     """Make the files of a run from their JSON form, a list.
 
-    :raises ValueError: for an unknown field or a value it can't have.
+    :raises ValueError: for an unknown field or an invalid value.
     """
     try:
         return msgspec.convert(wire, tuple[ImportFile, ...])
@@ -150,7 +150,7 @@ def read_files(wire: Any) -> tuple[ImportFile, ...]:
 
 
 def is_utf8(path: str) -> bool:
-    """Tell whether a path, or a name, is UTF-8 on disk: another one can't be said in JSON."""
+    """Return whether a path or name is valid UTF-8, so that JSON can represent it."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -183,6 +183,6 @@ def _is_sequence(value: Any) -> bool:
 
 def _check_seconds(name: str, shown: Any, seconds: Sequence[float]) -> None:
     if seconds[0] < 0:
-        raise ValueError(f"{name} {shown!r}: expected seconds after the run began, 0 or more")
+        raise ValueError(f"{name} {shown!r}: expected seconds after the start of the run, 0 or more")
     if any(later < earlier for earlier, later in pairwise(seconds)):
-        raise ValueError(f"{name} {shown!r}: expected seconds in order, none before the one to its left")
+        raise ValueError(f"{name} {shown!r}: expected seconds in ascending order")

@@ -1,6 +1,6 @@
-"""The rules for the files that imports read, and which of their rows fail.
+"""MoEngage's rules for imported files and their rows.
 
-MoEngage user guide, "Imports", preparing the files. Files are read line by line, so their size takes no memory.
+MoEngage user guide, "Imports", preparing the files. Files are read line by line to save memory.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.emulator.file_imports.definitions import FileImport
 
 SIZE_LIMIT = 200_000_000
-"""Bytes that a file stays under: the stricter reading of 200 MB."""
+"""A file must have fewer bytes: 200 MB, in the stricter reading."""
 
 CELL_LIMIT = 131_072
-"""Bytes that a cell stays under: 128 KB."""
+"""A cell must have fewer bytes: 128 KB."""
 
 LEAST_ROWS = 5
 
 _LINE_LIMIT = 32 * 1_024 * 1_024
 _CELLS_ARE_SMALL = CELL_LIMIT // 4
-"""Characters of a row in which no cell can pass the limit: one takes at most 4 bytes."""
+"""A row with fewer characters has no cell over the limit: a character has at most 4 bytes."""
 
 
-class RuleBroken(Exception):  # noqa: N818 - a finding, not a malfunction
-    """A file is not taken at all; what it says is the file's ``status_msg``."""
+class RuleBroken(Exception):  # noqa: N818 - a finding, not an error
+    """The whole file fails; the message is its ``status_msg``."""
 
 
 @dataclass(slots=True)
 class Rows:
     """The data rows of a file.
 
-    :param first_failure: which row failed first, and why.
+    :param first_failure: the first failed row, and why.
     """
 
     total: int = 0
@@ -47,25 +47,25 @@ class Rows:
     first_failure: str = ""
 
     def count(self, failure: str | None) -> None:
-        """Count a row, which failed for that reason or not at all."""
+        """Count a row; ``failure`` is the reason if it failed."""
         self.total += 1
         if failure is not None:
             self.failed += 1
             self.first_failure = self.first_failure or f"row {self.total}: {failure}"
 
 
-def judge_file(path: Path, size: int, file_import: FileImport) -> Rows:
-    """Read a file as a run of the import does.
+def check_file(path: Path, size: int, file_import: FileImport) -> Rows:
+    """Check a file as a run of the import does.
 
-    :param size: its bytes.
-    :raises RuleBroken: where it is not taken at all.
-    :raises OSError: when it can't be read.
+    :param size: bytes of the file.
+    :raises RuleBroken: if the whole file fails.
+    :raises OSError: if it cannot be read.
     """
     if size >= SIZE_LIMIT:
-        raise RuleBroken(f"The file has {size:,} bytes, and has to stay under 200 MB")
+        raise RuleBroken(f"The file has {size:,} bytes; the limit is 200 MB")
     is_csv = path.suffix == ".csv"
     if file_import.import_type == "AUX_DATA" and not is_csv:
-        raise RuleBroken("Auxiliary data takes CSV only")
+        raise RuleBroken("Auxiliary data must be CSV")
     required = {
         "USERS": [file_import.id_column],
         "EVENTS": [file_import.id_column, file_import.time_column],
@@ -73,16 +73,16 @@ def judge_file(path: Path, size: int, file_import: FileImport) -> Rows:
     }[file_import.import_type]
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
-            rows = _judge_csv(file, required) if is_csv else _judge_json(file, required)
+            rows = _check_csv(file, required) if is_csv else _check_json(file, required)
     except UnicodeDecodeError:
         raise RuleBroken("The file is not UTF-8") from None
     if rows.total < LEAST_ROWS:
-        raise RuleBroken(f"The file has {rows.total} data rows, and needs at least {LEAST_ROWS}")
+        raise RuleBroken(f"The file has {rows.total} data rows; the minimum is {LEAST_ROWS}")
     return rows
 
 
 class _Lines:
-    """The lines of a file; ``raw`` are those read since it was last emptied."""
+    """The lines of a file; ``raw`` has those read since it was last cleared."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -101,7 +101,7 @@ class _Lines:
         return line
 
 
-def _judge_csv(file: TextIO, required: list[str]) -> Rows:
+def _check_csv(file: TextIO, required: list[str]) -> Rows:
     rows = Rows()
     table = _csv_rows(file)
     header = next(table, ([], ""))[0]
@@ -117,19 +117,19 @@ def _judge_csv(file: TextIO, required: list[str]) -> Rows:
 
 
 def _csv_rows(file: TextIO) -> Iterator[tuple[list[str], str]]:
-    """Give each row's cells and its text."""
+    """Yield the cells and the text of each row."""
     lines = _Lines(file)
     try:
         for cells in csv.reader(lines, strict=True):
             raw = "".join(lines.raw)
             if raw.endswith(("\r\n", "\r")):
-                raise RuleBroken("Lines have to end with \\n alone")
+                raise RuleBroken("Lines must end with \\n")
             lines.raw.clear()
             yield cells, raw
     except csv.Error as error:
         if "\r" in lines.raw[-1]:
-            raise RuleBroken("Lines have to end with \\n alone") from None
-        raise RuleBroken(f"The file is no CSV: {error}") from None
+            raise RuleBroken("Lines must end with \\n") from None
+        raise RuleBroken(f"The file is not valid CSV: {error}") from None
 
 
 def _check_header(header: list[str], required: list[str]) -> None:
@@ -137,7 +137,7 @@ def _check_header(header: list[str], required: list[str]) -> None:
         raise RuleBroken("The file has no header row")
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
-        raise RuleBroken(f"The column {repeated[0]} is there more than once")
+        raise RuleBroken(f"The column {repeated[0]} is repeated")
     missing = [name for name in required if name not in header]
     if missing:
         raise RuleBroken(f"The column {missing[0]} is missing")
@@ -149,10 +149,10 @@ def _csv_failure(cells: list[str], raw: str, width: int, places: list[tuple[str,
     for name, place in places:
         if not cells[place].strip():
             return f"{name} is empty"
-    return "a cell holds |" if "|" in raw else None
+    return "a cell contains |" if "|" in raw else None
 
 
-def _judge_json(file: TextIO, required: list[str]) -> Rows:
+def _check_json(file: TextIO, required: list[str]) -> Rows:
     rows = Rows()
     for line in _Lines(file):
         try:
@@ -176,8 +176,8 @@ def _json_failure(fields: dict[str, Any], required: list[str]) -> str | None:
         value = fields.get(name)
         if value is None or (type(value) is str and not value.strip()):
             return f"{name} is empty"
-    holds_bar = any(type(value) is str and "|" in value for value in fields.values())
-    return "a cell holds |" if holds_bar else None
+    contains_bar = any(type(value) is str and "|" in value for value in fields.values())
+    return "a cell contains |" if contains_bar else None
 
 
 def _check_sizes(cells: Iterator[bytes], rows: Rows) -> None:

@@ -1,6 +1,6 @@
-"""The folder that an import watches: which of its files a run takes, and what becomes of them.
+"""The folder that an import watches: selects the files of a run and checks them.
 
-MoEngage user guide, "Imports", file naming: ``<prefix>_<date>.<ext>``, and a file name that was seen is skipped.
+MoEngage user guide, "Imports", file naming: ``<prefix>_<date>.<ext>``, and known file names are skipped.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_moengage.emulator.file_imports.definitions import FileImport, ImportFile, is_utf8
-from airflow_provider_moengage.emulator.file_imports.file_rules import Rows, RuleBroken, judge_file
+from airflow_provider_moengage.emulator.file_imports.file_rules import Rows, RuleBroken, check_file
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
 MOST_FILES = 100
-"""The files that a run takes (user guide, "Imports": at most 100 a folder)."""
+"""The maximum number of files of a run (user guide, "Imports": at most 100 a folder)."""
 
 _EXTENSIONS = (".csv", ".json")
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
@@ -29,15 +29,15 @@ _PREFIX = re.compile(r"[\w ]+")
 
 
 def read_folder(file_import: FileImport, seen: Container[str]) -> list[ImportFile]:
-    """Return the files that a run takes from the import's folder, with what becomes of each.
+    """Return the files of a run from the import's folder, with their outcomes.
 
-    :param seen: names that earlier runs took.
+    :param seen: file names of earlier runs.
     """
-    return [_judged(file_import, path) for path in _new_files(Path(file_import.folder or ""), seen)]
+    return [_checked(file_import, path) for path in _new_files(Path(file_import.folder or ""), seen)]
 
 
 def prefix_of(name: str) -> str | None:
-    """Return what stands before the date in a file's name; ``None``: it has no documented date, or is no data."""
+    """Return the part of a file name before the date; ``None``: no documented date or extension."""
     stem, dot, extension = name.rpartition(".")
     dated = _DATED.fullmatch(stem)
     if dot + extension not in _EXTENSIONS or name.startswith(".") or dated is None:
@@ -53,28 +53,28 @@ def _new_files(folder: Path, seen: Container[str]) -> list[Path]:
     return [path for path in inside if path.name not in seen and prefix_of(path.name) is not None][:MOST_FILES]
 
 
-def _judged(file_import: FileImport, path: Path) -> ImportFile:
+def _checked(file_import: FileImport, path: Path) -> ImportFile:
     size = 0
     try:
         size = path.stat().st_size
         _check_prefix(file_import, path.name)
-        rows = judge_file(path, size, file_import)
+        rows = check_file(path, size, file_import)
     except RuleBroken as broken:
         return _file(file_import, path, size, "FAILED", str(broken), Rows())
     except OSError as error:
-        return _file(file_import, path, size, "FAILED", f"The file can't be read: {error.strerror}", Rows())
+        return _file(file_import, path, size, "FAILED", f"The file cannot be read: {error.strerror}", Rows())
     if not rows.failed:
         return _file(file_import, path, size, "SUCCESSFUL", "", rows)
-    message = f"{rows.failed} of {rows.total} rows failed, the first of them is {rows.first_failure}"
+    message = f"{rows.failed} of {rows.total} rows failed; the first is {rows.first_failure}"
     return _file(
         file_import, path, size, "FAILED" if rows.failed == rows.total else "PARTIAL_SUCCESS", message, rows
     )
 
 
 def _check_prefix(file_import: FileImport, name: str) -> None:
-    """Check the characters of a prefix; a file of events may have their name, which holds any."""
+    """Check the characters of a prefix; a file of events may have the event's name, with any characters."""
     if file_import.import_type != "EVENTS" and not _PREFIX.fullmatch(prefix_of(name) or ""):
-        raise RuleBroken("The name's prefix may hold letters, digits, spaces and _ only")
+        raise RuleBroken("The prefix of the name may contain only letters, digits, spaces and _")
 
 
 def _file(file_import: FileImport, path: Path, size: int, status: str, message: str, rows: Rows) -> ImportFile:

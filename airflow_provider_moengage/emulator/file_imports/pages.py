@@ -1,4 +1,4 @@
-"""The pages of the file import queries, with the forms in which MoEngage may send them."""
+"""The pages of the file import queries, in the formats that MoEngage documents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def page_answer(shown: Sequence[dict[str, Any]], total: int, offset: int, settings: Settings) -> Answer:
-    """Return the answer that holds page ``offset`` of ``total`` items."""
+    """Return the answer with page ``offset`` of ``total`` items."""
     more: Any = offset * settings.file_page_size < total
     body = {
         "status": "success",
@@ -27,7 +27,7 @@ def page_answer(shown: Sequence[dict[str, Any]], total: int, offset: int, settin
 
 
 def read_offset(fields: dict[str, Any]) -> int | None:
-    """Return the page that a query asks for, from 1; ``None`` where it is none."""
+    """Return the requested page number, from 1; ``None`` if it is invalid."""
     offset = fields.get("offset", 1)
     if type(offset) is str and offset.isdecimal():
         offset = int(offset)
@@ -35,12 +35,12 @@ def read_offset(fields: dict[str, Any]) -> int | None:
 
 
 def number(value: int, settings: Settings) -> int | str:
-    """Return a count in the form in which MoEngage is to send it."""
+    """Return a count as a number or a string, as the settings ask for."""
     return str(value) if settings.file_numbers_as_text else value
 
 
 def moment(epoch: float | None) -> str | None:
-    """Return a time as MoEngage writes it: in UTC, and without saying so."""
+    """Return a time in MoEngage's format: UTC without an offset."""
     if epoch is None:
         return None
     return datetime.fromtimestamp(epoch, UTC).replace(tzinfo=None).isoformat(timespec="microseconds")

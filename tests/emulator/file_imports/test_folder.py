@@ -223,13 +223,13 @@ def test_rows_without_an_id_fail_and_the_file_does_well_in_part(door, clock, fol
 
     assert file["file_status"] == "PARTIAL_SUCCESS"
     assert (file["total_rows"], file["added_rows"], file["failed_rows"]) == (5, 3, 2)
-    assert file["status_msg"] == "2 of 5 rows failed, the first of them is row 2: customer_id is empty"
+    assert file["status_msg"] == "2 of 5 rows failed; the first is row 2: customer_id is empty"
 
 
 def test_a_bar_in_a_cell_fails_its_row(door, clock, folder):
     file = judged(door, clock, folder, csv("u1,A", "u2,B|C", 'u3,"D"', "u4,", "u5,E"))
     assert (file["added_rows"], file["failed_rows"]) == (4, 1)
-    assert file["status_msg"].endswith("row 2: a cell holds |")
+    assert file["status_msg"].endswith("row 2: a cell contains |")
 
 
 def test_a_row_of_another_width_fails(door, clock, folder):
@@ -261,21 +261,21 @@ def test_the_last_line_may_have_no_end(door, clock, folder):
         ("\n" + GOOD, "no header row"),
         (
             csv(*[f"{customer},1,2" for customer in IDS], header="customer_id,a,a"),
-            "column a is there more than once",
+            "column a is repeated",
         ),
         (csv(*IDS, header="id"), "column customer_id is missing"),
         (csv(*IDS, header="Customer_Id"), "column customer_id is missing"),
-        (GOOD.replace("\n", "\r\n"), "Lines have to end with \\n alone"),
-        (GOOD[:-1] + "\r\n", "Lines have to end with \\n alone"),
-        (GOOD[:-1] + "\r", "Lines have to end with \\n alone"),
-        (GOOD.replace("\n", "\r"), "Lines have to end with \\n alone"),
+        (GOOD.replace("\n", "\r\n"), "Lines must end with \\n"),
+        (GOOD[:-1] + "\r\n", "Lines must end with \\n"),
+        (GOOD[:-1] + "\r", "Lines must end with \\n"),
+        (GOOD.replace("\n", "\r"), "Lines must end with \\n"),
         (GOOD.replace("u3,Somebody\n", "u3,Somebody\n\n"), "Row 4 is blank"),
         (GOOD + "\n", "Row 8 is blank"),
         (GOOD.encode().replace(b"Somebody", b"J\xf6rg"), "not UTF-8"),
         (GOOD.encode("utf-16"), "not UTF-8"),
-        (csv(*[f"{customer},A" for customer in IDS[:4]]), "The file has 4 data rows, and needs at least 5"),
-        (csv(*[f'{customer},"A' for customer in IDS]), "no CSV"),
-        (csv(*[f'{customer},"A"B' for customer in IDS]), "no CSV"),
+        (csv(*[f"{customer},A" for customer in IDS[:4]]), "The file has 4 data rows; the minimum is 5"),
+        (csv(*[f'{customer},"A' for customer in IDS]), "not valid CSV"),
+        (csv(*[f'{customer},"A"B' for customer in IDS]), "not valid CSV"),
     ],
 )
 def test_a_csv_that_breaks_a_rule_fails_and_says_which(door, clock, folder, text, said):
@@ -350,7 +350,7 @@ def test_a_file_that_can_not_be_read_fails(door, clock, folder, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.open", refuse)
     (file,) = take(door, clock)
-    failed(file, "The file can't be read: Permission denied")
+    failed(file, "The file cannot be read: Permission denied")
 
 
 EVENT_HEADER = "customer_id,current_time,price"
@@ -393,7 +393,7 @@ def test_auxiliary_data_takes_csv_alone_and_needs_no_id(door, workspace, clock, 
     put(folder, "aux_20240102.csv", csv(*IDS, header="sku"))
     first, second = take(door, clock)
 
-    failed(first, "CSV only")
+    failed(first, "must be CSV")
     assert (second["aux_data_added_count"], second["added_rows"]) == (7, 7)
 
 

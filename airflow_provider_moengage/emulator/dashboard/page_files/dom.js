@@ -1,4 +1,4 @@
-// Makes elements. Text goes in as text, never as markup: what was sent to the emulator is not to be trusted.
+// Creates elements. Text is never inserted as markup: requests to the emulator are not trusted.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -17,7 +17,7 @@ export const at = (id) => document.getElementById(id);
 
 const drawn = new Map();
 
-// Draws a part of the page anew only where what it shows has changed: a selection and the focus in it stay.
+// Draws a part of the page again only if its data has changed, so that selection and focus stay.
 export function show(id, data, draw) {
   const key = JSON.stringify(data);
   if (drawn.get(id) === key) return;
@@ -30,10 +30,10 @@ export function show(id, data, draw) {
   if (focused >= 0) focusable()[focused]?.focus();
 }
 
-// What may be wider than the page, and is then moved by itself, also by the keyboard.
+// A region that scrolls by itself, also with the keyboard, if it is wider than the page.
 export const scroll = (label, ...children) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, children);
 
-// A table; a column is [heading, of a row, is it a number].
+// A table; a column is [heading, value of a row, whether it is a number].
 export function table(columns, rows, caption) {
   const heading = ([name, , number]) => h("th", { scope: "col", class: number ? "n" : null }, name);
   const cell = ([, of, number], row, place) => {

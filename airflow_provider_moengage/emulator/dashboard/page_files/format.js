@@ -1,4 +1,4 @@
-// Numbers and times as the page writes them, the same on every machine.
+// Formats of numbers and times, independent of the locale.
 
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const one = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
@@ -17,7 +17,7 @@ export function bytes(value) {
   return `${one.format(value)} ${units[place]}`;
 }
 
-// Epoch seconds, in UTC as MoEngage's days are.
+// Epoch seconds, in UTC like MoEngage's days.
 export const clock = (epoch) => new Date(epoch * 1000).toISOString().slice(11, 19);
 export const minute = (epoch) => new Date(epoch * 1000).toISOString().slice(11, 16);
 export const moment = (epoch) => new Date(epoch * 1000).toISOString().slice(0, 19).replace("T", " ");

@@ -1,4 +1,4 @@
-// The page: asks the emulator once a second how things stand, and draws what changed.
+// The page: fetches a snapshot from the emulator once a second, and draws what changed.
 
 import { bars, none } from "./charts.js";
 import { at, h, s, scroll, show, table } from "./dom.js";
@@ -7,18 +7,18 @@ import { bytes, clock, count, minute, moment, number, percent, span } from "./fo
 const EVERY = 1000;
 const PATIENCE = 10_000;
 const ENDED = ["well", "throttled", "refused", "faulted"];
-const ENDED_WORDS = { well: "OK", throttled: "429", refused: "Refused", faulted: "Fault on demand" };
+const ENDED_WORDS = { well: "OK", throttled: "429", refused: "Refused", faulted: "Injected fault" };
 const PEEK = 10;
 const LONGEST = 3000;
 const FAULTS = [
-  ["Answer 500, take nothing", { kind: "status", status: 500 }],
-  ["Answer 503, take nothing", { kind: "status", status: 503 }],
-  ["Answer 429, take nothing", { kind: "status", status: 429 }],
-  ["Take it, then answer 502", { kind: "status_after", status: 502 }],
-  ["Cut the connection, take nothing", { kind: "cut_before" }],
-  ["Take it, then cut the connection", { kind: "cut_after" }],
-  ["Hang, then answer as usual", { kind: "slow" }],
-  ["Answer a proxy's login page", { kind: "html" }],
+  ["Answer 500, accept nothing", { kind: "status", status: 500 }],
+  ["Answer 503, accept nothing", { kind: "status", status: 503 }],
+  ["Answer 429, accept nothing", { kind: "status", status: 429 }],
+  ["Accept, then answer 502", { kind: "status_after", status: 502 }],
+  ["Cut the connection, accept nothing", { kind: "cut_before" }],
+  ["Accept, then cut the connection", { kind: "cut_after" }],
+  ["Delay the answer", { kind: "slow" }],
+  ["Answer with a proxy's login page", { kind: "html" }],
 ];
 
 const asked = new URLSearchParams(location.search).get("workspace");
@@ -27,7 +27,7 @@ const path = (name, query = {}) => {
   return `/_emulator/${name}${all ? `?${all}` : ""}`;
 };
 
-let last = null; // the picture as it was last
+let last = null; // the last snapshot
 let connection = null;
 let failed = false;
 let timer = null;
@@ -40,43 +40,43 @@ async function call(method, name, payload, query) {
   return said;
 }
 
-// Looks again now, and from then on every second while anyone can see the page.
-async function look() {
+// Refreshes the page now, and then every second while it is visible.
+async function refresh() {
   clearTimeout(timer);
   try {
     connection ??= await call("GET", "connection");
-    const picture = await call("GET", "picture");
+    const snapshot = await call("GET", "picture");
     failed = false;
-    last = picture;
-    draw(picture);
+    last = snapshot;
+    draw(snapshot);
   } catch (error) {
     failed = true;
-    connection = null; // it may come back with other keys
-    at("never").textContent = `Nothing to show yet (${error.message}); this page tries again every second.`;
+    connection = null; // the keys may change with a restart
+    at("never").textContent = `Nothing to show yet (${error.message}); retrying every second.`;
   }
   at("never").hidden = !failed || last !== null;
   at("lost").hidden = !failed || last === null;
   at("state").dataset.state = failed ? "lost" : "live";
-  at("state").textContent = failed ? "not answering" : "live";
+  at("state").textContent = failed ? "not responding" : "live";
   clearTimeout(timer);
-  if (!document.hidden) timer = setTimeout(look, EVERY);
+  if (!document.hidden) timer = setTimeout(refresh, EVERY);
 }
 
-function draw(picture) {
-  at("lost-at").textContent = `${clock(picture.now)} UTC`;
-  at("clock").textContent = `${moment(picture.now)} UTC`;
-  show("workspace", picture.workspace_id, (id) => id);
-  show("others", [picture.workspace_id, picture.workspaces], drawOthers);
-  show("counts", [picture.counts, picture.outcomes], drawCounts);
-  show("events", picture.events, drawEvents);
-  show("limits", [picture.limits, picture.now], drawLimits);
-  show("fill", picture.fill, drawFill);
-  drawRequests(picture);
-  show("faults", picture.faults, drawFaults);
-  show("failures", [picture.failures, picture.dropped], drawFailures);
-  show("imports", picture.file_imports, drawImports);
-  show("business", [picture.business_events, picture.quotas], drawBusiness);
-  drawConnection(picture.counts.requests === 0);
+function draw(snapshot) {
+  at("lost-at").textContent = `${clock(snapshot.now)} UTC`;
+  at("clock").textContent = `${moment(snapshot.now)} UTC`;
+  show("workspace", snapshot.workspace_id, (id) => id);
+  show("others", [snapshot.workspace_id, snapshot.workspaces], drawOthers);
+  show("counts", [snapshot.counts, snapshot.outcomes], drawCounts);
+  show("events", snapshot.events, drawEvents);
+  show("limits", [snapshot.limits, snapshot.now], drawLimits);
+  show("fill", snapshot.fill, drawFill);
+  drawRequests(snapshot);
+  show("faults", snapshot.faults, drawFaults);
+  show("failures", [snapshot.failures, snapshot.dropped], drawFailures);
+  show("imports", snapshot.file_imports, drawImports);
+  show("business", [snapshot.business_events, snapshot.quotas], drawBusiness);
+  drawConnection(snapshot.counts.requests === 0);
   peek();
 }
 
@@ -93,20 +93,20 @@ function drawCounts([counts, outcomes]) {
     tile("Customers", counts.customers, `${counts.users_approximate ? "over " : ""}${count(counts.users, "user")} seen`),
     tile("Events", counts.actions, count(counts.events, "element")),
     counts.devices ? tile("Devices", counts.devices, "push tokens") : null,
-    tile("Requests", counts.requests, `${bytes(counts.bytes)} taken`),
+    tile("Requests", counts.requests, `${bytes(counts.bytes)} accepted`),
     tile("429s", outcomes.throttled, share(outcomes.throttled), "throttled"),
     tile("Refused", outcomes.refused, share(outcomes.refused), "refused"),
     tile("Faults", outcomes.faulted, share(outcomes.faulted), "faulted"),
     tile("Business events", counts.firings, count(counts.campaigns_started, "campaign")),
-    tile("File runs", counts.file_runs, `${number(counts.file_triggers)} by the API`),
+    tile("File runs", counts.file_runs, `${number(counts.file_triggers)} triggered`),
   ];
 }
 
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 const WORDS = {
-  arrival: ["no time", "without a time of their own: MoEngage stamps them when they arrive"],
-  unreadable: ["unreadable", "with a time in no documented form"],
-  "(other)": ["others", "of more names and days than are told apart"],
+  arrival: ["no time", "without a time: MoEngage uses their time of arrival"],
+  unreadable: ["unreadable", "with a time in an undocumented format"],
+  "(other)": ["others", "of further names and days, counted together"],
 };
 
 function drawEvents({ unit, step, bars: times, words, series, others }) {
@@ -115,12 +115,12 @@ function drawEvents({ unit, step, bars: times, words, series, others }) {
   const rows = [...series, ...(others.total ? [{ ...others, name: `${count(others.names, "other name")}` }] : [])];
   at("events-title").textContent = `Events by ${by}`;
   const note = at("events-note");
-  note.textContent = "By the time that each event carries, in UTC";
+  note.textContent = "By the time of each event, in UTC";
   const [begins, ends] = [times[0]?.split("–")[0], times.at(-1)?.split("–").at(-1)];
-  if (times.length) note.textContent += `: ${begins}${times.length > 1 ? ` to ${ends}` : ""}, a bar ${step > 1 ? `for ${count(step, unit)}` : `a ${unit}`}`;
+  if (times.length) note.textContent += `: ${begins}${times.length > 1 ? ` to ${ends}` : ""}, one bar per ${step > 1 ? count(step, unit) : unit}`;
   at("events-legend").replaceChildren(...rows.map((row, place) => key(`c${slot(row, place, series)}`, row.name, row.total)));
   at("events-table").closest("details").hidden = !rows.length;
-  if (!rows.length) return none(at("events"), h("p", { class: "empty" }, "No event has arrived yet. Each one will be counted here, by name and day."));
+  if (!rows.length) return none(at("events"), h("p", { class: "empty" }, "No events yet. They will be counted here by name and day."));
   const values = (place) => rows.map((row) => row.counts[place]);
   const title = (when, place) =>
     [`${when}: ${count(sum(values(place)), "event")}`, ...rows.filter((row) => row.counts[place]).map((row) => `${row.name}: ${number(row.counts[place])}`)].join("\n");
@@ -157,7 +157,7 @@ function drawLimits([limits, now]) {
     const share = limit.used / limit.limit;
     const left = limit.limit - limit.used;
     const wait = Math.max(Math.ceil(limit.frees_at - now), 0);
-    const text = left ? `${number(left)} left` : `spent: room in ${count(wait, "second")}`;
+    const text = left ? `${number(left)} left` : `limit reached: free in ${count(wait, "second")}`;
     return h(
       "div",
       { class: "gauge" },
@@ -181,8 +181,8 @@ function gauge(used, limit, label, small) {
 }
 
 function drawFill({ requests, mean, steps, limit }) {
-  at("fill-note").textContent = requests ? `${percent(mean)} of ${bytes(limit ?? 100000)} on average` : "How much of what a body may hold is used";
-  if (!requests) return none(at("fill"), h("p", { class: "empty" }, "No bulk request has been taken yet."));
+  at("fill-note").textContent = requests ? `${percent(mean)} of ${bytes(limit ?? 100000)} on average` : "Share of the maximum body size";
+  if (!requests) return none(at("fill"), h("p", { class: "empty" }, "No bulk request has been accepted yet."));
   const columns = steps.map((value, place) => ({
     label: place === 0 ? "0%" : place === steps.length - 1 ? "100%" : place === 4 ? "50%" : "",
     must: true,
@@ -201,11 +201,11 @@ function drawRequests({ timeline, now }) {
     const found = new Map(rows.map((row) => [row[0], row]));
     const totals = [0, 1, 2, 3].map((place) => sum(rows.map((row) => row[place + 1])));
     const elements = sum(rows.map((row) => row[5]));
-    at("requests-note").textContent = `Last ${span(seconds * slots)}: ${count(sum(totals), "request")} with ${count(elements, "element")} taken, a bar a ${unit} (UTC)`;
+    at("requests-note").textContent = `Last ${span(seconds * slots)}: ${count(sum(totals), "request")} with ${count(elements, "element")} accepted, one bar per ${unit} (UTC)`;
     at("requests-legend").hidden = !rows.length;
     at("requests-legend").replaceChildren(...ENDED.map((name, place) => key(name, ENDED_WORDS[name], totals[place])));
     at("requests-table").closest("details").hidden = !rows.length;
-    if (!rows.length) return none(at("requests"), h("p", { class: "empty" }, `No request in the last ${span(seconds * slots)}.`));
+    if (!rows.length) return none(at("requests"), h("p", { class: "empty" }, `No requests in the last ${span(seconds * slots)}.`));
     const time = unit === "second" ? clock : minute;
     const every = unit === "second" ? 15 : 900;
     const columns = Array.from({ length: slots }, (_, place) => {
@@ -213,11 +213,11 @@ function drawRequests({ timeline, now }) {
       const row = found.get(begins) ?? [begins, 0, 0, 0, 0, 0];
       const counts = row.slice(1, 5);
       const said = ENDED.map((name, index) => (counts[index] ? `${ENDED_WORDS[name]}: ${number(counts[index])}` : "")).filter(Boolean);
-      return { label: begins % every === 0 ? time(begins) : "", title: [`${time(begins)}: ${count(sum(counts), "request")}, ${count(row[5], "element")} taken`, ...said].join("\n"), values: counts };
+      return { label: begins % every === 0 ? time(begins) : "", title: [`${time(begins)}: ${count(sum(counts), "request")}, ${count(row[5], "element")} accepted`, ...said].join("\n"), values: counts };
     });
     bars(at("requests"), { columns, kinds: ENDED, height: 150, label: `Requests by ${unit}: ${ENDED.map((name, place) => `${ENDED_WORDS[name]} ${number(totals[place])}`).join(", ")}` });
     const heads = ENDED.map((name, place) => [ENDED_WORDS[name], (row) => number(row[place + 1]), true]);
-    at("requests-table").replaceChildren(...table([["Time (UTC)", (row) => time(row[0])], ...heads, ["Elements taken", (row) => number(row[5]), true]], rows.toReversed()).filter(Boolean));
+    at("requests-table").replaceChildren(...table([["Time (UTC)", (row) => time(row[0])], ...heads, ["Elements accepted", (row) => number(row[5]), true]], rows.toReversed()).filter(Boolean));
   });
 }
 
@@ -225,27 +225,27 @@ function describe(fault) {
   const known = FAULTS.find(([, what]) => what.kind === fault.kind && (!what.status || what.status === fault.status));
   const name = known?.[0] ?? (fault.kind === "refuse" ? `Refuse bodies with the customer ${fault.customer_id}` : fault.kind + (fault.status ? ` ${fault.status}` : ""));
   const wait = fault.kind === "slow" ? ` after ${count(fault.seconds, "second")}` : "";
-  const turns = fault.times === null ? "from now on" : `${count(fault.times, "request")} left`;
-  const chance = fault.probability < 1 ? `, chance ${percent(fault.probability)}` : "";
+  const turns = fault.times === null ? "no limit" : `${count(fault.times, "request")} left`;
+  const chance = fault.probability < 1 ? `, probability ${percent(fault.probability)}` : "";
   const where = fault.path ? `, only ${fault.path}` : "";
   return `${name}${wait}: ${turns}${fault.after ? `, after ${count(fault.after, "request")}` : ""}${chance}${where}`;
 }
 
 function drawFaults(faults) {
-  if (!faults.length) return h("p", { class: "note" }, "Nothing is ordered: every request gets the answer it deserves.");
+  if (!faults.length) return h("p", { class: "note" }, "No faults are queued.");
   const shown = faults.slice(0, 10);
   return [
-    h("h3", {}, "Waiting for requests"),
+    h("h3", {}, "Pending faults"),
     h("ul", { class: "pending" }, shown.map((fault) => h("li", {}, describe(fault))), faults.length > 10 ? h("li", {}, `and ${number(faults.length - 10)} more`) : null),
-    h("button", { type: "button", class: "small", onclick: () => act(() => call("DELETE", "faults"), "No fault waits any more") }, "Forget them"),
+    h("button", { type: "button", class: "small", onclick: () => act(() => call("DELETE", "faults"), "Faults removed") }, "Clear"),
   ];
 }
 
 function drawFailures([failures, dropped]) {
   const lost = Object.entries(dropped);
-  if (!failures.length && !lost.length) return h("p", { class: "empty" }, "Nothing so far. Each failure will be counted here with the reason that was answered.");
+  if (!failures.length && !lost.length) return h("p", { class: "empty" }, "No failures yet. They will be counted here by reason.");
   const rows = [
-    ...lost.map(([id, elements]) => ({ outcome: "dropped", endpoint: "Bulk import", status: 200, reason: `MoEngage drops customer_id "${id}" after its 200`, said: count(elements, "element"), last_at: null })),
+    ...lost.map(([id, elements]) => ({ outcome: "dropped", endpoint: "Bulk import", status: 200, reason: `MoEngage accepts customer_id "${id}" with a 200, then drops it`, said: count(elements, "element"), last_at: null })),
     ...failures.map((failure) => ({ ...failure, said: count(failure.count, "request") })),
   ];
   const word = (outcome) => (outcome === "dropped" ? "Dropped" : ENDED_WORDS[outcome]);
@@ -254,11 +254,11 @@ function drawFailures([failures, dropped]) {
     {},
     ...table(
       [
-        ["What", (row) => h("span", { class: "pill", "data-state": row.outcome }, word(row.outcome))],
-        ["Where", (row) => row.endpoint],
+        ["Outcome", (row) => h("span", { class: "pill", "data-state": row.outcome }, word(row.outcome))],
+        ["Endpoint", (row) => row.endpoint],
         ["Answer", (row) => (row.status === null ? "none" : String(row.status))],
         ["Reason", (row) => row.reason],
-        ["How many", (row) => row.said, true],
+        ["Count", (row) => row.said, true],
         ["Last (UTC)", (row) => (row.last_at === null ? "" : clock(row.last_at)), true],
       ],
       rows,
@@ -272,7 +272,7 @@ const status = (word) => h("span", { class: "pill", "data-state": STATES[word] ?
 
 function drawImports({ shown, left_off }) {
   if (!shown.length)
-    return h("p", { class: "empty" }, "None is set up. Begin with ", h("code", {}, "moengage-emulator --file-import nightly"), ", or ", h("code", {}, "--file-import nightly=FOLDER"), " to have real files judged.");
+    return h("p", { class: "empty" }, "No file imports. Start with ", h("code", {}, "moengage-emulator --file-import nightly"), ", or ", h("code", {}, "--file-import nightly=FOLDER"), " to check real files.");
   return [...shown.map(drawImport), left_off ? h("p", { class: "note" }, `and ${number(left_off)} more`) : null];
 }
 
@@ -283,12 +283,12 @@ function drawImport(one) {
     {},
     h("h3", {}, cut(one.import_name)),
     h("span", { class: "note" }, facts.filter(Boolean).join(" · ")),
-    one.state === "active" ? h("button", { type: "button", class: "small", "aria-label": `Run ${one.import_name} now`, onclick: () => act(() => call("POST", "file_imports/run", { import_id: one.import_id }), `${one.import_name} runs`) }, "Run now") : null,
+    one.state === "active" ? h("button", { type: "button", class: "small", "aria-label": `Run ${one.import_name} now`, onclick: () => act(() => call("POST", "file_imports/run", { import_id: one.import_id }), `${one.import_name} started`) }, "Run now") : null,
     one.state === "active" && one.opens_at !== null ? h("span", { class: "note num" }, `triggers are refused until ${clock(one.opens_at)}`) : null,
   );
-  if (!one.runs.length) return h("div", { class: "import" }, head, h("p", { class: "note" }, "It has not run yet."));
+  if (!one.runs.length) return h("div", { class: "import" }, head, h("p", { class: "note" }, "No runs yet."));
   const rows = one.runs.flatMap((run) => {
-    const began = `${run.number}, ${clock(run.began_at)}, ${run.triggered ? "by the API" : "by schedule"}`;
+    const began = `${run.number}, ${clock(run.began_at)}, ${run.triggered ? "API trigger" : "schedule"}`;
     if (!run.files.length) return [{ began, file_name: "no file yet", status: run.status, rows: null }];
     const more = run.left_off ? [{ began: "", file_name: `and ${count(run.left_off, "more file", "more files")}`, status: null, rows: null }] : [];
     return [...run.files.map((file, place) => ({ ...file, began: place ? "" : began })), ...more];
@@ -303,7 +303,7 @@ function drawImport(one) {
     ["Updated", of("updated"), true],
     ["Failed", of("failed"), true],
     ["Skipped", of("skipped"), true],
-    ["Said of it", (row) => cut(row.message ?? "")],
+    ["Message", (row) => cut(row.message ?? "")],
   ];
   return h("div", { class: "import" }, head, scroll(`Runs of ${one.import_name}`, h("table", {}, ...table(columns, rows).filter(Boolean))));
 }
@@ -324,7 +324,7 @@ function drawBusiness([{ shown, left_off }, quotas]) {
           shown,
         ).filter(Boolean),
       )
-    : h("p", { class: "empty" }, "None is defined. Begin with ", h("code", {}, 'moengage-emulator --business-event "New movie"'), ".");
+    : h("p", { class: "empty" }, "No business events. Start with ", h("code", {}, 'moengage-emulator --business-event "New movie"'), ".");
   if (!shown.length) return events;
   const spent = quotas.length
     ? h(
@@ -338,8 +338,8 @@ function drawBusiness([{ shown, left_off }, quotas]) {
           [...new Set(quotas.map(({ name }) => name))].map((name) => [name, quotas.filter((row) => row.name === name)]),
         ).filter(Boolean),
       )
-    : h("p", { class: "empty" }, "All quotas are lifted.");
-  return [scroll("Business events that fired", events, left_off ? h("p", { class: "note" }, `and ${number(left_off)} more`) : null), scroll("Quotas of business events", spent)];
+    : h("p", { class: "empty" }, "No quotas.");
+  return [scroll("Business events", events, left_off ? h("p", { class: "note" }, `and ${number(left_off)} more`) : null), scroll("Quotas of business events", spent)];
 }
 
 let wasEmpty = null;
@@ -353,7 +353,7 @@ function drawConnection(empty) {
   if (empty === wasEmpty) return;
   wasEmpty = empty;
   at("first").hidden = !empty;
-  at("connect-title").textContent = empty ? "Nothing has arrived yet: send a first element" : "How to connect";
+  at("connect-title").textContent = empty ? "Nothing received yet: send a first element" : "How to connect";
   at("connect").open = empty;
 }
 
@@ -363,12 +363,12 @@ async function peek() {
     const { elements } = await call("GET", "elements", undefined, { last: PEEK });
     show("elements", elements.map(({ request, position, text }) => [request, position, text]), drawElements);
   } catch {
-    // the next look shows them, or says that nothing answers
+    // the next refresh shows them, or that the emulator does not respond
   }
 }
 
 function drawElements(elements) {
-  if (!elements.length) return h("p", { class: "empty" }, "None is kept.");
+  if (!elements.length) return h("p", { class: "empty" }, "No elements are kept.");
   const cutOff = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)} … and ${count(text.length - LONGEST, "more character")}` : text);
   return elements.toReversed().map(([request, position, text]) => h("pre", { class: "element", tabindex: 0 }, `request ${number(request)}, element ${number(position + 1)}: ${cutOff(text)}`));
 }
@@ -385,9 +385,9 @@ async function act(action, done) {
     await action();
     say(done);
   } catch (error) {
-    say(`That did not work: ${error.message}`);
+    say(`Error: ${error.message}`);
   }
-  await look();
+  await refresh();
 }
 
 async function sendFirst() {
@@ -415,7 +415,7 @@ function begin() {
     event.preventDefault();
     const fault = { ...FAULTS[at("fault-kind").value][1], times: at("fault-times").valueAsNumber };
     if (fault.kind === "slow") fault.seconds = at("fault-seconds").valueAsNumber;
-    act(() => call("POST", "faults", fault), "Ordered");
+    act(() => call("POST", "faults", fault), "Fault added");
   });
   at("send").addEventListener("click", () => act(sendFirst, "Sent: one customer and one event"));
   for (const button of document.querySelectorAll("[data-copy]"))
@@ -435,10 +435,10 @@ function begin() {
   at("keep").addEventListener("click", () => at("sure").close());
   at("forget").addEventListener("click", () => {
     at("sure").close();
-    act(() => call("POST", "reset"), "Forgotten");
+    act(() => call("POST", "reset"), "Reset");
   });
-  document.addEventListener("visibilitychange", () => document.hidden || look());
-  look();
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
+  refresh();
 }
 
 begin();
