@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -64,8 +65,6 @@ class MoEngageBusinessEventNotifier(BaseNotifier):  # type: ignore[misc, unused-
 
     def notify(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
         """Trigger the event and log the outcome."""
-        from airflow_provider_moengage.hooks.moengage import MoEngageHook
-
         try:
             MoEngageHook(self.moengage_conn_id).trigger_business_event(
                 self.event_name,

@@ -20,13 +20,14 @@ from airflow_provider_moengage.exceptions import (
     MoEngageServerError,
 )
 from airflow_provider_moengage.hooks import business_events
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.tasks.business_event_state import TriggerRecord
+from airflow_provider_moengage.tasks.wait_until import wait_until
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
 ON_QUOTA = ("defer", "fail")
 
@@ -122,8 +123,6 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self._is_killed = True
 
     def _run(self, context: Context, give_up_at: datetime) -> dict[str, Any]:
-        from airflow_provider_moengage.hooks.moengage import MoEngageHook
-
         hook = MoEngageHook(self.moengage_conn_id)
         if flag("dry_run", self.is_dry_run):
             self._checked_request(hook)
@@ -196,8 +195,6 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         )
 
     def _defer(self, error: MoEngageRateLimitError, give_up_at: datetime) -> None:
-        from airflow_provider_moengage.tasks.wait_until import wait_until
-
         now = datetime.now(UTC)
         opens_at = now + timedelta(seconds=error.retry_after or SHORTEST_WINDOW)
         if opens_at > give_up_at:
