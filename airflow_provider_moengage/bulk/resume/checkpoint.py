@@ -177,7 +177,7 @@ class Checkpoint:
             self._log.warning(
                 "An earlier try ended%s. This try cannot resume because %s; sending everything again. Users that"
                 " had arrived are only updated; events that had arrived will be duplicated",
-                "" if state is None else f" early, when {_done(state['figures'])}",
+                "" if state is None else f" early ({_done(state['figures'])})",
                 obstacle,
             )
             return

@@ -18,7 +18,7 @@ class Writer:
 
     :attr:`lock` is the only lock of a checkpoint. It guards the ledger, and makes a snapshot of ledger and
     counters consistent. It is taken before ``Counters`` and ``Pacer`` take theirs, never while one of them is
-    held. No I/O happens under it: a store may take seconds, and the other lanes go on meanwhile.
+    held. No I/O happens under it: a store may take seconds, and the other lanes continue meanwhile.
 
     :param save: stores a state; returns when it is stored.
     :param prepare: called before each snapshot, without the lock; its argument is True for the last one.

@@ -16,7 +16,7 @@ class RunContext:
     """One run, as all of its threads see it.
 
     :param clock: the time; tests inject another one.
-    :param stopped: set when the run ends; whoever waits then stops waiting.
+    :param stopped: set when the run ends; all waiting ends then.
     :param log: gets progress and warnings: counts, codes and positions only.
     :param counters: what is done so far.
     :param options: how to deliver.
