@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_moengage.api.responses import Reply
@@ -29,6 +30,8 @@ class KillSwitch:
     def __init__(self, points: int | None = None) -> None:
         self._left = points
         self._lock = threading.Lock()
+        self._idle = threading.Condition()
+        self._requests = 0
         self.is_killed = False
 
     def point(self) -> None:
@@ -40,6 +43,25 @@ class KillSwitch:
             if self.is_killed:
                 raise KilledError
 
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request while it is in flight."""
+        with self._idle:
+            self._requests += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._requests -= 1
+                self._idle.notify_all()
+
+    def wait_for_requests(self) -> None:
+        """Wait until MoEngage has what was in flight at the kill. Later it would mix with the next try's requests,
+        and each user's order would be lost.
+        """
+        with self._idle:
+            self._idle.wait_for(lambda: not self._requests, timeout=10.0)
+
 
 class KillableClient:
     """A client of a process that may be killed."""
@@ -50,7 +72,8 @@ class KillableClient:
 
     def bulk_import(self, body: bytes) -> Reply:
         self._switch.point()
-        reply = self._client.bulk_import(body)
+        with self._switch.request():
+            reply = self._client.bulk_import(body)
         self._switch.point()
         return reply
 

@@ -74,6 +74,7 @@ class Run:
         finally:
             client.close()
             if switch.is_killed:
+                switch.wait_for_requests()
                 rejects.close_stream()
 
     def until_done(self, generator: random.Random, kills: int) -> DeliveryReport:
