@@ -161,7 +161,7 @@ def test_a_bar_of_several_years_says_so(open_page, sender, expect):
     page = open_page()
     expect(page.get_by_role("heading", name="Events by span of 3 years")).to_be_visible()
     expect(page.locator("#events-note")).to_have_text(
-        "By the time that each event carries, in UTC: 1900 to 2026, a bar for 3 years"
+        "By the time of each event, in UTC: 1900 to 2026, one bar per 3 years"
     )
     expect(page.locator("#events g title").first).to_have_text("1900\N{EN DASH}1902: 2 events\nBuy: 2")
     assert rows(page, "#events-table") == [["1900\N{EN DASH}1902", "2"], ["2026", "1"]]
@@ -172,7 +172,7 @@ def test_a_bar_of_one_year_says_so(open_page, sender, expect):
     sender.bulk(*(event("u", "Buy", f"{year}-05-01") for year in (1990, 2026)))
     page = open_page()
     expect(page.get_by_role("heading", name="Events by year")).to_be_visible()
-    expect(page.locator("#events-note")).to_contain_text("1990 to 2026, a bar a year")
+    expect(page.locator("#events-note")).to_contain_text("1990 to 2026, one bar per year")
     assert rows(page, "#events-table") == [["1990", "1"], ["2026", "1"]]
 
 
@@ -206,7 +206,7 @@ def test_something_can_be_made_to_go_wrong(open_page, emulator, sender, expect):
     expect(page.locator("#faults")).to_contain_text("1 request left")
     expect(tile(page, "Faults")).to_have_text("1")
     page.get_by_role("button", name="Clear").click()
-    expect(page.locator("#faults")).to_contain_text("Nothing is ordered")
+    expect(page.locator("#faults")).to_contain_text("No faults are queued")
     assert sender.bulk(customer("a")) == 200
 
     page.get_by_label("Fault", exact=True).select_option("Delay the answer")
