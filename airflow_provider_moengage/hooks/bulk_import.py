@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.bulk.clock import Log, StoppedError
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
+from airflow_provider_moengage.bulk.resume.fence import FencedError
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, UnknownOutcomeError
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
@@ -95,6 +96,10 @@ class BulkImport:
             raise MoEngageError(
                 f"The checkpoint could not be stored ({error}); {_accepted_before(delivery)}"
             ) from error
+        except FencedError:
+            raise MoEngageError(
+                f"Another try of this task has taken over, so this one stopped; {_accepted_before(delivery)}"
+            ) from None
         except StoppedError:
             raise MoEngageError(f"The run was stopped; {_accepted_before(delivery)}") from None
 

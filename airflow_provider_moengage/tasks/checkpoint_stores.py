@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from airflow_provider_moengage.bulk.resume.fence import Fence
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, Store
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.storage import file_to_write, write_whole
@@ -27,14 +28,30 @@ def saved_run_of_task(
     :param fingerprint: computes the fingerprint of the inputs; not called if there is no place to store it.
     """
     store: Store
+    fence: Fence
     if checkpoint_path is not None:
-        store = FileStore(checkpoint_path_of_task(checkpoint_path, context))
+        path = checkpoint_path_of_task(checkpoint_path, context)
+        fence, store = Fence(FileStore(f"{path}.fence")), FileStore(path)
     elif TaskState(context, _KEY).is_kept:
-        store = StateStore(context)
+        fence, store = Fence(_Value(TaskState(context, f"{_KEY}.fence"))), StateStore(context)
     else:
         return None
     epoch = ClearEpoch(context)
-    return SavedRun(store, fingerprint(), (epoch.max_tries, epoch.retries), is_retry=epoch.is_retry)
+    epochs = (epoch.max_tries, epoch.retries)
+    return SavedRun(store, fingerprint(), epochs, is_retry=epoch.is_retry, fence=fence)
+
+
+class _Value:
+    """A small document in one value of the state store."""
+
+    def __init__(self, state: TaskState) -> None:
+        self._state = state
+
+    def load(self) -> dict[str, Any] | None:
+        return self._state.get()
+
+    def save(self, state: dict[str, Any]) -> None:
+        self._state.set(state)
 
 
 class FileStore:

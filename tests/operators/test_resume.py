@@ -126,9 +126,10 @@ def test_the_deployments_checkpoint_path_is_the_default(
     dies(worker, task, 30, elements=people())
 
     assert not task.store
-    [file] = tmp_path.iterdir()
+    file, fence = sorted(tmp_path.iterdir())
     assert file.name.startswith("a_dag__a_run__a_task__")
     assert file.name.endswith(".checkpoint.json")
+    assert fence.name == f"{file.name}.fence"
     assert send(task, elements=people())["resumed"]
 
 
@@ -138,7 +139,7 @@ def test_a_mapped_task_has_a_checkpoint_of_its_own(connected: MoEngage, tmp_path
         task.map_index = index
         send(task, elements=people(10), checkpoint_path=str(tmp_path))
 
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("*.checkpoint.json"))) == 2
 
 
 def test_a_large_state_takes_several_values(

@@ -6,13 +6,40 @@ again. The caller distinguishes the two with a *clear epoch*: it is the same for
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Protocol
 
-from airflow_provider_moengage.bulk.report import DeliveryReport
+import msgspec
 
-_VERSION = 1
+from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.resume.fence import Fence
+
+_VERSION = 2
 _RUNNING, _COMPLETE = "running", "complete"
+
+
+class _Running(msgspec.Struct, tag_field="status", tag=_RUNNING):
+    """The state of a run that has not ended."""
+
+    version: int
+    fingerprint: str
+    life: list[Any]
+    bookmark: dict[str, Any]
+    figures: dict[str, Any]
+    rejects_path: str | None
+    rejects_bytes: int
+    at_most_once: bool
+
+
+class _Complete(msgspec.Struct, tag_field="status", tag=_COMPLETE):
+    """The state of a run that has delivered everything."""
+
+    version: int
+    fingerprint: str
+    life: list[Any]
+    report: dict[str, Any]
 
 
 class Store(Protocol):
@@ -37,15 +64,23 @@ class SavedRun:
     :param clear_epoch: two JSON-ready values. The first changes only when the task is cleared; the second may
         change at other times too.
     :param is_retry: False if this is certainly the first try, or the first after a Clear.
+    :param fence: stops this try when a later one has taken over.
     """
 
     def __init__(
-        self, store: Store, fingerprint: str, clear_epoch: tuple[Any, Any] = (None, None), *, is_retry: bool = True
+        self,
+        store: Store,
+        fingerprint: str,
+        clear_epoch: tuple[Any, Any] = (None, None),
+        *,
+        is_retry: bool = True,
+        fence: Fence | None = None,
     ) -> None:
         self._store = store
+        self._fence = fence
         self._clear_epoch = list(clear_epoch)
         self._stamp = {"version": _VERSION, "fingerprint": fingerprint, "life": self._clear_epoch}
-        self._state = store.load()
+        self._state = self._checked(store.load())
         self._is_retry = is_retry
 
     @property
@@ -99,8 +134,29 @@ class SavedRun:
         return self._may_be_a_retry or (self._state == {} and self._is_retry)
 
     def save(self, state: Mapping[str, Any], *, is_complete: bool = False) -> None:
-        """Replace what is stored."""
-        self._store.save({**self._stamp, "status": _COMPLETE if is_complete else _RUNNING, **state})
+        """Replace what is stored.
+
+        :raises FencedError: if a later try has taken over.
+        """
+        stored = {**self._stamp, "status": _COMPLETE if is_complete else _RUNNING, **state}
+        if self._fence is not None:
+            stored["token"] = self._fence.token
+        self._store.save({**stored, "checksum": _checksum(stored)})
+        if self._fence is not None:
+            self._fence.check()
+
+    def _checked(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return a state as it was stored; empty if it is damaged, or of another version of this package."""
+        if not state:
+            return state
+        content = {name: value for name, value in state.items() if name != "checksum"}
+        try:
+            msgspec.convert(content, _Running | _Complete)
+        except msgspec.ValidationError:
+            return {}
+        is_whole = state.get("checksum") == _checksum(content)
+        is_latest = self._fence is None or self._fence.allows(state.get("token"))
+        return content if is_whole and is_latest else {}
 
     @property
     def _is_complete(self) -> bool:
@@ -115,3 +171,8 @@ class SavedRun:
     def _may_be_a_retry(self) -> bool:
         stored = (self._state or {}).get("life")
         return isinstance(stored, list) and stored[:1] == self._clear_epoch[:1]
+
+
+def _checksum(state: Mapping[str, Any]) -> str:
+    text = json.dumps(state, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=8).hexdigest()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_moengage.bulk.clock import Log
+from airflow_provider_moengage.bulk.resume.fence import FencedError
 
 
 class NotStoredError(Exception):
@@ -58,6 +59,7 @@ class Writer:
         """Return when a state with all changes so far is stored, by this thread or another one.
 
         :raises NotStoredError: if it could not be stored and nothing may be sent without it.
+        :raises FencedError: if a later try of the task has taken over.
         """
         with self.lock:
             wanted = self._changes
@@ -89,6 +91,9 @@ class Writer:
     def _save(self, state: dict[str, Any]) -> None:
         try:
             self._save_state(state)
+        except FencedError:
+            self.is_closed = True  # what the later try stores must stay
+            raise
         except Exception as error:
             if self._is_required or not self.has_stored:
                 raise NotStoredError(type(error).__name__) from error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import random
+import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,19 @@ import pytest
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.api.responses import Reply
 from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.resume import saved_run
+from airflow_provider_moengage.bulk.resume.fence import Fence, FencedError
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, UnknownOutcomeError
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 from airflow_provider_moengage.bulk.run import delivery
 from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.delivery import Delivery
+from airflow_provider_moengage.bulk.run.lane import Client
 from airflow_provider_moengage.bulk.sources import Numbered, Stream
 from airflow_provider_moengage.emulator import Fault
 from tests.delivering import MoEngage, customer, event
@@ -48,11 +54,17 @@ class Run:
         self.path = tmp_path / "rejects.ndjson"
         self.options = DeliveryOptions(**options)
         self.store = KillableStore()
+        self.fence_store = KillableStore()
         self.epoch = 1
         self.is_retry = True
         self.fingerprint = "same"
 
-    def attempt(self, switch: KillSwitch | None = None, source: Stream | None = None) -> DeliveryReport:
+    def attempt(
+        self,
+        switch: KillSwitch | None = None,
+        source: Stream | None = None,
+        wrap: Callable[[Client], Client] = lambda client: client,
+    ) -> DeliveryReport:
         """One try.
 
         :raises KilledError: if the switch kills it.
@@ -62,14 +74,20 @@ class Run:
         rejects = KillableRejects(self.path)
         rejects.switch = switch
         workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.moengage.emulator.url, timeout=10.0)
-        client = KillableClient(MoEngageClient(workspace, now=self.moengage.clock.time), switch)
+        client = wrap(KillableClient(MoEngageClient(workspace, now=self.moengage.clock.time), switch))
         try:
             return Delivery(
                 RunContext.create(self.options, SMALL_BATCHES, self.moengage.log, self.moengage.clock),
                 source or Numbered(self.elements),
                 client,
                 rejects,
-                saved_run=SavedRun(self.store, self.fingerprint, (self.epoch, 3), is_retry=self.is_retry),
+                saved_run=SavedRun(
+                    self.store,
+                    self.fingerprint,
+                    (self.epoch, 3),
+                    is_retry=self.is_retry,
+                    fence=Fence(self.fence_store),
+                ),
             ).run()
         finally:
             client.close()
@@ -458,9 +476,10 @@ STORED_BEFORE = {
 }
 
 
-def test_a_checkpoint_of_an_earlier_release_is_resumed(moengage: MoEngage, tmp_path: Path) -> None:
+def test_a_checkpoint_of_an_earlier_release_is_resumed_if_it_is_whole(moengage: MoEngage, tmp_path: Path) -> None:
     run = Run(moengage, customers(500), tmp_path, concurrency=1, delivery="at_most_once")
-    run.store.state = STORED_BEFORE
+    state = {**STORED_BEFORE, "version": saved_run._VERSION}
+    run.store.state = {**state, "checksum": saved_run._checksum(state)}
 
     report = run.attempt()
 
@@ -468,3 +487,129 @@ def test_a_checkpoint_of_an_earlier_release_is_resumed(moengage: MoEngage, tmp_p
     assert sorted(map(number_of, moengage.arrived)) == [*range(100, 150), *range(300, 310), *range(311, 500)]
     assert sorted(line["position"] for line in run.rejected) == list(range(150, 200))
     assert (report.accepted, report.rejected) == (450, 50)
+
+
+def stopped_halfway(moengage: MoEngage, tmp_path: Path, delivery: str) -> Run:
+    run = Run(moengage, customers(500), tmp_path, concurrency=2, delivery=delivery)
+    with pytest.raises(KilledError):
+        run.attempt(KillSwitch(12))
+    assert run.store.state is not None
+    return run
+
+
+DAMAGES: dict[str, Any] = {
+    "a digit of a count": lambda state: {**state, "rejects_bytes": state["rejects_bytes"] + 1},
+    "the last position": lambda state: {**state, "bookmark": {**state["bookmark"], "last": 7}},
+    "what is open": lambda state: {**state, "bookmark": {**state["bookmark"], "open": "c$~Y#V3Wc~DmXJ8&IAB+R|6U"}},
+    "a letter of a name": lambda state: {{"life": "lofe"}.get(name, name): value for name, value in state.items()},
+    "the clear epoch": lambda state: {**state, "life": None},
+    "the counts are gone": lambda state: {name: value for name, value in state.items() if name != "figures"},
+    "the counts are text": lambda state: {**state, "figures": "201"},
+    "no checksum": lambda state: {name: value for name, value in state.items() if name != "checksum"},
+    "another status": lambda state: {**state, "status": "complete"},
+    "nothing but a name": lambda state: {"version": state["version"]},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_checkpoint_counts_as_none(moengage: MoEngage, tmp_path: Path, damage: Any) -> None:
+    run = stopped_halfway(moengage, tmp_path, "at_least_once")
+    run.store.state = damage(run.store.state)
+
+    report = run.attempt()
+
+    assert not report.resumed
+    assert set(map(number_of, moengage.arrived)) == set(range(500))
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_with_at_most_once_a_damaged_checkpoint_is_an_error(
+    moengage: MoEngage, tmp_path: Path, damage: Any
+) -> None:
+    run = stopped_halfway(moengage, tmp_path, "at_most_once")
+    arrived = len(moengage.arrived)
+    run.store.state = damage(run.store.state)
+
+    with pytest.raises(UnknownOutcomeError, match="the checkpoint of an earlier try cannot be read"):
+        run.attempt()
+
+    assert len(moengage.arrived) == arrived
+
+
+class WaitingClient:
+    """A client whose worker is suspended before one of its requests."""
+
+    def __init__(self, client: Client, requests: int, gate: Gate) -> None:
+        self._client = client
+        self._requests = requests
+        self._gate = gate
+
+    def bulk_import(self, body: bytes) -> Reply:
+        self._requests -= 1
+        if not self._requests:
+            self._gate.wait()
+        return self._client.bulk_import(body)
+
+    def fork(self) -> WaitingClient:
+        return WaitingClient(self._client.fork(), self._requests, self._gate)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Gate:
+    """Where a suspended worker waits until it goes on."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def wait(self) -> None:
+        self.reached.set()
+        assert self.opened.wait(30)
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+def test_of_two_tries_at_once_the_later_one_takes_over(
+    moengage: MoEngage, tmp_path: Path, delivery: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(moengage, customers(2_000), tmp_path, concurrency=1, delivery=delivery)
+    gate = Gate()
+    ends: list[BaseException] = []
+
+    def suspended() -> None:
+        try:
+            run.attempt(wrap=lambda client: WaitingClient(client, 5, gate))
+        except BaseException as error:  # noqa: BLE001 (it is the result)
+            ends.append(error)
+
+    first = threading.Thread(target=suspended)
+    first.start()
+    assert gate.reached.wait(30)
+    report = run.attempt()
+    gate.opened.set()
+    first.join(30)
+
+    assert [type(end) for end in ends] == [FencedError]
+    times = Counter(map(number_of, moengage.arrived))
+    sent_twice = [number for number, count in times.items() if count > 1]
+    assert len(sent_twice) <= A_BATCH, "what was in flight when the later try began"
+    assert report.resumed
+    if delivery == "at_most_once":
+        assert not sent_twice
+        assert times.keys() | {line["position"] for line in run.rejected} == set(range(2_000))
+    else:
+        assert times.keys() == set(range(2_000))
+
+
+def test_a_try_that_was_fenced_cannot_pass_its_checkpoint_off_as_the_latest(
+    moengage: MoEngage, tmp_path: Path
+) -> None:
+    run = stopped_halfway(moengage, tmp_path, "at_most_once")
+    of_the_first = run.store.state
+    with pytest.raises(KilledError):
+        run.attempt(KillSwitch(12))
+    run.store.state = of_the_first  # its worker was suspended while it wrote
+
+    with pytest.raises(UnknownOutcomeError, match="the checkpoint of an earlier try cannot be read"):
+        run.attempt()
