@@ -89,6 +89,7 @@ _MODULES = {
     "psycopg2": "postgresql",
     "MySQLdb": "mysql",
     "mysql": "mysql",
+    "pymysql": "mysql",
     "sqlite3": "sqlite",
 }
 """Top-level module of a driver's connection class, and the module of ours that knows it."""

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB, by mysqlclient and MySQL Connector/Python.
+"""MySQL and MariaDB, by mysqlclient, MySQL Connector/Python and PyMySQL.
 
 The hook's own connection is used, with its TLS, character set and init command; only its cursor class is ours,
 for the drivers' default one holds the whole result.
@@ -55,8 +55,10 @@ _KEY_ADVICE = {
 
 def database_of(connection: Any) -> Database:
     """Return what is special about a connection's driver."""
-    is_connector = any(kind.__module__.partition(".")[0] == "mysql" for kind in type(connection).__mro__)
-    return _Connector() if is_connector else _MySQLClient()
+    drivers = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
+    if "mysql" in drivers:
+        return _Connector()
+    return _PyMySQL() if "pymysql" in drivers else _MySQLClient()
 
 
 class _MySQL(Database):
@@ -130,6 +132,28 @@ class _MySQLClient(_MySQL):
             self._column(str(described[0]), described[1], flag, described[3])
             for described, flag in zip(cursor.description or (), flags, strict=True)
         )
+
+    def is_lost(self, error: BaseException) -> bool:
+        return super().is_lost(error) and bool(error.args) and error.args[0] in _LOST
+
+
+class _PyMySQL(_MySQL):
+    @contextmanager
+    def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it holds one row)
+        from pymysql.cursors import SSCursor
+
+        cursor = connection.cursor(SSCursor)
+        try:
+            yield cursor
+        finally:  # not closed, for the same reason; it would try when it is collected
+            cursor.connection = None
+            if (result := getattr(cursor, "_result", None)) is not None:
+                result.unbuffered_active = False
+
+    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
+        """Describe the columns: PyMySQL keeps the flags and lengths with its result."""
+        fields = getattr(getattr(cursor, "_result", None), "fields", None) or ()
+        return tuple(self._column(field.name, field.type_code, field.flags, field.length) for field in fields)
 
     def is_lost(self, error: BaseException) -> bool:
         return super().is_lost(error) and bool(error.args) and error.args[0] in _LOST
