@@ -187,7 +187,7 @@ def test_requests_can_be_seen_by_the_minute(open_page, sender, clock, expect):
     sender.bulk(customer("a"))
     clock.now += 600
     page = open_page()
-    expect(page.locator("#requests")).to_have_text("No request in the last 2 minutes.")
+    expect(page.locator("#requests")).to_have_text("No requests in the last 2 minutes.")
 
     page.get_by_text("2 hours").click()
     expect(page.locator("#requests svg")).to_have_attribute("aria-label", re.compile("Requests by minute: OK 1,"))
@@ -210,7 +210,7 @@ def test_something_can_be_made_to_go_wrong(open_page, emulator, sender, expect):
     assert sender.bulk(customer("a")) == 200
 
     page.get_by_label("Fault", exact=True).select_option("Delay the answer")
-    page.get_by_label("For", exact=True).fill("7")
+    page.get_by_label("Delay", exact=True).fill("7")
     page.get_by_role("button", name="Add").click()
     expect(page.locator("#faults")).to_contain_text("Delay the answer after 7 seconds: 2 requests left")
     assert emulator.workspace.faults == (Fault("slow", times=2, seconds=7),)
@@ -247,7 +247,7 @@ def test_a_file_import_can_be_run_and_the_focus_stays(open_page, emulator, clock
     button = page.get_by_role("button", name="Run Users now")
     button.focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#imports")).to_contain_text("by schedule")
+    expect(page.locator("#imports")).to_contain_text(", schedule")
     clock.now += 10
     expect(page.locator("#imports")).to_contain_text("SUCCESSFUL")
     expect(button).to_be_focused()
@@ -264,7 +264,7 @@ def test_what_was_sent_is_text_and_nothing_else(open_page, emulator, sender, exp
     sender.bulk(customer("u", **{EVIL: EVIL}), event("u", EVIL, "2026-02-01"), event("u", EVIL, EVIL))
     sender.bulk(customer(EVIL))
     page = open_page()
-    page.get_by_role("heading", name="The last elements").click()
+    page.get_by_role("heading", name="Last elements").click()
 
     expect(page.locator("#elements pre")).to_have_count(3)
     expect(page.locator("#elements pre").first).to_contain_text("<script>")
@@ -278,7 +278,7 @@ def test_the_last_elements_follow_while_they_are_open(open_page, sender, expect)
     sender.bulk(*(customer(f"u-{number}") for number in range(12)))
     page = open_page()
     expect(page.locator("#elements pre")).to_have_count(0)
-    page.get_by_role("heading", name="The last elements").click()
+    page.get_by_role("heading", name="Last elements").click()
     expect(page.locator("#elements pre")).to_have_count(10)
     expect(page.locator("#elements pre").first).to_contain_text("u-11")
     sender.bulk(customer("newest", note="x" * 5000))
@@ -289,7 +289,7 @@ def test_the_last_elements_follow_while_they_are_open(open_page, sender, expect)
 def test_the_last_elements_are_other_ones_after_a_reset_and_as_many_anew(open_page, emulator, sender, expect):
     sender.bulk(customer("before"))
     page = open_page()
-    page.get_by_role("heading", name="The last elements").click()
+    page.get_by_role("heading", name="Last elements").click()
     expect(page.locator("#elements pre")).to_contain_text("before")
     with page.expect_response("**/_emulator/picture"):
         pass
@@ -302,7 +302,7 @@ def test_the_last_elements_are_other_ones_after_a_reset_and_as_many_anew(open_pa
 def test_the_last_elements_keep_a_selection_while_none_arrives(open_page, sender, expect):
     sender.bulk(customer("a"))
     page = open_page()
-    page.get_by_role("heading", name="The last elements").click()
+    page.get_by_role("heading", name="Last elements").click()
     page.locator("#elements pre").focus()
     page.evaluate("getSelection().selectAllChildren(document.querySelector('#elements pre'))")
     for _ in range(2):
@@ -319,7 +319,7 @@ def test_the_last_elements_are_as_they_were_sent(open_page, emulator, sender, ex
     headers = {"Content-Type": "application/json"}
     assert sender.session.post(path, body.encode(), headers=headers, auth=DATA, timeout=10).status_code == 200
     page = open_page()
-    page.get_by_role("heading", name="The last elements").click()
+    page.get_by_role("heading", name="Last elements").click()
     expect(page.locator("#elements pre")).to_be_visible()
     assert page.locator("#elements pre").text_content() == f"request 1, element 1: {element}"
 
@@ -362,7 +362,7 @@ def test_it_still_says_when_it_is_gone_where_the_first_look_had_failed(open_page
 def test_the_page_of_a_workspace_waits_until_there_is_one(open_page, emulator, complaints, expect):
     page = open_page()
     page.goto(f"{emulator.url}/?workspace=LATER")
-    expect(page.get_by_text("workspace 'LATER': this emulator has none of that id")).to_be_visible()
+    expect(page.get_by_text("workspace 'LATER': this emulator has no workspace with this id")).to_be_visible()
     emulator.add_workspace(Credentials("LATER", "later-key"))
     expect(page.locator("#state")).to_have_text("live")
     expect(page.locator("#workspace")).to_have_text("LATER")
