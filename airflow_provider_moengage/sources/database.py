@@ -73,6 +73,17 @@ class Database:
         fetched: Sequence[Sequence[Any]] = cursor.fetchmany(rows)
         return fetched
 
+    def table(self, sql: str) -> str:
+        """Return a statement in a form that the database can read as a table.
+
+        :raises ValueError: if it cannot, saying what to change.
+        """
+        return sql
+
+    def close(self, connection: Any) -> None:
+        """Close a connection, unless its hook returns the same one again."""
+        connection.close()
+
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002 (some need it)
         """Describe the columns of a cursor's result; none if the statement returns no rows."""
         return tuple(SourceColumn(str(described[0])) for described in cursor.description or ())
@@ -83,16 +94,24 @@ class Database:
 
 
 _MODULES = {
+    "MySQLdb": "mysql",
     "_duckdb": "duckdb",
     "duckdb": "duckdb",
+    "mysql": "mysql",
     "psycopg": "postgresql",
     "psycopg2": "postgresql",
-    "MySQLdb": "mysql",
-    "mysql": "mysql",
     "pymysql": "mysql",
+    "snowflake": "snowflake",
     "sqlite3": "sqlite",
 }
-"""Top-level module of a driver's connection class, and the module of ours that knows it."""
+"""Module or package of a driver's connection class, and the module of ours that knows it."""
+
+
+def _parents(module: str) -> Iterator[str]:
+    """Yield a module's name and those of the packages around it."""
+    while module:
+        yield module
+        module = module.rpartition(".")[0]
 
 
 def database_of(connection: Any) -> Database:
@@ -102,12 +121,21 @@ def database_of(connection: Any) -> Database:
         the driver's.
     """
     for kind in type(connection).__mro__:
-        module = _MODULES.get(kind.__module__.partition(".")[0])
+        module = next((_MODULES[name] for name in _parents(kind.__module__) if name in _MODULES), None)
         if module is not None:
             databases = import_module(f"airflow_provider_moengage.sources.databases.{module}")
             database: Database = databases.database_of(connection)
             return database
     return Database()
+
+
+def folded(names: Sequence[str]) -> list[str]:
+    """Return names as people write them, if the database writes names that are not quoted in upper case.
+
+    A name that is already there in lower case stays in upper case.
+    """
+    given = set(names)
+    return [name.lower() if name == name.upper() and name.lower() not in given else name for name in names]
 
 
 def reader_of_rows(

@@ -8,7 +8,7 @@ database streams through (:mod:`~airflow_provider_moengage.sources.database`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Protocol, cast
@@ -124,23 +124,29 @@ def stream_query(
     def make_query(_: Any, statement: str) -> tuple[str, Parameters]:
         return (wrap(statement) if wrap else statement), parameters
 
-    return stream_made_query(hook, sql, make_query, fetch_size=fetch_size)
+    return stream_made_query(hook, sql, make_query, fetch_size=fetch_size, as_table=wrap is not None)
 
 
 @contextmanager
 def stream_made_query(
-    hook: DatabaseHook, sql: str, make_query: MakeQuery, *, fetch_size: int
+    hook: DatabaseHook, sql: str, make_query: MakeQuery, *, fetch_size: int, as_table: bool = True
 ) -> Iterator[RowStream]:
     """Run a query that is made for the driver and stream its rows, like :func:`stream_query`.
 
     :param sql: the user's, which ``make_query`` gets without what follows its statement.
+    :param as_table: ``make_query`` reads the statement as a table.
     """
-    with closing(hook.get_conn()) as connection:
+    with ExitStack() as stack:
+        connection = hook.get_conn()
         database = database_of(connection)
+        stack.callback(database.close, connection)
+        statement = one_statement(sql, database.quoting)
+        if as_table:
+            statement = database.table(statement)
         at_once = min(fetch_size, database.most_rows_at_once or fetch_size)
         database.prepare(connection)
         with database.cursor(connection, fetch_size) as cursor:
-            _execute(cursor, *make_query(connection, one_statement(sql, database.quoting)))
+            _execute(cursor, *make_query(connection, statement))
             first = _fetch(database, cursor, at_once, 0) if database.is_described_late else None
             described = database.columns(cursor, connection)
             if not described:

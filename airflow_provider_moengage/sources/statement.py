@@ -21,6 +21,9 @@ class Quoting:
     :param triple_quotes: three quotes begin a string that three quotes end.
     :param dashes_need_space: ``--`` begins a comment only if a space or the line's end follows: in MySQL, ``5--1``
         is six.
+    :param slash_comments: ``//`` begins a comment that ends with the line.
+    :param q_strings: ``q'[ ... ]'`` is a string, with any character or pair of brackets.
+    :param bracket_names: ``[ ... ]`` is a name.
     """
 
     backslash_escapes: bool = False
@@ -29,9 +32,15 @@ class Quoting:
     dollar_strings: bool = False
     triple_quotes: bool = False
     dashes_need_space: bool = False
+    slash_comments: bool = False
+    q_strings: bool = False
+    bracket_names: bool = False
 
 
 _DOLLAR_TAG = re.compile(r"\$(?:[A-Za-z_]\w*)?\$")
+_Q_STRING = re.compile(r"[nN]?[qQ]'(\S)")
+_Q_CLOSING = {"[": "]", "{": "}", "(": ")", "<": ">"}
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _ESCAPE_PREFIX = re.compile(r"(?<![\w$])[eE]$")
 
 
@@ -61,6 +70,26 @@ def one_statement(sql: str, quoting: Quoting) -> str:
     return sql[:end].lstrip()
 
 
+def outer_words(sql: str, quoting: Quoting) -> list[str]:
+    """Return the words of a statement, in upper case, that are not in parentheses, strings, names or comments.
+
+    :param quoting: how the database's SQL marks strings and comments.
+    """
+    words = []
+    depth = at = 0
+    while at < len(sql):
+        after, is_content = _skip(sql, at, quoting)
+        word = _WORD.match(sql, at) if is_content and after == at + 1 else None
+        if word is not None:
+            after = word.end()
+            if not depth:
+                words.append(word.group().upper())
+        elif is_content:
+            depth += {"(": 1, ")": -1}.get(sql[at:after], 0)
+        at = after
+    return words
+
+
 def _skip(sql: str, at: int, quoting: Quoting) -> tuple[int, bool]:
     """Return where what begins at a place ends, and whether it is part of the statement."""
     if _is_line_comment(sql, at, quoting):
@@ -69,20 +98,38 @@ def _skip(sql: str, at: int, quoting: Quoting) -> tuple[int, bool]:
     if sql.startswith("/*", at):
         is_hint = sql.startswith(("/*+", "/*!"), at)  # MySQL runs the second kind
         return _comment_end(sql, at, nested=quoting.nested_comments), is_hint
-    if quoting.triple_quotes and sql.startswith(("'''", '"""'), at):
-        closing = sql.find(sql[at : at + 3], at + 3)
-        return (len(sql) if closing < 0 else closing + 3), True
+    quoted = _end_of_special_string(sql, at, quoting)
+    if quoted is not None:
+        return quoted, True
     if sql[at] in "'\"`":
         return _quote_end(sql, at, _escapes(sql, at, quoting)), True
-    if quoting.dollar_strings and sql[at] == "$" and (tag := _DOLLAR_TAG.match(sql, at)):
-        closing = sql.find(tag.group(), tag.end())
-        return (len(sql) if closing < 0 else closing + len(tag.group())), True
     return at + 1, not (sql[at].isspace() or sql[at] == ";")
+
+
+def _end_of_special_string(sql: str, at: int, quoting: Quoting) -> int | None:
+    """Return where a string or name ends that only some databases have; None if none begins at a place."""
+    if quoting.triple_quotes and sql.startswith(("'''", '"""'), at):
+        return _after(sql, sql[at : at + 3], at + 3)
+    if quoting.dollar_strings and sql[at] == "$" and (tag := _DOLLAR_TAG.match(sql, at)):
+        return _after(sql, tag.group(), tag.end())
+    if quoting.q_strings and (string := _Q_STRING.match(sql, at)) and not (at and sql[at - 1].isalnum()):
+        opening = string.group(1)
+        return _after(sql, _Q_CLOSING.get(opening, opening) + "'", string.end())
+    if quoting.bracket_names and sql[at] == "[":
+        return _after(sql, "]", at + 1)
+    return None
+
+
+def _after(sql: str, closing: str, start: int) -> int:
+    found = sql.find(closing, start)
+    return len(sql) if found < 0 else found + len(closing)
 
 
 def _is_line_comment(sql: str, at: int, quoting: Quoting) -> bool:
     if sql.startswith("--", at):
         return not quoting.dashes_need_space or not sql[at + 2 : at + 3].strip()
+    if quoting.slash_comments and sql.startswith("//", at):
+        return True
     return quoting.hash_comments and sql[at] == "#"
 
 

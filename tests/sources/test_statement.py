@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_moengage.sources.statement import Quoting, one_statement
+from airflow_provider_moengage.sources.statement import Quoting, one_statement, outer_words
 
 POSTGRESQL = Quoting(nested_comments=True, dollar_strings=True)
 MYSQL = Quoting(backslash_escapes=True, hash_comments=True, dashes_need_space=True)
 BIGQUERY = Quoting(backslash_escapes=True, hash_comments=True, triple_quotes=True)
+SNOWFLAKE = Quoting(backslash_escapes=True, dollar_strings=True, slash_comments=True)
+ORACLE = Quoting(q_strings=True)
+SQL_SERVER = Quoting(nested_comments=True, bracket_names=True)
 STANDARD = Quoting()
 
 
@@ -79,3 +82,25 @@ def test_a_second_statement_is_refused(sql: str, quoting: Quoting) -> None:
 def test_no_statement_is_refused(sql: str) -> None:
     with pytest.raises(ValueError, match=r"^sql: expected a SELECT"):
         one_statement(sql, STANDARD)
+
+
+@pytest.mark.parametrize(
+    ("sql", "quoting"),
+    [
+        ("SELECT $$ a ; 'b $$ AS x", SNOWFLAKE),
+        ("SELECT 1 // it's; no\n, 2", SNOWFLAKE),
+        ("SELECT q'[it's; so]' AS x", ORACLE),
+        ("SELECT nq'!a;'b!' AS x, Q'<;'>' AS y FROM dual", ORACLE),
+        ("SELECT freq'a;b' AS x", ORACLE),
+        ("SELECT 1 AS [it's; so]", SQL_SERVER),
+        ("SELECT 1 /* /* ; */ ; */ AS a", SQL_SERVER),
+    ],
+)
+def test_what_a_dialect_quotes_ends_no_statement(sql: str, quoting: Quoting) -> None:
+    assert one_statement(sql + ";", quoting) == sql
+
+
+def test_the_words_outside_of_parentheses_strings_and_names() -> None:
+    sql = "SELECT TOP (5) [order by], 'with' AS w /* option */ FROM (SELECT a FROM b ORDER BY a) c order  by d"
+
+    assert outer_words(sql, SQL_SERVER) == ["SELECT", "TOP", "AS", "W", "FROM", "C", "ORDER", "BY", "D"]
