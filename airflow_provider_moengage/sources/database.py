@@ -96,6 +96,7 @@ class Database:
 _MODULES = {
     "MySQLdb": "mysql",
     "_duckdb": "duckdb",
+    "airflow.providers.google.cloud.hooks.bigquery": "bigquery",
     "duckdb": "duckdb",
     "mysql": "mysql",
     "psycopg": "postgresql",
