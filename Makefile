@@ -12,6 +12,10 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 	bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
+# Install Debian's packages as root; $(2) is a service that they start.
+debian = { [ "$$(id -u)" = 0 ] && { apt-get install -qq -y $(1) || { apt-get update -qq && apt-get install -qq -y $(1); }; } \
+	$(if $(2),&& { service $(2) stop || true; }); }
+
 help:  ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):.*[ ]## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
@@ -23,13 +27,13 @@ airflow: EMULATOR_PORT = 8123
 airflow: $(VENV)/.dev  ## Start a local Airflow with the example Dags and an emulated workspace, until Ctrl-C
 	$(BIN)/python -m demo.local_airflow --port $(PORT) --emulator-port $(EMULATOR_PORT) $(if $(SQLITE),--sqlite)
 
-test: $(VENV)/.dev  ## Run every test that needs no browser and no running Airflow
-	$(PYTEST)
+test: $(VENV)/.dev  ## Run every test that needs no browser and no running Airflow (COVERAGE=1 measures coverage)
+	$(if $(COVERAGE),rm -f .coverage .coverage.*)
+	$(PYTEST) $(if $(COVERAGE),-m "not no_cover" --cov --cov-report=term)
+	$(if $(COVERAGE),$(BIN)/python -m pytest -m no_cover tests/emulator/file_imports tests/transfers)
 
-coverage: $(VENV)/.dev  ## Run the same tests, and fail if they cover less than pyproject.toml requires
-	rm -f .coverage .coverage.*
-	$(PYTEST) -m "not no_cover" --cov --cov-report=term
-	$(BIN)/python -m pytest -m no_cover tests/emulator/file_imports tests/transfers
+coverage:  ## Run the same tests, and fail if they cover less than pyproject.toml requires
+	$(MAKE) --no-print-directory test COVERAGE=1
 
 databases: $(VENV)/.dev mariadb  ## Run the tests of every database: SQLite, PostgreSQL, MariaDB and DuckDB
 	@if command -v mariadbd >/dev/null && command -v mariadb_config >/dev/null; then \
@@ -41,7 +45,7 @@ databases: $(VENV)/.dev mariadb  ## Run the tests of every database: SQLite, Pos
 
 mariadb:
 	@{ command -v mariadbd && command -v mariadb_config; } >/dev/null \
-		|| { [ "$$(id -u)" = 0 ] && apt-get install -qq -y mariadb-server libmariadb-dev pkg-config gcc; } \
+		|| $(call debian,mariadb-server libmariadb-dev pkg-config gcc,mariadb) \
 		|| echo "No MariaDB: its tests are skipped (apt-get install mariadb-server libmariadb-dev pkg-config gcc)"
 
 standalone: $(VENV)/.dev  ## Run Dags in a whole Airflow (airflow standalone) over its REST API
@@ -55,14 +59,14 @@ browser: $(VENV)/.dev $(VENV)/.browser chromium  ## Test the emulator's page in 
 
 chromium:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ -n "$(CHROMIUM)" ] \
-		|| { [ "$$(id -u)" = 0 ] && apt-get install -qq -y chromium; } \
+		|| $(call debian,chromium) \
 		|| echo "No Chromium: the browser tests are skipped (apt-get install chromium, or CHROMIUM=/path/to/it)"
 
 executors: $(VENV)/.dev $(VENV)/.executors redis  ## Run the sharded sync on LocalExecutor, and on two Celery workers with Redis
 	$(BIN)/python -m pytest -rs tests/executors
 
 redis:
-	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y redis-server && service redis-server stop; } \
+	@command -v redis-server >/dev/null || $(call debian,redis-server,redis-server) \
 		|| echo "No redis-server: the run on Celery is skipped (apt-get install redis-server)"
 
 chaos: ROWS = 200000
