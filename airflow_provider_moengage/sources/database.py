@@ -7,6 +7,7 @@ columns can serve as a key differs from one to the next. Each kind that needs so
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Any
 from airflow_provider_moengage.bulk import typed_values
 from airflow_provider_moengage.bulk.mapping import Typed
 from airflow_provider_moengage.sources.statement import Quoting
+
+NO_QUERY = "sql: the statement returns no rows; expected one SELECT"
 
 Reader = Callable[[Any], Any]
 """Makes of a driver's value, not None, the one that is sent; an
@@ -31,6 +34,7 @@ class SourceColumn:
     :param read: makes of a value what is sent; None: the value is sent as the driver gives it.
     :param key_problem: why the column cannot be a key, in half a sentence: "sorts by index and compares as text".
     :param key_advice: what can be one instead, with ``{name}`` for the column: "CAST({name} AS CHAR)".
+    :param equivocal: values that the driver gives for several values of the database; they cannot be in a key.
     """
 
     name: str
@@ -38,6 +42,7 @@ class SourceColumn:
     read: Reader | None = None
     key_problem: str | None = None
     key_advice: str = "CAST({name} AS VARCHAR)"
+    equivocal: frozenset[Any] = frozenset()
 
 
 class Database:
@@ -51,14 +56,27 @@ class Database:
     most_rows_at_once: int | None = None
     """Rows that are fetched together at most, whatever ``fetch_size`` says."""
 
+    doubles_percent = True
+    """Whether its driver, if its placeholders begin with a %, takes ``%%`` for any other one."""
+
     quoting = Quoting()
     """How its SQL marks strings and comments."""
+
+    renamed_column: re.Pattern[str] | None = None
+    """What the second column of a name is called when a query is read as a table; its group is the name. None: the
+    name stays, or it is an error."""
 
     is_described_late = False
     """Whether the columns are known only when the first rows are there."""
 
     def prepare(self, connection: Any) -> None:
         """Set up a session: moments in UTC, and patience while MoEngage's limit holds the rows back."""
+
+    def check(self, connection: Any, statement: str) -> None:
+        """Check that a statement is a query, if its driver would run another one and commit it.
+
+        :raises ValueError: if it is not.
+        """
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
@@ -87,6 +105,14 @@ class Database:
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002 (some need it)
         """Describe the columns of a cursor's result; none if the statement returns no rows."""
         return tuple(SourceColumn(str(described[0])) for described in cursor.description or ())
+
+    def may_be_renamed(self, columns: Sequence[str]) -> bool:
+        """Return whether a query that was read as a table may have several columns of one name."""
+        if self.renamed_column is None:
+            return False
+        names = {name.lower() for name in columns}
+        found = map(self.renamed_column.fullmatch, columns)
+        return any(match is not None and match[1].lower() in names for match in found)
 
     def is_lost(self, error: BaseException) -> bool:
         """Return whether an error says that the connection is gone, so that another one may go on."""

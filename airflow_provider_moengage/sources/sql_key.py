@@ -142,6 +142,8 @@ def check_key_values(column: SourceColumn, values: Sequence[Any], first_row: int
         return
     for row, value in enumerate(values, first_row):
         sent = value if read is None else read(value)
+        if column.equivocal and value in column.equivocal:
+            sent = Unreadable("a value that the driver gives for several values")
         if isinstance(sent, Unreadable):
             raise ValueError(
                 f"key_columns: column {column.name!r} holds {sent.what} in row {row} of the query, which cannot be"

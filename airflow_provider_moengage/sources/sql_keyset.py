@@ -7,12 +7,15 @@ always bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from airflow_provider_moengage.sources.sql_key import Key, KeyColumns, KeyRange
+from airflow_provider_moengage.bulk.mapping import check_columns
+from airflow_provider_moengage.sources.database import database_of
+from airflow_provider_moengage.sources.sql_key import Key, KeyColumns, KeyRange, check_key_types
 from airflow_provider_moengage.sources.sql_placeholders import paramstyle_of, placeholder_form
 from airflow_provider_moengage.sources.sql_stream import (
     DatabaseHook,
@@ -26,6 +29,7 @@ _BOUNDS = (("after", ">", ">"), ("starting_at", ">", ">="), ("up_to", "<", "<=")
 """Each bound of a range with its operators: for all values of a key but the last, and for the last."""
 
 
+@contextmanager
 def stream_range(
     hook: DatabaseHook,
     sql: str,
@@ -34,7 +38,7 @@ def stream_range(
     key_range: KeyRange,
     *,
     fetch_size: int,
-) -> AbstractContextManager[RowStream]:
+) -> Iterator[RowStream]:
     """Stream the rows of a query that are in a range, in the order of their keys.
 
     If the range has no lower bound, rows without a key may be among them: see
@@ -44,13 +48,49 @@ def stream_range(
     :param sql: one SELECT.
     :param parameters: as the driver takes them.
     :param fetch_size: rows that are held at once.
-    :raises ValueError: if the keys of the range cannot be bound next to the parameters.
+    :raises ValueError: if the keys of the range cannot be bound next to the parameters, or several columns of the
+        query have the same name.
     """
 
     def make_query(driver: Any, statement: str) -> tuple[str, Parameters]:
-        return ranged_query(statement, key_columns, key_range, parameters, paramstyle_of(driver, hook))
+        style, doubled = paramstyle_of(driver, hook), database_of(driver).doubles_percent
+        return ranged_query(statement, key_columns, key_range, parameters, style, doubles_percent=doubled)
 
-    return stream_made_query(hook, sql, make_query, fetch_size=fetch_size)
+    with ExitStack() as stack:
+        try:
+            result = stack.enter_context(stream_made_query(hook, sql, make_query, fetch_size=fetch_size))
+        except Exception as error:
+            if _SAME_NAMES.search(str(error)):
+                _check_columns(hook, sql, parameters)
+            if _NO_ORDER.search(str(error)):
+                _check_key_types(hook, sql, parameters, key_columns)
+            raise
+        if result.database.may_be_renamed(result.columns):
+            _check_columns(hook, sql, parameters)
+        yield result
+
+
+_SAME_NAMES = re.compile(r"ambiguous|duplicate column|specified multiple times", re.IGNORECASE)
+"""What databases say if a query that is read as a table has several columns of one name."""
+
+
+_NO_ORDER = re.compile(r"ordering operator|not orderable|cannot be (?:sorted|ordered)", re.IGNORECASE)
+"""What databases say of ORDER BY a column whose type has no order."""
+
+
+def _check_columns(hook: DatabaseHook, sql: str, parameters: Parameters) -> None:
+    """Check that the columns of a query, read as it is, have names that differ.
+
+    :raises ValueError: naming those that do not.
+    """
+    with stream_query(hook, sql, parameters, fetch_size=1) as result:
+        check_columns(result.columns)
+
+
+def _check_key_types(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns) -> None:
+    wrap = partial(no_keys_query, key_columns=key_columns)
+    with stream_query(hook, sql, parameters, fetch_size=1, wrap=wrap) as result:
+        check_key_types(result.described, result.database.name)
 
 
 _WITNESSES = 3
@@ -106,7 +146,8 @@ def _compare(
     """
 
     def make_query(driver: Any, statement: str) -> tuple[str, Parameters]:
-        return comparing_query(statement, key_columns, keys, parameters, paramstyle_of(driver, hook))
+        style, doubled = paramstyle_of(driver, hook), database_of(driver).doubles_percent
+        return comparing_query(statement, key_columns, keys, parameters, style, doubles_percent=doubled)
 
     with stream_made_query(hook, sql, make_query, fetch_size=1) as result:
         [row] = result.rows
@@ -115,10 +156,16 @@ def _compare(
 
 
 def comparing_query(
-    sql: str, key_columns: KeyColumns, keys: Sequence[Key], parameters: Parameters, paramstyle: str
+    sql: str,
+    key_columns: KeyColumns,
+    keys: Sequence[Key],
+    parameters: Parameters,
+    paramstyle: str,
+    *,
+    doubles_percent: bool = True,
 ) -> tuple[str, Parameters]:
     """Return the query of one row that :func:`check_order` needs, and its parameters."""
-    binder = _Binder(sql, parameters, paramstyle)
+    binder = _Binder(sql, parameters, paramstyle, doubles_percent=doubles_percent)
     names = key_columns.names
     columns = ["COUNT(*)"]
     for key in keys:
@@ -189,18 +236,25 @@ def as_table(sql: str) -> str:
 
 
 def ranged_query(
-    sql: str, key_columns: KeyColumns, key_range: KeyRange, parameters: Parameters, paramstyle: str
+    sql: str,
+    key_columns: KeyColumns,
+    key_range: KeyRange,
+    parameters: Parameters,
+    paramstyle: str,
+    *,
+    doubles_percent: bool = True,
 ) -> tuple[str, Parameters]:
     """Return the query of the rows in a range, and its parameters: the user's, then the values of the keys.
 
     :param sql: one SELECT.
     :param parameters: the user's: None, a sequence or a mapping.
     :param paramstyle: the driver's, a name of PEP 249.
+    :param doubles_percent: a % next to ``%s`` placeholders is written ``%%``.
     :raises ValueError: if a key does not have one value per column, or cannot be bound next to the parameters.
     """
     if key_range == KeyRange():
         return f"SELECT * FROM {as_table(sql)} ORDER BY {key_columns}", parameters  # noqa: S608 (checked names)
-    binder = _Binder(sql, parameters, paramstyle)
+    binder = _Binder(sql, parameters, paramstyle, doubles_percent=doubles_percent)
     conditions = []
     for bound, sign, last in _BOUNDS:
         key = getattr(key_range, bound)
@@ -221,10 +275,12 @@ class _Binder:
     :param sql: the user's statement.
     :param parameters: the user's.
     :param paramstyle: the driver's, a name of PEP 249.
+    :param doubles_percent: a % next to ``%s`` placeholders is written ``%%``.
     :raises ValueError: if the driver cannot bind further values next to the parameters.
     """
 
-    def __init__(self, sql: str, parameters: Parameters, paramstyle: str) -> None:
+    def __init__(self, sql: str, parameters: Parameters, paramstyle: str, *, doubles_percent: bool) -> None:
+        self._doubles_percent = doubles_percent
         self._form = placeholder_form(sql, parameters, paramstyle)
         self._parameters = parameters
         self._prefix = _unused_prefix(sql)
@@ -243,7 +299,7 @@ class _Binder:
         :param before: the bound values stand before the user's statement.
         """
         parameters, values = self._parameters, self._values
-        if parameters is None and self._form.startswith("%"):
+        if parameters is None and self._doubles_percent and self._form.startswith("%"):
             table = table.replace("%", "%%")
         query = text.replace("{table}", table)
         if "{name}" in self._form:

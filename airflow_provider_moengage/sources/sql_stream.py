@@ -15,7 +15,13 @@ from typing import Any, Protocol, cast
 
 from airflow_provider_moengage.arguments import whole
 from airflow_provider_moengage.bulk.mapping import Typed
-from airflow_provider_moengage.sources.database import Database, SourceColumn, database_of, reader_of_rows
+from airflow_provider_moengage.sources.database import (
+    NO_QUERY,
+    Database,
+    SourceColumn,
+    database_of,
+    reader_of_rows,
+)
 from airflow_provider_moengage.sources.statement import one_statement
 
 Parameters = Any
@@ -144,13 +150,15 @@ def stream_made_query(
         if as_table:
             statement = database.table(statement)
         at_once = min(fetch_size, database.most_rows_at_once or fetch_size)
+        statement = one_statement(sql, database.quoting)
+        database.check(connection, statement)
         database.prepare(connection)
         with database.cursor(connection, fetch_size) as cursor:
             _execute(cursor, *make_query(connection, statement))
             first = _fetch(database, cursor, at_once, 0) if database.is_described_late else None
             described = database.columns(cursor, connection)
             if not described:
-                raise ValueError("sql: the statement returns no rows; expected one SELECT")
+                raise ValueError(NO_QUERY)
             yield RowStream(described, _fetched(database, cursor, at_once, first), database)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -10,8 +11,31 @@ from typing import Any
 import msgspec
 
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
-from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
+from airflow_provider_moengage.sources.database import NO_QUERY, Database, Reader, SourceColumn
 from airflow_provider_moengage.sources.statement import Quoting
+
+_INFINITE_DAYS = frozenset((dt.date.max, dt.date.min))
+_INFINITE_MOMENTS = frozenset((dt.datetime.max, dt.datetime.min))
+"""The driver gives the ends of Python's calendar for dates and moments that are infinite."""
+
+_CHANGING = frozenset(
+    (
+        *(
+            "ALTER",
+            "ANALYZE",
+            "ATTACH",
+            "COPY",
+            "COPY_DATABASE",
+            "CREATE",
+            "CREATE_FUNC",
+            "DELETE",
+            "DETACH",
+            "DROP",
+        ),
+        *("EXPORT", "EXTENSION", "INSERT", "LOAD", "MERGE_INTO", "SET", "TRANSACTION", "UPDATE", "VACUUM"),
+    )
+)
+"""Statements that are not queries, ``duckdb.StatementType``."""
 
 _FLOATS = ("FLOAT", "DOUBLE")
 _KEY_PROBLEMS = {
@@ -23,6 +47,8 @@ _KEY_PROBLEMS = {
     "JSON": "compares as text, whose spaces count",
     "TIMESTAMP_NS": "holds nanoseconds, which the driver rounds",
     "TIME_NS": "holds nanoseconds, which the driver rounds",
+    "TIME WITH TIME ZONE": "sorts times of one moment by their zone",
+    "GEOMETRY": "does not compare with what the driver gives back",
     "STRUCT": "holds structures",
     "MAP": "holds maps",
     "UNION": "holds values of several types",
@@ -38,8 +64,17 @@ def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
 
 class _DuckDB(Database):
     name = "DuckDB"
+    renamed_column = re.compile(r"(.+)_\d+")
     quoting = Quoting(nested_comments=True, dollar_strings=True)
     most_rows_at_once = 1_000  # there is no way to the server to save, and fewer stay in the processor's cache
+
+    def check(self, connection: Any, statement: str) -> None:
+        """Check that a statement is a query: any other one would be committed at once.
+
+        :raises ValueError: if it is not.
+        """
+        if any(parsed.type.name in _CHANGING for parsed in connection.extract_statements(statement)):
+            raise ValueError(NO_QUERY)
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it fetches a vector)
@@ -52,32 +87,86 @@ class _DuckDB(Database):
             yield cursor
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
-        """Describe the columns."""
-        return tuple(_column(str(described[0]), str(described[1])) for described in cursor.description or ())
+        """Describe the columns.
+
+        :raises ValueError: if the driver is too old to say what type a column is.
+        """
+        return tuple(_column(str(described[0]), described[1]) for described in cursor.description or ())
 
 
-def _column(name: str, declared: str) -> SourceColumn:
-    """Describe a column of a type as DuckDB writes it: ``STRUCT(a INTEGER)[]``."""
-    type_name = "LIST" if declared.endswith("]") else declared.partition("(")[0]
-    advice = "CAST({name} AS DECIMAL(38, 10))" if type_name in _FLOATS else "CAST({name} AS VARCHAR)"
-    return SourceColumn(name, type_name, _reader(name, type_name), _KEY_PROBLEMS.get(type_name), advice)
+def _column(name: str, declared: Any) -> SourceColumn:
+    """Describe a column of a type, which DuckDB writes like ``STRUCT(a INTEGER)[]``."""
+    if not hasattr(declared, "id"):
+        raise ValueError("the driver of DuckDB does not describe its types: expected duckdb 1.4 or later")
+    written = str(declared)
+    type_name = "LIST" if written.endswith("]") else written.partition("(")[0]
+    return SourceColumn(
+        name,
+        type_name,
+        read=_reader(name, declared),
+        key_problem=_KEY_PROBLEMS.get(type_name),
+        key_advice="CAST({name} AS DECIMAL(38, 10))" if type_name in _FLOATS else "CAST({name} AS VARCHAR)",
+        equivocal=_INFINITE_DAYS if type_name == "DATE" else frozenset(),
+    )
 
 
-def _reader(name: str, type_name: str) -> Reader | None:
-    if type_name == "INTERVAL":
-        interval = Unreadable(f"an INTERVAL; CAST({name} AS VARCHAR) in the query makes it text", name)
-        return lambda _: interval
-    if type_name.startswith("TIMESTAMP"):
+def _reader(name: str, declared: Any) -> Reader | None:
+    """Return what reads a type's values, those inside lists and structures as well."""
+    type_name = str(declared)
+    kind = "json" if type_name == "JSON" else declared.id
+    if kind in ("interval", "geometry"):
+        unreadable = Unreadable(
+            f"a value of type {type_name.partition('(')[0]}; CAST({name} AS VARCHAR) in the query makes it text",
+            name,
+        )
+        return lambda _: unreadable
+    if kind in ("list", "array"):
+        return _reader_of_items(_reader(name, declared.children[0][1]))
+    if kind == "map":
+        return _reader_of_fields({}, _reader(name, declared.children[1][1]))
+    if kind == "struct":
+        readers = {field: _reader(name, child) for field, child in declared.children}
+        return _reader_of_fields({field: read for field, read in readers.items() if read is not None}, None)
+    if kind.startswith("timestamp"):
         return _read_moment
-    return _read_json if type_name == "JSON" else None
+    return {"json": _read_json, "date": _read_day}.get(kind)
+
+
+def _reader_of_items(read: Reader | None) -> Reader | None:
+    if read is None:
+        return None
+    return lambda items: [None if item is None else read(item) for item in items]
+
+
+def _reader_of_fields(readers: dict[str, Reader], other: Reader | None) -> Reader | None:
+    """Return what reads an object's fields.
+
+    :param readers: those of fields with a reader of their own.
+    :param other: the reader of every other field.
+    """
+    if not readers and other is None:
+        return None
+
+    def read(fields: Any) -> dict[Any, Any]:
+        made = {}
+        for field, value in fields.items():
+            make = readers.get(field, other)
+            made[field] = value if value is None or make is None else make(value)
+        return made
+
+    return read
 
 
 def _read_moment(value: Any) -> Any:
-    """Return a moment. DuckDB's driver gives the ends of Python's calendar for infinite ones."""
-    plain = value.replace(tzinfo=None)
-    if plain in (dt.datetime.max, dt.datetime.min):
-        return Unreadable("a moment that is infinite")
-    return value
+    if not isinstance(value, dt.datetime):  # the driver gives text
+        return Unreadable("a moment outside the years 1 to 9999")
+    return Unreadable("a moment that is infinite") if value.replace(tzinfo=None) in _INFINITE_MOMENTS else value
+
+
+def _read_day(value: Any) -> Any:
+    if not isinstance(value, dt.date):
+        return Unreadable("a date outside the years 1 to 9999")
+    return value  # 9999-12-31 as well: infinite, or the usual date for "until further notice"
 
 
 def _read_json(value: Any) -> Any:

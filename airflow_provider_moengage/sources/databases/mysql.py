@@ -160,6 +160,8 @@ class _PyMySQL(_MySQL):
 
 
 class _Connector(_MySQL):
+    doubles_percent = False
+
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it holds one row)
         # Not closed, for the same reason; an unread result would be an error.

@@ -25,8 +25,12 @@ _DATE, _DATE_ARRAY = (1082,), (1182,)
 _MOMENTS, _MOMENT_ARRAYS = (1114, 1184), (1115, 1185)
 _AS_TEXT = (1083, 1266, 1186, 3904, 3906, 3908, 3910, 3912, 3926, 4451, 4532, 4533, 4534, 4535, 4536)
 """time, timetz, interval, the ranges and the multiranges."""
-_TEXT_ARRAYS = (1183, 1270, 1187)
-"""Arrays of time, timetz and interval."""
+_TEXT_ARRAYS = (1183, 1270, 1187, 3905, 3907, 3909, 3911, 3913, 3927)
+"""Arrays of time, timetz, interval and the ranges."""
+_BOX_ARRAY = 1020
+"""The only arrays whose items a semicolon separates."""
+_VECTORS = ("int2vector", "oidvector")
+"""In the category of arrays, but written without braces."""
 _NETWORK_TYPES = (650, 869)
 """cidr and inet: psycopg 3 makes objects of them."""
 
@@ -49,6 +53,16 @@ _KEY_PROBLEMS = {
     "interval": "can write one duration in several ways",
     "json": "has no order",
     "jsonb": "sorts by the kind of its value",
+    **dict.fromkeys(
+        ("box", "circle", "jsonpath", "line", "lseg", "path", "point", "polygon", "xml"), "has no order"
+    ),
+    **dict.fromkeys(
+        (
+            *("regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator"),
+            *("regproc", "regprocedure", "regrole", "regtype"),
+        ),
+        "sorts as a number and reads as a name",
+    ),
 }
 _KEY_ADVICE = {"float4": "CAST({name} AS numeric)", "float8": "CAST({name} AS numeric)"}
 
@@ -65,7 +79,7 @@ class _Type:
 
     @property
     def is_array(self) -> bool:
-        return self.category == "A"
+        return self.category == "A" and self.name not in _VECTORS
 
     @property
     def is_composite(self) -> bool:
@@ -139,6 +153,8 @@ class _Psycopg2(_PostgreSQL):
 
         if oid in extensions.string_types or oid in (*_DATE_ARRAY, *_MOMENT_ARRAYS, *_TEXT_ARRAYS):
             return None  # the driver makes a list of it
+        if oid == _BOX_ARRAY:
+            return lambda value: value[1:-1].split(";")
         parse = extensions.new_array_type((oid,), "moengage_array", extensions.UNICODE)
         return lambda value: parse(value, None)
 

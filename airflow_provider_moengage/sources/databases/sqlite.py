@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -20,6 +21,7 @@ def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
 
 class _SQLite(Database):
     name = "SQLite"
+    renamed_column = re.compile(r"(.+):\d+")
     most_rows_at_once = 1_000  # there is no way to the server to save, and fewer stay in the processor's cache
 
     @contextmanager
