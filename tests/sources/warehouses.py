@@ -45,8 +45,8 @@ POSTGRESQL = (
     Type("smallint, integer, bigint", "number", {"1": 1, "-9007199254740993": -9007199254740993}),
     Type(
         "numeric",
-        "number; text if a double does not hold its digits",
-        {"1.50": 1.5, "0.1": 0.1, "12345678901234567890.12": "12345678901234567890.12"},
+        "number, rounded to what a double holds",
+        {"1.50": 1.5, "0.1": 0.1, "12345678901234567890.12": 1.2345678901234567e19},
     ),
     Type(
         "real, double precision",
@@ -134,8 +134,8 @@ MARIADB = (
     Type("BIGINT UNSIGNED", "number", {"18446744073709551615": 18446744073709551615}),
     Type(
         "DECIMAL",
-        "number; text if a double does not hold its digits",
-        {"1.50": 1.5, "12345678901234567890.12": "12345678901234567890.12"},
+        "number, rounded to what a double holds",
+        {"1.50": 1.5, "12345678901234567890.12": 1.2345678901234567e19},
     ),
     Type("FLOAT, DOUBLE", "number", {"1.5": 1.5}, REFUSED),
     Type("VARCHAR, TEXT", "text", {"'çé🦊'": "çé🦊", "'%'": "%", "''": ""}),
@@ -188,8 +188,8 @@ DUCKDB = (
     Type("BIGINT, INTEGER, HUGEINT, UBIGINT ...", "number", {"1": 1, "-9007199254740993": -9007199254740993}),
     Type(
         "DECIMAL",
-        "number; text if a double does not hold its digits",
-        {"1.50": 1.5, "12345678901234567890.12": "12345678901234567890.12"},
+        "number, rounded to what a double holds",
+        {"1.50": 1.5, "12345678901234567890.12": 1.2345678901234567e19},
     ),
     Type("BIGNUM", "text", {"'123456789012345678901234567890'": "123456789012345678901234567890", "'9'": "9"}),
     Type("FLOAT, DOUBLE", "number; infinite or NaN: reject", {"1.5": 1.5, "'nan'": REJECT}, REFUSED),
