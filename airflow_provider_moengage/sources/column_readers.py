@@ -35,7 +35,7 @@ def read_duration(value: Any) -> Any:
 
 
 def year_month_text(years: int, months: int) -> str:
-    """Return an interval of years and months as SQL writes it: ``1-02``, ``-1-02``."""
+    """Return an interval of years and months as SQL writes it: ``1-2``, ``-1-2``."""
     total = years * 12 + months
     years, months = divmod(abs(total), 12)
     return f"{'-' if total < 0 else ''}{years}-{months}"

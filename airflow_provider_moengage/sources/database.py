@@ -120,16 +120,25 @@ class Database:
 
 
 _MODULES = {
-    "MySQLdb": "mysql",
-    "_duckdb": "duckdb",
+    "airflow.providers.clickhousedb": "clickhouse",
     "airflow.providers.google.cloud.hooks.bigquery": "bigquery",
+    "clickhouse_connect": "clickhouse",
+    "clickhouse_driver": "clickhouse",
+    "databricks": "databricks",
+    "_duckdb": "duckdb",
     "duckdb": "duckdb",
     "mysql": "mysql",
+    "MySQLdb": "mysql",
+    "oracledb": "oracle",
     "psycopg": "postgresql",
     "psycopg2": "postgresql",
+    "pymssql": "sqlserver",
     "pymysql": "mysql",
+    "pyodbc": "sqlserver",
+    "redshift_connector": "redshift",
     "snowflake": "snowflake",
     "sqlite3": "sqlite",
+    "trino": "trino",
 }
 """Module or package of a driver's connection class, and the module of ours that knows it."""
 

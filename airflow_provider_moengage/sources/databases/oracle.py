@@ -1,0 +1,138 @@
+"""Oracle Database, by python-oracledb in its thin and thick modes.
+
+The driver returns NUMBER as a float, which loses digits, and each CLOB as a locator that costs a round trip; an
+output type handler asks for decimals and text. It returns TIMESTAMP WITH TIME ZONE without its zone, so such a
+column is rejected rather than sent as another moment.
+
+Run: the driver's own types and the text of queries. Not run: an Oracle Database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_moengage.sources.column_readers import (
+    read_duration,
+    read_json,
+    reject,
+    year_month_text,
+)
+from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn, folded
+from airflow_provider_moengage.sources.statement import Quoting
+
+_FLOATS = "holds floating-point numbers, which do not come back exactly"
+_MOMENTS = "holds moments, whose digits of a second or zone the driver does not bind"
+_MOMENT_TEXT = "TO_CHAR({name}, 'YYYY-MM-DD HH24:MI:SS.FF9')"
+_UTC_TEXT = "TO_CHAR(SYS_EXTRACT_UTC({name}), 'YYYY-MM-DD HH24:MI:SS.FF9')"
+_TEXT = "TO_CHAR({name})"
+_KEYS = {
+    "BINARY_FLOAT": (_FLOATS, "CAST({name} AS NUMBER(38, 10))"),
+    "BINARY_DOUBLE": (_FLOATS, "CAST({name} AS NUMBER(38, 10))"),
+    "TIMESTAMP": (_MOMENTS, _MOMENT_TEXT),
+    "TIMESTAMP_TZ": (_MOMENTS, _UTC_TEXT),
+    "TIMESTAMP_LTZ": (_MOMENTS, _UTC_TEXT),
+    "INTERVAL_DS": ("holds durations, which the driver gives back in another form", _TEXT),
+    "INTERVAL_YM": ("holds durations, which the driver gives back in another form", _TEXT),
+    **dict.fromkeys(("CLOB", "NCLOB", "BLOB", "BFILE", "LONG", "LONG_RAW", "XMLTYPE"), ("has no order", _TEXT)),
+    "JSON": ("has no order", "JSON_SERIALIZE({name})"),
+    "VECTOR": ("has no order", _TEXT),
+    "OBJECT": ("holds objects", _TEXT),
+}
+"""By type: why it cannot be a key, and what can."""
+
+_REJECTED = {
+    "TIMESTAMP_TZ": "a TIMESTAMP WITH TIME ZONE, whose zone the driver drops; SYS_EXTRACT_UTC({}) is the moment",
+    "BFILE": "a BFILE; TO_BLOB({}) in the query reads it",
+    "OBJECT": "an object; name its attributes in the query, or JSON_OBJECT({}) makes JSON of it",
+    "CURSOR": "a cursor; JSON_ARRAYAGG in a subquery makes a list of {}",
+}
+
+
+def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
+    """Return what is special about Oracle Database."""
+    return _Oracle()
+
+
+class _Oracle(Database):
+    name = "Oracle Database"
+    lost_connection_setting = "IDLE_TIME of the user's profile"
+    quoting = Quoting(q_strings=True)
+
+    def prepare(self, connection: Any) -> None:
+        """Set the session to UTC. A connection of Airflow cannot set a zone, and thick mode has the worker's."""
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("ALTER SESSION SET TIME_ZONE = '+00:00'")
+
+    @contextmanager
+    def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
+        """Yield a cursor that fetches this many rows in a round trip."""
+        with closing(connection.cursor()) as cursor:
+            cursor.arraysize = fetch_size
+            cursor.prefetchrows = fetch_size
+            cursor.outputtypehandler = variable_of
+            yield cursor
+
+    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
+        """Describe the columns."""
+        described = list(cursor.description or ())
+        names = folded([str(column[0]) for column in described])
+        return tuple(
+            _column(name, _type_name(column[1]), is_json=bool(getattr(column, "is_json", False)))
+            for name, column in zip(names, described, strict=True)
+        )
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Return whether an error says that the connection is gone."""
+        return any(getattr(part, "isrecoverable", False) for part in error.args) or super().is_lost(error)
+
+
+def variable_of(cursor: Any, column: Any) -> Any:
+    """Return the variable that a column is fetched into, or None for the driver's own: an output type handler.
+
+    :param column: its description.
+    """
+    import oracledb
+
+    kind, scale = column[1], column[5]
+    if kind is oracledb.DB_TYPE_NUMBER and scale != 0:
+        return cursor.var(Decimal, arraysize=cursor.arraysize)
+    as_text = {
+        oracledb.DB_TYPE_CLOB: oracledb.DB_TYPE_LONG,
+        oracledb.DB_TYPE_NCLOB: oracledb.DB_TYPE_LONG_NVARCHAR,
+        oracledb.DB_TYPE_BLOB: oracledb.DB_TYPE_LONG_RAW,
+    }.get(kind)
+    return None if as_text is None else cursor.var(as_text, arraysize=cursor.arraysize)
+
+
+def _type_name(kind: Any) -> str:
+    return str(getattr(kind, "name", kind)).removeprefix("DB_TYPE_")
+
+
+def _column(name: str, type_name: str, *, is_json: bool) -> SourceColumn:
+    problem, advice = _KEYS.get(type_name, (None, _TEXT))
+    return SourceColumn(name, type_name, _reader(name, type_name, is_json=is_json), problem, advice)
+
+
+def _reader(name: str, type_name: str, *, is_json: bool) -> Reader | None:
+    if type_name in _REJECTED:
+        return reject(_REJECTED[type_name].format(name), name)
+    if is_json or type_name == "JSON":
+        return read_json
+    return {"NUMBER": _read_number, "INTERVAL_DS": read_duration, "INTERVAL_YM": _read_months}.get(type_name)
+
+
+def _read_number(value: Any) -> Any:
+    """Return a NUMBER: a whole one as an integer, because the NUMBER of an id often has no scale."""
+    if isinstance(value, Decimal) and value.is_finite():
+        with suppress(ArithmeticError):
+            whole = int(value)
+            return whole if whole == value else value
+    return value
+
+
+def _read_months(value: Any) -> Any:
+    years, months = getattr(value, "years", None), getattr(value, "months", None)
+    return value if years is None or months is None else year_month_text(years, months)
