@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator
-from tests.browser.traffic import Clock, Sender
+from tests.browser.traffic import START, Sender
+from tests.emulator.fake_clock import FakeClock
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
-Open = Callable[..., "Page"]
+OpenPage = Callable[..., "Page"]
+Expect = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +27,7 @@ def browser() -> Iterator[Browser]:
         found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
         if not found and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("the browser tests need Chromium: apt-get install chromium, or its path in CHROMIUM")
-        # Chromium's sandbox does not run as root. No name but the loopback's leads anywhere.
+        # Chromium's sandbox does not run as root. Every host except the loopback address is unreachable.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         arguments.append("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
         browser = playwright.chromium.launch(executable_path=found or None, args=arguments)
@@ -34,12 +36,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock(start=START.timestamp())
 
 
 @pytest.fixture
-def emulator(clock: Clock) -> Iterator[Emulator]:
+def emulator(clock: FakeClock) -> Iterator[Emulator]:
     with Emulator(clock=clock) as emulator:
         yield emulator
 
@@ -51,45 +53,57 @@ def sender(emulator: Emulator) -> Iterator[Sender]:
         yield sender
 
 
-class Complaints(list[str]):
-    """What the browser complained of; a test that provokes something forgives it."""
+class BrowserErrors(list[str]):
+    """Errors and warnings in the browser's console; a test that provokes one ignores it."""
 
-    def forgive(self, words: str) -> None:
-        self[:] = [complaint for complaint in self if words not in complaint]
-
-
-@pytest.fixture
-def complaints() -> Complaints:
-    return Complaints()
+    def ignore(self, text: str) -> None:
+        self[:] = [error for error in self if text not in error]
 
 
 @pytest.fixture
-def open_page(browser: Browser, emulator: Emulator, complaints: Complaints) -> Iterator[Open]:
-    """Opens the emulator's page; a test fails where it asks for anything else, or the console has errors."""
-    contexts, foreign = [], []
+def expect(browser: Browser) -> Expect:
+    from playwright import sync_api
+
+    expect: Expect = sync_api.expect
+    return expect
+
+
+@pytest.fixture
+def browser_errors() -> BrowserErrors:
+    return BrowserErrors()
+
+
+@pytest.fixture
+def open_page(browser: Browser, emulator: Emulator, browser_errors: BrowserErrors) -> Iterator[OpenPage]:
+    """Opens the emulator's page; the test fails if the page requests another host or the console has errors."""
+    contexts, other_hosts = [], []
 
     def open_page(path: str = "/", *, width: int = 1200, height: int = 900, **context_options: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, **context_options)
         contexts.append(context)
         page = context.new_page()
 
-        def guard(route: Any) -> None:
+        def guard(route: Route) -> None:
             if route.request.url.startswith(f"{emulator.url}/"):
                 route.continue_()
             else:
-                foreign.append(route.request.url)
+                other_hosts.append(route.request.url)
                 route.abort()
 
+        def add_console_error(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning"):
+                browser_errors.append(message.text)
+
         context.route("**/*", guard)
-        page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", add_console_error)
+        page.on("pageerror", lambda error: browser_errors.append(str(error)))
         page.goto(emulator.url + path)
         page.wait_for_selector("#counts div")
-        page.evaluate("window.unreloaded = true")
+        page.evaluate("window.notReloaded = true")
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert foreign == []
-    assert complaints == []
+    assert other_hosts == []
+    assert browser_errors == []

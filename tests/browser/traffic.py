@@ -1,4 +1,4 @@
-"""A morning of an emulated workspace, the same every time: sent over HTTP, on a clock that the scene moves."""
+"""Sample traffic for the emulator's page: two busy minutes, the same every time, sent over HTTP."""
 
 from __future__ import annotations
 
@@ -12,25 +12,16 @@ import requests
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.emulator import Emulator
+    from tests.emulator.fake_clock import FakeClock
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-NAMES = (("Product viewed", 60), ("Added to cart", 24), ("Order placed", 11), ("Cart abandoned", 5))
+EVENT_WEIGHTS = {"Product viewed": 60, "Added to cart": 24, "Order placed": 11, "Cart abandoned": 5}
 DATA = ("EMULATOR", "emulator-data-key")
 CAMPAIGNS = ("EMULATOR", "emulator-campaign-key")
 
 
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = START.timestamp()
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Sender:
-    """A client of the emulator, without any cleverness."""
+    """A plain HTTP client of the emulator: no retries, no checks."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.url = emulator.url
@@ -38,7 +29,7 @@ class Sender:
         self.session.trust_env = False
 
     def post(self, path: str, payload: Any, auth: tuple[str, str] = DATA) -> int | None:
-        """Return the status; ``None`` where the connection was cut."""
+        """Return the status, or ``None`` if the connection was cut."""
         headers = {"Content-Type": "application/json", "MOE-APPKEY": "EMULATOR"}
         try:
             return self.session.post(
@@ -75,28 +66,28 @@ def event(customer_id: str, name: str, current_time: str | None = None, **attrib
     return {"type": "event", "customer_id": customer_id, "actions": [action]}
 
 
-def play(sender: Sender, clock: Clock) -> None:
-    """Let two busy minutes pass."""
-    chance = random.Random(7)
+def send_sample_traffic(sender: Sender, clock: FakeClock) -> None:
+    """Send two minutes of traffic and move the clock along."""
+    rng = random.Random(7)
     sender.control("business_events", {"name": "Flight late", "campaigns": ["c1", "c2"], "attributes": None})
     sender.control("business_events", {"name": "Price drop", "campaigns": ["c3"], "flows": ["f1"]})
     sender.control("file_imports", _import("nightly_users", "USERS", "users_{date}.csv"))
-    sender.control("file_imports", _import("orders", "EVENTS", "orders_{date}.csv", partly=True))
+    sender.control("file_imports", _import("orders", "EVENTS", "orders_{date}.csv", partial=True))
     sender.trigger("nightly_users")
     for second in range(112):
         clock.now = START.timestamp() + second + 0.5
-        _at(second, sender)
+        _send_special_requests(second, sender)
         if second % 3 == 0:
             people = range(second * 200, second * 200 + 500 + second * 4)
             sender.bulk(*(customer(f"user-{n:06}", tier="gold", city="Graz", orders=n % 40) for n in people))
         if second not in (40, 41, 42):
             for _ in range(5 if 68 <= second < 92 else 1):
-                sender.bulk(*_events(chance, chance.randint(440, 600)))
+                sender.bulk(*_events(rng, rng.randint(440, 600)))
     sender.bulk(event("user-000001", "Order placed"), event("user-000002", "Order placed", "last Tuesday"))
     sender.bulk(customer("guest"), customer("guest"), customer("null"))
 
 
-def _at(second: int, sender: Sender) -> None:
+def _send_special_requests(second: int, sender: Sender) -> None:
     match second:
         case 15 | 16:
             sender.bulk({"type": "customer", "attributes": {}})
@@ -114,26 +105,25 @@ def _at(second: int, sender: Sender) -> None:
             sender.business_event("Flight late", flight="OS 456")
 
 
-def _events(chance: random.Random, count: int) -> list[dict[str, Any]]:
-    names, weights = zip(*NAMES, strict=True)
-    made = []
-    for name in chance.choices(names, weights, k=count):
-        back = min(int(chance.expovariate(0.12)), 29)
-        day = START - timedelta(days=back)
-        if day.weekday() >= 5 and chance.random() < 0.4 + 0.1 * math.sin(back):
+def _events(rng: random.Random, count: int) -> list[dict[str, Any]]:
+    events = []
+    for name in rng.choices(list(EVENT_WEIGHTS), list(EVENT_WEIGHTS.values()), k=count):
+        days_ago = min(int(rng.expovariate(0.12)), 29)
+        day = START - timedelta(days=days_ago)
+        if day.weekday() >= 5 and rng.random() < 0.4 + 0.1 * math.sin(days_ago):
             day -= timedelta(days=2)
-        moment = day.replace(hour=chance.randrange(9), minute=chance.randrange(60)).isoformat()
-        made.append(event(f"user-{chance.randrange(12000):06}", name, moment, price=chance.randrange(90) + 0.9))
-    return made
+        current_time = day.replace(hour=rng.randrange(9), minute=rng.randrange(60)).isoformat()
+        events.append(event(f"user-{rng.randrange(12000):06}", name, current_time, price=rng.randrange(90) + 0.9))
+    return events
 
 
-def _import(name: str, kind: str, file_name: str, *, partly: bool = False) -> dict[str, Any]:
+def _import(name: str, kind: str, file_name: str, *, partial: bool = False) -> dict[str, Any]:
     file: dict[str, Any] = {"file_name": file_name, "total_rows": 48210, "updated_rows": 1207}
-    if partly:
+    if partial:
         file["steps"] = [[0, "QUEUED"], [2, "PROCESSING"], [9, "PARTIAL_SUCCESS"]]
         file |= {"failed_rows": 12, "status_msg": "12 rows without an id"}
     files = [
         file,
         {"file_name": "late_" + file_name, "total_rows": 900, "steps": [[1, "QUEUED"], [15, "PROCESSING"]]},
     ]
-    return {"import_id": name, "import_name": name, "import_type": kind, "files": files if partly else [file]}
+    return {"import_id": name, "import_name": name, "import_type": kind, "files": files if partial else [file]}

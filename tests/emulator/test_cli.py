@@ -6,7 +6,10 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -15,13 +18,22 @@ from airflow_provider_moengage.emulator import Emulator, cli
 
 ROOT = Path(__file__).parents[2]
 
+StartCommand = Callable[..., tuple[subprocess.Popen[str], list[str]]]
+
+
+def printed_connection(greeting: list[str]) -> Any:
+    """Return the Airflow connection that the command printed."""
+    match = re.search(r"AIRFLOW_CONN_MOENGAGE_DEFAULT='(.*)'", greeting[1])
+    assert match
+    return json.loads(match[1])
+
 
 @pytest.fixture
-def running():
-    """Start the command; it is killed where a test fails before it ended it."""
-    processes = []
+def start_command() -> Iterator[StartCommand]:
+    """Starts the command and returns its process and first lines; kills it at the end of the test."""
+    processes: list[subprocess.Popen[str]] = []
 
-    def start(*arguments):
+    def start(*arguments: str) -> tuple[subprocess.Popen[str], list[str]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "airflow_provider_moengage.emulator", "--port", "0", *arguments],
             cwd=ROOT,
@@ -31,7 +43,8 @@ def running():
             text=True,
         )
         processes.append(process)
-        return process, [process.stdout.readline() for _ in range(4)]
+        assert process.stdout
+        return process, list(islice(process.stdout, 4))
 
     yield start
     for process in processes:
@@ -40,10 +53,10 @@ def running():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_how_to_connect_and_ends_quietly(running, number):
-    process, greeting = running("--users-per-minute", "500", "--events-per-minute", "0")
+def test_it_says_how_to_connect_and_ends_quietly(start_command: StartCommand, number: signal.Signals) -> None:
+    process, greeting = start_command("--users-per-minute", "500", "--events-per-minute", "0")
 
-    connection = json.loads(re.search(r"AIRFLOW_CONN_MOENGAGE_DEFAULT='(.*)'", greeting[1])[1])
+    connection = printed_connection(greeting)
     url = connection["host"]
     assert url in greeting[0]
     assert connection == {
@@ -69,10 +82,10 @@ def test_it_says_how_to_connect_and_ends_quietly(running, number):
     assert process.returncode == 0
 
 
-def test_business_events_are_defined_and_their_key_is_told(running):
-    _, greeting = running("--business-event", "Sale", "--business-event", "Flight late")
+def test_business_events_are_defined_and_their_key_is_told(start_command: StartCommand) -> None:
+    _, greeting = start_command("--business-event", "Sale", "--business-event", "Flight late")
 
-    connection = json.loads(re.search(r"AIRFLOW_CONN_MOENGAGE_DEFAULT='(.*)'", greeting[1])[1])
+    connection = printed_connection(greeting)
     for name in ("Sale", "Flight late"):
         answer = requests.post(
             f"{connection['host']}/v1.0/business_event/trigger",
@@ -86,14 +99,16 @@ def test_business_events_are_defined_and_their_key_is_told(running):
     assert firings[0]["campaign_ids"] != firings[1]["campaign_ids"]
 
 
-def test_a_taken_port_is_said_in_a_sentence(capsys):
+def test_a_taken_port_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator() as emulator:
         port = emulator.url.rpartition(":")[2]
         assert cli.main(["--port", port]) == 1
     assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
+def test_without_the_extra_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delitem(sys.modules, "airflow_provider_moengage.emulator.server")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert cli.main([]) == 1
@@ -103,21 +118,23 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments", [["--users-per-minute", "-1"], ["--speed", "0"], ["--speed", "fast"], ["--reset-header", "x"]]
 )
-def test_wrong_arguments_are_named(arguments, capsys):
+def test_wrong_arguments_are_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(arguments)
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_file_imports_are_set_up_scripted_or_with_a_folder(running, tmp_path):
+def test_file_imports_are_set_up_scripted_or_with_a_folder(start_command: StartCommand, tmp_path: Path) -> None:
     rows = "".join(f"u{number}\n" for number in range(7))
     (tmp_path / "users_20240101.csv").write_text(f"customer_id\n{rows}")
-    _, greeting = running("--file-import", "scripted", "--file-import", f"real={tmp_path}", "--speed", "1000000")
+    _, greeting = start_command(
+        "--file-import", "scripted", "--file-import", f"real={tmp_path}", "--speed", "1000000"
+    )
 
-    connection = json.loads(re.search(r"AIRFLOW_CONN_MOENGAGE_DEFAULT='(.*)'", greeting[1])[1])
+    connection = printed_connection(greeting)
     base = f"{connection['host']}/v1.0/data/fileimports"
 
-    def call(path, body=None):
+    def call(path: str, body: Any = None) -> requests.Response:
         return requests.post(
             f"{base}/{path}",
             json=body,
@@ -126,16 +143,16 @@ def test_file_imports_are_set_up_scripted_or_with_a_folder(running, tmp_path):
             timeout=5,
         )
 
-    def file_of(import_id):
+    def triggered_file(import_id: str) -> Any:
         assert call(f"trigger/{import_id}").status_code == 200
         return call("import/run/history", {"import_id": import_id}).json()["data"][0]
 
-    assert re.fullmatch(r"registered_user_data_\d{8}_\d{4}\.csv", file_of("scripted")["file_name"])
-    assert file_of("real")["file_name"] == "users_20240101.csv"
+    assert re.fullmatch(r"registered_user_data_\d{8}_\d{4}\.csv", triggered_file("scripted")["file_name"])
+    assert triggered_file("real")["file_name"] == "users_20240101.csv"
     assert requests.get(f"{connection['host']}/_emulator/summary", timeout=5).json()["file_triggers"] == 2
 
 
-def test_a_folder_that_no_import_can_have_is_named(capsys):
+def test_a_folder_that_no_import_can_have_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--file-import", "i1=/some/bad folder"])
     assert "MoEngage does not accept spaces in a folder's name" in capsys.readouterr().err

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from airflow_provider_moengage.emulator import AcceleratedClock
-from airflow_provider_moengage.emulator import clock as clock_module
 
 
-def test_an_accelerated_clock_starts_now_and_runs_faster(monkeypatch):
+def test_an_accelerated_clock_starts_now_and_runs_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     now = {"time": 1000.0, "monotonic": 50.0}
-    monkeypatch.setattr(clock_module.time, "time", lambda: now["time"])
-    monkeypatch.setattr(clock_module.time, "monotonic", lambda: now["monotonic"])
+    monkeypatch.setattr(time, "time", lambda: now["time"])
+    monkeypatch.setattr(time, "monotonic", lambda: now["monotonic"])
     clock = AcceleratedClock(60)
 
     assert clock() == 1000
@@ -20,6 +21,6 @@ def test_an_accelerated_clock_starts_now_and_runs_faster(monkeypatch):
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("nan")])
-def test_a_clock_that_does_not_run_forward_is_an_error(speed):
+def test_a_clock_that_does_not_run_forward_is_an_error(speed: float) -> None:
     with pytest.raises(ValueError, match="speed"):
         AcceleratedClock(speed)

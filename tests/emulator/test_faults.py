@@ -1,201 +1,207 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import requests
 
 from airflow_provider_moengage.emulator import Fault
 
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator import Workspace
+    from tests.emulator.client import Client
+
 ALICE = {"type": "customer", "customer_id": "alice", "attributes": {}}
 BOB = {"type": "customer", "customer_id": "bob", "attributes": {}}
 
 
-def statuses(door, count):
-    return [door.bulk(ALICE).status_code for _ in range(count)]
+def statuses(client: Client, count: int) -> list[int]:
+    return [client.bulk(ALICE).status_code for _ in range(count)]
 
 
-def test_status_answers_in_the_apis_place_and_accepts_nothing(door, workspace):
+def test_status_answers_in_the_apis_place_and_accepts_nothing(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500))
 
-    assert statuses(door, 2) == [500, 200]
+    assert statuses(client, 2) == [500, 200]
     assert (workspace.counts.customers, workspace.counts.faulted) == (1, 1)
     first, second = workspace.requests
     assert (first.status, first.accepted, first.fault) == (500, False, "status")
     assert (second.status, second.accepted, second.fault) == (200, True, None)
 
 
-def test_status_takes_headers_and_body(door, workspace):
+def test_status_takes_headers_and_body(client: Client, workspace: Workspace) -> None:
     fault = Fault(
         "status", status=429, headers={"Retry-After": "7", "Content-Type": "application/json"}, body="{}"
     )
     workspace.add_fault(fault)
-    response = door.bulk(ALICE)
+    response = client.bulk(ALICE)
 
     assert (response.status_code, response.headers["Retry-After"], response.json()) == (429, "7", {})
     assert response.headers["Content-Type"] == "application/json"
     assert workspace.counts.throttled == 0
 
 
-def test_status_without_body_carries_a_failure_body(door, workspace):
+def test_status_without_body_carries_a_failure_body(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=403))
-    assert door.bulk(ALICE).json()["error"]["message"] == "Forbidden"
+    assert client.bulk(ALICE).json()["error"]["message"] == "Forbidden"
 
 
-def test_status_after_accepts_and_then_fails(door, workspace):
+def test_status_after_accepts_and_then_fails(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status_after"))
 
-    assert door.bulk(ALICE).status_code == 502
+    assert client.bulk(ALICE).status_code == 502
     assert workspace.counts.customers == 1
     (record,) = workspace.requests
     assert (record.status, record.accepted, record.fault) == (502, True, "status_after")
 
 
-def test_cut_before_accepts_nothing_and_answers_nothing(door, workspace):
+def test_cut_before_accepts_nothing_and_answers_nothing(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("cut_before"))
 
     with pytest.raises(requests.ConnectionError):
-        door.bulk(ALICE)
+        client.bulk(ALICE)
     assert workspace.counts.elements == 0
     (record,) = workspace.requests
     assert (record.status, record.accepted, record.fault) == (None, False, "cut_before")
-    assert door.bulk(ALICE).status_code == 200
+    assert client.bulk(ALICE).status_code == 200
 
 
-def test_cut_after_accepts_and_answers_nothing(door, workspace):
+def test_cut_after_accepts_and_answers_nothing(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("cut_after"))
 
     with pytest.raises(requests.ConnectionError):
-        door.bulk(ALICE, BOB)
+        client.bulk(ALICE, BOB)
     assert workspace.counts.elements == 2
     assert [received.element for received in workspace.elements] == [ALICE, BOB]
     assert workspace.requests[0].status is None
 
 
-def test_cut_reads_a_large_body_first(door, workspace):
+def test_cut_reads_a_large_body_first(client: Client, workspace: Workspace) -> None:
     workspace.configure(body_limit=None, hard_body_limit=None)
     workspace.add_fault(Fault("cut_before"))
 
     with pytest.raises(requests.ConnectionError):
-        door.raw(b"x" * 5_000_000)
+        client.raw(b"x" * 5_000_000)
     assert workspace.requests[0].size == 5_000_000
 
 
-def test_slow_answers_late_but_as_usual(door, workspace):
+def test_slow_answers_late_but_as_usual(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("slow", seconds=0.05))
-    response = door.bulk(ALICE)
+    response = client.bulk(ALICE)
 
     assert response.status_code == 200
     assert response.elapsed.total_seconds() >= 0.05
     assert workspace.requests[0].fault == "slow"
 
 
-def test_slow_accepts_although_the_client_gave_up(door, workspace):
+def test_slow_accepts_although_the_client_gave_up(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("slow", seconds=30))
 
     with pytest.raises(requests.Timeout):
-        door.bulk(ALICE, timeout=0.05)
-    door.session.close()
-    assert door.bulk(BOB).status_code == 200
+        client.bulk(ALICE, timeout=0.05)
+    client.session.close()
+    assert client.bulk(BOB).status_code == 200
     assert {received.element["customer_id"] for received in workspace.elements} == {"alice", "bob"}
 
 
-def test_html_is_a_200_that_accepts_nothing(door, workspace):
+def test_html_is_a_200_that_accepts_nothing(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("html"))
-    response = door.bulk(ALICE)
+    response = client.bulk(ALICE)
 
     assert (response.status_code, response.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert response.text.startswith("<!doctype html>")
     assert workspace.counts.elements == 0
 
 
-def test_refuse_refuses_any_body_that_holds_the_customer(door, workspace):
+def test_refuse_refuses_any_body_that_holds_the_customer(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("refuse", times=None, customer_id="bob"))
-    refused = door.bulk(ALICE, BOB)
+    refused = client.bulk(ALICE, BOB)
 
     assert refused.status_code == 400
     assert (refused.json()["error"]["type"], refused.json()["error"]["message"]) == (
         "TypeError",
         "expected string",
     )
-    assert door.bulk(ALICE).status_code == 200
-    assert door.bulk(BOB).status_code == 400
+    assert client.bulk(ALICE).status_code == 200
+    assert client.bulk(BOB).status_code == 400
     assert [record.fault for record in workspace.requests] == ["refuse", None, "refuse"]
     assert (workspace.counts.refused, workspace.counts.customers) == (2, 1)
 
 
-def test_refuse_counts_only_the_bodies_it_refused(door, workspace):
+def test_refuse_counts_only_the_bodies_it_refused(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("refuse", times=1, customer_id="bob"))
-    assert [door.bulk(element).status_code for element in (ALICE, BOB, BOB)] == [200, 400, 200]
+    assert [client.bulk(element).status_code for element in (ALICE, BOB, BOB)] == [200, 400, 200]
 
 
-def test_refuse_comes_as_200_where_refusals_do(door, workspace):
+def test_refuse_comes_as_200_where_refusals_do(client: Client, workspace: Workspace) -> None:
     workspace.configure(failures_as_200=True)
     workspace.add_fault(Fault("refuse", customer_id="bob"))
-    assert door.bulk(BOB).json()["status"] == "fail"
+    assert client.bulk(BOB).json()["status"] == "fail"
 
 
-def test_faults_come_in_the_order_they_were_asked_for(door, workspace):
+def test_faults_come_in_the_order_they_were_asked_for(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", times=2, status=500))
     workspace.add_fault(Fault("status", status=503, after=1))
-    assert statuses(door, 5) == [500, 500, 200, 503, 200]
+    assert statuses(client, 5) == [500, 500, 200, 503, 200]
 
 
-def test_after_lets_requests_pass(door, workspace):
+def test_after_lets_requests_pass(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, after=2))
-    assert statuses(door, 4) == [200, 200, 500, 200]
+    assert statuses(client, 4) == [200, 200, 500, 200]
 
 
-def test_a_fault_without_end_stands_beside_the_queue(door, workspace):
+def test_a_fault_without_end_stands_beside_the_queue(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=503, times=None, after=1))
     workspace.add_fault(Fault("status", status=500))
-    assert statuses(door, 4) == [500, 200, 503, 503]
+    assert statuses(client, 4) == [500, 200, 503, 503]
     workspace.clear_faults()
-    assert statuses(door, 1) == [200]
+    assert statuses(client, 1) == [200]
 
 
-def test_random_faults_are_repeatable_by_their_seed(door, workspace):
+def test_random_faults_are_repeatable_by_their_seed(client: Client, workspace: Workspace) -> None:
     fault = Fault("status", status=500, times=None, probability=0.5, seed=7)
     workspace.add_fault(fault)
-    first = statuses(door, 20)
+    first = statuses(client, 20)
     workspace.clear_faults()
     workspace.add_fault(fault)
 
-    assert statuses(door, 20) == first
+    assert statuses(client, 20) == first
     assert 500 in first
     assert 200 in first
 
 
-def test_faults_hit_every_api_endpoint_but_no_control_request(door, workspace):
+def test_faults_hit_every_api_endpoint_but_no_control_request(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500))
 
-    assert door.control("GET", "summary").status_code == 200
-    response = door.raw(b"{}", path="/v1/integrations/authentication")
+    assert client.control("GET", "summary").status_code == 200
+    response = client.raw(b"{}", path="/v1/integrations/authentication")
     assert response.status_code == 500
 
 
-def test_a_fault_with_a_path_hits_only_what_is_under_it(door, workspace):
+def test_a_fault_with_a_path_hits_only_what_is_under_it(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, after=1, path="/v1/transition"))
-    probe = door.raw(b"{}", path="/v1/integrations/authentication")
+    probe = client.raw(b"{}", path="/v1/integrations/authentication")
 
     assert probe.status_code != 500
-    assert statuses(door, 3) == [200, 500, 200]
+    assert statuses(client, 3) == [200, 500, 200]
 
 
-def test_a_fault_with_a_path_holds_up_no_other(door, workspace):
+def test_a_fault_with_a_path_holds_up_no_other(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, path="/v5/"))
     workspace.add_fault(Fault("status", status=503))
-    assert statuses(door, 2) == [503, 200]
+    assert statuses(client, 2) == [503, 200]
     assert workspace.faults == (Fault("status", status=500, path="/v5/"),)
 
 
-def test_a_standing_fault_with_a_path_hits_only_what_is_under_it(door, workspace):
+def test_a_standing_fault_with_a_path_hits_only_what_is_under_it(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, times=None, path="/v5/"))
     workspace.add_fault(Fault("refuse", times=None, customer_id="bob", path="/v5/"))
-    assert [door.bulk(element).status_code for element in (ALICE, BOB)] == [200, 200]
+    assert [client.bulk(element).status_code for element in (ALICE, BOB)] == [200, 200]
 
 
-def test_pending_faults_show_what_is_left_of_them(door, workspace):
+def test_pending_faults_show_what_is_left_of_them(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", times=3, status=500))
-    door.bulk(ALICE)
+    client.bulk(ALICE)
     assert workspace.faults == (Fault("status", times=2, status=500),)
 
 
@@ -210,6 +216,8 @@ def test_pending_faults_show_what_is_left_of_them(door, workspace):
         ({"path": "v5/"}, "path"),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_an_error_that_names_the_argument(options, named):
+def test_a_fault_that_makes_no_sense_is_an_error_that_names_the_argument(
+    options: dict[str, Any], named: str
+) -> None:
     with pytest.raises(ValueError, match=named):
         Fault(**{"kind": "status", **options})

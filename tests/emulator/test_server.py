@@ -6,22 +6,29 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from airflow_provider_moengage.emulator import Credentials, Emulator, Fault, Settings
 
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator import Workspace
+    from tests.emulator.client import Client
+
 ROOT = Path(__file__).parents[2]
 BODY = {"type": "transition", "elements": [{"type": "customer", "customer_id": "a", "attributes": {}}]}
 
 
-def post(emulator, workspace_id="EMULATOR", key="emulator-data-key", **options):
+def post(
+    emulator: Emulator, workspace_id: str = "EMULATOR", key: str = "emulator-data-key", **options: Any
+) -> requests.Response:
     url = f"{emulator.url}/v1/transition/{workspace_id}"
     return requests.post(url, json=BODY, auth=(workspace_id, key), timeout=5, **options)
 
 
-def test_it_takes_a_free_port_and_leaves_no_thread_and_no_listener():
+def test_it_takes_a_free_port_and_leaves_no_thread_and_no_listener() -> None:
     before = threading.active_count()
     with Emulator() as emulator:
         assert emulator.url.startswith("http://127.0.0.1:")
@@ -32,10 +39,10 @@ def test_it_takes_a_free_port_and_leaves_no_thread_and_no_listener():
         post(emulator)
 
 
-def test_it_stops_within_a_second_while_a_request_hangs(monkeypatch):
+def test_it_stops_within_a_second_while_a_request_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging, failed = threading.Event(), threading.Event()
 
-    def wait_for_nothing():
+    def post_until_cut() -> None:
         with pytest.raises(requests.ConnectionError):
             post(emulator)
         failed.set()
@@ -44,17 +51,23 @@ def test_it_stops_within_a_second_while_a_request_hangs(monkeypatch):
         workspace = emulator.workspace
         workspace.add_fault(Fault("slow", seconds=60))
         next_fault = workspace.next_fault
-        monkeypatch.setattr(workspace, "next_fault", lambda path: (next_fault(path), hanging.set())[0])
-        client = threading.Thread(target=wait_for_nothing)
-        client.start()
+
+        def next_fault_and_signal(path: str) -> Fault | None:
+            fault = next_fault(path)
+            hanging.set()
+            return fault
+
+        monkeypatch.setattr(workspace, "next_fault", next_fault_and_signal)
+        poster = threading.Thread(target=post_until_cut)
+        poster.start()
         assert hanging.wait(5)
         began = time.monotonic()
     assert time.monotonic() - began < 1
-    client.join(5)
+    poster.join(5)
     assert failed.is_set()
 
 
-def test_it_can_go_down_and_come_back_on_the_same_port():
+def test_it_can_go_down_and_come_back_on_the_same_port() -> None:
     emulator = Emulator()
     with emulator:
         url = emulator.url
@@ -65,24 +78,24 @@ def test_it_can_go_down_and_come_back_on_the_same_port():
     assert emulator.workspace.counts.customers == 2
 
 
-def test_it_cannot_be_started_twice():
+def test_it_cannot_be_started_twice() -> None:
     with Emulator() as emulator, pytest.raises(RuntimeError, match="running"):
         emulator.start()
 
 
-def test_it_has_no_url_before_it_starts():
+def test_it_has_no_url_before_it_starts() -> None:
     with pytest.raises(RuntimeError, match="only after the start"):
         _ = Emulator().url
 
 
-def test_a_taken_port_is_an_error():
+def test_a_taken_port_is_an_error() -> None:
     with Emulator() as emulator:
         port = int(emulator.url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
             Emulator(port=port).start()
 
 
-def test_workspaces_are_apart():
+def test_workspaces_are_apart() -> None:
     with Emulator(Settings(users_per_minute=1)) as emulator:
         other = emulator.add_workspace(Credentials("OTHER", "other-key"), Settings(keep_elements=0))
         post(emulator)
@@ -96,16 +109,16 @@ def test_workspaces_are_apart():
     assert (summary["workspace_id"], summary["customers"]) == ("OTHER", 1)
 
 
-def test_a_workspace_id_is_taken_once():
+def test_a_workspace_id_is_taken_once() -> None:
     with pytest.raises(ValueError, match="EMULATOR"):
         Emulator().add_workspace(Credentials())
 
 
-def test_keys_do_not_show_in_a_repr():
+def test_keys_do_not_show_in_a_repr() -> None:
     assert "key" not in repr(Credentials("W", "data-key", "campaign-key"))
 
 
-def test_the_package_is_cheap_to_import():
+def test_the_package_is_cheap_to_import() -> None:
     code = (
         "import sys, airflow_provider_moengage.emulator;"
         "print(sorted({'uvicorn', 'starlette', 'msgspec'} & set(sys.modules)))"
@@ -116,19 +129,21 @@ def test_the_package_is_cheap_to_import():
     assert printed.strip() == "[]"
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error() -> None:
     import airflow_provider_moengage.emulator as package
 
     with pytest.raises(AttributeError, match="Nothing"):
         _ = package.Nothing
 
 
-def test_a_client_that_leaves_while_it_sends_is_no_request(door, workspace, caplog):
-    host, port = door.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as client:
-        client.sendall(
+def test_a_client_that_leaves_while_it_sends_is_no_request(
+    client: Client, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = client.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
             b"POST /v1/transition/EMULATOR HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nnot a hundred bytes"
         )
-    assert door.bulk(*BODY["elements"]).status_code == 200
+    assert client.bulk(*BODY["elements"]).status_code == 200
     assert workspace.counts.requests == 1
     assert not caplog.records

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator import Workspace
+    from tests.emulator.client import Client
+    from tests.emulator.fake_clock import FakeClock
 
 ALICE = {"type": "customer", "customer_id": "alice", "attributes": {"u_fn": "Alice"}}
 PURCHASE = {
@@ -19,8 +26,8 @@ PHONE = {
 }
 
 
-def test_a_good_request_is_accepted_with_the_documented_body(door):
-    response = door.bulk(ALICE, PURCHASE, PHONE)
+def test_a_good_request_is_accepted_with_the_documented_body(client: Client) -> None:
+    response = client.bulk(ALICE, PURCHASE, PHONE)
 
     assert response.status_code == 200
     body = response.json()
@@ -31,9 +38,9 @@ def test_a_good_request_is_accepted_with_the_documented_body(door):
     }
 
 
-def test_accepted_elements_are_counted_by_type_and_kept_in_order(door, workspace):
-    door.bulk(ALICE, PURCHASE)
-    door.bulk(PHONE)
+def test_accepted_elements_are_counted_by_type_and_kept_in_order(client: Client, workspace: Workspace) -> None:
+    client.bulk(ALICE, PURCHASE)
+    client.bulk(PHONE)
 
     counts = workspace.counts
     assert (counts.customers, counts.events, counts.devices, counts.actions) == (1, 1, 1, 2)
@@ -46,19 +53,19 @@ def test_accepted_elements_are_counted_by_type_and_kept_in_order(door, workspace
     ]
 
 
-def test_a_record_tells_what_a_request_was(door, workspace, clock):
+def test_a_record_tells_what_a_request_was(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     clock.now += 7
-    response = door.bulk(ALICE, PURCHASE)
+    response = client.bulk(ALICE, PURCHASE)
 
     (record,) = workspace.requests
     assert (record.number, record.received_at, record.path) == (1, clock.now, "/v1/transition/EMULATOR")
     assert (record.status, record.accepted, record.fault) == (200, True, None)
     assert (record.elements, record.users, record.events) == (2, 1, 2)
-    assert record.size == len(response.request.body) == workspace.counts.bytes
+    assert record.size == int(response.request.headers["Content-Length"]) == workspace.counts.bytes
 
 
-def test_the_workspace_may_be_named_in_the_query(door, workspace):
-    assert door.bulk(ALICE, path="/v1/transition?app_id=EMULATOR").status_code == 200
+def test_the_workspace_may_be_named_in_the_query(client: Client, workspace: Workspace) -> None:
+    assert client.bulk(ALICE, path="/v1/transition?app_id=EMULATOR").status_code == 200
     assert workspace.counts.customers == 1
 
 
@@ -66,9 +73,9 @@ def test_the_workspace_may_be_named_in_the_query(door, workspace):
     ("login", "password"),
     [("EMULATOR", "wrong"), ("OTHER", "emulator-data-key"), ("EMULATOR", "emulator-campaign-key")],
 )
-def test_wrong_credentials_are_401(door, workspace, login, password):
-    door.session.auth = (login, password)
-    response = door.bulk(ALICE)
+def test_wrong_credentials_are_401(client: Client, workspace: Workspace, login: str, password: str) -> None:
+    client.session.auth = (login, password)
+    response = client.bulk(ALICE)
 
     assert response.status_code == 401
     assert response.json()["status"] == "fail"
@@ -77,33 +84,33 @@ def test_wrong_credentials_are_401(door, workspace, login, password):
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer abc", "Basic ???", "Basic bm9jb2xvbg==", "Basic /w=="])
-def test_an_unreadable_authorization_is_401(door, authorization):
-    door.session.auth = lambda request: request
-    assert door.bulk(ALICE, headers={"Authorization": authorization}).status_code == 401
+def test_an_unreadable_authorization_is_401(client: Client, authorization: str) -> None:
+    client.session.auth = lambda request: request
+    assert client.bulk(ALICE, headers={"Authorization": authorization}).status_code == 401
 
 
-def test_an_unknown_workspace_is_401(door):
-    assert door.bulk(ALICE, path="/v1/transition/NOBODY").status_code == 401
-    assert door.bulk(ALICE, path="/v1/transition").status_code == 401
+def test_an_unknown_workspace_is_401(client: Client) -> None:
+    assert client.bulk(ALICE, path="/v1/transition/NOBODY").status_code == 401
+    assert client.bulk(ALICE, path="/v1/transition").status_code == 401
 
 
-def test_an_app_key_that_differs_from_the_path_is_409(door):
-    response = door.bulk(ALICE, headers={"MOE-APPKEY": "OTHER"})
+def test_an_app_key_that_differs_from_the_path_is_409(client: Client) -> None:
+    response = client.bulk(ALICE, headers={"MOE-APPKEY": "OTHER"})
 
     assert response.status_code == 409
     assert response.json()["error"]["type"] == "Authentication Mismatch"
 
 
-def test_the_right_app_key_passes(door):
-    assert door.bulk(ALICE, headers={"MOE-APPKEY": "EMULATOR"}).status_code == 200
+def test_the_right_app_key_passes(client: Client) -> None:
+    assert client.bulk(ALICE, headers={"MOE-APPKEY": "EMULATOR"}).status_code == 200
 
 
-def test_a_content_type_that_is_not_json_is_415(door):
-    assert door.bulk(ALICE, headers={"Content-Type": "text/plain"}).status_code == 415
+def test_a_content_type_that_is_not_json_is_415(client: Client) -> None:
+    assert client.bulk(ALICE, headers={"Content-Type": "text/plain"}).status_code == 415
 
 
-def test_a_content_type_with_charset_passes(door):
-    assert door.bulk(ALICE, headers={"Content-Type": "application/json; charset=utf-8"}).status_code == 200
+def test_a_content_type_with_charset_passes(client: Client) -> None:
+    assert client.bulk(ALICE, headers={"Content-Type": "application/json; charset=utf-8"}).status_code == 200
 
 
 def _body_of(size: int) -> bytes:
@@ -113,44 +120,44 @@ def _body_of(size: int) -> bytes:
     return frame[0] + b"x" * (size - len(b"".join(frame))) + frame[1]
 
 
-def test_a_body_of_the_limit_exactly_passes(door):
-    assert door.raw(_body_of(100_000)).status_code == 200
+def test_a_body_of_the_limit_exactly_passes(client: Client) -> None:
+    assert client.raw(_body_of(100_000)).status_code == 200
 
 
-def test_a_body_over_100_000_bytes_is_400(door, workspace):
-    response = door.raw(_body_of(100_001))
+def test_a_body_over_100_000_bytes_is_400(client: Client, workspace: Workspace) -> None:
+    response = client.raw(_body_of(100_001))
 
     assert response.status_code == 400
     assert response.json()["error"]["message"] == "Payload too large"
     assert workspace.counts.accepted_requests == 0
 
 
-def test_a_body_over_128_kb_is_413(door):
-    assert door.raw(_body_of(131_072)).status_code == 400
-    response = door.raw(_body_of(131_073))
+def test_a_body_over_128_kb_is_413(client: Client) -> None:
+    assert client.raw(_body_of(131_072)).status_code == 400
+    response = client.raw(_body_of(131_073))
     assert response.status_code == 413
     assert response.json()["error"]["message"] == "Payload too large"
 
 
-def test_body_limits_and_their_statuses_can_be_set(door, workspace):
+def test_body_limits_and_their_statuses_can_be_set(client: Client, workspace: Workspace) -> None:
     workspace.configure(body_limit=500, body_limit_status=200, hard_body_limit=1000, hard_body_limit_status=400)
 
-    assert door.raw(_body_of(500)).json()["status"] == "success"
-    soft, hard = door.raw(_body_of(501)), door.raw(_body_of(1001))
+    assert client.raw(_body_of(500)).json()["status"] == "success"
+    soft, hard = client.raw(_body_of(501)), client.raw(_body_of(1001))
     assert (soft.status_code, soft.json()["status"]) == (200, "fail")
     assert (hard.status_code, hard.json()["status"]) == (400, "fail")
 
 
-def test_body_limits_can_be_lifted(door, workspace):
+def test_body_limits_can_be_lifted(client: Client, workspace: Workspace) -> None:
     workspace.configure(body_limit=None, hard_body_limit=None)
-    assert door.raw(_body_of(500_000)).status_code == 200
+    assert client.raw(_body_of(500_000)).status_code == 200
 
 
-def _without(element, name):
+def _without(element: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in element.items() if key != name}
 
 
-def _action(**action):
+def _action(**action: Any) -> dict[str, Any]:
     return {"type": "event", "customer_id": "a", "actions": [action]}
 
 
@@ -175,8 +182,10 @@ def _action(**action):
         ),
     ],
 )
-def test_a_body_that_is_no_bulk_request_is_refused(door, body, error):
-    response = door.raw(body)
+def test_a_body_that_is_no_bulk_request_is_refused(
+    client: Client, body: bytes, error: tuple[str, str, str | None]
+) -> None:
+    response = client.raw(body)
 
     assert response.status_code == 400
     failed = response.json()
@@ -240,8 +249,10 @@ def test_a_body_that_is_no_bulk_request_is_refused(door, body, error):
         ),
     ],
 )
-def test_a_bad_element_refuses_the_whole_request_and_is_not_pointed_out(door, workspace, element, error):
-    response = door.bulk(ALICE, element, ALICE)
+def test_a_bad_element_refuses_the_whole_request_and_is_not_pointed_out(
+    client: Client, workspace: Workspace, element: Any, error: tuple[str, str, str | None]
+) -> None:
+    response = client.bulk(ALICE, element, ALICE)
 
     assert response.status_code == 400
     failed = response.json()["error"]
@@ -251,44 +262,46 @@ def test_a_bad_element_refuses_the_whole_request_and_is_not_pointed_out(door, wo
     assert (counts.refused, counts.elements, len(workspace.elements)) == (1, 0, 0)
 
 
-def test_refusals_can_come_as_200(door, workspace):
+def test_refusals_can_come_as_200(client: Client, workspace: Workspace) -> None:
     workspace.configure(failures_as_200=True)
-    response = door.bulk({**ALICE, "customer_id": 42})
+    response = client.bulk({**ALICE, "customer_id": 42})
 
     assert (response.status_code, response.json()["status"]) == (200, "fail")
     assert workspace.counts.accepted_requests == 0
 
 
 @pytest.mark.parametrize("customer_id", ["unknown", "guest", "", '""', "(empty)", "n/a", "0", "-1", "2", "none"])
-def test_a_refused_customer_id_is_accepted_and_then_dropped(door, workspace, customer_id):
+def test_a_refused_customer_id_is_accepted_and_then_dropped(
+    client: Client, workspace: Workspace, customer_id: str
+) -> None:
     refused = {**ALICE, "customer_id": customer_id}
-    assert door.bulk(refused, ALICE).status_code == 200
+    assert client.bulk(refused, ALICE).status_code == 200
 
     counts = workspace.counts
     assert counts.dropped == {customer_id: 1}
     assert (counts.customers, counts.users) == (2, 1)
 
 
-def test_events_of_a_refused_customer_id_leave_no_history(door, workspace):
-    door.bulk({**PURCHASE, "customer_id": "guest"})
+def test_events_of_a_refused_customer_id_leave_no_history(client: Client, workspace: Workspace) -> None:
+    client.bulk({**PURCHASE, "customer_id": "guest"})
 
     counts = workspace.counts
     assert (counts.dropped, counts.events_by_day, counts.actions) == ({"guest": 1}, {}, 2)
 
 
-def test_a_user_without_id_needs_identity_resolution(door, workspace):
+def test_a_user_without_id_needs_identity_resolution(client: Client, workspace: Workspace) -> None:
     by_email = {"type": "customer", "attributes": {"u_em": "a@example.com"}}
-    assert door.bulk(by_email).status_code == 400
+    assert client.bulk(by_email).status_code == 400
 
     workspace.configure(identifiers=("u_em",))
-    assert door.bulk(by_email, by_email).status_code == 200
-    assert door.bulk({"type": "customer", "attributes": {"u_fn": "A"}}).status_code == 400
+    assert client.bulk(by_email, by_email).status_code == 200
+    assert client.bulk({"type": "customer", "attributes": {"u_fn": "A"}}).status_code == 400
     assert workspace.counts.users == 1
 
 
-def test_an_event_may_name_its_user_by_identifiers(door, workspace):
+def test_an_event_may_name_its_user_by_identifiers(client: Client, workspace: Workspace) -> None:
     event = {"type": "event", "user_identifiers": {"u_em": "a@example.com"}, "actions": [{"action": "Buy"}]}
-    assert door.bulk(event).status_code == 200
+    assert client.bulk(event).status_code == 200
     assert workspace.counts.users == 1
 
 
@@ -313,18 +326,20 @@ def test_an_event_may_name_its_user_by_identifiers(door, workspace):
         (1e300, "unreadable"),
     ],
 )
-def test_events_are_counted_by_the_utc_day_they_carry(door, workspace, current_time, day):
-    door.bulk(_action(action="Buy", current_time=current_time))
+def test_events_are_counted_by_the_utc_day_they_carry(
+    client: Client, workspace: Workspace, current_time: Any, day: str
+) -> None:
+    client.bulk(_action(action="Buy", current_time=current_time))
     assert workspace.counts.events_by_day == {("Buy", day): 1}
 
 
-def test_an_event_without_time_is_on_the_day_of_arrival(door, workspace):
-    door.bulk(PURCHASE)
+def test_an_event_without_time_is_on_the_day_of_arrival(client: Client, workspace: Workspace) -> None:
+    client.bulk(PURCHASE)
     assert workspace.counts.events_by_day == {("Purchase", "2020-05-31"): 1, ("Review", "arrival"): 1}
 
 
-def test_other_methods_and_paths_are_refused_in_json(door, workspace):
-    assert door.session.get(f"{door.url}/v1/transition/EMULATOR").status_code == 405
-    response = door.session.post(f"{door.url}/v1/nothing")
+def test_other_methods_and_paths_are_refused_in_json(client: Client, workspace: Workspace) -> None:
+    assert client.session.get(f"{client.url}/v1/transition/EMULATOR").status_code == 405
+    response = client.session.post(f"{client.url}/v1/nothing")
     assert (response.status_code, response.json()["error"]["message"]) == (404, "Resource not found")
     assert workspace.counts.requests == 0

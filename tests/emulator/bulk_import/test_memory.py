@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent, Settings
 from airflow_provider_moengage.emulator.bulk_import import counts as counts_module
 
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator import Workspace
+    from tests.emulator.client import Client
 
-def customers(*ids):
+
+def customers(*ids: str) -> list[dict[str, Any]]:
     return [{"type": "customer", "customer_id": customer_id, "attributes": {}} for customer_id in ids]
 
 
-def ids(workspace):
+def ids(workspace: Workspace) -> list[str]:
     return [received.element["customer_id"] for received in workspace.elements]
 
 
-def test_the_last_elements_are_kept(door, workspace):
+def test_the_last_elements_are_kept(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_elements=3)
-    door.bulk(*customers("a", "b"))
-    door.bulk(*customers("c", "d"))
-    door.bulk(*customers("e"))
+    client.bulk(*customers("a", "b"))
+    client.bulk(*customers("c", "d"))
+    client.bulk(*customers("e"))
 
     assert ids(workspace) == ["c", "d", "e"]
     assert workspace.counts.customers == 5
 
 
-def test_a_request_may_be_kept_in_part(door, workspace):
+def test_a_request_may_be_kept_in_part(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_elements=3)
-    door.bulk(*customers("a", "b"))
-    door.bulk(*customers("c", "d"))
+    client.bulk(*customers("a", "b"))
+    client.bulk(*customers("c", "d"))
 
     assert [tuple(received)[:2] for received in workspace.elements] == [(1, 1), (2, 0), (2, 1)]
     assert len(workspace.elements) == 3
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(0, []), (None, ["a", "b", "c"])])
-def test_no_or_all_elements_can_be_kept(door, workspace, keep, kept):
+def test_no_or_all_elements_can_be_kept(
+    client: Client, workspace: Workspace, keep: int | None, kept: list[str]
+) -> None:
     workspace.configure(keep_elements=keep)
-    door.bulk(*customers("a", "b"))
-    door.bulk(*customers("c"))
+    client.bulk(*customers("a", "b"))
+    client.bulk(*customers("c"))
     assert ids(workspace) == kept
 
 
-def test_elements_are_a_sequence(door, workspace):
-    door.bulk(*customers("a", "b"))
-    door.bulk(*customers("c", "d"))
+def test_elements_are_a_sequence(client: Client, workspace: Workspace) -> None:
+    client.bulk(*customers("a", "b"))
+    client.bulk(*customers("c", "d"))
     elements = workspace.elements
 
     assert elements[0].element["customer_id"] == "a"
@@ -56,27 +64,27 @@ def test_elements_are_a_sequence(door, workspace):
         _ = elements[4]
 
 
-def test_elements_are_a_snapshot(door, workspace):
-    door.bulk(*customers("a"))
+def test_elements_are_a_snapshot(client: Client, workspace: Workspace) -> None:
+    client.bulk(*customers("a"))
     before = workspace.elements
-    door.bulk(*customers("b"))
+    client.bulk(*customers("b"))
     assert (len(before), len(list(before)), len(workspace.elements)) == (1, 1, 2)
 
 
-def test_the_last_request_records_are_kept(door, workspace):
+def test_the_last_request_records_are_kept(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_requests=2)
     for name in "abc":
-        door.bulk(*customers(name))
+        client.bulk(*customers(name))
     assert [record.number for record in workspace.requests] == [2, 3]
     workspace.configure(keep_requests=0)
     assert workspace.requests == []
 
 
-def test_the_last_firings_are_kept_and_all_are_counted(door, workspace):
+def test_the_last_firings_are_kept_and_all_are_counted(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1", "c2")))
     workspace.configure(keep_firings=2)
     for _ in range(3):
-        door.trigger_v1("Sale")
+        client.trigger_v1("Sale")
 
     assert [firing.number for firing in workspace.firings] == [2, 3]
     assert (workspace.counts.firings, workspace.counts.campaigns_started) == (3, 6)
@@ -85,19 +93,23 @@ def test_the_last_firings_are_kept_and_all_are_counted(door, workspace):
     assert workspace.counts.firings == 3
 
 
-def test_past_the_bound_distinct_users_are_approximate(door, workspace, monkeypatch):
+def test_past_the_bound_distinct_users_are_approximate(
+    client: Client, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(counts_module, "MAX_USERS_SEEN", 2)
-    door.bulk(*customers("a", "b"))
-    door.bulk(*customers("a"))
+    client.bulk(*customers("a", "b"))
+    client.bulk(*customers("a"))
     assert (workspace.counts.users, workspace.counts.users_approximate) == (2, False)
-    door.bulk(*customers("c"))
+    client.bulk(*customers("c"))
     assert (workspace.counts.users, workspace.counts.users_approximate) == (2, True)
 
 
-def test_past_the_bound_events_are_counted_together(door, workspace, monkeypatch):
+def test_past_the_bound_events_are_counted_together(
+    client: Client, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(counts_module, "MAX_EVENT_DAYS", 1)
     for action in ("Buy", "Buy", "Sell", "Lend"):
-        door.bulk({"type": "event", "customer_id": "a", "actions": [{"action": action}]})
+        client.bulk({"type": "event", "customer_id": "a", "actions": [{"action": action}]})
     assert workspace.counts.events_by_day == {("Buy", "arrival"): 2, ("(other)", "(other)"): 2}
 
 
@@ -114,6 +126,6 @@ def test_past_the_bound_events_are_counted_together(door, workspace, monkeypatch
         {"body_limit_status": 99},
     ],
 )
-def test_a_setting_that_makes_no_sense_is_an_error_that_names_it(setting):
+def test_a_setting_that_makes_no_sense_is_an_error_that_names_it(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         Settings(**setting)

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent, Fault
 
+if TYPE_CHECKING:
+    import requests
+
+    from airflow_provider_moengage.emulator import Workspace
+    from tests.emulator.client import Client
+    from tests.emulator.fake_clock import FakeClock
+
 
 @pytest.fixture(autouse=True)
-def events(workspace):
+def events(workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Sale", {"city": "string", "price": "number"}, ("c1", "c2")))
     workspace.add_business_event(BusinessEvent("Flight, late"))
 
 
-def names(response):
+def names(response: requests.Response) -> list[str]:
     assert response.status_code == 200, response.text
     return [event["name"] for event in response.json()["data"]]
 
 
-def error(response):
+def error_target(response: requests.Response) -> Any:
     assert response.status_code == 400
     return response.json()["error"]["target"]
 
 
-def test_an_event_comes_with_its_schema(door):
-    body = door.list_events(name="Sale").json()
+def test_an_event_comes_with_its_schema(client: Client) -> None:
+    body = client.list_events(name="Sale").json()
 
     assert (body["type"], len(body["response_id"]), body["pagination"]) == (
         "business-events",
@@ -46,42 +55,43 @@ def test_an_event_comes_with_its_schema(door):
     }
 
 
-def test_an_event_tells_how_often_it_fired(door, clock):
-    door.trigger_v1("Sale")
+def test_an_event_tells_how_often_it_fired(client: Client, clock: FakeClock) -> None:
+    client.trigger_v1("Sale")
     clock.now += 60
-    door.trigger_v5("Sale")
+    client.trigger_v5("Sale")
 
-    (event,) = door.list_events(name="Sale").json()["data"]
+    (event,) = client.list_events(name="Sale").json()["data"]
     assert (event["trigger_count"], event["campaign_count"]) == (2, 4)
     assert event["last_triggered_at"] == "2023-11-14T22:14:20Z"
 
 
-def test_events_are_found_by_name_or_id(door):
-    event_id = door.list_events(name="Sale").json()["data"][0]["id"]
+def test_events_are_found_by_name_or_id(client: Client) -> None:
+    event_id = client.list_events(name="Sale").json()["data"][0]["id"]
 
-    assert names(door.list_events()) == ["Sale", "Flight, late"]
-    assert names(door.list_events(id=event_id)) == ["Sale"]
-    assert names(door.list_events(name="sale")) == []
-    assert names(door.search_events({"filters": {"names": ["Flight, late", "Nothing"]}})) == ["Flight, late"]
-    assert names(door.search_events({"filters": {"ids": [event_id]}})) == ["Sale"]
-    assert names(door.search_events({})) == ["Sale", "Flight, late"]
+    assert names(client.list_events()) == ["Sale", "Flight, late"]
+    assert names(client.list_events(id=event_id)) == ["Sale"]
+    assert names(client.list_events(name="sale")) == []
+    assert names(client.search_events({"filters": {"names": ["Flight, late", "Nothing"]}})) == ["Flight, late"]
+    assert names(client.search_events({"filters": {"ids": [event_id]}})) == ["Sale"]
+    assert names(client.search_events({})) == ["Sale", "Flight, late"]
 
 
-def test_a_search_needs_no_body(door):
+def test_a_search_needs_no_body(client: Client) -> None:
     auth = ("EMULATOR", "emulator-campaign-key")
-    assert len(names(door.raw(b"", path="/v5/business-events/search", auth=auth))) == 2
+    assert len(names(client.raw(b"", path="/v5/business-events/search", auth=auth))) == 2
 
 
 @pytest.mark.parametrize("by", ["list_events", "search_events"])
-def test_pages_hold_20_and_go_on_from_a_cursor(door, workspace, by):
+def test_pages_hold_20_and_go_on_from_a_cursor(client: Client, workspace: Workspace, by: str) -> None:
     for number in range(43):
         workspace.add_business_event(BusinessEvent(f"e{number}"))
 
-    def page(query):
-        response = door.list_events(**query) if by == "list_events" else door.search_events(query)
+    def page(query: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        response = client.list_events(**query) if by == "list_events" else client.search_events(query)
         return names(response), response.json()["pagination"]
 
-    sizes, seen, query = [], [], {}
+    sizes, seen = [], []
+    query: dict[str, Any] = {}
     while True:
         found, pagination = page(query)
         sizes.append(len(found))
@@ -95,10 +105,10 @@ def test_pages_hold_20_and_go_on_from_a_cursor(door, workspace, by):
     assert "next_cursor" not in pagination
 
 
-def test_a_page_can_be_smaller(door):
-    first = door.list_events(limit=1).json()
+def test_a_page_can_be_smaller(client: Client) -> None:
+    first = client.list_events(limit=1).json()
     assert [event["name"] for event in first["data"]] == ["Sale"]
-    rest = door.search_events({"limit": 1, "cursor": first["pagination"]["next_cursor"]})
+    rest = client.search_events({"limit": 1, "cursor": first["pagination"]["next_cursor"]})
     assert names(rest) == ["Flight, late"]
 
 
@@ -113,8 +123,10 @@ def test_a_page_can_be_smaller(door):
         ({"cursor": "eyJsYXN0X2lkIjoieCJ9"}, "cursor"),
     ],
 )
-def test_a_wrong_list_request_is_400_that_names_the_parameter(door, query, target):
-    assert error(door.list_events(**query)) == target
+def test_a_wrong_list_request_is_400_that_names_the_parameter(
+    client: Client, query: dict[str, Any], target: str
+) -> None:
+    assert error_target(client.list_events(**query)) == target
 
 
 @pytest.mark.parametrize(
@@ -130,19 +142,22 @@ def test_a_wrong_list_request_is_400_that_names_the_parameter(door, query, targe
         ([], "body"),
     ],
 )
-def test_a_wrong_search_is_400_that_names_the_field(door, payload, target):
-    assert error(door.search_events(payload)) == target
+def test_a_wrong_search_is_400_that_names_the_field(client: Client, payload: Any, target: str) -> None:
+    assert error_target(client.search_events(payload)) == target
 
 
-def test_a_search_that_is_not_json_is_400(door):
+def test_a_search_that_is_not_json_is_400(client: Client) -> None:
     auth = ("EMULATOR", "emulator-campaign-key")
     path = "/v5/business-events/search"
-    assert error(door.raw(b"{", path=path, auth=auth)) == "body"
-    assert error(door.raw(b"{}", path=path, auth=auth, headers={"Content-Type": "text/plain"})) == "Content-Type"
+    assert error_target(client.raw(b"{", path=path, auth=auth)) == "body"
+    assert (
+        error_target(client.raw(b"{}", path=path, auth=auth, headers={"Content-Type": "text/plain"}))
+        == "Content-Type"
+    )
 
 
-def test_the_data_key_is_401_in_words_of_the_list(door, workspace):
-    response = door.session.get(f"{door.url}/v5/business-events", timeout=5)
+def test_the_data_key_is_401_in_words_of_the_list(client: Client, workspace: Workspace) -> None:
+    response = client.session.get(f"{client.url}/v5/business-events", timeout=5)
 
     assert response.status_code == 401
     assert response.json()["error"] == {
@@ -151,38 +166,38 @@ def test_the_data_key_is_401_in_words_of_the_list(door, workspace):
         "target": "Authorization",
     }
     workspace.configure(one_key=True)
-    assert door.session.get(f"{door.url}/v5/business-events", timeout=5).status_code == 200
+    assert client.session.get(f"{client.url}/v5/business-events", timeout=5).status_code == 200
 
 
-def test_the_list_takes_60_requests_a_minute(door, workspace, clock):
+def test_the_list_takes_60_requests_a_minute(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     workspace.configure(retry_after="seconds")
-    assert {door.list_events(name="Sale").status_code for _ in range(60)} == {200}
-    response = door.list_events(name="Sale")
+    assert {client.list_events(name="Sale").status_code for _ in range(60)} == {200}
+    response = client.list_events(name="Sale")
 
     assert (response.status_code, response.headers["Retry-After"]) == (429, "60")
     assert response.json()["error"]["message"] == "Workspace rate limit exceeded. Retry after 60 seconds."
     assert workspace.counts.throttled == 1
-    assert door.search_events({}).status_code == 200
+    assert client.search_events({}).status_code == 200
     clock.now += 60
-    assert door.list_events(name="Sale").status_code == 200
+    assert client.list_events(name="Sale").status_code == 200
 
 
-def test_the_search_has_a_limit_of_its_own(door, workspace):
+def test_the_search_has_a_limit_of_its_own(client: Client, workspace: Workspace) -> None:
     workspace.configure(search_quota=((1, 60),))
-    assert [door.search_events({}).status_code for _ in range(2)] == [200, 429]
-    assert door.list_events().status_code == 200
+    assert [client.search_events({}).status_code for _ in range(2)] == [200, 429]
+    assert client.list_events().status_code == 200
 
 
-def test_a_list_fires_nothing_and_is_hit_by_faults(door, workspace):
+def test_a_list_fires_nothing_and_is_hit_by_faults(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, path="/v5/business-events"))
-    assert door.list_events().json()["error"]["code"] == "INTERNAL_ERROR"
-    door.list_events()
+    assert client.list_events().json()["error"]["code"] == "INTERNAL_ERROR"
+    client.list_events()
     assert (workspace.counts.firings, workspace.counts.requests, workspace.counts.accepted_requests) == (0, 2, 0)
 
 
-def test_the_request_id_is_echoed(door):
-    response = door.session.get(
-        f"{door.url}/v5/business-events",
+def test_the_request_id_is_echoed(client: Client) -> None:
+    response = client.session.get(
+        f"{client.url}/v5/business-events",
         headers={"X-MOE-Request-Id": "trace"},
         auth=("EMULATOR", "emulator-campaign-key"),
         timeout=5,

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import requests
 
 from airflow_provider_moengage.emulator import BusinessEvent, Fault
 
-ATTRIBUTES = {"city": "string", "price": "number", "final": "boolean", "ends_at": "datetime"}
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator import Workspace
+    from airflow_provider_moengage.emulator.business_events.definitions import AttributeType
+    from airflow_provider_moengage.emulator.faults import FaultKind
+    from tests.emulator.client import Client
+
+ATTRIBUTES: dict[str, AttributeType] = {
+    "city": "string",
+    "price": "number",
+    "final": "boolean",
+    "ends_at": "datetime",
+}
 TRACE = "550e8400-e29b-41d4-a716-446655440000"
 VERSIONS = ["trigger_v1", "trigger_v5"]
 
 
 @pytest.fixture(autouse=True)
-def sale(workspace):
+def sale(workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Sale", ATTRIBUTES, ("c1", "c2"), ("f1",)))
 
 
-def v1_error(response):
+def v1_error(response: requests.Response) -> tuple[str, list[dict[str, Any]]]:
     assert response.status_code == 400
     error = response.json()["error"]
     assert (error["code"], len(error["request_id"])) == ("400 Bad Request", 24)
     return error["message"], error["details"]
 
 
-def v5_error(response, status=400):
+def v5_error(response: requests.Response, status: int = 400) -> Any:
     assert response.status_code == status
     assert sorted(response.json()) == ["error", "response_id"]
     return response.json()["error"]
 
 
-def test_v1_fires_all_that_is_attached(door, workspace):
+def test_v1_fires_all_that_is_attached(client: Client, workspace: Workspace) -> None:
     values = {"city": "Graz", "price": 3.5, "final": True, "ends_at": "2026-08-03T09:12:00Z"}
-    response = door.trigger_v1("Sale", values, triggered_by="ops@example.com")
+    response = client.trigger_v1("Sale", values, triggered_by="ops@example.com")
 
     assert (response.status_code, response.json()) == (200, {"message": "The business event has been triggered"})
     (firing,) = workspace.firings
@@ -45,8 +58,8 @@ def test_v1_fires_all_that_is_attached(door, workspace):
     assert workspace.requests[0].accepted
 
 
-def test_v5_fires_all_that_is_attached(door, workspace):
-    response = door.trigger_v5("Sale", {"price": 3})
+def test_v5_fires_all_that_is_attached(client: Client, workspace: Workspace) -> None:
+    response = client.trigger_v5("Sale", {"price": 3})
 
     assert response.status_code == 200
     body = response.json()
@@ -67,10 +80,10 @@ def test_v5_fires_all_that_is_attached(door, workspace):
     assert (firing.version, firing.triggered_by, firing.campaign_ids) == ("v5", "ops@example.com", ("c1", "c2"))
 
 
-def test_v5_takes_a_trigger_without_attributes(door, workspace):
+def test_v5_takes_a_trigger_without_attributes(client: Client, workspace: Workspace) -> None:
     body = b'{"event_name": "Sale", "triggered_by": "ops@example.com"}'
     auth = ("EMULATOR", "emulator-campaign-key")
-    assert door.raw(body, path="/v5/business-events/triggers", auth=auth).status_code == 200
+    assert client.raw(body, path="/v5/business-events/triggers", auth=auth).status_code == 200
     assert workspace.firings[0].event_attributes == {}
 
 
@@ -82,41 +95,45 @@ def test_v5_takes_a_trigger_without_attributes(door, workspace):
         (TRACE, "trace", TRACE, "trace"),
     ],
 )
-def test_v5_echoes_the_request_id(door, workspace, body, header, response_id, echoed):
+def test_v5_echoes_the_request_id(
+    client: Client, workspace: Workspace, body: str | None, header: str | None, response_id: str, echoed: str
+) -> None:
     fields = {"moe_request_id": body} if body else {}
-    response = door.trigger_v5(headers={"X-MOE-Request-Id": header} if header else None, **fields)
+    response = client.trigger_v5(headers={"X-MOE-Request-Id": header} if header else None, **fields)
 
     assert (response.json()["response_id"], response.headers["X-MOE-Request-Id"]) == (response_id, echoed)
     assert workspace.firings[0].request_id == response_id
 
 
-def test_v5_echoes_the_request_id_of_what_it_refuses(door):
-    assert door.trigger_v5("Nothing", moe_request_id=TRACE).json()["response_id"] == TRACE
+def test_v5_echoes_the_request_id_of_what_it_refuses(client: Client) -> None:
+    assert client.trigger_v5("Nothing", moe_request_id=TRACE).json()["response_id"] == TRACE
 
 
-def test_the_request_id_is_no_idempotency_key(door, workspace):
+def test_the_request_id_is_no_idempotency_key(client: Client, workspace: Workspace) -> None:
     for _ in range(2):
-        door.trigger_v5(moe_request_id=TRACE)
+        client.trigger_v5(moe_request_id=TRACE)
     assert workspace.counts.firings == 2
 
 
 @pytest.mark.parametrize("trigger", VERSIONS)
-def test_the_data_key_is_401_unless_one_key_serves_both(door, workspace, trigger):
+def test_the_data_key_is_401_unless_one_key_serves_both(
+    client: Client, workspace: Workspace, trigger: str
+) -> None:
     data_key = ("EMULATOR", "emulator-data-key")
-    assert getattr(door, trigger)(auth=data_key).status_code == 401
-    assert door.list_events().status_code == 200
+    assert getattr(client, trigger)(auth=data_key).status_code == 401
+    assert client.list_events().status_code == 200
     assert workspace.counts.firings == 0
 
     workspace.configure(one_key=True)
-    assert getattr(door, trigger)(auth=data_key).status_code == 200
-    assert getattr(door, trigger)().status_code == 200
+    assert getattr(client, trigger)(auth=data_key).status_code == 200
+    assert getattr(client, trigger)().status_code == 200
     assert workspace.counts.firings == 2
 
 
-def test_v1_401_hides_what_is_wrong_in_an_object_or_a_list(door):
-    def refused(auth):
-        door.session.auth = None
-        response = door.trigger_v1(auth=auth)
+def test_v1_401_hides_what_is_wrong_in_an_object_or_a_list(client: Client) -> None:
+    def refused(auth: tuple[str, str] | None) -> tuple[str, Any]:
+        client.session.auth = None
+        response = client.trigger_v1(auth=auth)
         assert response.status_code == 401
         assert response.json()["error"]["code"] == "401 Authentication error"
         (detail,) = response.json()["error"]["details"]
@@ -128,33 +145,33 @@ def test_v1_401_hides_what_is_wrong_in_an_object_or_a_list(door):
     assert refused(("EMULATOR", "wrong"))[1][0]["message"] == "Invalid APP_SECRET_KEY is provided."
 
 
-def test_v5_401_names_a_code(door):
-    wrong = v5_error(door.trigger_v5(auth=("EMULATOR", "wrong")), 401)
-    door.session.auth = None
-    missing = v5_error(door.trigger_v5(auth=None), 401)
+def test_v5_401_names_a_code(client: Client) -> None:
+    wrong = v5_error(client.trigger_v5(auth=("EMULATOR", "wrong")), 401)
+    client.session.auth = None
+    missing = v5_error(client.trigger_v5(auth=None), 401)
 
     assert wrong["code"] == missing["code"] == "AUTHENTICATION_REQUIRED"
     assert missing["message"] == "Workspace ID and API key are missing from the Authorization header."
     assert "details" not in missing
 
 
-def test_an_unknown_event_is_400(door, workspace):
-    message, (detail,) = v1_error(door.trigger_v1("Nothing"))
+def test_an_unknown_event_is_400(client: Client, workspace: Workspace) -> None:
+    message, (detail,) = v1_error(client.trigger_v1("Nothing"))
     assert message == "Business event does not exists"
     assert (detail["target"], detail["message"]) == ("event_name", "Business event does not exist")
 
-    error = v5_error(door.trigger_v5("Nothing"))
+    error = v5_error(client.trigger_v5("Nothing"))
     assert (error["code"], error["target"]) == ("VALIDATION_FAILED", "event_name")
     assert error["message"] == "Business event does not exists"
     assert (workspace.counts.firings, workspace.counts.refused) == (0, 2)
 
 
-def test_an_unknown_attribute_is_400(door):
-    message, (detail,) = v1_error(door.trigger_v1("Sale", {"colour": "red"}))
+def test_an_unknown_attribute_is_400(client: Client) -> None:
+    message, (detail,) = v1_error(client.trigger_v1("Sale", {"colour": "red"}))
     assert message == "Wrong business event attribute passed in api request"
     assert detail["target"] == "colour"
 
-    error = v5_error(door.trigger_v5("Sale", {"colour": "red"}))
+    error = v5_error(client.trigger_v5("Sale", {"colour": "red"}))
     assert (error["message"], error["target"]) == (message, "event_attributes.colour")
 
 
@@ -173,12 +190,14 @@ def test_an_unknown_attribute_is_400(door):
         ("city", {}, "object"),
     ],
 )
-def test_an_attribute_of_the_wrong_type_is_400(door, workspace, name, value, got):
-    _, (detail,) = v1_error(door.trigger_v1("Sale", {name: value}))
+def test_an_attribute_of_the_wrong_type_is_400(
+    client: Client, workspace: Workspace, name: str, value: Any, got: str
+) -> None:
+    _, (detail,) = v1_error(client.trigger_v1("Sale", {name: value}))
     assert detail["target"] == [name]
     assert detail["message"] == f"['{name}'] - Wrong Attribute data type is passed : '{got}'"
 
-    error = v5_error(door.trigger_v5("Sale", {name: value}))
+    error = v5_error(client.trigger_v5("Sale", {name: value}))
     assert error["message"] == "One or more fields failed validation."
     expected = f"Expected {ATTRIBUTES[name]}, got {got}."
     field = f"event_attributes.{name}"
@@ -187,19 +206,19 @@ def test_an_attribute_of_the_wrong_type_is_400(door, workspace, name, value, got
 
 
 @pytest.mark.parametrize("value", ["2026-08-03", "2026-08-03T09:12:00Z", "2026-08-03T09:12:00.123456Z"])
-def test_the_documented_datetimes_are_taken(door, value):
-    assert door.trigger_v1("Sale", {"ends_at": value}).status_code == 200
+def test_the_documented_datetimes_are_taken(client: Client, value: Any) -> None:
+    assert client.trigger_v1("Sale", {"ends_at": value}).status_code == 200
 
 
-def test_all_wrong_attributes_are_named(door):
+def test_all_wrong_attributes_are_named(client: Client) -> None:
     wrong = {"price": "3", "colour": "red"}
-    assert len(v1_error(door.trigger_v1("Sale", wrong))[1]) == 2
-    assert len(v5_error(door.trigger_v5("Sale", wrong))["details"]) == 2
+    assert len(v1_error(client.trigger_v1("Sale", wrong))[1]) == 2
+    assert len(v5_error(client.trigger_v5("Sale", wrong))["details"]) == 2
 
 
-def test_v5_details_come_in_both_documented_forms(door, workspace):
+def test_v5_details_come_in_both_documented_forms(client: Client, workspace: Workspace) -> None:
     workspace.configure(v5_details="target")
-    (detail,) = v5_error(door.trigger_v5("Nothing"))["details"]
+    (detail,) = v5_error(client.trigger_v5("Nothing"))["details"]
     assert detail == {
         "code": "INVALID_VALUE",
         "target": "event_name",
@@ -207,22 +226,24 @@ def test_v5_details_come_in_both_documented_forms(door, workspace):
     }
 
 
-def test_an_event_without_a_schema_takes_any_attribute(door, workspace):
+def test_an_event_without_a_schema_takes_any_attribute(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Any", None, ("c1",)))
-    assert door.trigger_v1("Any", {"x": [None]}).status_code == 200
+    assert client.trigger_v1("Any", {"x": [None]}).status_code == 200
 
 
-def test_v1_refuses_an_event_that_nothing_is_attached_to(door, workspace):
+def test_v1_refuses_an_event_that_nothing_is_attached_to(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Idle"))
-    message, (detail,) = v1_error(door.trigger_v1("Idle"))
+    message, (detail,) = v1_error(client.trigger_v1("Idle"))
 
     assert message == detail["message"] == "No active campaign found for business event name"
     assert workspace.counts.firings == 0
 
 
-def test_v5_answers_200_failure_for_an_event_that_nothing_is_attached_to(door, workspace):
+def test_v5_answers_200_failure_for_an_event_that_nothing_is_attached_to(
+    client: Client, workspace: Workspace
+) -> None:
     workspace.add_business_event(BusinessEvent("Idle"))
-    response = door.trigger_v5("Idle")
+    response = client.trigger_v5("Idle")
 
     assert (response.status_code, response.json()["data"]["triggered_status"]) == (200, "FAILURE")
     assert response.json()["data"]["summary"] == {"total": 0, "triggered": 0, "failed": 0}
@@ -231,13 +252,13 @@ def test_v5_answers_200_failure_for_an_event_that_nothing_is_attached_to(door, w
 
 
 @pytest.mark.parametrize("address", ["ops", "ops@example", "a b@example.com", ""])
-def test_triggered_by_has_to_be_an_address(door, address):
-    _, (detail,) = v1_error(door.trigger_v1(triggered_by=address))
+def test_triggered_by_has_to_be_an_address(client: Client, address: str) -> None:
+    _, (detail,) = v1_error(client.trigger_v1(triggered_by=address))
     assert (detail["target"], detail["message"]) == (
         "triggered_by",
         f"triggered_by - Invalid email address : '{address}'",
     )
-    assert v5_error(door.trigger_v5(triggered_by=address))["target"] == "triggered_by"
+    assert v5_error(client.trigger_v5(triggered_by=address))["target"] == "triggered_by"
 
 
 @pytest.mark.parametrize(
@@ -260,9 +281,11 @@ def test_triggered_by_has_to_be_an_address(door, address):
         ("v5", "{", "body"),
     ],
 )
-def test_a_wrong_body_is_400_that_names_the_field(door, workspace, trigger, body, target):
+def test_a_wrong_body_is_400_that_names_the_field(
+    client: Client, workspace: Workspace, trigger: str, body: str, target: str
+) -> None:
     path = {"v1": "/v1.0/business_event/trigger", "v5": "/v5/business-events/triggers"}[trigger]
-    response = door.raw(body.encode(), path=path, auth=("EMULATOR", "emulator-campaign-key"))
+    response = client.raw(body.encode(), path=path, auth=("EMULATOR", "emulator-campaign-key"))
 
     if trigger == "v1":
         assert v1_error(response)[1][0]["target"] == target
@@ -272,57 +295,61 @@ def test_a_wrong_body_is_400_that_names_the_field(door, workspace, trigger, body
 
 
 @pytest.mark.parametrize("path", ["/v1.0/business_event/trigger", "/v5/business-events/triggers"])
-def test_only_json_of_a_bearable_size_is_read(door, path):
+def test_only_json_of_a_bearable_size_is_read(client: Client, path: str) -> None:
     auth = ("EMULATOR", "emulator-campaign-key")
-    assert door.raw(b"{}", path=path, auth=auth, headers={"Content-Type": "text/plain"}).status_code == 415
-    assert door.raw(b" " * 131_073, path=path, auth=auth).status_code == 413
+    assert client.raw(b"{}", path=path, auth=auth, headers={"Content-Type": "text/plain"}).status_code == 415
+    assert client.raw(b" " * 131_073, path=path, auth=auth).status_code == 413
 
 
 @pytest.mark.parametrize("trigger", VERSIONS)
-def test_a_trigger_whose_answer_is_lost_has_fired(door, workspace, trigger):
+def test_a_trigger_whose_answer_is_lost_has_fired(client: Client, workspace: Workspace, trigger: str) -> None:
     workspace.add_fault(Fault("cut_after", path="/v"))
     workspace.add_fault(Fault("status_after", status=504))
 
     with pytest.raises(requests.ConnectionError):
-        getattr(door, trigger)()
+        getattr(client, trigger)()
     assert workspace.counts.firings == 1
-    assert getattr(door, trigger)().status_code == 504
+    assert getattr(client, trigger)().status_code == 504
     assert workspace.counts.firings == 2
     assert [(record.status, record.accepted) for record in workspace.requests] == [(None, True), (504, True)]
 
 
 @pytest.mark.parametrize("trigger", VERSIONS)
-def test_a_trigger_that_the_client_gave_up_on_has_fired(door, workspace, trigger):
+def test_a_trigger_that_the_client_gave_up_on_has_fired(
+    client: Client, workspace: Workspace, trigger: str
+) -> None:
     workspace.add_fault(Fault("slow", seconds=30))
 
     with pytest.raises(requests.Timeout):
-        getattr(door, trigger)(timeout=0.05)
-    door.session.close()
-    assert getattr(door, trigger)().status_code == 200
+        getattr(client, trigger)(timeout=0.05)
+    client.session.close()
+    assert getattr(client, trigger)().status_code == 200
     assert workspace.counts.firings == 2
 
 
 @pytest.mark.parametrize("trigger", VERSIONS)
 @pytest.mark.parametrize("kind", ["cut_before", "status", "html"])
-def test_a_trigger_that_is_stopped_before_has_not_fired(door, workspace, trigger, kind):
+def test_a_trigger_that_is_stopped_before_has_not_fired(
+    client: Client, workspace: Workspace, trigger: str, kind: FaultKind
+) -> None:
     workspace.add_fault(Fault(kind))
     if kind == "cut_before":
         with pytest.raises(requests.ConnectionError):
-            getattr(door, trigger)()
+            getattr(client, trigger)()
     else:
-        getattr(door, trigger)()
+        getattr(client, trigger)()
     assert workspace.counts.firings == 0
 
 
-def test_a_fault_can_be_for_one_version_alone(door, workspace):
+def test_a_fault_can_be_for_one_version_alone(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, path="/v5/business-events/triggers"))
-    assert [door.trigger_v1().status_code, door.trigger_v5().status_code] == [200, 500]
+    assert [client.trigger_v1().status_code, client.trigger_v5().status_code] == [200, 500]
 
 
-def test_faults_answer_in_the_versions_own_form(door, workspace):
+def test_faults_answer_in_the_versions_own_form(client: Client, workspace: Workspace) -> None:
     for status in (500, 500, 429, 429, 403, 403):
         workspace.add_fault(Fault("status", status=status))
-    answers = [trigger().json() for _ in range(3) for trigger in (door.trigger_v1, door.trigger_v5)]
+    answers = [trigger().json() for _ in range(3) for trigger in (client.trigger_v1, client.trigger_v5)]
 
     assert answers[0]["title"] == "Internal Server Error"
     assert answers[1]["error"]["code"] == "INTERNAL_ERROR"
@@ -348,14 +375,16 @@ def test_faults_answer_in_the_versions_own_form(door, workspace):
         ({"flows": "f1"}, "flows"),
     ],
 )
-def test_a_business_event_that_makes_no_sense_is_an_error_that_names_the_argument(options, named):
+def test_a_business_event_that_makes_no_sense_is_an_error_that_names_the_argument(
+    options: dict[str, Any], named: str
+) -> None:
     with pytest.raises(ValueError, match=named):
         BusinessEvent(**{"name": "Sale", **options})
 
 
-def test_a_definition_can_be_changed_while_it_runs(door, workspace):
+def test_a_definition_can_be_changed_while_it_runs(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Sale"))
-    assert door.trigger_v1().status_code == 400
+    assert client.trigger_v1().status_code == 400
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c9",)))
-    assert door.trigger_v1().status_code == 200
+    assert client.trigger_v1().status_code == 200
     assert workspace.firings[0].campaign_ids == ("c9",)

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import requests
 
 from airflow_provider_moengage.emulator import BusinessEvent, Fault
 
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator import Workspace
+    from tests.emulator.client import Client
+
 BUY = {"type": "event", "customer_id": "a", "actions": [{"action": "Buy"}]}
 
 
-def customer(customer_id):
+def customer(customer_id: str) -> dict[str, Any]:
     return {"type": "customer", "customer_id": customer_id, "attributes": {}}
 
 
-def test_summary_gives_the_counts(door):
-    door.bulk(customer("a"), customer("guest"), BUY)
-    summary = door.control("GET", "summary").json()
+def test_summary_gives_the_counts(client: Client) -> None:
+    client.bulk(customer("a"), customer("guest"), BUY)
+    summary = client.control("GET", "summary").json()
 
     assert summary["workspace_id"] == "EMULATOR"
     assert (summary["customers"], summary["events"], summary["users"]) == (2, 1, 1)
@@ -22,25 +28,25 @@ def test_summary_gives_the_counts(door):
     assert summary["pending_faults"] == 0
 
 
-def test_control_requests_are_not_counted(door, workspace):
-    door.control("GET", "summary")
+def test_control_requests_are_not_counted(client: Client, workspace: Workspace) -> None:
+    client.control("GET", "summary")
     assert workspace.counts.requests == 0
 
 
-def test_requests_can_be_read_from_where_one_left_off(door):
+def test_requests_can_be_read_from_where_one_left_off(client: Client) -> None:
     for name in "abc":
-        door.bulk(customer(name))
+        client.bulk(customer(name))
 
-    records = door.control("GET", "requests?since=1").json()["requests"]
+    records = client.control("GET", "requests?since=1").json()["requests"]
     assert [record["number"] for record in records] == [2, 3]
     assert (records[0]["status"], records[0]["accepted"], records[0]["elements"]) == (200, True, 1)
 
 
-def test_elements_can_be_paged_through_across_requests(door):
-    door.bulk(customer("a"), customer("b"))
-    door.bulk(customer("c"))
+def test_elements_can_be_paged_through_across_requests(client: Client) -> None:
+    client.bulk(customer("a"), customer("b"))
+    client.bulk(customer("c"))
     seen, since = [], 0
-    while page := door.control("GET", f"elements?since={since}&limit=2").json():
+    while page := client.control("GET", f"elements?since={since}&limit=2").json():
         since = page["next"]
         if not page["elements"]:
             break
@@ -50,41 +56,41 @@ def test_elements_can_be_paged_through_across_requests(door):
     assert since == 3
 
 
-def test_paging_goes_on_after_elements_were_forgotten(door, workspace):
+def test_paging_goes_on_after_elements_were_forgotten(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_elements=2)
-    door.bulk(*map(customer, "abcd"))
+    client.bulk(*map(customer, "abcd"))
 
-    page = door.control("GET", "elements?since=1").json()
+    page = client.control("GET", "elements?since=1").json()
     assert [it["element"]["customer_id"] for it in page["elements"]] == ["c", "d"]
     assert page["next"] == 4
 
 
-def test_a_fault_can_be_ordered_seen_and_forgotten(door, workspace):
-    ordered = door.control("POST", "faults", {"kind": "status", "status": 503, "times": 2})
+def test_a_fault_can_be_ordered_seen_and_forgotten(client: Client, workspace: Workspace) -> None:
+    ordered = client.control("POST", "faults", {"kind": "status", "status": 503, "times": 2})
     assert ordered.status_code == 200
     assert workspace.faults == (Fault("status", times=2, status=503),)
-    assert door.bulk(customer("a")).status_code == 503
-    assert door.control("GET", "faults").json()["faults"][0]["times"] == 1
+    assert client.bulk(customer("a")).status_code == 503
+    assert client.control("GET", "faults").json()["faults"][0]["times"] == 1
 
-    assert door.control("DELETE", "faults").json() == {"faults": []}
-    assert door.bulk(customer("a")).status_code == 200
+    assert client.control("DELETE", "faults").json() == {"faults": []}
+    assert client.bulk(customer("a")).status_code == 200
 
 
 @pytest.mark.parametrize(
     "payload", [{"kind": "nothing"}, {"kind": "status", "tmies": 2}, {"kind": "refuse"}, [], None]
 )
-def test_a_wrong_fault_is_400(door, workspace, payload):
-    response = door.control("POST", "faults", payload)
+def test_a_wrong_fault_is_400(client: Client, workspace: Workspace, payload: Any) -> None:
+    response = client.control("POST", "faults", payload)
     assert response.status_code == 400
     assert response.json()["error"].startswith("fault: ")
     assert workspace.faults == ()
 
 
-def test_settings_can_be_read_and_changed(door, workspace):
-    changed = door.control("POST", "settings", {"users_per_minute": None, "reset_header": "epoch"}).json()
+def test_settings_can_be_read_and_changed(client: Client, workspace: Workspace) -> None:
+    changed = client.control("POST", "settings", {"users_per_minute": None, "reset_header": "epoch"}).json()
 
     assert (changed["users_per_minute"], changed["reset_header"]) == (None, "epoch")
-    assert door.control("GET", "settings").json() == changed
+    assert client.control("GET", "settings").json() == changed
     assert workspace.settings.users_per_minute is None
 
 
@@ -101,44 +107,44 @@ def test_settings_can_be_read_and_changed(door, workspace):
         7,
     ],
 )
-def test_a_wrong_setting_is_400_and_changes_nothing(door, workspace, payload):
+def test_a_wrong_setting_is_400_and_changes_nothing(client: Client, workspace: Workspace, payload: Any) -> None:
     before = workspace.settings
-    assert door.control("POST", "settings", payload).status_code == 400
+    assert client.control("POST", "settings", payload).status_code == 400
     assert workspace.settings == before
 
 
-def test_settings_show_no_key(door):
-    shown = door.control("GET", "settings").text
+def test_settings_show_no_key(client: Client) -> None:
+    shown = client.control("GET", "settings").text
     assert "emulator-data-key" not in shown
     assert "emulator-campaign-key" not in shown
 
 
-def test_a_business_event_can_be_defined_changed_and_forgotten(door, workspace):
+def test_a_business_event_can_be_defined_changed_and_forgotten(client: Client, workspace: Workspace) -> None:
     sale = {"name": "Sale", "attributes": {"city": "string"}, "campaigns": ["c1"], "flows": ["f1"]}
-    assert door.control("POST", "business_events", sale).json() == {"business_events": [sale]}
+    assert client.control("POST", "business_events", sale).json() == {"business_events": [sale]}
     assert workspace.business_events == (BusinessEvent("Sale", {"city": "string"}, ("c1",), ("f1",)),)
 
-    door.control("POST", "business_events", {"name": "Sale", "attributes": None})
+    client.control("POST", "business_events", {"name": "Sale", "attributes": None})
     assert workspace.business_events == (BusinessEvent("Sale", None),)
-    assert door.control("GET", "business_events").json()["business_events"][0]["campaigns"] == []
-    assert door.control("DELETE", "business_events").json() == {"business_events": []}
+    assert client.control("GET", "business_events").json()["business_events"][0]["campaigns"] == []
+    assert client.control("DELETE", "business_events").json() == {"business_events": []}
 
 
 @pytest.mark.parametrize(
     "payload", [{}, {"name": ""}, {"name": "Sale", "attributes": {"city": "text"}}, {"name": "S", "nothing": 1}]
 )
-def test_a_wrong_business_event_is_400(door, workspace, payload):
-    response = door.control("POST", "business_events", payload)
+def test_a_wrong_business_event_is_400(client: Client, workspace: Workspace, payload: Any) -> None:
+    response = client.control("POST", "business_events", payload)
     assert (response.status_code, response.json()["error"][:16]) == (400, "business event: ")
     assert workspace.business_events == ()
 
 
-def test_firings_can_be_read_from_where_one_left_off(door, workspace):
+def test_firings_can_be_read_from_where_one_left_off(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Sale", {"city": "string"}, ("c1", "c2"), ("f1",)))
-    door.trigger_v1("Sale", {"city": "Graz"}, triggered_by="ops@example.com")
-    door.trigger_v5("Sale", headers={"X-MOE-Request-Id": "my-trace"})
+    client.trigger_v1("Sale", {"city": "Graz"}, triggered_by="ops@example.com")
+    client.trigger_v5("Sale", headers={"X-MOE-Request-Id": "my-trace"})
 
-    firings = door.control("GET", "firings").json()["firings"]
+    firings = client.control("GET", "firings").json()["firings"]
     assert firings[0] == {
         "number": 1,
         "received_at": 1_700_000_000.0,
@@ -152,42 +158,42 @@ def test_firings_can_be_read_from_where_one_left_off(door, workspace):
         "skipped_campaign_ids": [],
         "skipped_flow_ids": [],
     }
-    assert door.control("GET", "firings?since=1").json()["firings"] == firings[1:]
+    assert client.control("GET", "firings?since=1").json()["firings"] == firings[1:]
     assert (firings[1]["version"], firings[1]["request_id"]) == ("v5", "my-trace")
-    summary = door.control("GET", "summary").json()
+    summary = client.control("GET", "summary").json()
     assert (summary["firings"], summary["campaigns_started"], summary["flows_started"]) == (2, 4, 2)
 
 
-def test_a_body_that_is_not_json_is_400(door):
-    assert requests.post(f"{door.url}/_emulator/faults", data=b"{", timeout=5).status_code == 400
+def test_a_body_that_is_not_json_is_400(client: Client) -> None:
+    assert requests.post(f"{client.url}/_emulator/faults", data=b"{", timeout=5).status_code == 400
 
 
-def test_a_since_that_is_no_number_is_400(door):
-    response = door.control("GET", "requests?since=x")
+def test_a_since_that_is_no_number_is_400(client: Client) -> None:
+    response = client.control("GET", "requests?since=x")
     assert (response.status_code, "since" in response.json()["error"]) == (400, True)
 
 
-def test_reset_forgets_all_but_settings_and_business_events(door, workspace):
+def test_reset_forgets_all_but_settings_and_business_events(client: Client, workspace: Workspace) -> None:
     workspace.configure(users_per_minute=1)
-    door.bulk(customer("a"))
+    client.bulk(customer("a"))
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1",)))
-    door.trigger_v1("Sale")
+    client.trigger_v1("Sale")
     workspace.add_fault(Fault("status"))
-    assert door.control("POST", "reset").status_code == 200
+    assert client.control("POST", "reset").status_code == 200
 
     assert (workspace.counts.requests, len(workspace.elements), workspace.faults) == (0, 0, ())
     assert (workspace.counts.firings, workspace.firings) == (0, [])
     assert workspace.settings.users_per_minute == 1
-    assert door.trigger_v1("Sale").status_code == 200
-    assert door.bulk(customer("a")).status_code == 200
+    assert client.trigger_v1("Sale").status_code == 200
+    assert client.bulk(customer("a")).status_code == 200
 
 
-def test_health_and_the_home_page_answer(door):
-    assert door.control("GET", "health").json() == {"status": "ok"}
-    home = requests.get(door.url, timeout=5)
+def test_health_and_the_home_page_answer(client: Client) -> None:
+    assert client.control("GET", "health").json() == {"status": "ok"}
+    home = requests.get(client.url, timeout=5)
     assert home.headers["Content-Type"].startswith("text/plain")
     assert "/_emulator/summary" in home.text
 
 
-def test_an_unknown_workspace_is_404(door):
-    assert door.control("GET", "summary?workspace=NOBODY").status_code == 404
+def test_an_unknown_workspace_is_404(client: Client) -> None:
+    assert client.control("GET", "summary?workspace=NOBODY").status_code == 404

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -12,26 +13,31 @@ import requests
 from airflow_provider_moengage.emulator import BusinessEvent, Credentials, Emulator, Fault, FileImport, ImportFile
 from airflow_provider_moengage.emulator.dashboard import statistics as statistics_module
 
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator import Workspace
+    from tests.emulator.client import Client
+    from tests.emulator.fake_clock import FakeClock
+
 START = 1_700_000_000
 
 
-def customer(customer_id):
+def customer(customer_id: str) -> dict[str, Any]:
     return {"type": "customer", "customer_id": customer_id, "attributes": {}}
 
 
-def event(name="Buy", current_time=None, customer_id="a"):
+def event(name: str = "Buy", current_time: Any = None, customer_id: str = "a") -> dict[str, Any]:
     timed = {} if current_time is None else {"current_time": current_time}
     return {"type": "event", "customer_id": customer_id, "actions": [{"action": name, **timed}]}
 
 
-def picture(door):
-    answer = door.control("GET", "picture")
+def get_snapshot(client: Client) -> Any:
+    answer = client.control("GET", "picture")
     assert answer.status_code == 200
     return answer.json()
 
 
-def test_a_browser_gets_the_page_and_all_of_it_is_the_emulators_own(door):
-    page = requests.get(door.url, headers={"Accept": "text/html,*/*;q=0.8"}, timeout=5)
+def test_a_browser_gets_the_page_and_all_of_it_is_the_emulators_own(client: Client) -> None:
+    page = requests.get(client.url, headers={"Accept": "text/html,*/*;q=0.8"}, timeout=5)
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert page.headers["Vary"] == "Accept"
     policy = page.headers["Content-Security-Policy"].split("; ")
@@ -39,11 +45,12 @@ def test_a_browser_gets_the_page_and_all_of_it_is_the_emulators_own(door):
     assert {"script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"} <= set(policy)
     assert "unsafe" not in page.headers["Content-Security-Policy"]
 
-    seen, wanted = set(), set(re.findall(r'(?:src|href)="(/_emulator/page/[^"]+)"', page.text))
+    seen: set[str] = set()
+    wanted = set(re.findall(r'(?:src|href)="(/_emulator/page/[^"]+)"', page.text))
     while wanted - seen:
         path = (wanted - seen).pop()
         seen.add(path)
-        asset = requests.get(door.url + path, timeout=5)
+        asset = requests.get(client.url + path, timeout=5)
         assert asset.status_code == 200, path
         assert asset.headers["X-Content-Type-Options"] == "nosniff"
         wanted |= {f"/_emulator/page/{name}" for name in re.findall(r'from "\./([^"]+)"', asset.text)}
@@ -52,13 +59,13 @@ def test_a_browser_gets_the_page_and_all_of_it_is_the_emulators_own(door):
     assert "http" not in page.text
 
 
-def test_the_pages_files_are_these_alone(door):
+def test_the_pages_files_are_these_alone(client: Client) -> None:
     for name in ("nothing.js", "../page.py", "..%2fpage.py", ""):
-        assert requests.get(f"{door.url}/_emulator/page/{name}", timeout=5).status_code == 404
+        assert requests.get(f"{client.url}/_emulator/page/{name}", timeout=5).status_code == 404
 
 
-def test_the_picture_of_an_empty_workspace(door):
-    shown = picture(door)
+def test_the_picture_of_an_empty_workspace(client: Client) -> None:
+    shown = get_snapshot(client)
     assert (shown["workspace_id"], shown["workspaces"][0], shown["now"]) == ("EMULATOR", "EMULATOR", START)
     assert (shown["counts"]["requests"], shown["counts"]["users"]) == (0, 0)
     assert shown["outcomes"] == {"well": 0, "throttled": 0, "refused": 0, "faulted": 0}
@@ -67,17 +74,17 @@ def test_the_picture_of_an_empty_workspace(door):
     assert shown["file_imports"] == {"shown": [], "left_off": 0}
 
 
-def test_looking_is_no_request(door):
-    picture(door)
-    picture(door)
-    assert picture(door)["counts"]["requests"] == 0
+def test_looking_is_no_request(client: Client) -> None:
+    get_snapshot(client)
+    get_snapshot(client)
+    assert get_snapshot(client)["counts"]["requests"] == 0
 
 
-def test_customers_and_events_are_counted_by_name_and_day(door):
-    door.bulk(customer("a"), customer("b"), event("Buy", "2026-01-01T23:00:00Z"), event("Buy", "2026-01-03"))
-    door.bulk(event("View", 1_767_225_600), event("View"), event("View", "soon"), event(customer_id="guest"))
+def test_customers_and_events_are_counted_by_name_and_day(client: Client) -> None:
+    client.bulk(customer("a"), customer("b"), event("Buy", "2026-01-01T23:00:00Z"), event("Buy", "2026-01-03"))
+    client.bulk(event("View", 1_767_225_600), event("View"), event("View", "soon"), event(customer_id="guest"))
 
-    shown = picture(door)
+    shown = get_snapshot(client)
     assert (shown["counts"]["customers"], shown["counts"]["actions"], shown["counts"]["users"]) == (2, 6, 2)
     assert shown["dropped"] == {"guest": 1}
     assert shown["events"] == {
@@ -94,69 +101,74 @@ def test_customers_and_events_are_counted_by_name_and_day(door):
     assert "events_by_day" not in shown["counts"]
 
 
-def test_requests_are_in_the_second_and_the_minute_in_which_they_came(door, workspace, clock):
+def test_requests_are_in_the_second_and_the_minute_in_which_they_came(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     workspace.configure(users_per_minute=3)
-    door.bulk(customer("a"), customer("b"))
-    door.bulk(customer("c"), customer("d"))
+    client.bulk(customer("a"), customer("b"))
+    client.bulk(customer("c"), customer("d"))
     clock.now += 2.5
-    door.raw(b"{}")
+    client.raw(b"{}")
     workspace.add_fault(Fault("status_after"))
-    door.bulk(customer("e"))
+    client.bulk(customer("e"))
 
-    timeline = picture(door)["timeline"]
+    timeline = get_snapshot(client)["timeline"]
     assert timeline["second"]["columns"] == ["well", "throttled", "refused", "faulted", "elements"]
     assert timeline["second"]["rows"] == [[START, 1, 1, 0, 0, 2], [START + 2, 0, 0, 1, 1, 1]]
     assert timeline["minute"]["rows"] == [[START // 60 * 60, 1, 1, 1, 1, 3]]
 
     clock.now = START + timeline["second"]["slots"]
-    assert [row[0] for row in picture(door)["timeline"]["second"]["rows"]] == [START + 2]
+    assert [row[0] for row in get_snapshot(client)["timeline"]["second"]["rows"]] == [START + 2]
     clock.now += 3
-    shown = picture(door)
+    shown = get_snapshot(client)
     assert shown["timeline"]["second"]["rows"] == []
     assert len(shown["timeline"]["minute"]["rows"]) == 1
     assert shown["outcomes"] == {"well": 1, "throttled": 1, "refused": 1, "faulted": 1}
 
 
-def test_the_timeline_is_bounded_and_bears_a_clock_that_goes_back(door, clock):
+def test_the_timeline_is_bounded_and_bears_a_clock_that_goes_back(client: Client, clock: FakeClock) -> None:
     for _ in range(125):
         clock.now += 1
-        door.bulk(customer("a"))
-    rows = picture(door)["timeline"]["second"]["rows"]
+        client.bulk(customer("a"))
+    rows = get_snapshot(client)["timeline"]["second"]["rows"]
     assert len(rows) == 120
 
     clock.now -= 10
-    door.bulk(customer("a"))
-    assert picture(door)["timeline"]["second"]["rows"][-1][1] == 2
+    client.bulk(customer("a"))
+    assert get_snapshot(client)["timeline"]["second"]["rows"][-1][1] == 2
 
 
-def test_the_limits_show_what_the_last_minute_used(door, workspace, clock):
+def test_the_limits_show_what_the_last_minute_used(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     workspace.configure(users_per_minute=10, events_per_minute=None)
-    door.bulk(*map(customer, "abcd"), event())
+    client.bulk(*map(customer, "abcd"), event())
     clock.now += 30
-    door.bulk(customer("e"))
-    assert picture(door)["limits"] == {"users": {"limit": 10, "used": 5, "frees_at": START + 60}, "events": None}
+    client.bulk(customer("e"))
+    assert get_snapshot(client)["limits"] == {
+        "users": {"limit": 10, "used": 5, "frees_at": START + 60},
+        "events": None,
+    }
 
     clock.now += 30
-    assert picture(door)["limits"]["users"]["used"] == 1
+    assert get_snapshot(client)["limits"]["users"]["used"] == 1
 
 
-def test_failures_say_where_why_and_how_often(door, workspace, clock):
+def test_failures_say_where_why_and_how_often(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     workspace.add_business_event(BusinessEvent("Sale", {"city": "string"}, ("c1",)))
     workspace.add_file_import(FileImport("i1", "Users"))
     for _ in range(2):
-        door.bulk({"type": "customer", "attributes": {}})
+        client.bulk({"type": "customer", "attributes": {}})
     clock.now += 7
-    door.bulk({"type": "customer", "attributes": {}})
-    door.raw(b"{")
-    door.trigger_v1("Nothing")
-    door.trigger_v5("Sale", {"town": "Graz"})
-    door.trigger_import("i1")
-    door.trigger_import("i1")
-    door.details(import_name=7)
+    client.bulk({"type": "customer", "attributes": {}})
+    client.raw(b"{")
+    client.trigger_v1("Nothing")
+    client.trigger_v5("Sale", {"town": "Graz"})
+    client.trigger_import("i1")
+    client.trigger_import("i1")
+    client.details(import_name=7)
 
     failures = [
         (it["endpoint"], it["outcome"], it["status"], it["reason"], it["count"])
-        for it in picture(door)["failures"]
+        for it in get_snapshot(client)["failures"]
     ]
     why = "MissingAttributeError: customer_id not found in the payload (customer_id)"
     assert failures[0] == ("Bulk import", "refused", 400, why, 3)
@@ -173,19 +185,19 @@ def test_failures_say_where_why_and_how_often(door, workspace, clock):
         ("File import trigger", "refused", 400, "ALREADY_EXISTS: Import has run in the last 5 min.", 1),
         ("File import details", "refused", 400, "Unable to process the request", 1),
     }
-    assert picture(door)["failures"][0]["last_at"] == START + 7
+    assert get_snapshot(client)["failures"][0]["last_at"] == START + 7
 
 
-def test_a_429_is_a_failure_of_its_own_and_so_is_a_fault(door, workspace):
+def test_a_429_is_a_failure_of_its_own_and_so_is_a_fault(client: Client, workspace: Workspace) -> None:
     workspace.configure(users_per_minute=1)
-    door.bulk(*map(customer, "ab"))
+    client.bulk(*map(customer, "ab"))
     workspace.add_fault(Fault("status", status=503))
     workspace.add_fault(Fault("cut_after"))
-    door.bulk(customer("a"))
+    client.bulk(customer("a"))
     with pytest.raises(requests.ConnectionError):
-        door.bulk(customer("a"))
+        client.bulk(customer("a"))
 
-    failures = {(it["outcome"], it["status"]): it["reason"] for it in picture(door)["failures"]}
+    failures = {(it["outcome"], it["status"]): it["reason"] for it in get_snapshot(client)["failures"]}
     assert failures == {
         ("throttled", 429): "Rate Limits Exceeded: The workspace's limit for this minute is spent",
         ("faulted", 503): "answered with an error, not accepted",
@@ -193,26 +205,26 @@ def test_a_429_is_a_failure_of_its_own_and_so_is_a_fault(door, workspace):
     }
 
 
-def test_an_event_that_its_quota_held_back_is_a_failure(door, workspace):
+def test_an_event_that_its_quota_held_back_is_a_failure(client: Client, workspace: Workspace) -> None:
     workspace.configure(v5_campaign_quota=[[1, 60]])
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1",)))
-    door.trigger_v5()
-    door.trigger_v5()
-    (failure,) = picture(door)["failures"]
+    client.trigger_v5()
+    client.trigger_v5()
+    (failure,) = get_snapshot(client)["failures"]
     assert (failure["status"], failure["reason"]) == (200, "the quota is used up: nothing was started")
 
 
-def test_very_many_kinds_of_failure_are_counted_together(door, monkeypatch):
+def test_very_many_kinds_of_failure_are_counted_together(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics_module, "MAX_FAILURES", 1)
-    door.raw(b"{")
-    door.raw(b"")
-    door.raw(b"[]")
-    shown = [(it["endpoint"], it["reason"], it["count"]) for it in picture(door)["failures"]]
+    client.raw(b"{")
+    client.raw(b"")
+    client.raw(b"[]")
+    shown = [(it["endpoint"], it["reason"], it["count"]) for it in get_snapshot(client)["failures"]]
     assert shown == [("Bulk import", "Malformed JSON", 1), ("(others)", "(others)", 2)]
 
 
 @pytest.mark.parametrize("limit", [1000, None])
-def test_the_fill_of_the_bodies_that_were_taken(door, workspace, limit):
+def test_the_fill_of_the_bodies_that_were_taken(client: Client, workspace: Workspace, limit: int | None) -> None:
     workspace.configure(body_limit=limit, hard_body_limit=None)
     full = limit or 100_000
     blank = json.dumps({"type": "transition", "elements": [customer("")]}).encode()
@@ -220,21 +232,23 @@ def test_the_fill_of_the_bodies_that_were_taken(door, workspace, limit):
         body = blank.replace(
             b'"customer_id": ""', b'"customer_id": "%s"' % (b"x" * int(full * share - len(blank)))
         )
-        assert (len(body), door.raw(body).status_code) == (int(full * share), 200)
-    door.raw(b"{" * 900)
+        assert (len(body), client.raw(body).status_code) == (int(full * share), 200)
+    client.raw(b"{" * 900)
 
-    fill = picture(door)["fill"]
+    fill = get_snapshot(client)["fill"]
     assert (fill["requests"], fill["steps"], fill["limit"]) == (3, [0, 0, 2, 0, 0, 0, 0, 0, 0, 1], limit)
     assert fill["mean"] == pytest.approx((0.25 + 0.26 + 1) / 3)
 
 
-def test_file_imports_show_their_runs_files_and_rows(door, workspace, clock):
+def test_file_imports_show_their_runs_files_and_rows(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     late = ImportFile("late_{run}.csv", steps=((5, "QUEUED"), (6, "FAILED")), status_msg="no header", total_rows=7)
     workspace.add_file_import(FileImport("i1", "Users", files=(ImportFile("users_{run}.csv"), late)))
     workspace.add_file_import(FileImport("i2", "Gone", state="deleted"))
-    door.trigger_import("i1")
+    client.trigger_import("i1")
 
-    (shown,) = picture(door)["file_imports"]["shown"]
+    (shown,) = get_snapshot(client)["file_imports"]["shown"]
     assert (shown["import_id"], shown["import_name"], shown["runs_begun"]) == ("i1", "Users", 1)
     assert shown["opens_at"] == START + 300
     (run,) = shown["runs"]
@@ -244,41 +258,43 @@ def test_file_imports_show_their_runs_files_and_rows(door, workspace, clock):
     ]
 
     clock.now += 10
-    (run,) = picture(door)["file_imports"]["shown"][0]["runs"]
+    (run,) = get_snapshot(client)["file_imports"]["shown"][0]["runs"]
     assert run["status"] == "PARTIAL_SUCCESS"
     assert run["files"][0]["rows"] == {"total": 100, "added": 100, "updated": 0, "failed": 0, "skipped": 0}
     assert (run["files"][1]["rows"]["failed"], run["files"][1]["message"]) == (7, "no header")
 
     clock.now += 290
-    door.control("POST", "file_imports/run", {"import_id": "i1"})
+    client.control("POST", "file_imports/run", {"import_id": "i1"})
     clock.now += 300
-    (shown,) = picture(door)["file_imports"]["shown"]
+    (shown,) = get_snapshot(client)["file_imports"]["shown"]
     assert (shown["opens_at"], [run["number"] for run in shown["runs"]]) == (None, [2, 1])
     assert shown["runs"][0]["triggered"] is False
 
 
-def test_what_is_shown_of_file_imports_is_bounded(door, workspace):
+def test_what_is_shown_of_file_imports_is_bounded(client: Client, workspace: Workspace) -> None:
     files = tuple(ImportFile(f"users_{place}_{{run}}.csv") for place in range(12))
     for number in range(23):
         workspace.add_file_import(FileImport(f"i{number}", f"Import {number}", files=files))
     for _ in range(5):
         workspace.run_file_import("i0")
 
-    shown = picture(door)["file_imports"]
+    shown = get_snapshot(client)["file_imports"]
     assert (len(shown["shown"]), shown["left_off"]) == (20, 3)
     first = shown["shown"][0]
     assert ([run["number"] for run in first["runs"]], first["runs_begun"]) == ([5, 4, 3], 5)
     assert (len(first["runs"][0]["files"]), first["runs"][0]["left_off"]) == (10, 2)
 
 
-def test_business_events_show_what_fired_and_the_quotas(door, workspace, clock):
+def test_business_events_show_what_fired_and_the_quotas(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     workspace.configure(v1_flow_quota=None)
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1", "c2"), flows=("f1",)))
     workspace.add_business_event(BusinessEvent("Quiet"))
-    door.trigger_v1()
-    door.trigger_v5()
+    client.trigger_v1()
+    client.trigger_v5()
 
-    shown = picture(door)
+    shown = get_snapshot(client)
     assert shown["business_events"]["shown"][0] == {
         "name": "Sale",
         "defined": True,
@@ -299,66 +315,68 @@ def test_business_events_show_what_fired_and_the_quotas(door, workspace, clock):
         ("v5 flows", 10, 86400, 1),
     ]
     clock.now += 300
-    assert [it["used"] for it in picture(door)["quotas"]] == [1, 1, 0, 2, 2, 1, 1]
-    door.control("DELETE", "business_events")
-    assert [(it["name"], it["defined"]) for it in picture(door)["business_events"]["shown"]] == [("Sale", False)]
+    assert [it["used"] for it in get_snapshot(client)["quotas"]] == [1, 1, 0, 2, 2, 1, 1]
+    client.control("DELETE", "business_events")
+    assert [(it["name"], it["defined"]) for it in get_snapshot(client)["business_events"]["shown"]] == [
+        ("Sale", False)
+    ]
 
 
-def test_faults_that_wait_are_in_the_picture_and_reset_clears_it(door, workspace):
-    door.control("POST", "faults", {"kind": "html", "times": 2})
-    assert [(it["kind"], it["times"]) for it in picture(door)["faults"]] == [("html", 2)]
+def test_faults_that_wait_are_in_the_picture_and_reset_clears_it(client: Client, workspace: Workspace) -> None:
+    client.control("POST", "faults", {"kind": "html", "times": 2})
+    assert [(it["kind"], it["times"]) for it in get_snapshot(client)["faults"]] == [("html", 2)]
 
-    door.bulk(customer("a"), event("Buy", "2026-01-01"))
-    door.control("POST", "reset")
-    shown = picture(door)
+    client.bulk(customer("a"), event("Buy", "2026-01-01"))
+    client.control("POST", "reset")
+    shown = get_snapshot(client)
     assert (shown["faults"], shown["failures"], shown["events"]["series"]) == ([], [], [])
     assert (sum(shown["outcomes"].values()), shown["timeline"]["second"]["rows"]) == (0, [])
 
 
-def test_the_last_elements_come_without_those_before_them(door, workspace):
+def test_the_last_elements_come_without_those_before_them(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_elements=4)
-    door.bulk(*map(customer, "abc"))
-    door.bulk(*map(customer, "def"))
+    client.bulk(*map(customer, "abc"))
+    client.bulk(*map(customer, "def"))
 
-    def last(count):
-        elements = door.control("GET", f"elements?last={count}").json()["elements"]
+    def last(count: int) -> list[tuple[int, int, str]]:
+        elements = client.control("GET", f"elements?last={count}").json()["elements"]
         return [(it["request"], it["position"], it["element"]["customer_id"]) for it in elements]
 
     assert last(2) == [(2, 1, "e"), (2, 2, "f")]
     assert [it[2] for it in last(100)] == ["c", "d", "e", "f"]
     assert last(0) == []
-    assert door.control("GET", "elements?last=x").status_code == 400
+    assert client.control("GET", "elements?last=x").status_code == 400
     workspace.configure(keep_elements=0)
     assert last(3) == []
 
 
-def test_the_last_elements_have_the_text_that_was_sent(door):
+def test_the_last_elements_have_the_text_that_was_sent(client: Client) -> None:
     sent = [
         '{"type":"customer", "customer_id":"a","attributes":{"n":9007199254740993,"x":1.0,"u":"\\u00fc"}}',
         '{"type": "customer",\n "customer_id": "ü", "attributes": {"n": 1E2}}',
     ]
     body = f'{{"elements": [{sent[0]},\n{sent[1]}], "type": "transition"}}'
-    assert door.raw(body.encode()).status_code == 200
-    elements = door.control("GET", "elements?last=2").json()["elements"]
+    assert client.raw(body.encode()).status_code == 200
+    elements = client.control("GET", "elements?last=2").json()["elements"]
     assert [it["text"] for it in elements] == sent
     assert [it["element"] for it in elements] == [json.loads(text) for text in sent]
 
 
-def test_each_workspace_has_its_own_picture_and_keys():
+def test_each_workspace_has_its_own_picture_and_keys() -> None:
     with Emulator() as emulator:
         emulator.add_workspace(Credentials("OTHER", "it's another key"))
         body = {"type": "transition", "elements": [customer("a")]}
         url = f"{emulator.url}/v1/transition/OTHER"
         assert requests.post(url, json=body, auth=("OTHER", "it's another key"), timeout=5).status_code == 200
 
-        def ask(name):
+        def get(name: str) -> Any:
             return requests.get(f"{emulator.url}/_emulator/{name}", timeout=5).json()
 
-        assert ask("picture")["counts"]["customers"] == 0
-        other = ask("picture?workspace=OTHER")
+        assert get("picture")["counts"]["customers"] == 0
+        other = get("picture?workspace=OTHER")
         assert (other["counts"]["customers"], other["workspaces"]) == (1, ["EMULATOR", "OTHER"])
-        told = ask("connection?workspace=OTHER")
-        assert (told["workspace_id"], told["data_api_key"], told["url"]) == (
+        shown = get("connection?workspace=OTHER")
+        assert (shown["workspace_id"], shown["data_api_key"], shown["url"]) == (
             "OTHER",
             "it's another key",
             emulator.url,
@@ -366,11 +384,11 @@ def test_each_workspace_has_its_own_picture_and_keys():
         assert "another key" not in json.dumps(other)
 
 
-def test_the_command_and_the_line_work_as_they_are():
+def test_the_command_and_the_line_work_as_they_are() -> None:
     """A shell reads both, also where a key has a quotation mark."""
     with Emulator(credentials=Credentials("W 1", "it's a key", 'say "no"')) as emulator:
-        told = requests.get(f"{emulator.url}/_emulator/connection", timeout=5).json()
-        script = f"export {told['airflow']}; printenv AIRFLOW_CONN_MOENGAGE_DEFAULT"
+        shown = requests.get(f"{emulator.url}/_emulator/connection", timeout=5).json()
+        script = f"export {shown['airflow']}; printenv AIRFLOW_CONN_MOENGAGE_DEFAULT"
         read = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
         assert json.loads(read) == {
             "conn_type": "moengage",
@@ -379,21 +397,22 @@ def test_the_command_and_the_line_work_as_they_are():
             "host": emulator.url,
             "extra": {"campaign_api_key": 'say "no"'},
         }
-        script = "curl() { for word; do printf '%s\\n' \"$word\"; done; }\n" + told["curl"]
+        script = "curl() { for word; do printf '%s\\n' \"$word\"; done; }\n" + shown["curl"]
         words = subprocess.run(
             ["sh", "-c", script], capture_output=True, text=True, check=True
         ).stdout.splitlines()
         url, flag, login, _, header, _, body = words
+        workspace_id, _, key = login.partition(":")
         assert (flag, header) == ("-u", "Content-Type: application/json")
         sent = requests.post(
-            url, data=body, auth=tuple(login.split(":", 1)), headers=dict([header.split(": ")]), timeout=5
+            url, data=body, auth=(workspace_id, key), headers=dict([header.split(": ")]), timeout=5
         )
         assert sent.status_code == 200
         assert emulator.workspace.counts.customers == 1
 
 
-def test_the_address_told_is_the_one_that_was_called(door):
-    port = door.url.rpartition(":")[2]
-    told = requests.get(f"http://localhost:{port}/_emulator/connection", timeout=5).json()
-    assert told["url"] == f"http://localhost:{port}"
-    assert told["curl"].startswith(f"curl http://localhost:{port}/v1/transition/EMULATOR ")
+def test_the_address_shown_is_the_one_that_was_called(client: Client) -> None:
+    port = client.url.rpartition(":")[2]
+    shown = requests.get(f"http://localhost:{port}/_emulator/connection", timeout=5).json()
+    assert shown["url"] == f"http://localhost:{port}"
+    assert shown["curl"].startswith(f"curl http://localhost:{port}/v1/transition/EMULATOR ")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import requests
 
 from airflow_provider_moengage.emulator import FileImport, ImportFile
 
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator import Workspace
+    from tests.emulator.client import Client
+    from tests.emulator.fake_clock import FakeClock
 
-def test_an_import_can_be_set_up_changed_and_forgotten(door, workspace):
+
+def test_an_import_can_be_set_up_changed_and_forgotten(client: Client, workspace: Workspace) -> None:
     file = {"file_name": "users_{run}.csv", "steps": [[0, "QUEUED"], [4.5, "FAILED"]], "status_msg": "bad"}
-    shown = door.control("POST", "file_imports", {"import_id": "i1", "import_name": "Users", "files": [file]})
+    shown = client.control("POST", "file_imports", {"import_id": "i1", "import_name": "Users", "files": [file]})
 
     assert shown.status_code == 200
     assert workspace.file_imports == (
@@ -20,13 +27,13 @@ def test_an_import_can_be_set_up_changed_and_forgotten(door, workspace):
             files=(ImportFile("users_{run}.csv", steps=((0, "QUEUED"), (4.5, "FAILED")), status_msg="bad"),),
         ),
     )
-    (found,) = door.control("GET", "file_imports").json()["file_imports"]
+    (found,) = client.control("GET", "file_imports").json()["file_imports"]
     assert (found["state"], found["schedule_type"], found["folder"]) == ("active", "PERIODIC", None)
-    assert door.control("POST", "file_imports", found).json() == shown.json()
+    assert client.control("POST", "file_imports", found).json() == shown.json()
 
-    door.control("POST", "file_imports", {"import_id": "i1", "import_name": "Renamed", "state": "expired"})
+    client.control("POST", "file_imports", {"import_id": "i1", "import_name": "Renamed", "state": "expired"})
     assert [known.import_name for known in workspace.file_imports] == ["Renamed"]
-    assert door.control("DELETE", "file_imports").json() == {"file_imports": []}
+    assert client.control("DELETE", "file_imports").json() == {"file_imports": []}
 
 
 @pytest.mark.parametrize(
@@ -41,28 +48,28 @@ def test_an_import_can_be_set_up_changed_and_forgotten(door, workspace):
         7,
     ],
 )
-def test_a_wrong_import_is_400(door, workspace, payload):
-    response = door.control("POST", "file_imports", payload)
+def test_a_wrong_import_is_400(client: Client, workspace: Workspace, payload: Any) -> None:
+    response = client.control("POST", "file_imports", payload)
     assert (response.status_code, response.json()["error"][:13]) == (400, "file import: ")
     assert workspace.file_imports == ()
 
 
-def test_a_name_that_is_taken_is_400(door, workspace):
+def test_a_name_that_is_taken_is_400(client: Client, workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("i1", "Users"))
-    response = door.control("POST", "file_imports", {"import_id": "i2", "import_name": "Users"})
+    response = client.control("POST", "file_imports", {"import_id": "i2", "import_name": "Users"})
     assert (response.status_code, "import_name 'Users'" in response.json()["error"]) == (400, True)
 
 
-def test_the_dashboard_can_run_an_import(door, workspace):
+def test_the_dashboard_can_run_an_import(client: Client, workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("i1", "Users"))
-    first = door.control("POST", "file_imports/run", {"import_id": "i1"}).json()
+    first = client.control("POST", "file_imports/run", {"import_id": "i1"}).json()
     other = {"import_id": "i1", "files": [{"file_name": "other.csv"}]}
-    second = door.control("POST", "file_imports/run", other).json()
+    second = client.control("POST", "file_imports/run", other).json()
 
     assert (first["number"], first["import_id"], first["triggered"]) == (1, "i1", False)
     assert first["files"][0]["file_name"] == "registered_user_data_20231114_2213.csv"
     assert (second["number"], second["files"][0]["file_name"]) == (2, "other.csv")
-    assert door.history().json()["total_count"] == 2
+    assert client.history().json()["total_count"] == 2
 
 
 @pytest.mark.parametrize(
@@ -77,27 +84,31 @@ def test_the_dashboard_can_run_an_import(door, workspace):
         (None, "body: "),
     ],
 )
-def test_a_wrong_run_is_400_and_does_not_take_place(door, workspace, payload, said):
+def test_a_wrong_run_is_400_and_does_not_take_place(
+    client: Client, workspace: Workspace, payload: Any, said: str
+) -> None:
     workspace.add_file_import(FileImport("i1", "Users"))
-    response = door.control("POST", "file_imports/run", payload)
+    response = client.control("POST", "file_imports/run", payload)
     assert (response.status_code, said in response.json()["error"]) == (400, True)
     assert workspace.counts.file_runs == 0
 
 
-def test_triggers_can_be_read_from_where_one_left_off(door, workspace, clock):
+def test_triggers_can_be_read_from_where_one_left_off(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     for import_id in ("i1", "i2"):
         workspace.add_file_import(FileImport(import_id, import_id))
-        door.trigger_import(import_id)
+        client.trigger_import(import_id)
         clock.now += 5
     workspace.run_file_import("i1")
 
-    triggers = door.control("GET", "file_triggers").json()["file_triggers"]
+    triggers = client.control("GET", "file_triggers").json()["file_triggers"]
     assert triggers == [
         {"number": 1, "import_id": "i1", "received_at": 1_700_000_000.0},
         {"number": 2, "import_id": "i2", "received_at": 1_700_000_005.0},
     ]
-    assert door.control("GET", "file_triggers?since=1").json()["file_triggers"] == triggers[1:]
-    summary = door.control("GET", "summary").json()
+    assert client.control("GET", "file_triggers?since=1").json()["file_triggers"] == triggers[1:]
+    summary = client.control("GET", "summary").json()
     assert (summary["file_triggers"], summary["file_runs"]) == (2, 3)
 
 
@@ -115,15 +126,15 @@ def test_triggers_can_be_read_from_where_one_left_off(door, workspace, clock):
         {"keep_file_runs": -1},
     ],
 )
-def test_a_wrong_setting_is_400_that_names_it(door, workspace, payload):
+def test_a_wrong_setting_is_400_that_names_it(client: Client, workspace: Workspace, payload: Any) -> None:
     before = workspace.settings
-    response = door.control("POST", "settings", payload)
+    response = client.control("POST", "settings", payload)
     assert (response.status_code, next(iter(payload)) in response.json()["error"]) == (400, True)
     assert workspace.settings == before
 
 
-def test_the_home_page_lists_the_endpoints(door):
-    home = requests.get(door.url, timeout=5).text
+def test_the_home_page_lists_the_endpoints(client: Client) -> None:
+    home = requests.get(client.url, timeout=5).text
     for path in (
         "/v1.0/data/fileimports/trigger/{import_id}",
         "/_emulator/file_imports/run",

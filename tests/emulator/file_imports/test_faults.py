@@ -2,61 +2,70 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import requests
 
 from airflow_provider_moengage.emulator import Fault, FileImport
 
+if TYPE_CHECKING:
+    from airflow_provider_moengage.emulator import Workspace
+    from airflow_provider_moengage.emulator.faults import FaultKind
+    from tests.emulator.client import Client
+
 BASE = "/v1.0/data/fileimports"
 
 
 @pytest.fixture(autouse=True)
-def users(workspace):
+def users(workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("i1", "Users"))
 
 
-def test_a_status_in_the_triggers_place_begins_no_run(door, workspace):
+def test_a_status_in_the_triggers_place_begins_no_run(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, path=BASE))
-    body = door.trigger_import().json()
+    body = client.trigger_import().json()
 
     assert (body["title"], sorted(body)) == ("Server Error", ["code", "description", "title"])
     assert (workspace.counts.file_runs, workspace.counts.faulted) == (0, 1)
-    assert door.trigger_import().status_code == 200
+    assert client.trigger_import().status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["status_after", "cut_after"])
-def test_a_trigger_can_take_effect_although_its_answer_is_lost(door, workspace, kind):
+def test_a_trigger_can_take_effect_although_its_answer_is_lost(
+    client: Client, workspace: Workspace, kind: FaultKind
+) -> None:
     workspace.add_fault(Fault(kind))
     if kind == "cut_after":
         with pytest.raises(requests.ConnectionError):
-            door.trigger_import()
+            client.trigger_import()
     else:
-        assert door.trigger_import().json()["title"] == "Bad Gateway"
+        assert client.trigger_import().json()["title"] == "Bad Gateway"
 
     assert workspace.counts.file_triggers == 1
     assert (workspace.requests[0].accepted, workspace.requests[0].fault) == (True, kind)
-    assert door.trigger_import().json()["error_type"] == "ALREADY_EXISTS"
+    assert client.trigger_import().json()["error_type"] == "ALREADY_EXISTS"
 
 
-def test_a_cut_before_begins_no_run(door, workspace):
+def test_a_cut_before_begins_no_run(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("cut_before"))
     with pytest.raises(requests.ConnectionError):
-        door.trigger_import()
+        client.trigger_import()
     assert workspace.counts.file_runs == 0
 
 
-def test_a_slow_answer_and_a_login_page_happen_here_too(door, workspace):
+def test_a_slow_answer_and_a_login_page_happen_here_too(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("slow", seconds=0.05, path=f"{BASE}/import/run"))
     workspace.add_fault(Fault("html", path=f"{BASE}/import/status"))
 
-    assert door.history().elapsed.total_seconds() >= 0.05
-    assert door.details().text.startswith("<!doctype html>")
-    assert door.trigger_import().status_code == 200
+    assert client.history().elapsed.total_seconds() >= 0.05
+    assert client.details().text.startswith("<!doctype html>")
+    assert client.trigger_import().status_code == 200
 
 
-def test_a_fault_that_throttles_takes_the_form_of_a_real_429(door, workspace):
+def test_a_fault_that_throttles_takes_the_form_of_a_real_429(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=429, headers={"Retry-After": "7"}, path=f"{BASE}/import"))
-    response = door.history()
+    response = client.history()
 
     assert (response.status_code, response.headers["Retry-After"]) == (429, "7")
     assert response.json()["error"]["type"] == "Rate Limits Exceeded"
@@ -77,29 +86,31 @@ def test_a_fault_that_throttles_takes_the_form_of_a_real_429(door, workspace):
         (503, ("title", "Service Unavailable"), ("title", "Service Unavailable")),
     ],
 )
-def test_each_status_has_the_form_of_its_endpoint(door, workspace, status, triggered, listed):
+def test_each_status_has_the_form_of_its_endpoint(
+    client: Client, workspace: Workspace, status: int, triggered: tuple[str, str], listed: tuple[str, str]
+) -> None:
     workspace.add_fault(Fault("status", status=status, headers={"X-Trace": "t"}, times=2))
-    for response, (name, value) in ((door.trigger_import(), triggered), (door.history(), listed)):
+    for response, (name, value) in ((client.trigger_import(), triggered), (client.history(), listed)):
         assert (response.status_code, response.json()[name]) == (status, value)
         assert response.headers["X-Trace"] == "t"
 
 
-def test_a_blocked_account_is_named(door, workspace):
+def test_a_blocked_account_is_named(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=403))
-    assert door.details().json()["error"]["type"] == "BlockedClient"
+    assert client.details().json()["error"]["type"] == "BlockedClient"
 
 
-def test_a_body_over_the_hard_limit_is_413(door, workspace):
+def test_a_body_over_the_hard_limit_is_413(client: Client, workspace: Workspace) -> None:
     workspace.configure(hard_body_limit=10)
-    assert door.history().status_code == 413
+    assert client.history().status_code == 413
 
 
 @pytest.mark.parametrize("path", ["trigger/", "trigger/a/b", "nothing"])
-def test_an_unknown_path_is_404_in_the_form_of_file_imports(door, path):
-    response = door._file_imports(path, b"{}")
+def test_an_unknown_path_is_404_in_the_form_of_file_imports(client: Client, path: str) -> None:
+    response = client.file_imports(path, b"{}")
     assert (response.status_code, response.json()["status"]) == (404, "fail")
 
 
-def test_another_method_is_405(door):
-    response = door.session.get(f"{door.url}{BASE}/trigger/i1", timeout=5)
+def test_another_method_is_405(client: Client) -> None:
+    response = client.session.get(f"{client.url}{BASE}/trigger/i1", timeout=5)
     assert (response.status_code, response.json()["message"]) == (405, "Method not allowed")
