@@ -8,8 +8,10 @@ ROWS ?= 100000
 OTHER_TESTS := tests/standalone tests/executors tests/browser tests/e2e
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(addprefix --ignore ,$(OTHER_TESTS))
 
-.PHONY: help demo airflow test coverage databases standalone e2e browser executors chromium redis mariadb chaos bench \
-	bench-polling bench-sharing lint types docs check clean
+CLOUD_DATABASES := bigquery clickhouse databricks generated_sql oracle redshift snowflake sqlserver trino
+
+.PHONY: help demo airflow test coverage databases cloud-databases standalone e2e browser executors chromium redis \
+	mariadb chaos bench bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
 # Install Debian's packages as root; $(2) is a service that they start.
@@ -42,6 +44,12 @@ databases: $(VENV)/.dev mariadb  ## Run the tests of every database: SQLite, Pos
 	else \
 		echo "Skipped: the databases' drivers need MariaDB's client library"; \
 	fi
+
+# In an environment of their own, because the drivers hold some of Airflow's dependencies back.
+cloud-databases: VENV = .venv-cloud
+cloud-databases:  ## Run the tests of the cloud warehouses' drivers, without their servers
+	$(MAKE) --no-print-directory VENV=$(VENV) $(VENV)/.dev $(VENV)/.cloud-databases
+	$(VENV)/bin/python -m pytest -rs $(patsubst %,tests/sources/test_%.py,$(CLOUD_DATABASES))
 
 mariadb:
 	@{ command -v mariadbd && command -v mariadb_config; } >/dev/null \
@@ -98,7 +106,7 @@ docs: $(VENV)/.docs  ## Build the documentation in docs/_build/html; a warning i
 check: lint types docs test  ## Run lint, types, docs and test
 
 clean:  ## Remove environments, caches and everything that was built
-	rm -rf $(VENV) .demo .airflow .airflow-* build dist docs/_build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-cloud .demo .airflow .airflow-* build dist docs/_build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The groups that share this environment have no conflicting requirements.
 $(VENV)/bin/python:

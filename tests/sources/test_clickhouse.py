@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange, check_key_types
 from airflow_provider_moengage.sources.sql_keyset import check_order, null_key_exists, stream_range
 from airflow_provider_moengage.sources.sql_stream import stream_query
+from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+from tests.delivering import MoEngage
+from tests.killable_worker import Worker
+from tests.task import Task
 
 dbapi = pytest.importorskip("clickhouse_connect.dbapi.connection", reason="make cloud-databases installs it")
 pytest.importorskip("chdb", reason="make cloud-databases installs it")
@@ -118,3 +123,24 @@ def test_blocks_are_read_as_they_come_and_without_rows_there_are_columns(hook: H
     ) as result:
         assert result.columns == ("n",)
         assert list(result.rows) == []
+
+
+def test_a_killed_run_resumes_by_key_and_every_row_arrives(
+    in_small_batches: MoEngage, worker: Worker, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_moengage.transfers.sql_to_moengage.database_hook", lambda _: hook)
+
+    def sync() -> SqlToMoEngageOperator:
+        sql = "SELECT concat('u-', toString(number)) AS user_id, intDiv(number, 7) AS n FROM numbers(2000)"
+        return SqlToMoEngageOperator(
+            task_id="sync", conn_id="warehouse", sql=sql, mapping=CustomerMapping(), key_columns=["n", "user_id"]
+        )
+
+    task = Task()
+    assert worker.is_killed(lambda: sync().execute(task.context), after=20)
+    task.retry()
+
+    report = sync().execute(task.context)
+
+    assert {element["customer_id"] for element in in_small_batches.arrived} == {f"u-{n}" for n in range(2_000)}
+    assert report["resumed"]

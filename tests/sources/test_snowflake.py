@@ -20,6 +20,7 @@ from airflow_provider_moengage.sources.statement import one_statement
 from airflow_provider_moengage.transfers.shards import plan_shards
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import MoEngage
+from tests.killable_worker import Worker
 from tests.task import Task
 
 fakesnow = pytest.importorskip("fakesnow", reason="fakesnow is not installed: make cloud-databases")
@@ -91,6 +92,20 @@ def test_every_row_arrives_by_key_and_again_after_one(connected: MoEngage, wareh
     hook, columns = database_hook("warehouse"), KeyColumns(["user_id"])
     with stream_range(hook, sql, None, columns, KeyRange(after=("u-90",)), fetch_size=100) as result:
         assert [row[0] for row in result.rows] == [f"u-{n}" for n in range(91, 100)]
+
+
+def test_a_killed_run_resumes_by_key_and_every_row_arrives(
+    in_small_batches: MoEngage, worker: Worker, warehouse: Any
+) -> None:
+    task, sql = Task(), "SELECT user_id, email, n FROM users"
+    assert worker.is_killed(lambda: sync(sql, ["n", "user_id"]).execute(task.context), after=9)
+    task.retry()
+
+    report = sync(sql, ["n", "user_id"]).execute(task.context)
+
+    assert {element["customer_id"] for element in in_small_batches.arrived} == {f"u-{n}" for n in range(500)}
+    assert report["resumed"]
+    assert report["accepted"] == 500
 
 
 def test_shards_cover_every_row(warehouse: Any) -> None:
