@@ -165,6 +165,11 @@ def database_of(connection: Any) -> Database:
     return Database()
 
 
+def is_operational(error: BaseException) -> bool:
+    """Return whether an error is an OperationalError of a driver, or one derived from it."""
+    return any(kind.__name__ == "OperationalError" for kind in type(error).__mro__)
+
+
 def folded(names: Sequence[str]) -> list[str]:
     """Return names as people write them, if the database writes names that are not quoted in upper case.
 

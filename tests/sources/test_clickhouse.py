@@ -107,7 +107,10 @@ def test_a_column_that_cannot_be_a_key_is_refused(hook: Hook, expression: str) -
     ],
 )
 def test_rows_after_a_key(hook: Hook, key: str, after: Any, left: int) -> None:
-    sql, columns = f"SELECT {key} AS k FROM numbers(1000)", KeyColumns("k")
+    sql, columns = (
+        f"SELECT {key} AS k FROM numbers(1000) WHERE '5%' LIKE '%\\%' AND number % 1 = 0",
+        KeyColumns("k"),
+    )
 
     with stream_range(hook, sql, None, columns, KeyRange(after=(after,)), fetch_size=100) as result:
         assert len(list(result.rows)) == left

@@ -11,6 +11,8 @@ import pytest
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
 from airflow_provider_moengage.sources.database import SourceColumn
 from airflow_provider_moengage.sources.databases import redshift as redshift_database
+from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange
+from airflow_provider_moengage.sources.sql_keyset import ranged_query
 
 redshift_connector = pytest.importorskip("redshift_connector", reason="make cloud-databases installs it")
 
@@ -64,6 +66,16 @@ def test_a_column_that_cannot_be_a_key_is_refused(type_name: str) -> None:
 @pytest.mark.parametrize("type_name", ["VARCHAR", "BIGINT", "NUMERIC", "DATE", "TIMESTAMP", "TIMESTAMPTZ"])
 def test_other_columns_can_be_keys(type_name: str) -> None:
     assert column_of(type_name).key_problem is None
+
+
+def test_a_percent_in_a_string_reaches_the_server_as_it_is() -> None:
+    from redshift_connector.core import convert_paramstyle
+
+    sql = "SELECT a FROM t WHERE b LIKE '100%'"
+    doubled = redshift_database.database_of(None).doubles_percent
+    query, _ = ranged_query(sql, KeyColumns("a"), KeyRange(after=(1,)), None, "format", doubles_percent=doubled)
+
+    assert sql in convert_paramstyle("format", query)[0]
 
 
 def test_rows_are_fetched_through_a_cursor_of_the_server() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from airflow_provider_moengage.sources.database import Database
 from airflow_provider_moengage.sources.databases import sqlserver
+from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange
+from airflow_provider_moengage.sources.sql_keyset import ranged_query
 
 
 class Cursor:
@@ -56,6 +58,17 @@ def test_pymssql_describes_kinds_of_types() -> None:
     columns = sqlserver._PyMSSQL().columns(Cursor(*described), None)
 
     assert [column.key_problem is None for column in columns] == [True, True, True, False, False]
+
+
+def test_a_percent_in_a_query_reaches_the_server_as_it_is() -> None:
+    _mssql = pytest.importorskip("pymssql._mssql", reason="make cloud-databases installs it")
+    sql = "SELECT a FROM t WHERE b LIKE '100%' AND c % 2 = 1"
+    doubled = sqlserver._PyMSSQL().doubles_percent
+    query, values = ranged_query(
+        sql, KeyColumns("a"), KeyRange(after=(1,)), None, "pyformat", doubles_percent=doubled
+    )
+
+    assert sql in _mssql.substitute_params(query, values).decode()
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,17 @@ def test_a_value_that_the_client_cannot_make_is_not_quoted() -> None:
         trino_database.database_of(None).fetch(Cursor(), 10)
 
 
+def test_a_query_that_another_one_may_continue_is_lost() -> None:
+    from requests import ConnectionError as RequestsConnectionError
+    from trino import exceptions
+
+    database = trino_database.database_of(None)
+    lost = (exceptions.TrinoConnectionError(), exceptions.Http503Error(), RequestsConnectionError())
+
+    assert all(map(database.is_lost, lost))
+    assert not database.is_lost(exceptions.TrinoUserError({"message": "no such column"}))
+
+
 def test_the_session_is_utc_unless_the_connection_sets_a_zone() -> None:
     from trino.dbapi import connect
 

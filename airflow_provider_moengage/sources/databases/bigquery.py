@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
@@ -65,6 +66,11 @@ class _BigQuery(Database):
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
         """Describe the columns."""
         return tuple(map(_column, cursor.fields()))
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Return whether the API does not answer."""
+        status = int(getattr(getattr(error, "resp", None), "status", 0))
+        return isinstance(error, OSError) or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class _Cursor:

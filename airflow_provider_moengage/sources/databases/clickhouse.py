@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from airflow_provider_moengage.sources.column_readers import read_json
-from airflow_provider_moengage.sources.database import Database, SourceColumn
+from airflow_provider_moengage.sources.database import Database, SourceColumn, is_operational
 from airflow_provider_moengage.sources.statement import Quoting
 
 _FLOATS = "holds floating-point numbers, which do not come back exactly"
@@ -55,6 +55,10 @@ def database_of(connection: Any) -> Database:
 class _ClickHouse(Database):
     name = "ClickHouse"
     quoting = Quoting(backslash_escapes=True, hash_comments=True, nested_comments=True)
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Return whether an error says that the query or its connection is gone."""
+        return isinstance(error, OSError) or is_operational(error)
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
         """Describe the columns."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_moengage.sources.column_readers import read_json, reject
-from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
+from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn, is_operational
 from airflow_provider_moengage.sources.statement import Quoting
 
 _FLOATS = "holds floating-point numbers, which do not come back exactly"
@@ -45,6 +45,10 @@ class _Databricks(Database):
 
     def close(self, connection: Any) -> None:
         """Leave the connection open: the hook returns the same one again, and closes it with itself."""
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Return whether an error says that the query or its connection is gone."""
+        return isinstance(error, OSError) or is_operational(error)
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
         """Describe the columns."""

@@ -53,6 +53,8 @@ class _Redshift(Database):
     name = "Redshift"
     quoting = Quoting(nested_comments=True, dollar_strings=True)
     is_described_late = True
+    doubles_percent = False
+    """In a string the driver leaves ``%%`` as it is. Outside of strings it refuses a single %; MOD(a, b) works."""
 
     def prepare(self, connection: Any) -> None:
         """Set the session to UTC, and open the transaction that the server's cursor needs."""

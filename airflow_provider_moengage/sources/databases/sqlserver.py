@@ -67,6 +67,8 @@ class _SQLServer(Database):
 
 
 class _PyMSSQL(_SQLServer):
+    doubles_percent = False
+
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
         """Yield a cursor that returns tuples, whatever the connection is set to."""

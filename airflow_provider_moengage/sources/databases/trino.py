@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from airflow_provider_moengage.sources.column_readers import read_duration, read_json, reject, year_month_text
-from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
+from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn, is_operational
 from airflow_provider_moengage.sources.statement import Quoting
 
 _FLOATS = "holds floating-point numbers, which do not come back exactly"
@@ -42,6 +42,9 @@ _KEY_ADVICE = {
     "row": "json_format(CAST({name} AS JSON))",
     "array": "json_format(CAST({name} AS JSON))",
 }
+_LOST = ("TrinoInternalError", "TrinoInsufficientResourcesError", "Http502Error", "Http503Error", "Http504Error")
+"""Errors of a query that another one may not have: a worker has gone, or a coordinator restarts."""
+
 _SKETCHES = ("hyperloglog", "p4hyperloglog", "qdigest", "tdigest", "setdigest")
 
 
@@ -80,6 +83,10 @@ class _Trino(Database):
             return super().fetch(cursor, rows)
         except TrinoDataError:
             raise ValueError("a value that the client cannot make") from None
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Return whether an error says that the query or its connection is gone."""
+        return isinstance(error, OSError) or is_operational(error) or type(error).__name__ in _LOST
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
         """Describe the columns."""
