@@ -1,4 +1,4 @@
-"""The emulator's page in Chromium: what people see of what was sent over HTTP, without a reload."""
+"""The emulator's page in Chromium: it shows what was sent over HTTP, without a reload."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def rows(page: Page, table: str) -> list[list[str]]:
     return texts
 
 
-def test_a_newcomer_is_told_what_to_do_and_can_do_it(
+def test_an_empty_page_explains_how_to_send_the_first_element(
     open_page: OpenPage, emulator: Emulator, expect: Expect
 ) -> None:
     page = open_page()
@@ -85,7 +85,7 @@ def test_a_newcomer_is_told_what_to_do_and_can_do_it(
     assert [it.element["type"] for it in emulator.workspace.elements] == ["customer", "event"]
 
 
-def test_what_arrives_shows_without_a_reload(
+def test_the_page_updates_without_a_reload(
     open_page: OpenPage, emulator: Emulator, sender: Sender, clock: FakeClock, expect: Expect
 ) -> None:
     emulator.workspace.configure(users_per_minute=1500)
@@ -140,7 +140,9 @@ def test_what_arrives_shows_without_a_reload(
     assert page.evaluate("window.notReloaded") is True
 
 
-def test_a_bar_is_as_high_as_its_count(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
+def test_the_height_of_a_bar_is_proportional_to_its_count(
+    open_page: OpenPage, sender: Sender, expect: Expect
+) -> None:
     sender.bulk(*[event("u", "Few", "2026-02-01")] * 2, *[event("u", "Many", "2026-02-02")] * 8)
     page = open_page()
     expect(page.locator("#events rect.c1")).to_have_count(1)
@@ -152,7 +154,7 @@ def test_a_bar_is_as_high_as_its_count(open_page: OpenPage, sender: Sender, expe
     expect(page.locator("#events g title").first).to_have_text("2026-02-01: 2 events\nFew: 2")
 
 
-def test_the_names_of_a_day_stand_on_each_other(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
+def test_the_event_names_of_a_day_are_stacked(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
     sender.bulk(*[event("u", "First", "2026-02-01")] * 2, *[event("u", "Second", "2026-02-01")] * 3)
     page = open_page()
     expect(page.locator("#events rect.c1")).to_have_count(1)
@@ -162,7 +164,7 @@ def test_the_names_of_a_day_stand_on_each_other(open_page: OpenPage, sender: Sen
     assert second["height"] / first["height"] == pytest.approx(1.5)
 
 
-def test_a_bar_of_several_years_says_so(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
+def test_a_bar_of_several_years_has_a_label(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
     sender.bulk(*(event("u", "Buy", f"{year}-05-01") for year in (1900, 1901, 2026)))
     page = open_page()
     expect(page.get_by_role("heading", name="Events by span of 3 years")).to_be_visible()
@@ -174,7 +176,7 @@ def test_a_bar_of_several_years_says_so(open_page: OpenPage, sender: Sender, exp
     expect(page.locator("#events-table th").first).to_have_text("Years")
 
 
-def test_a_bar_of_one_year_says_so(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
+def test_a_bar_of_one_year_has_a_label(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
     sender.bulk(*(event("u", "Buy", f"{year}-05-01") for year in (1990, 2026)))
     page = open_page()
     expect(page.get_by_role("heading", name="Events by year")).to_be_visible()
@@ -182,14 +184,14 @@ def test_a_bar_of_one_year_says_so(open_page: OpenPage, sender: Sender, expect: 
     assert rows(page, "#events-table") == [["1990", "1"], ["2026", "1"]]
 
 
-def test_names_beyond_six_share_a_bar(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
+def test_event_names_after_the_sixth_share_a_bar(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
     sender.bulk(*(event("u", f"Name {number}", "2026-02-01") for number in range(9) for _ in range(number + 1)))
     page = open_page()
     expect(page.locator("#events-legend li")).to_have_count(7)
     expect(page.locator("#events-legend li").last).to_have_text("3 other names6")
 
 
-def test_requests_can_be_seen_by_the_minute(
+def test_requests_can_be_shown_by_minute(
     open_page: OpenPage, sender: Sender, clock: FakeClock, expect: Expect
 ) -> None:
     sender.bulk(customer("a"))
@@ -202,7 +204,7 @@ def test_requests_can_be_seen_by_the_minute(
     assert rows(page, "#requests-table") == [["09:30", "1", "0", "0", "0", "1"]]
 
 
-def test_something_can_be_made_to_go_wrong(
+def test_faults_can_be_added_and_cleared(
     open_page: OpenPage, emulator: Emulator, sender: Sender, expect: Expect
 ) -> None:
     page = open_page()
@@ -226,9 +228,7 @@ def test_something_can_be_made_to_go_wrong(
     assert emulator.workspace.faults == (Fault("slow", times=2, seconds=7),)
 
 
-def test_every_fault_of_the_list_is_one_that_the_emulator_takes(
-    open_page: OpenPage, emulator: Emulator, expect: Expect
-) -> None:
+def test_every_fault_in_the_list_is_valid(open_page: OpenPage, emulator: Emulator, expect: Expect) -> None:
     page = open_page()
     names = page.locator("#fault-kind option").all_text_contents()
     for place, name in enumerate(names, 1):
@@ -239,7 +239,7 @@ def test_every_fault_of_the_list_is_one_that_the_emulator_takes(
     assert len({(fault.kind, fault.status) for fault in emulator.workspace.faults}) == len(names) == 8
 
 
-def test_reset_asks_and_then_forgets(
+def test_reset_asks_for_confirmation(
     open_page: OpenPage, emulator: Emulator, sender: Sender, expect: Expect
 ) -> None:
     sender.bulk(customer("a"))
@@ -255,7 +255,7 @@ def test_reset_asks_and_then_forgets(
     expect(page.get_by_role("heading", name="Nothing received yet")).to_be_visible()
 
 
-def test_a_file_import_can_be_run_and_the_focus_stays(
+def test_running_a_file_import_keeps_the_focus(
     open_page: OpenPage, emulator: Emulator, clock: FakeClock, expect: Expect
 ) -> None:
     emulator.workspace.add_file_import(FileImport("i1", "Users"))
@@ -269,7 +269,7 @@ def test_a_file_import_can_be_run_and_the_focus_stays(
     expect(button).to_be_focused()
 
 
-def test_what_was_sent_is_text_and_nothing_else(
+def test_received_text_is_never_interpreted_as_html(
     open_page: OpenPage, emulator: Emulator, sender: Sender, expect: Expect
 ) -> None:
     emulator.workspace.add_business_event(BusinessEvent(EVIL, campaigns=("c1",)))
@@ -292,7 +292,7 @@ def test_what_was_sent_is_text_and_nothing_else(
     assert page.evaluate("window.hacked") is None
 
 
-def test_the_last_elements_follow_while_they_are_open(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
+def test_the_last_elements_update_while_they_are_open(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
     sender.bulk(*(customer(f"u-{number}") for number in range(12)))
     page = open_page()
     expect(page.locator("#elements pre")).to_have_count(0)
@@ -304,7 +304,7 @@ def test_the_last_elements_follow_while_they_are_open(open_page: OpenPage, sende
     expect(page.locator("#elements pre").first).to_contain_text("more characters")
 
 
-def test_the_last_elements_are_other_ones_after_a_reset_and_as_many_anew(
+def test_the_last_elements_update_after_a_reset_with_the_same_count(
     open_page: OpenPage, emulator: Emulator, sender: Sender, expect: Expect
 ) -> None:
     sender.bulk(customer("before"))
@@ -319,7 +319,7 @@ def test_the_last_elements_are_other_ones_after_a_reset_and_as_many_anew(
     expect(page.locator("#elements pre")).to_have_count(1)
 
 
-def test_the_last_elements_keep_a_selection_while_none_arrives(
+def test_a_selection_in_the_last_elements_is_kept_until_new_ones_arrive(
     open_page: OpenPage, sender: Sender, expect: Expect
 ) -> None:
     sender.bulk(customer("a"))
@@ -334,7 +334,7 @@ def test_the_last_elements_keep_a_selection_while_none_arrives(
     expect(page.locator("#elements pre")).to_be_focused()
 
 
-def test_the_last_elements_are_as_they_were_sent(
+def test_the_last_elements_show_their_original_text(
     open_page: OpenPage, emulator: Emulator, sender: Sender, expect: Expect
 ) -> None:
     element = '{"type": "customer", "customer_id": "ü",  "attributes": {"id": 9007199254740993, "price": 1.0}}'
@@ -348,7 +348,7 @@ def test_the_last_elements_are_as_they_were_sent(
     assert page.locator("#elements pre").text_content() == f"request 1, element 1: {element}"
 
 
-def test_it_says_when_the_emulator_is_gone_and_goes_on_when_it_is_back(
+def test_the_page_reports_a_stopped_emulator_and_recovers(
     open_page: OpenPage, emulator: Emulator, browser_errors: BrowserErrors, expect: Expect
 ) -> None:
     page = open_page()
@@ -361,7 +361,7 @@ def test_it_says_when_the_emulator_is_gone_and_goes_on_when_it_is_back(
     browser_errors.ignore("Failed to load resource")
 
 
-def test_it_comes_to_life_where_the_first_look_fails(
+def test_the_page_recovers_if_the_first_request_fails(
     open_page: OpenPage, browser_errors: BrowserErrors, expect: Expect
 ) -> None:
     page = open_page()
@@ -376,7 +376,7 @@ def test_it_comes_to_life_where_the_first_look_fails(
     browser_errors.ignore("Failed to load resource")
 
 
-def test_it_still_says_when_it_is_gone_where_the_first_look_had_failed(
+def test_the_page_reports_a_stopped_emulator_after_a_failed_first_request(
     open_page: OpenPage, emulator: Emulator, browser_errors: BrowserErrors, expect: Expect
 ) -> None:
     page = open_page()
@@ -389,7 +389,7 @@ def test_it_still_says_when_it_is_gone_where_the_first_look_had_failed(
     browser_errors.ignore("Failed to load resource")
 
 
-def test_the_page_of_a_workspace_waits_until_there_is_one(
+def test_the_page_of_a_workspace_waits_until_it_exists(
     open_page: OpenPage, emulator: Emulator, browser_errors: BrowserErrors, expect: Expect
 ) -> None:
     page = open_page()
@@ -402,7 +402,7 @@ def test_the_page_of_a_workspace_waits_until_there_is_one(
     browser_errors.ignore("Failed to load resource")
 
 
-def test_a_second_workspace_has_a_page_of_its_own(
+def test_each_workspace_has_its_own_page(
     open_page: OpenPage, emulator: Emulator, sender: Sender, expect: Expect
 ) -> None:
     emulator.add_workspace(Credentials("OTHER", "other-key"))
@@ -419,7 +419,7 @@ def test_a_second_workspace_has_a_page_of_its_own(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("busy", [False, True], ids=["empty", "busy"])
-def test_text_stands_out_in_light_and_in_dark(
+def test_the_contrast_is_sufficient_in_both_colour_schemes(
     open_page: OpenPage, sender: Sender, clock: FakeClock, expect: Expect, scheme: str, busy: bool
 ) -> None:
     if busy:
@@ -432,7 +432,7 @@ def test_text_stands_out_in_light_and_in_dark(
 
 
 @pytest.mark.parametrize("width", [340, 700, 1024, 1900])
-def test_it_fits_every_width(
+def test_the_page_fits_every_width(
     open_page: OpenPage, sender: Sender, clock: FakeClock, expect: Expect, width: int
 ) -> None:
     send_sample_traffic(sender, clock)
@@ -450,7 +450,7 @@ def test_it_fits_every_width(
     assert page.evaluate(overlapping) == []
 
 
-def test_a_chart_is_drawn_anew_where_the_window_changes(
+def test_a_chart_is_redrawn_when_the_window_is_resized(
     open_page: OpenPage, sender: Sender, expect: Expect
 ) -> None:
     sender.bulk(event("u", "Buy", "2026-02-01"))
@@ -461,7 +461,7 @@ def test_a_chart_is_drawn_anew_where_the_window_changes(
     expect(page.locator("#events svg")).to_have_attribute("viewBox", re.compile(r"^0 0 4\d\d 246$"))
 
 
-def test_all_controls_have_names_and_the_keyboard_reaches_them(
+def test_all_controls_have_names_and_are_reachable_by_keyboard(
     open_page: OpenPage, sender: Sender, clock: FakeClock
 ) -> None:
     send_sample_traffic(sender, clock)
@@ -479,10 +479,10 @@ def test_all_controls_have_names_and_the_keyboard_reaches_them(
     assert {"reset", "fault-kind", "fault-times", "Add", "How to connect", "Run now", "As a table"} <= reached
 
 
-def test_a_busy_morning_as_it_is_in_the_documentation(
+def test_the_screenshot_of_the_documentation(
     open_page: OpenPage, emulator: Emulator, sender: Sender, clock: FakeClock, expect: Expect, tmp_path: Path
 ) -> None:
-    """With SCREENSHOTS=docs/images this makes the documentation's picture."""
+    """With SCREENSHOTS=docs/images, this updates the screenshot in the documentation."""
     page = open_page()
     send_sample_traffic(sender, clock)
     counts = emulator.workspace.counts

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache
+from pathlib import Path
 
 from tests.docs.blocks import PROJECT
 
+_PACKAGE = PROJECT / "airflow_provider_moengage"
 _GAP = "\0"
 _FORMATS = re.compile(r"%(?:\d*\.?\d*)[sdrf]")
 
@@ -16,11 +18,10 @@ _FORMATS = re.compile(r"%(?:\d*\.?\d*)[sdrf]")
 def texts() -> tuple[str, ...]:
     """Return all string literals of the package except docstrings, with a gap for each variable part."""
     found: set[str] = set()
-    for file in sorted((PROJECT / "airflow_provider_moengage").rglob("*.py")):
-        if "emulator" not in file.parts:
-            tree = ast.parse(file.read_text())
-            prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-            found |= {_text(node) for node in ast.walk(tree) if id(node) not in prose}
+    for file in _files():
+        tree = ast.parse(file.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        found |= {_text(node) for node in ast.walk(tree) if id(node) not in docstrings}
     return tuple(re.sub(r"\s+", " ", text) for text in sorted(found) if text.strip(_GAP))
 
 
@@ -60,6 +61,11 @@ def mask(text: str) -> str:
     return re.sub(r"\d+(?:[.,]\d+)*", "N", text)
 
 
+def _files() -> list[Path]:
+    """Return the package's source files, except the emulator's."""
+    return sorted(file for file in _PACKAGE.rglob("*.py") if file.relative_to(_PACKAGE).parts[0] != "emulator")
+
+
 def _text(node: ast.AST) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _FORMATS.sub(_GAP, node.value)
@@ -71,10 +77,9 @@ def _text(node: ast.AST) -> str:
 def warnings_and_errors() -> list[str]:
     """Return the package's own exceptions and its log warnings and errors, with ``...`` for gaps."""
     found = []
-    for file in sorted((PROJECT / "airflow_provider_moengage").rglob("*.py")):
-        if "emulator" not in file.parts:
-            calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
-            found += [_text(call.args[0]) for call in calls if call.args and _is_told(call.func)]
+    for file in _files():
+        calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+        found += [_text(call.args[0]) for call in calls if call.args and _is_told(call.func)]
     return [re.sub(r"\s+", " ", text.replace(_GAP, "...")) for text in found if len(text.strip(_GAP)) > 8]
 
 

@@ -53,7 +53,9 @@ def start_command() -> Iterator[StartCommand]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_how_to_connect_and_ends_quietly(start_command: StartCommand, number: signal.Signals) -> None:
+def test_the_command_prints_how_to_connect_and_stops_quietly(
+    start_command: StartCommand, number: signal.Signals
+) -> None:
     process, greeting = start_command("--users-per-minute", "500", "--events-per-minute", "0")
 
     connection = printed_connection(greeting)
@@ -82,7 +84,7 @@ def test_it_says_how_to_connect_and_ends_quietly(start_command: StartCommand, nu
     assert process.returncode == 0
 
 
-def test_business_events_are_defined_and_their_key_is_told(start_command: StartCommand) -> None:
+def test_the_command_defines_business_events_and_prints_their_key(start_command: StartCommand) -> None:
     _, greeting = start_command("--business-event", "Sale", "--business-event", "Flight late")
 
     connection = printed_connection(greeting)
@@ -99,14 +101,14 @@ def test_business_events_are_defined_and_their_key_is_told(start_command: StartC
     assert firings[0]["campaign_ids"] != firings[1]["campaign_ids"]
 
 
-def test_a_taken_port_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_reported_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator() as emulator:
         port = emulator.url.rpartition(":")[2]
         assert cli.main(["--port", port]) == 1
     assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
 
 
-def test_without_the_extra_it_says_what_to_install(
+def test_a_missing_extra_is_reported_with_the_command_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delitem(sys.modules, "airflow_provider_moengage.emulator.server")
@@ -118,13 +120,15 @@ def test_without_the_extra_it_says_what_to_install(
 @pytest.mark.parametrize(
     "arguments", [["--users-per-minute", "-1"], ["--speed", "0"], ["--speed", "fast"], ["--reset-header", "x"]]
 )
-def test_wrong_arguments_are_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_names_the_invalid_argument(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(arguments)
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_file_imports_are_set_up_scripted_or_with_a_folder(start_command: StartCommand, tmp_path: Path) -> None:
+def test_the_command_sets_up_scripted_imports_and_imports_with_a_folder(
+    start_command: StartCommand, tmp_path: Path
+) -> None:
     rows = "".join(f"u{number}\n" for number in range(7))
     (tmp_path / "users_20240101.csv").write_text(f"customer_id\n{rows}")
     _, greeting = start_command(
@@ -152,7 +156,7 @@ def test_file_imports_are_set_up_scripted_or_with_a_folder(start_command: StartC
     assert requests.get(f"{connection['host']}/_emulator/summary", timeout=5).json()["file_triggers"] == 2
 
 
-def test_a_folder_that_no_import_can_have_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_folder_name_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--file-import", "i1=/some/bad folder"])
     assert "MoEngage does not accept spaces in a folder's name" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The clock that makes waiting short."""
+"""The accelerated clock."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def test_an_accelerated_clock_starts_now_and_runs_faster(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("nan")])
-def test_a_clock_that_does_not_run_forward_is_an_error(speed: float) -> None:
+def test_the_speed_of_a_clock_must_be_positive(speed: float) -> None:
     with pytest.raises(ValueError, match="speed"):
         AcceleratedClock(speed)

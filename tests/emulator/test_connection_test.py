@@ -22,7 +22,7 @@ def ask(
     return client.raw(msgspec.json.encode(probe), path=PATH, headers=headers)
 
 
-def test_right_credentials_are_confirmed_with_the_apps_name(client: Client, workspace: Workspace) -> None:
+def test_valid_credentials_return_the_app_name(client: Client, workspace: Workspace) -> None:
     response = ask(client)
 
     assert response.status_code == 200
@@ -48,12 +48,12 @@ def test_the_app_key_header_is_required(client: Client) -> None:
     assert (response.status_code, response.json()["error"]["type"]) == (400, "Missing header value")
 
 
-def test_an_app_key_that_differs_is_409(client: Client) -> None:
+def test_a_different_app_key_is_409(client: Client) -> None:
     assert ask(client, headers={"MOE-APPKEY": "OTHER"}).status_code == 409
 
 
 @pytest.mark.parametrize("name", list(PROBE))
-def test_every_field_is_required(client: Client, name: str) -> None:
+def test_each_field_is_required(client: Client, name: str) -> None:
     response = ask(client, {key: value for key, value in PROBE.items() if key != name})
 
     assert response.status_code == 400
@@ -65,7 +65,7 @@ def test_a_body_that_is_not_json_is_400_or_415(client: Client) -> None:
     assert client.raw(b"{}", path=PATH, headers={**APP_KEY, "Content-Type": "text/plain"}).status_code == 415
 
 
-def test_failures_can_come_as_200_with_status_error(client: Client, workspace: Workspace) -> None:
+def test_a_setting_returns_failures_as_200_with_status_error(client: Client, workspace: Workspace) -> None:
     workspace.configure(test_connection_errors_as_200=True)
     response = ask(client, {**PROBE, "app_secret": "wrong"})
 

@@ -19,7 +19,7 @@ def statuses(client: Client, count: int) -> list[int]:
     return [client.bulk(ALICE).status_code for _ in range(count)]
 
 
-def test_status_answers_in_the_apis_place_and_accepts_nothing(client: Client, workspace: Workspace) -> None:
+def test_status_responds_instead_of_the_api_and_accepts_nothing(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500))
 
     assert statuses(client, 2) == [500, 200]
@@ -29,7 +29,7 @@ def test_status_answers_in_the_apis_place_and_accepts_nothing(client: Client, wo
     assert (second.status, second.accepted, second.fault) == (200, True, None)
 
 
-def test_status_takes_headers_and_body(client: Client, workspace: Workspace) -> None:
+def test_status_can_set_headers_and_body(client: Client, workspace: Workspace) -> None:
     fault = Fault(
         "status", status=429, headers={"Retry-After": "7", "Content-Type": "application/json"}, body="{}"
     )
@@ -41,7 +41,7 @@ def test_status_takes_headers_and_body(client: Client, workspace: Workspace) -> 
     assert workspace.counts.throttled == 0
 
 
-def test_status_without_body_carries_a_failure_body(client: Client, workspace: Workspace) -> None:
+def test_status_without_a_body_uses_moengages_failure_body(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=403))
     assert client.bulk(ALICE).json()["error"]["message"] == "Forbidden"
 
@@ -55,7 +55,7 @@ def test_status_after_accepts_and_then_fails(client: Client, workspace: Workspac
     assert (record.status, record.accepted, record.fault) == (502, True, "status_after")
 
 
-def test_cut_before_accepts_nothing_and_answers_nothing(client: Client, workspace: Workspace) -> None:
+def test_cut_before_accepts_nothing_and_sends_no_response(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("cut_before"))
 
     with pytest.raises(requests.ConnectionError):
@@ -66,7 +66,7 @@ def test_cut_before_accepts_nothing_and_answers_nothing(client: Client, workspac
     assert client.bulk(ALICE).status_code == 200
 
 
-def test_cut_after_accepts_and_answers_nothing(client: Client, workspace: Workspace) -> None:
+def test_cut_after_accepts_but_sends_no_response(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("cut_after"))
 
     with pytest.raises(requests.ConnectionError):
@@ -85,7 +85,7 @@ def test_cut_reads_a_large_body_first(client: Client, workspace: Workspace) -> N
     assert workspace.requests[0].size == 5_000_000
 
 
-def test_slow_answers_late_but_as_usual(client: Client, workspace: Workspace) -> None:
+def test_slow_delays_the_usual_response(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("slow", seconds=0.05))
     response = client.bulk(ALICE)
 
@@ -94,7 +94,7 @@ def test_slow_answers_late_but_as_usual(client: Client, workspace: Workspace) ->
     assert workspace.requests[0].fault == "slow"
 
 
-def test_slow_accepts_although_the_client_gave_up(client: Client, workspace: Workspace) -> None:
+def test_slow_accepts_even_if_the_client_gave_up(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("slow", seconds=30))
 
     with pytest.raises(requests.Timeout):
@@ -113,7 +113,7 @@ def test_html_is_a_200_that_accepts_nothing(client: Client, workspace: Workspace
     assert workspace.counts.elements == 0
 
 
-def test_refuse_refuses_any_body_that_holds_the_customer(client: Client, workspace: Workspace) -> None:
+def test_refuse_refuses_every_body_that_contains_the_customer(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("refuse", times=None, customer_id="bob"))
     refused = client.bulk(ALICE, BOB)
 
@@ -128,29 +128,29 @@ def test_refuse_refuses_any_body_that_holds_the_customer(client: Client, workspa
     assert (workspace.counts.refused, workspace.counts.customers) == (2, 1)
 
 
-def test_refuse_counts_only_the_bodies_it_refused(client: Client, workspace: Workspace) -> None:
+def test_refuse_counts_only_refused_bodies(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("refuse", times=1, customer_id="bob"))
     assert [client.bulk(element).status_code for element in (ALICE, BOB, BOB)] == [200, 400, 200]
 
 
-def test_refuse_comes_as_200_where_refusals_do(client: Client, workspace: Workspace) -> None:
+def test_refuse_follows_the_setting_for_refusals_as_200(client: Client, workspace: Workspace) -> None:
     workspace.configure(failures_as_200=True)
     workspace.add_fault(Fault("refuse", customer_id="bob"))
     assert client.bulk(BOB).json()["status"] == "fail"
 
 
-def test_faults_come_in_the_order_they_were_asked_for(client: Client, workspace: Workspace) -> None:
+def test_faults_apply_in_the_order_they_were_added(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", times=2, status=500))
     workspace.add_fault(Fault("status", status=503, after=1))
     assert statuses(client, 5) == [500, 500, 200, 503, 200]
 
 
-def test_after_lets_requests_pass(client: Client, workspace: Workspace) -> None:
+def test_after_skips_requests(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, after=2))
     assert statuses(client, 4) == [200, 200, 500, 200]
 
 
-def test_a_fault_without_end_stands_beside_the_queue(client: Client, workspace: Workspace) -> None:
+def test_an_unlimited_fault_is_outside_the_queue(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=503, times=None, after=1))
     workspace.add_fault(Fault("status", status=500))
     assert statuses(client, 4) == [500, 200, 503, 503]
@@ -158,7 +158,7 @@ def test_a_fault_without_end_stands_beside_the_queue(client: Client, workspace: 
     assert statuses(client, 1) == [200]
 
 
-def test_random_faults_are_repeatable_by_their_seed(client: Client, workspace: Workspace) -> None:
+def test_a_seed_makes_random_faults_repeatable(client: Client, workspace: Workspace) -> None:
     fault = Fault("status", status=500, times=None, probability=0.5, seed=7)
     workspace.add_fault(fault)
     first = statuses(client, 20)
@@ -170,7 +170,7 @@ def test_random_faults_are_repeatable_by_their_seed(client: Client, workspace: W
     assert 200 in first
 
 
-def test_faults_hit_every_api_endpoint_but_no_control_request(client: Client, workspace: Workspace) -> None:
+def test_faults_hit_every_api_endpoint_but_not_the_control_api(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500))
 
     assert client.control("GET", "summary").status_code == 200
@@ -178,7 +178,7 @@ def test_faults_hit_every_api_endpoint_but_no_control_request(client: Client, wo
     assert response.status_code == 500
 
 
-def test_a_fault_with_a_path_hits_only_what_is_under_it(client: Client, workspace: Workspace) -> None:
+def test_a_fault_with_a_path_hits_only_requests_under_it(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, after=1, path="/v1/transition"))
     probe = client.raw(b"{}", path="/v1/integrations/authentication")
 
@@ -186,20 +186,20 @@ def test_a_fault_with_a_path_hits_only_what_is_under_it(client: Client, workspac
     assert statuses(client, 3) == [200, 500, 200]
 
 
-def test_a_fault_with_a_path_holds_up_no_other(client: Client, workspace: Workspace) -> None:
+def test_a_fault_with_a_path_does_not_delay_others(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, path="/v5/"))
     workspace.add_fault(Fault("status", status=503))
     assert statuses(client, 2) == [503, 200]
     assert workspace.faults == (Fault("status", status=500, path="/v5/"),)
 
 
-def test_a_standing_fault_with_a_path_hits_only_what_is_under_it(client: Client, workspace: Workspace) -> None:
+def test_an_unlimited_fault_with_a_path_hits_only_requests_under_it(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, times=None, path="/v5/"))
     workspace.add_fault(Fault("refuse", times=None, customer_id="bob", path="/v5/"))
     assert [client.bulk(element).status_code for element in (ALICE, BOB)] == [200, 200]
 
 
-def test_pending_faults_show_what_is_left_of_them(client: Client, workspace: Workspace) -> None:
+def test_pending_faults_show_their_remaining_times(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", times=3, status=500))
     client.bulk(ALICE)
     assert workspace.faults == (Fault("status", times=2, status=500),)
@@ -216,8 +216,6 @@ def test_pending_faults_show_what_is_left_of_them(client: Client, workspace: Wor
         ({"path": "v5/"}, "path"),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_an_error_that_names_the_argument(
-    options: dict[str, Any], named: str
-) -> None:
+def test_the_error_for_an_invalid_fault_names_the_argument(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         Fault(**{"kind": "status", **options})

@@ -27,13 +27,11 @@ def rate(response: requests.Response) -> tuple[int, ...]:
     return tuple(int(response.headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset"))
 
 
-def test_the_documented_limit_is_told_in_the_headers(client: Client) -> None:
+def test_the_headers_contain_the_documented_limit(client: Client) -> None:
     assert rate(client.bulk(*customers(10))) == (60_000, 59_990, 60)
 
 
-def test_a_request_that_passes_the_users_limit_is_429_and_not_counted(
-    client: Client, workspace: Workspace
-) -> None:
+def test_a_request_over_the_user_limit_is_429_and_not_counted(client: Client, workspace: Workspace) -> None:
     workspace.configure(users_per_minute=10)
     client.bulk(*customers(8))
     response = client.bulk(*customers(3))
@@ -46,7 +44,7 @@ def test_a_request_that_passes_the_users_limit_is_429_and_not_counted(
     assert client.bulk(*customers(2)).status_code == 200
 
 
-def test_an_event_element_counts_one_event_an_action_and_no_user(client: Client, workspace: Workspace) -> None:
+def test_an_event_element_counts_one_event_per_action_and_no_user(client: Client, workspace: Workspace) -> None:
     workspace.configure(events_per_minute=5, users_per_minute=1)
 
     assert rate(client.bulk(event(3)))[:2] == (5, 2)
@@ -64,7 +62,7 @@ def test_a_device_counts_one_user(client: Client) -> None:
     assert rate(client.bulk(device, *customers(1)))[1] == 59_998
 
 
-def test_a_request_that_fits_one_budget_only_spends_neither(client: Client, workspace: Workspace) -> None:
+def test_a_request_over_one_limit_uses_neither(client: Client, workspace: Workspace) -> None:
     workspace.configure(users_per_minute=10, events_per_minute=2)
 
     assert client.bulk(*customers(1), event(3)).status_code == 429
@@ -84,7 +82,9 @@ def test_the_window_slides(client: Client, workspace: Workspace, clock: FakeCloc
     assert client.bulk(*customers(1)).status_code == 429
 
 
-def test_429_tells_when_the_request_will_fit(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_the_reset_header_of_a_429_says_when_the_request_will_fit(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     workspace.configure(users_per_minute=10)
     client.bulk(*customers(6))
     clock.now += 20
@@ -101,14 +101,16 @@ def test_a_request_over_the_whole_limit_never_fits(client: Client, workspace: Wo
     assert (response.status_code, rate(response)) == (429, (10, 10, 60))
 
 
-def test_headers_tell_of_the_tighter_budget_that_the_request_touches(client: Client, workspace: Workspace) -> None:
+def test_headers_describe_the_tighter_limit_of_the_request(client: Client, workspace: Workspace) -> None:
     workspace.configure(users_per_minute=100, events_per_minute=10)
 
     assert rate(client.bulk(*customers(1), event(1)))[:2] == (10, 9)
     assert rate(client.bulk(*customers(1)))[:2] == (100, 98)
 
 
-def test_a_refused_request_tells_of_the_limit_and_spends_nothing(client: Client, workspace: Workspace) -> None:
+def test_a_refused_request_has_limit_headers_but_does_not_use_the_limit(
+    client: Client, workspace: Workspace
+) -> None:
     workspace.configure(users_per_minute=10)
     refused = client.bulk({"type": "nothing"})
 
@@ -136,7 +138,7 @@ def test_retry_after_of_a_429(client: Client, workspace: Workspace, reading: str
         assert value == {"none": None, "seconds": "60"}[reading]
 
 
-def test_envoy_429_carries_no_limit_and_no_reset(client: Client, workspace: Workspace) -> None:
+def test_an_envoy_429_has_no_limit_headers(client: Client, workspace: Workspace) -> None:
     workspace.configure(users_per_minute=1, envoy=True)
     accepted, throttled = client.bulk(*customers(1)), client.bulk(*customers(1))
 
@@ -145,7 +147,7 @@ def test_envoy_429_carries_no_limit_and_no_reset(client: Client, workspace: Work
     assert not [name for name in throttled.headers if name.lower().startswith("x-ratelimit")]
 
 
-def test_a_lifted_limit_lets_all_through_and_sends_no_headers(client: Client, workspace: Workspace) -> None:
+def test_without_a_limit_everything_is_accepted_without_headers(client: Client, workspace: Workspace) -> None:
     workspace.configure(users_per_minute=None, events_per_minute=None)
     response = client.bulk(*customers(200))
 
@@ -153,7 +155,7 @@ def test_a_lifted_limit_lets_all_through_and_sends_no_headers(client: Client, wo
     assert not [name for name in response.headers if name.lower().startswith("x-ratelimit")]
 
 
-def test_a_limit_can_be_changed_while_it_runs(client: Client, workspace: Workspace) -> None:
+def test_a_limit_can_be_changed_while_the_server_runs(client: Client, workspace: Workspace) -> None:
     client.bulk(*customers(10))
     workspace.configure(users_per_minute=10)
     assert client.bulk(*customers(1)).status_code == 429

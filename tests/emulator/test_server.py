@@ -28,7 +28,7 @@ def post(
     return requests.post(url, json=BODY, auth=(workspace_id, key), timeout=5, **options)
 
 
-def test_it_takes_a_free_port_and_leaves_no_thread_and_no_listener() -> None:
+def test_the_server_uses_a_free_port_and_leaves_no_thread_or_listener() -> None:
     before = threading.active_count()
     with Emulator() as emulator:
         assert emulator.url.startswith("http://127.0.0.1:")
@@ -39,7 +39,7 @@ def test_it_takes_a_free_port_and_leaves_no_thread_and_no_listener() -> None:
         post(emulator)
 
 
-def test_it_stops_within_a_second_while_a_request_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_stops_within_a_second_while_a_request_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging, failed = threading.Event(), threading.Event()
 
     def post_until_cut() -> None:
@@ -67,7 +67,7 @@ def test_it_stops_within_a_second_while_a_request_hangs(monkeypatch: pytest.Monk
     assert failed.is_set()
 
 
-def test_it_can_go_down_and_come_back_on_the_same_port() -> None:
+def test_the_server_can_restart_on_the_same_port() -> None:
     emulator = Emulator()
     with emulator:
         url = emulator.url
@@ -78,24 +78,24 @@ def test_it_can_go_down_and_come_back_on_the_same_port() -> None:
     assert emulator.workspace.counts.customers == 2
 
 
-def test_it_cannot_be_started_twice() -> None:
+def test_the_server_cannot_be_started_twice() -> None:
     with Emulator() as emulator, pytest.raises(RuntimeError, match="running"):
         emulator.start()
 
 
-def test_it_has_no_url_before_it_starts() -> None:
+def test_the_server_has_no_url_before_it_starts() -> None:
     with pytest.raises(RuntimeError, match="only after the start"):
         _ = Emulator().url
 
 
-def test_a_taken_port_is_an_error() -> None:
+def test_a_port_in_use_is_an_error() -> None:
     with Emulator() as emulator:
         port = int(emulator.url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
             Emulator(port=port).start()
 
 
-def test_workspaces_are_apart() -> None:
+def test_workspaces_are_independent() -> None:
     with Emulator(Settings(users_per_minute=1)) as emulator:
         other = emulator.add_workspace(Credentials("OTHER", "other-key"), Settings(keep_elements=0))
         post(emulator)
@@ -109,16 +109,16 @@ def test_workspaces_are_apart() -> None:
     assert (summary["workspace_id"], summary["customers"]) == ("OTHER", 1)
 
 
-def test_a_workspace_id_is_taken_once() -> None:
+def test_workspace_ids_are_unique() -> None:
     with pytest.raises(ValueError, match="EMULATOR"):
         Emulator().add_workspace(Credentials())
 
 
-def test_keys_do_not_show_in_a_repr() -> None:
+def test_the_repr_contains_no_keys() -> None:
     assert "key" not in repr(Credentials("W", "data-key", "campaign-key"))
 
 
-def test_the_package_is_cheap_to_import() -> None:
+def test_importing_the_package_imports_no_server() -> None:
     code = (
         "import sys, airflow_provider_moengage.emulator;"
         "print(sorted({'uvicorn', 'starlette', 'msgspec'} & set(sys.modules)))"
@@ -136,7 +136,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = package.Nothing
 
 
-def test_a_client_that_leaves_while_it_sends_is_no_request(
+def test_a_client_that_disconnects_while_sending_is_not_counted(
     client: Client, workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     host, port = client.url.removeprefix("http://").split(":")

@@ -26,7 +26,7 @@ PHONE = {
 }
 
 
-def test_a_good_request_is_accepted_with_the_documented_body(client: Client) -> None:
+def test_a_valid_request_gets_the_documented_response(client: Client) -> None:
     response = client.bulk(ALICE, PURCHASE, PHONE)
 
     assert response.status_code == 200
@@ -53,7 +53,7 @@ def test_accepted_elements_are_counted_by_type_and_kept_in_order(client: Client,
     ]
 
 
-def test_a_record_tells_what_a_request_was(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_a_request_record_describes_the_request(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     clock.now += 7
     response = client.bulk(ALICE, PURCHASE)
 
@@ -84,7 +84,7 @@ def test_wrong_credentials_are_401(client: Client, workspace: Workspace, login: 
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer abc", "Basic ???", "Basic bm9jb2xvbg==", "Basic /w=="])
-def test_an_unreadable_authorization_is_401(client: Client, authorization: str) -> None:
+def test_an_invalid_authorization_header_is_401(client: Client, authorization: str) -> None:
     client.session.auth = lambda request: request
     assert client.bulk(ALICE, headers={"Authorization": authorization}).status_code == 401
 
@@ -101,7 +101,7 @@ def test_an_app_key_that_differs_from_the_path_is_409(client: Client) -> None:
     assert response.json()["error"]["type"] == "Authentication Mismatch"
 
 
-def test_the_right_app_key_passes(client: Client) -> None:
+def test_the_right_app_key_is_accepted(client: Client) -> None:
     assert client.bulk(ALICE, headers={"MOE-APPKEY": "EMULATOR"}).status_code == 200
 
 
@@ -109,7 +109,7 @@ def test_a_content_type_that_is_not_json_is_415(client: Client) -> None:
     assert client.bulk(ALICE, headers={"Content-Type": "text/plain"}).status_code == 415
 
 
-def test_a_content_type_with_charset_passes(client: Client) -> None:
+def test_a_content_type_with_charset_is_accepted(client: Client) -> None:
     assert client.bulk(ALICE, headers={"Content-Type": "application/json; charset=utf-8"}).status_code == 200
 
 
@@ -120,7 +120,7 @@ def _body_of(size: int) -> bytes:
     return frame[0] + b"x" * (size - len(b"".join(frame))) + frame[1]
 
 
-def test_a_body_of_the_limit_exactly_passes(client: Client) -> None:
+def test_a_body_of_exactly_100_000_bytes_is_accepted(client: Client) -> None:
     assert client.raw(_body_of(100_000)).status_code == 200
 
 
@@ -139,7 +139,7 @@ def test_a_body_over_128_kb_is_413(client: Client) -> None:
     assert response.json()["error"]["message"] == "Payload too large"
 
 
-def test_body_limits_and_their_statuses_can_be_set(client: Client, workspace: Workspace) -> None:
+def test_body_limits_and_their_statuses_can_be_configured(client: Client, workspace: Workspace) -> None:
     workspace.configure(body_limit=500, body_limit_status=200, hard_body_limit=1000, hard_body_limit_status=400)
 
     assert client.raw(_body_of(500)).json()["status"] == "success"
@@ -148,7 +148,7 @@ def test_body_limits_and_their_statuses_can_be_set(client: Client, workspace: Wo
     assert (hard.status_code, hard.json()["status"]) == (400, "fail")
 
 
-def test_body_limits_can_be_lifted(client: Client, workspace: Workspace) -> None:
+def test_body_limits_can_be_removed(client: Client, workspace: Workspace) -> None:
     workspace.configure(body_limit=None, hard_body_limit=None)
     assert client.raw(_body_of(500_000)).status_code == 200
 
@@ -182,7 +182,7 @@ def _action(**action: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_body_that_is_no_bulk_request_is_refused(
+def test_a_body_that_is_not_a_bulk_request_is_refused(
     client: Client, body: bytes, error: tuple[str, str, str | None]
 ) -> None:
     response = client.raw(body)
@@ -249,7 +249,7 @@ def test_a_body_that_is_no_bulk_request_is_refused(
         ),
     ],
 )
-def test_a_bad_element_refuses_the_whole_request_and_is_not_pointed_out(
+def test_an_invalid_element_refuses_the_whole_request_without_its_position(
     client: Client, workspace: Workspace, element: Any, error: tuple[str, str, str | None]
 ) -> None:
     response = client.bulk(ALICE, element, ALICE)
@@ -262,7 +262,7 @@ def test_a_bad_element_refuses_the_whole_request_and_is_not_pointed_out(
     assert (counts.refused, counts.elements, len(workspace.elements)) == (1, 0, 0)
 
 
-def test_refusals_can_come_as_200(client: Client, workspace: Workspace) -> None:
+def test_a_setting_returns_refusals_as_200(client: Client, workspace: Workspace) -> None:
     workspace.configure(failures_as_200=True)
     response = client.bulk({**ALICE, "customer_id": 42})
 
@@ -282,7 +282,7 @@ def test_a_refused_customer_id_is_accepted_and_then_dropped(
     assert (counts.customers, counts.users) == (2, 1)
 
 
-def test_events_of_a_refused_customer_id_leave_no_history(client: Client, workspace: Workspace) -> None:
+def test_events_of_a_refused_customer_id_are_not_counted_by_day(client: Client, workspace: Workspace) -> None:
     client.bulk({**PURCHASE, "customer_id": "guest"})
 
     counts = workspace.counts
@@ -299,7 +299,7 @@ def test_a_user_without_id_needs_identity_resolution(client: Client, workspace: 
     assert workspace.counts.users == 1
 
 
-def test_an_event_may_name_its_user_by_identifiers(client: Client, workspace: Workspace) -> None:
+def test_an_event_may_identify_its_user_by_identifiers(client: Client, workspace: Workspace) -> None:
     event = {"type": "event", "user_identifiers": {"u_em": "a@example.com"}, "actions": [{"action": "Buy"}]}
     assert client.bulk(event).status_code == 200
     assert workspace.counts.users == 1
@@ -326,19 +326,19 @@ def test_an_event_may_name_its_user_by_identifiers(client: Client, workspace: Wo
         (1e300, "unreadable"),
     ],
 )
-def test_events_are_counted_by_the_utc_day_they_carry(
+def test_events_are_counted_by_their_day_in_utc(
     client: Client, workspace: Workspace, current_time: Any, day: str
 ) -> None:
     client.bulk(_action(action="Buy", current_time=current_time))
     assert workspace.counts.events_by_day == {("Buy", day): 1}
 
 
-def test_an_event_without_time_is_on_the_day_of_arrival(client: Client, workspace: Workspace) -> None:
+def test_an_event_without_a_time_is_counted_under_arrival(client: Client, workspace: Workspace) -> None:
     client.bulk(PURCHASE)
     assert workspace.counts.events_by_day == {("Purchase", "2020-05-31"): 1, ("Review", "arrival"): 1}
 
 
-def test_other_methods_and_paths_are_refused_in_json(client: Client, workspace: Workspace) -> None:
+def test_other_methods_and_paths_get_a_json_error(client: Client, workspace: Workspace) -> None:
     assert client.session.get(f"{client.url}/v1/transition/EMULATOR").status_code == 405
     response = client.session.post(f"{client.url}/v1/nothing")
     assert (response.status_code, response.json()["error"]["message"]) == (404, "Resource not found")

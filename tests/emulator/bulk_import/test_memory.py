@@ -1,4 +1,4 @@
-"""What a workspace keeps is bounded, and what it counts is not lost by that."""
+"""A workspace keeps a bounded number of records, but counts all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ids(workspace: Workspace) -> list[str]:
     return [received.element["customer_id"] for received in workspace.elements]
 
 
-def test_the_last_elements_are_kept(client: Client, workspace: Workspace) -> None:
+def test_only_the_last_elements_are_kept(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_elements=3)
     client.bulk(*customers("a", "b"))
     client.bulk(*customers("c", "d"))
@@ -32,7 +32,7 @@ def test_the_last_elements_are_kept(client: Client, workspace: Workspace) -> Non
     assert workspace.counts.customers == 5
 
 
-def test_a_request_may_be_kept_in_part(client: Client, workspace: Workspace) -> None:
+def test_part_of_a_request_may_be_kept(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_elements=3)
     client.bulk(*customers("a", "b"))
     client.bulk(*customers("c", "d"))
@@ -42,7 +42,7 @@ def test_a_request_may_be_kept_in_part(client: Client, workspace: Workspace) -> 
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(0, []), (None, ["a", "b", "c"])])
-def test_no_or_all_elements_can_be_kept(
+def test_a_setting_keeps_no_elements_or_all(
     client: Client, workspace: Workspace, keep: int | None, kept: list[str]
 ) -> None:
     workspace.configure(keep_elements=keep)
@@ -71,7 +71,7 @@ def test_elements_are_a_snapshot(client: Client, workspace: Workspace) -> None:
     assert (len(before), len(list(before)), len(workspace.elements)) == (1, 1, 2)
 
 
-def test_the_last_request_records_are_kept(client: Client, workspace: Workspace) -> None:
+def test_only_the_last_request_records_are_kept(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_requests=2)
     for name in "abc":
         client.bulk(*customers(name))
@@ -80,7 +80,7 @@ def test_the_last_request_records_are_kept(client: Client, workspace: Workspace)
     assert workspace.requests == []
 
 
-def test_the_last_firings_are_kept_and_all_are_counted(client: Client, workspace: Workspace) -> None:
+def test_only_the_last_firings_are_kept_but_all_are_counted(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1", "c2")))
     workspace.configure(keep_firings=2)
     for _ in range(3):
@@ -93,7 +93,7 @@ def test_the_last_firings_are_kept_and_all_are_counted(client: Client, workspace
     assert workspace.counts.firings == 3
 
 
-def test_past_the_bound_distinct_users_are_approximate(
+def test_above_the_bound_the_user_count_is_approximate(
     client: Client, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counts_module, "MAX_USERS_SEEN", 2)
@@ -104,7 +104,7 @@ def test_past_the_bound_distinct_users_are_approximate(
     assert (workspace.counts.users, workspace.counts.users_approximate) == (2, True)
 
 
-def test_past_the_bound_events_are_counted_together(
+def test_above_the_bound_events_are_counted_together(
     client: Client, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counts_module, "MAX_EVENT_DAYS", 1)
@@ -126,6 +126,6 @@ def test_past_the_bound_events_are_counted_together(
         {"body_limit_status": 99},
     ],
 )
-def test_a_setting_that_makes_no_sense_is_an_error_that_names_it(setting: dict[str, Any]) -> None:
+def test_the_error_for_an_invalid_value_names_the_setting(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         Settings(**setting)

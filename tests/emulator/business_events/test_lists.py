@@ -32,7 +32,7 @@ def error_target(response: requests.Response) -> Any:
     return response.json()["error"]["target"]
 
 
-def test_an_event_comes_with_its_schema(client: Client) -> None:
+def test_an_event_is_listed_with_its_schema(client: Client) -> None:
     body = client.list_events(name="Sale").json()
 
     assert (body["type"], len(body["response_id"]), body["pagination"]) == (
@@ -55,7 +55,7 @@ def test_an_event_comes_with_its_schema(client: Client) -> None:
     }
 
 
-def test_an_event_tells_how_often_it_fired(client: Client, clock: FakeClock) -> None:
+def test_an_event_is_listed_with_its_trigger_and_campaign_counts(client: Client, clock: FakeClock) -> None:
     client.trigger_v1("Sale")
     clock.now += 60
     client.trigger_v5("Sale")
@@ -76,13 +76,13 @@ def test_events_are_found_by_name_or_id(client: Client) -> None:
     assert names(client.search_events({})) == ["Sale", "Flight, late"]
 
 
-def test_a_search_needs_no_body(client: Client) -> None:
+def test_a_search_without_a_body_returns_all_events(client: Client) -> None:
     auth = ("EMULATOR", "emulator-campaign-key")
     assert len(names(client.raw(b"", path="/v5/business-events/search", auth=auth))) == 2
 
 
 @pytest.mark.parametrize("by", ["list_events", "search_events"])
-def test_pages_hold_20_and_go_on_from_a_cursor(client: Client, workspace: Workspace, by: str) -> None:
+def test_pages_hold_20_events_and_continue_from_a_cursor(client: Client, workspace: Workspace, by: str) -> None:
     for number in range(43):
         workspace.add_business_event(BusinessEvent(f"e{number}"))
 
@@ -105,7 +105,7 @@ def test_pages_hold_20_and_go_on_from_a_cursor(client: Client, workspace: Worksp
     assert "next_cursor" not in pagination
 
 
-def test_a_page_can_be_smaller(client: Client) -> None:
+def test_limit_makes_pages_smaller(client: Client) -> None:
     first = client.list_events(limit=1).json()
     assert [event["name"] for event in first["data"]] == ["Sale"]
     rest = client.search_events({"limit": 1, "cursor": first["pagination"]["next_cursor"]})
@@ -123,7 +123,7 @@ def test_a_page_can_be_smaller(client: Client) -> None:
         ({"cursor": "eyJsYXN0X2lkIjoieCJ9"}, "cursor"),
     ],
 )
-def test_a_wrong_list_request_is_400_that_names_the_parameter(
+def test_the_error_for_an_invalid_list_request_names_the_parameter(
     client: Client, query: dict[str, Any], target: str
 ) -> None:
     assert error_target(client.list_events(**query)) == target
@@ -142,7 +142,7 @@ def test_a_wrong_list_request_is_400_that_names_the_parameter(
         ([], "body"),
     ],
 )
-def test_a_wrong_search_is_400_that_names_the_field(client: Client, payload: Any, target: str) -> None:
+def test_the_error_for_an_invalid_search_names_the_field(client: Client, payload: Any, target: str) -> None:
     assert error_target(client.search_events(payload)) == target
 
 
@@ -156,7 +156,7 @@ def test_a_search_that_is_not_json_is_400(client: Client) -> None:
     )
 
 
-def test_the_data_key_is_401_in_words_of_the_list(client: Client, workspace: Workspace) -> None:
+def test_the_data_key_is_401_in_the_format_of_the_list(client: Client, workspace: Workspace) -> None:
     response = client.session.get(f"{client.url}/v5/business-events", timeout=5)
 
     assert response.status_code == 401
@@ -169,7 +169,9 @@ def test_the_data_key_is_401_in_words_of_the_list(client: Client, workspace: Wor
     assert client.session.get(f"{client.url}/v5/business-events", timeout=5).status_code == 200
 
 
-def test_the_list_takes_60_requests_a_minute(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_the_list_is_limited_to_60_requests_per_minute(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     workspace.configure(retry_after="seconds")
     assert {client.list_events(name="Sale").status_code for _ in range(60)} == {200}
     response = client.list_events(name="Sale")
@@ -182,13 +184,13 @@ def test_the_list_takes_60_requests_a_minute(client: Client, workspace: Workspac
     assert client.list_events(name="Sale").status_code == 200
 
 
-def test_the_search_has_a_limit_of_its_own(client: Client, workspace: Workspace) -> None:
+def test_the_search_has_its_own_rate_limit(client: Client, workspace: Workspace) -> None:
     workspace.configure(search_quota=((1, 60),))
     assert [client.search_events({}).status_code for _ in range(2)] == [200, 429]
     assert client.list_events().status_code == 200
 
 
-def test_a_list_fires_nothing_and_is_hit_by_faults(client: Client, workspace: Workspace) -> None:
+def test_faults_hit_the_list_and_the_list_triggers_nothing(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, path="/v5/business-events"))
     assert client.list_events().json()["error"]["code"] == "INTERNAL_ERROR"
     client.list_events()

@@ -1,4 +1,4 @@
-"""Quotas of business events: v1 refuses what passes them, v5 skips it."""
+"""Quotas of business events: above them, v1 refuses the trigger and v5 skips campaigns."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def outcome(response: requests.Response) -> tuple[str, int, int]:
     return data["triggered_status"], data["summary"]["triggered"], data["summary"]["failed"]
 
 
-def test_v1_takes_50_an_hour(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_v1_accepts_50_triggers_per_hour(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     assert statuses(client.trigger_v1, 50) == [200] * 50
     response = client.trigger_v1("Sale")
 
@@ -60,7 +60,7 @@ def test_v1_takes_50_an_hour(client: Client, workspace: Workspace, clock: FakeCl
     assert client.trigger_v1("Sale").status_code == 200
 
 
-def test_v1_takes_200_a_day(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_v1_accepts_200_triggers_per_day(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     for _ in range(4):
         assert statuses(client.trigger_v1, 50) == [200] * 50
         clock.now += HOUR
@@ -69,7 +69,7 @@ def test_v1_takes_200_a_day(client: Client, workspace: Workspace, clock: FakeClo
     assert client.trigger_v1("Sale").status_code == 200
 
 
-def test_v1_takes_5_flows_an_hour_and_fires_nothing_beyond(
+def test_v1_starts_5_flows_per_hour_and_refuses_further_triggers(
     client: Client, workspace: Workspace, clock: FakeClock
 ) -> None:
     assert statuses(client.trigger_v1, 3, "Tour") == [200, 200, 429]
@@ -94,7 +94,7 @@ def test_v5_skips_campaigns_beyond_10_in_5_minutes(client: Client, workspace: Wo
     assert outcome(client.trigger_v5("Sale")) == ("SUCCESS", 1, 0)
 
 
-def test_v5_names_what_it_skipped(client: Client) -> None:
+def test_v5_lists_skipped_campaigns_and_flows(client: Client) -> None:
     client.trigger_v5("Tour")
     data = client.trigger_v5("Tour").json()["data"]
 
@@ -103,9 +103,7 @@ def test_v5_names_what_it_skipped(client: Client) -> None:
     assert data["summary"] == {"total": 5, "triggered": 4, "failed": 1}
 
 
-def test_v5_answers_200_failure_where_all_is_skipped_and_nothing_fires(
-    client: Client, workspace: Workspace
-) -> None:
+def test_v5_returns_200_failure_if_everything_is_skipped(client: Client, workspace: Workspace) -> None:
     workspace.configure(v5_campaign_quota=((1, 300),))
     client.trigger_v5("Sale")
     response = client.trigger_v5("Sale")
@@ -119,7 +117,7 @@ def test_v5_answers_200_failure_where_all_is_skipped_and_nothing_fires(
     assert (workspace.counts.firings, workspace.counts.refused, workspace.counts.throttled) == (1, 1, 0)
 
 
-def test_v5_takes_50_campaigns_an_hour_and_200_a_day(
+def test_v5_starts_50_campaigns_per_hour_and_200_per_day(
     client: Client, workspace: Workspace, clock: FakeClock
 ) -> None:
     workspace.add_business_event(BusinessEvent("Ten", campaigns=tuple(f"c{number}" for number in range(10))))
@@ -136,7 +134,7 @@ def test_v5_takes_50_campaigns_an_hour_and_200_a_day(
     assert outcome(client.trigger_v5("Ten")) == ("SUCCESS", 10, 0)
 
 
-def test_v5_takes_3_flows_an_hour_and_10_a_day(client: Client, clock: FakeClock) -> None:
+def test_v5_starts_3_flows_per_hour_and_10_per_day(client: Client, clock: FakeClock) -> None:
     started = []
     for window in range(5):
         clock.now = START + window * HOUR
@@ -146,7 +144,7 @@ def test_v5_takes_3_flows_an_hour_and_10_a_day(client: Client, clock: FakeClock)
     assert outcome(client.trigger_v5("Flow")) == ("SUCCESS", 1, 0)
 
 
-def test_v5_can_answer_429_instead_and_starts_nothing_then(
+def test_a_setting_makes_v5_return_429_instead_of_skipping(
     client: Client, workspace: Workspace, clock: FakeClock
 ) -> None:
     workspace.configure(v5_over_quota="429", v5_campaign_quota=((4, 300),), v5_flow_quota=None)
@@ -189,9 +187,7 @@ def test_retry_after_of_a_429(
         assert value == {"none": None, "seconds": "50"}[reading]
 
 
-def test_retry_after_tells_when_all_windows_are_open(
-    client: Client, workspace: Workspace, clock: FakeClock
-) -> None:
+def test_retry_after_waits_for_all_windows(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     workspace.configure(retry_after="seconds", v1_trigger_quota=((1, 60), (2, 600)))
     client.trigger_v1("Sale")
     clock.now += 60
@@ -199,14 +195,14 @@ def test_retry_after_tells_when_all_windows_are_open(
     assert client.trigger_v1("Sale").headers["Retry-After"] == "540"
 
 
-def test_an_envoy_429_says_so(client: Client, workspace: Workspace) -> None:
+def test_an_envoy_429_has_the_envoy_header(client: Client, workspace: Workspace) -> None:
     workspace.configure(envoy=True, v1_trigger_quota=((1, 60),))
     client.trigger_v1("Sale")
     assert client.trigger_v1("Sale").headers["x-envoy-ratelimited"] == "true"
 
 
 @pytest.mark.parametrize("lifted", [None, []])
-def test_each_quota_can_be_lifted(client: Client, workspace: Workspace, lifted: Any) -> None:
+def test_each_quota_can_be_removed(client: Client, workspace: Workspace, lifted: Any) -> None:
     names = ["v1_trigger_quota", "v1_flow_quota", "v5_campaign_quota", "v5_flow_quota"]
     workspace.configure(**dict.fromkeys(names, lifted))
 
@@ -214,20 +210,20 @@ def test_each_quota_can_be_lifted(client: Client, workspace: Workspace, lifted: 
     assert {outcome(client.trigger_v5("Tour"))[0] for _ in range(6)} == {"SUCCESS"}
 
 
-def test_a_refused_trigger_spends_nothing(client: Client, workspace: Workspace) -> None:
+def test_a_refused_trigger_does_not_use_the_quota(client: Client, workspace: Workspace) -> None:
     workspace.configure(v1_trigger_quota=((1, 60),), v5_campaign_quota=((1, 60),))
     assert [client.trigger_v1("Nothing").status_code, client.trigger_v5("Nothing").status_code] == [400, 400]
     assert client.trigger_v1("Sale").status_code == 200
     assert outcome(client.trigger_v5("Sale"))[0] == "SUCCESS"
 
 
-def test_the_versions_count_apart(client: Client, workspace: Workspace) -> None:
+def test_v1_and_v5_have_separate_quotas(client: Client, workspace: Workspace) -> None:
     workspace.configure(v1_trigger_quota=((1, 60),), v5_campaign_quota=((1, 60),))
     assert statuses(client.trigger_v1, 2) == [200, 429]
     assert outcome(client.trigger_v5("Sale"))[0] == "SUCCESS"
 
 
-def test_a_quota_tells_when_more_fits_than_one() -> None:
+def test_a_quota_reports_when_several_units_fit() -> None:
     quota = Quota()
     windows = ((3, 60),)
     for moment in (0.0, 10.0, 20.0):

@@ -1,4 +1,4 @@
-"""Triggers of business events, v1 and v5: what fires, and what is refused in which words."""
+"""Triggers of business events, v1 and v5: their effects and their error responses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def v5_error(response: requests.Response, status: int = 400) -> Any:
     return response.json()["error"]
 
 
-def test_v1_fires_all_that_is_attached(client: Client, workspace: Workspace) -> None:
+def test_v1_starts_all_attached_campaigns_and_flows(client: Client, workspace: Workspace) -> None:
     values = {"city": "Graz", "price": 3.5, "final": True, "ends_at": "2026-08-03T09:12:00Z"}
     response = client.trigger_v1("Sale", values, triggered_by="ops@example.com")
 
@@ -58,7 +58,7 @@ def test_v1_fires_all_that_is_attached(client: Client, workspace: Workspace) -> 
     assert workspace.requests[0].accepted
 
 
-def test_v5_fires_all_that_is_attached(client: Client, workspace: Workspace) -> None:
+def test_v5_starts_all_attached_campaigns_and_flows(client: Client, workspace: Workspace) -> None:
     response = client.trigger_v5("Sale", {"price": 3})
 
     assert response.status_code == 200
@@ -80,7 +80,7 @@ def test_v5_fires_all_that_is_attached(client: Client, workspace: Workspace) -> 
     assert (firing.version, firing.triggered_by, firing.campaign_ids) == ("v5", "ops@example.com", ("c1", "c2"))
 
 
-def test_v5_takes_a_trigger_without_attributes(client: Client, workspace: Workspace) -> None:
+def test_v5_accepts_a_trigger_without_attributes(client: Client, workspace: Workspace) -> None:
     body = b'{"event_name": "Sale", "triggered_by": "ops@example.com"}'
     auth = ("EMULATOR", "emulator-campaign-key")
     assert client.raw(body, path="/v5/business-events/triggers", auth=auth).status_code == 200
@@ -105,11 +105,11 @@ def test_v5_echoes_the_request_id(
     assert workspace.firings[0].request_id == response_id
 
 
-def test_v5_echoes_the_request_id_of_what_it_refuses(client: Client) -> None:
+def test_v5_echoes_the_request_id_of_a_refused_trigger(client: Client) -> None:
     assert client.trigger_v5("Nothing", moe_request_id=TRACE).json()["response_id"] == TRACE
 
 
-def test_the_request_id_is_no_idempotency_key(client: Client, workspace: Workspace) -> None:
+def test_the_request_id_is_not_an_idempotency_key(client: Client, workspace: Workspace) -> None:
     for _ in range(2):
         client.trigger_v5(moe_request_id=TRACE)
     assert workspace.counts.firings == 2
@@ -130,7 +130,7 @@ def test_the_data_key_is_401_unless_one_key_serves_both(
     assert workspace.counts.firings == 2
 
 
-def test_v1_401_hides_what_is_wrong_in_an_object_or_a_list(client: Client) -> None:
+def test_the_message_of_a_v1_401_is_an_object_or_a_list(client: Client) -> None:
     def refused(auth: tuple[str, str] | None) -> tuple[str, Any]:
         client.session.auth = None
         response = client.trigger_v1(auth=auth)
@@ -145,7 +145,7 @@ def test_v1_401_hides_what_is_wrong_in_an_object_or_a_list(client: Client) -> No
     assert refused(("EMULATOR", "wrong"))[1][0]["message"] == "Invalid APP_SECRET_KEY is provided."
 
 
-def test_v5_401_names_a_code(client: Client) -> None:
+def test_a_v5_401_has_an_error_code(client: Client) -> None:
     wrong = v5_error(client.trigger_v5(auth=("EMULATOR", "wrong")), 401)
     client.session.auth = None
     missing = v5_error(client.trigger_v5(auth=None), 401)
@@ -206,7 +206,7 @@ def test_an_attribute_of_the_wrong_type_is_400(
 
 
 @pytest.mark.parametrize("value", ["2026-08-03", "2026-08-03T09:12:00Z", "2026-08-03T09:12:00.123456Z"])
-def test_the_documented_datetimes_are_taken(client: Client, value: Any) -> None:
+def test_the_documented_datetime_formats_are_accepted(client: Client, value: Any) -> None:
     assert client.trigger_v1("Sale", {"ends_at": value}).status_code == 200
 
 
@@ -216,7 +216,7 @@ def test_all_wrong_attributes_are_named(client: Client) -> None:
     assert len(v5_error(client.trigger_v5("Sale", wrong))["details"]) == 2
 
 
-def test_v5_details_come_in_both_documented_forms(client: Client, workspace: Workspace) -> None:
+def test_v5_details_have_both_documented_formats(client: Client, workspace: Workspace) -> None:
     workspace.configure(v5_details="target")
     (detail,) = v5_error(client.trigger_v5("Nothing"))["details"]
     assert detail == {
@@ -226,12 +226,12 @@ def test_v5_details_come_in_both_documented_forms(client: Client, workspace: Wor
     }
 
 
-def test_an_event_without_a_schema_takes_any_attribute(client: Client, workspace: Workspace) -> None:
+def test_an_event_without_a_schema_accepts_any_attribute(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Any", None, ("c1",)))
     assert client.trigger_v1("Any", {"x": [None]}).status_code == 200
 
 
-def test_v1_refuses_an_event_that_nothing_is_attached_to(client: Client, workspace: Workspace) -> None:
+def test_v1_refuses_an_event_without_campaigns(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Idle"))
     message, (detail,) = v1_error(client.trigger_v1("Idle"))
 
@@ -239,9 +239,7 @@ def test_v1_refuses_an_event_that_nothing_is_attached_to(client: Client, workspa
     assert workspace.counts.firings == 0
 
 
-def test_v5_answers_200_failure_for_an_event_that_nothing_is_attached_to(
-    client: Client, workspace: Workspace
-) -> None:
+def test_v5_returns_200_failure_for_an_event_without_campaigns(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Idle"))
     response = client.trigger_v5("Idle")
 
@@ -252,7 +250,7 @@ def test_v5_answers_200_failure_for_an_event_that_nothing_is_attached_to(
 
 
 @pytest.mark.parametrize("address", ["ops", "ops@example", "a b@example.com", ""])
-def test_triggered_by_has_to_be_an_address(client: Client, address: str) -> None:
+def test_triggered_by_must_be_an_email_address(client: Client, address: str) -> None:
     _, (detail,) = v1_error(client.trigger_v1(triggered_by=address))
     assert (detail["target"], detail["message"]) == (
         "triggered_by",
@@ -281,7 +279,7 @@ def test_triggered_by_has_to_be_an_address(client: Client, address: str) -> None
         ("v5", "{", "body"),
     ],
 )
-def test_a_wrong_body_is_400_that_names_the_field(
+def test_the_error_for_an_invalid_body_names_the_field(
     client: Client, workspace: Workspace, trigger: str, body: str, target: str
 ) -> None:
     path = {"v1": "/v1.0/business_event/trigger", "v5": "/v5/business-events/triggers"}[trigger]
@@ -295,14 +293,16 @@ def test_a_wrong_body_is_400_that_names_the_field(
 
 
 @pytest.mark.parametrize("path", ["/v1.0/business_event/trigger", "/v5/business-events/triggers"])
-def test_only_json_of_a_bearable_size_is_read(client: Client, path: str) -> None:
+def test_other_content_types_are_415_and_large_bodies_are_413(client: Client, path: str) -> None:
     auth = ("EMULATOR", "emulator-campaign-key")
     assert client.raw(b"{}", path=path, auth=auth, headers={"Content-Type": "text/plain"}).status_code == 415
     assert client.raw(b" " * 131_073, path=path, auth=auth).status_code == 413
 
 
 @pytest.mark.parametrize("trigger", VERSIONS)
-def test_a_trigger_whose_answer_is_lost_has_fired(client: Client, workspace: Workspace, trigger: str) -> None:
+def test_a_trigger_takes_effect_if_its_response_is_lost(
+    client: Client, workspace: Workspace, trigger: str
+) -> None:
     workspace.add_fault(Fault("cut_after", path="/v"))
     workspace.add_fault(Fault("status_after", status=504))
 
@@ -315,9 +315,7 @@ def test_a_trigger_whose_answer_is_lost_has_fired(client: Client, workspace: Wor
 
 
 @pytest.mark.parametrize("trigger", VERSIONS)
-def test_a_trigger_that_the_client_gave_up_on_has_fired(
-    client: Client, workspace: Workspace, trigger: str
-) -> None:
+def test_a_trigger_takes_effect_if_the_client_gave_up(client: Client, workspace: Workspace, trigger: str) -> None:
     workspace.add_fault(Fault("slow", seconds=30))
 
     with pytest.raises(requests.Timeout):
@@ -329,7 +327,7 @@ def test_a_trigger_that_the_client_gave_up_on_has_fired(
 
 @pytest.mark.parametrize("trigger", VERSIONS)
 @pytest.mark.parametrize("kind", ["cut_before", "status", "html"])
-def test_a_trigger_that_is_stopped_before_has_not_fired(
+def test_a_trigger_that_does_not_reach_the_api_has_no_effect(
     client: Client, workspace: Workspace, trigger: str, kind: FaultKind
 ) -> None:
     workspace.add_fault(Fault(kind))
@@ -341,12 +339,12 @@ def test_a_trigger_that_is_stopped_before_has_not_fired(
     assert workspace.counts.firings == 0
 
 
-def test_a_fault_can_be_for_one_version_alone(client: Client, workspace: Workspace) -> None:
+def test_a_fault_can_hit_one_version_only(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, path="/v5/business-events/triggers"))
     assert [client.trigger_v1().status_code, client.trigger_v5().status_code] == [200, 500]
 
 
-def test_faults_answer_in_the_versions_own_form(client: Client, workspace: Workspace) -> None:
+def test_faults_have_the_format_of_each_version(client: Client, workspace: Workspace) -> None:
     for status in (500, 500, 429, 429, 403, 403):
         workspace.add_fault(Fault("status", status=status))
     answers = [trigger().json() for _ in range(3) for trigger in (client.trigger_v1, client.trigger_v5)]
@@ -375,14 +373,12 @@ def test_faults_answer_in_the_versions_own_form(client: Client, workspace: Works
         ({"flows": "f1"}, "flows"),
     ],
 )
-def test_a_business_event_that_makes_no_sense_is_an_error_that_names_the_argument(
-    options: dict[str, Any], named: str
-) -> None:
+def test_the_error_for_an_invalid_business_event_names_the_argument(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         BusinessEvent(**{"name": "Sale", **options})
 
 
-def test_a_definition_can_be_changed_while_it_runs(client: Client, workspace: Workspace) -> None:
+def test_a_definition_can_be_changed_while_the_server_runs(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Sale"))
     assert client.trigger_v1().status_code == 400
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c9",)))

@@ -18,7 +18,7 @@ def customer(customer_id: str) -> dict[str, Any]:
     return {"type": "customer", "customer_id": customer_id, "attributes": {}}
 
 
-def test_summary_gives_the_counts(client: Client) -> None:
+def test_the_summary_contains_the_counts(client: Client) -> None:
     client.bulk(customer("a"), customer("guest"), BUY)
     summary = client.control("GET", "summary").json()
 
@@ -33,7 +33,7 @@ def test_control_requests_are_not_counted(client: Client, workspace: Workspace) 
     assert workspace.counts.requests == 0
 
 
-def test_requests_can_be_read_from_where_one_left_off(client: Client) -> None:
+def test_since_returns_only_later_requests(client: Client) -> None:
     for name in "abc":
         client.bulk(customer(name))
 
@@ -56,7 +56,7 @@ def test_elements_can_be_paged_through_across_requests(client: Client) -> None:
     assert since == 3
 
 
-def test_paging_goes_on_after_elements_were_forgotten(client: Client, workspace: Workspace) -> None:
+def test_paging_continues_after_elements_were_discarded(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_elements=2)
     client.bulk(*map(customer, "abcd"))
 
@@ -65,7 +65,7 @@ def test_paging_goes_on_after_elements_were_forgotten(client: Client, workspace:
     assert page["next"] == 4
 
 
-def test_a_fault_can_be_ordered_seen_and_forgotten(client: Client, workspace: Workspace) -> None:
+def test_a_fault_can_be_added_listed_and_cleared(client: Client, workspace: Workspace) -> None:
     ordered = client.control("POST", "faults", {"kind": "status", "status": 503, "times": 2})
     assert ordered.status_code == 200
     assert workspace.faults == (Fault("status", times=2, status=503),)
@@ -113,13 +113,13 @@ def test_a_wrong_setting_is_400_and_changes_nothing(client: Client, workspace: W
     assert workspace.settings == before
 
 
-def test_settings_show_no_key(client: Client) -> None:
+def test_settings_contain_no_keys(client: Client) -> None:
     shown = client.control("GET", "settings").text
     assert "emulator-data-key" not in shown
     assert "emulator-campaign-key" not in shown
 
 
-def test_a_business_event_can_be_defined_changed_and_forgotten(client: Client, workspace: Workspace) -> None:
+def test_a_business_event_can_be_defined_changed_and_deleted(client: Client, workspace: Workspace) -> None:
     sale = {"name": "Sale", "attributes": {"city": "string"}, "campaigns": ["c1"], "flows": ["f1"]}
     assert client.control("POST", "business_events", sale).json() == {"business_events": [sale]}
     assert workspace.business_events == (BusinessEvent("Sale", {"city": "string"}, ("c1",), ("f1",)),)
@@ -139,7 +139,7 @@ def test_a_wrong_business_event_is_400(client: Client, workspace: Workspace, pay
     assert workspace.business_events == ()
 
 
-def test_firings_can_be_read_from_where_one_left_off(client: Client, workspace: Workspace) -> None:
+def test_since_returns_only_later_firings(client: Client, workspace: Workspace) -> None:
     workspace.add_business_event(BusinessEvent("Sale", {"city": "string"}, ("c1", "c2"), ("f1",)))
     client.trigger_v1("Sale", {"city": "Graz"}, triggered_by="ops@example.com")
     client.trigger_v5("Sale", headers={"X-MOE-Request-Id": "my-trace"})
@@ -168,12 +168,12 @@ def test_a_body_that_is_not_json_is_400(client: Client) -> None:
     assert requests.post(f"{client.url}/_emulator/faults", data=b"{", timeout=5).status_code == 400
 
 
-def test_a_since_that_is_no_number_is_400(client: Client) -> None:
+def test_a_since_that_is_not_a_number_is_400(client: Client) -> None:
     response = client.control("GET", "requests?since=x")
     assert (response.status_code, "since" in response.json()["error"]) == (400, True)
 
 
-def test_reset_forgets_all_but_settings_and_business_events(client: Client, workspace: Workspace) -> None:
+def test_reset_clears_everything_except_settings_and_business_events(client: Client, workspace: Workspace) -> None:
     workspace.configure(users_per_minute=1)
     client.bulk(customer("a"))
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1",)))
@@ -188,7 +188,7 @@ def test_reset_forgets_all_but_settings_and_business_events(client: Client, work
     assert client.bulk(customer("a")).status_code == 200
 
 
-def test_health_and_the_home_page_answer(client: Client) -> None:
+def test_health_and_the_home_page_respond(client: Client) -> None:
     assert client.control("GET", "health").json() == {"status": "ok"}
     home = requests.get(client.url, timeout=5)
     assert home.headers["Content-Type"].startswith("text/plain")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def days(first: str, *after: int) -> dict[tuple[str, str], int]:
-    """One event on each of the days so many days after the first."""
+    """Return one event on each day that is the given number of days after the first."""
     return {("Buy", (date.fromisoformat(first) + timedelta(days=number)).isoformat()): 1 for number in after}
 
 
@@ -30,7 +30,7 @@ def days(first: str, *after: int) -> dict[tuple[str, str], int]:
         ("0001-01-01", (date.max - date.min).days, "year", "0001\N{EN DASH}0167", 60),
     ],
 )
-def test_the_bars_are_as_long_as_few_enough_of_them_need(
+def test_the_unit_of_the_bars_keeps_them_at_60_or_fewer(
     first: str, span: int, unit: str, beginning: str, bars: int
 ) -> None:
     drawn = draw(days(first, 0, span))
@@ -43,19 +43,19 @@ def test_the_bars_are_as_long_as_few_enough_of_them_need(
     assert (sum(series["counts"]), series["total"]) == (len({0, span}), len({0, span}))
 
 
-def test_a_day_without_events_has_a_bar_too() -> None:
+def test_days_without_events_have_bars_too() -> None:
     drawn = draw(days("2026-02-27", 0, 3))
     assert drawn["bars"] == ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]
     assert drawn["series"][0]["counts"] == [1, 0, 0, 1]
 
 
-def test_a_month_is_in_its_own_bar() -> None:
+def test_each_month_has_its_own_bar() -> None:
     drawn = draw({("Buy", "2024-12-31"): 1, ("Buy", "2025-01-01"): 2, ("Buy", "2026-03-31"): 4})
     assert drawn["bars"][:2] == ["2024-12", "2025-01"]
     assert (drawn["series"][0]["counts"][:2], drawn["series"][0]["counts"][-1]) == ([1, 2], 4)
 
 
-def test_a_bar_of_several_years_is_named_by_its_first_and_its_last() -> None:
+def test_a_bar_of_several_years_is_labelled_with_the_first_and_last() -> None:
     drawn = draw({("Buy", "1900-01-01"): 1, ("Buy", "1901-12-31"): 2, ("Buy", "2026-01-01"): 4})
     assert (drawn["unit"], drawn["step"]) == ("year", 3)
     assert drawn["bars"][:2] == ["1900\N{EN DASH}1902", "1903\N{EN DASH}1905"]
@@ -63,25 +63,25 @@ def test_a_bar_of_several_years_is_named_by_its_first_and_its_last() -> None:
     assert (drawn["series"][0]["counts"][0], drawn["series"][0]["counts"][-1]) == (3, 4)
 
 
-def test_a_bar_of_one_year_is_named_by_it() -> None:
+def test_a_bar_of_one_year_is_labelled_with_it() -> None:
     drawn = draw({("Buy", "1967-01-01"): 1, ("Buy", "2026-01-01"): 2})
     assert (drawn["step"], drawn["bars"][0], drawn["bars"][-1], len(drawn["bars"])) == (1, "1967", "2026", 60)
 
 
-def test_names_beyond_the_most_frequent_are_counted_together_and_keep_their_order() -> None:
+def test_only_the_most_frequent_names_are_counted_separately() -> None:
     counts = {(f"name {number}", "2026-01-01"): number + 1 for number in range(9)}
     drawn = draw(counts)
     assert [series["name"] for series in drawn["series"]] == [f"name {number}" for number in range(3, 9)]
     assert drawn["others"] == {"names": 3, "total": 6, "counts": [6]}
 
 
-def test_events_without_a_day_stand_apart() -> None:
+def test_events_without_a_day_have_separate_bars() -> None:
     drawn = draw({("Buy", "arrival"): 3, ("View", "unreadable"): 2, ("(other)", "(other)"): 1})
     assert (drawn["bars"], drawn["words"]) == ([], ["arrival", "unreadable", "(other)"])
     assert [series["counts"] for series in drawn["series"]] == [[3, 0, 0], [0, 2, 0], [0, 0, 1]]
 
 
-def test_few_days_are_always_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chart_of_few_days_is_always_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_chart, "ALWAYS_FRESH", 1)
     chart, counts = EventChart(timer=lambda: 0.0), {("Buy", "2026-01-01"): 1}
     assert chart.current(counts)["series"][0]["total"] == 1
@@ -89,16 +89,16 @@ def test_few_days_are_always_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None
     assert chart.current(counts)["series"][0]["total"] == 2
 
 
-def test_a_chart_of_very_many_days_takes_little_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chart_of_very_many_days_is_redrawn_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_chart, "ALWAYS_FRESH", 1)
     now = 0.0
 
-    def working(counts: Days) -> dict[str, Any]:
+    def draw_slowly(counts: Days) -> dict[str, Any]:
         nonlocal now
         now += 0.1
         return draw(counts)
 
-    monkeypatch.setattr(event_chart, "draw", working)
+    monkeypatch.setattr(event_chart, "draw", draw_slowly)
     chart = EventChart(timer=lambda: now)
     counts = days("2026-01-01", 0, 1)
     drawn = []
@@ -106,5 +106,5 @@ def test_a_chart_of_very_many_days_takes_little_of_the_time(monkeypatch: pytest.
         now += 0.5
         counts["Buy", "2026-01-01"] += 1
         drawn.append(chart.current(counts)["series"][0]["total"])
-    assert 10 <= len(set(drawn)) <= 12  # each serves for 5 seconds
+    assert 10 <= len(set(drawn)) <= 12  # each is used for 5 seconds
     assert drawn == sorted(drawn)

@@ -1,4 +1,4 @@
-"""The page at ``/``, its files, and the JSON that it draws."""
+"""The page at ``/``, its files, and the JSON snapshot that it shows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def get_snapshot(client: Client) -> Any:
     return answer.json()
 
 
-def test_a_browser_gets_the_page_and_all_of_it_is_the_emulators_own(client: Client) -> None:
+def test_the_page_loads_nothing_from_other_hosts(client: Client) -> None:
     page = requests.get(client.url, headers={"Accept": "text/html,*/*;q=0.8"}, timeout=5)
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert page.headers["Vary"] == "Accept"
@@ -59,12 +59,12 @@ def test_a_browser_gets_the_page_and_all_of_it_is_the_emulators_own(client: Clie
     assert "http" not in page.text
 
 
-def test_the_pages_files_are_these_alone(client: Client) -> None:
+def test_other_page_files_are_404(client: Client) -> None:
     for name in ("nothing.js", "../page.py", "..%2fpage.py", ""):
         assert requests.get(f"{client.url}/_emulator/page/{name}", timeout=5).status_code == 404
 
 
-def test_the_picture_of_an_empty_workspace(client: Client) -> None:
+def test_the_snapshot_of_an_empty_workspace(client: Client) -> None:
     shown = get_snapshot(client)
     assert (shown["workspace_id"], shown["workspaces"][0], shown["now"]) == ("EMULATOR", "EMULATOR", START)
     assert (shown["counts"]["requests"], shown["counts"]["users"]) == (0, 0)
@@ -74,7 +74,7 @@ def test_the_picture_of_an_empty_workspace(client: Client) -> None:
     assert shown["file_imports"] == {"shown": [], "left_off": 0}
 
 
-def test_looking_is_no_request(client: Client) -> None:
+def test_snapshots_are_not_counted_as_requests(client: Client) -> None:
     get_snapshot(client)
     get_snapshot(client)
     assert get_snapshot(client)["counts"]["requests"] == 0
@@ -101,7 +101,7 @@ def test_customers_and_events_are_counted_by_name_and_day(client: Client) -> Non
     assert "events_by_day" not in shown["counts"]
 
 
-def test_requests_are_in_the_second_and_the_minute_in_which_they_came(
+def test_requests_are_counted_by_second_and_by_minute(
     client: Client, workspace: Workspace, clock: FakeClock
 ) -> None:
     workspace.configure(users_per_minute=3)
@@ -126,7 +126,7 @@ def test_requests_are_in_the_second_and_the_minute_in_which_they_came(
     assert shown["outcomes"] == {"well": 1, "throttled": 1, "refused": 1, "faulted": 1}
 
 
-def test_the_timeline_is_bounded_and_bears_a_clock_that_goes_back(client: Client, clock: FakeClock) -> None:
+def test_the_timeline_is_bounded_even_if_the_clock_goes_back(client: Client, clock: FakeClock) -> None:
     for _ in range(125):
         clock.now += 1
         client.bulk(customer("a"))
@@ -138,7 +138,9 @@ def test_the_timeline_is_bounded_and_bears_a_clock_that_goes_back(client: Client
     assert get_snapshot(client)["timeline"]["second"]["rows"][-1][1] == 2
 
 
-def test_the_limits_show_what_the_last_minute_used(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_the_limits_show_the_usage_of_the_last_minute(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     workspace.configure(users_per_minute=10, events_per_minute=None)
     client.bulk(*map(customer, "abcd"), event())
     clock.now += 30
@@ -152,7 +154,9 @@ def test_the_limits_show_what_the_last_minute_used(client: Client, workspace: Wo
     assert get_snapshot(client)["limits"]["users"]["used"] == 1
 
 
-def test_failures_say_where_why_and_how_often(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_failures_have_an_endpoint_a_reason_and_a_count(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     workspace.add_business_event(BusinessEvent("Sale", {"city": "string"}, ("c1",)))
     workspace.add_file_import(FileImport("i1", "Users"))
     for _ in range(2):
@@ -188,7 +192,7 @@ def test_failures_say_where_why_and_how_often(client: Client, workspace: Workspa
     assert get_snapshot(client)["failures"][0]["last_at"] == START + 7
 
 
-def test_a_429_is_a_failure_of_its_own_and_so_is_a_fault(client: Client, workspace: Workspace) -> None:
+def test_429s_and_faults_are_separate_failures(client: Client, workspace: Workspace) -> None:
     workspace.configure(users_per_minute=1)
     client.bulk(*map(customer, "ab"))
     workspace.add_fault(Fault("status", status=503))
@@ -205,7 +209,7 @@ def test_a_429_is_a_failure_of_its_own_and_so_is_a_fault(client: Client, workspa
     }
 
 
-def test_an_event_that_its_quota_held_back_is_a_failure(client: Client, workspace: Workspace) -> None:
+def test_an_event_skipped_by_its_quota_is_a_failure(client: Client, workspace: Workspace) -> None:
     workspace.configure(v5_campaign_quota=[[1, 60]])
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1",)))
     client.trigger_v5()
@@ -214,7 +218,7 @@ def test_an_event_that_its_quota_held_back_is_a_failure(client: Client, workspac
     assert (failure["status"], failure["reason"]) == (200, "the quota is used up: nothing was started")
 
 
-def test_very_many_kinds_of_failure_are_counted_together(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_above_the_bound_failures_are_counted_together(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics_module, "MAX_FAILURES", 1)
     client.raw(b"{")
     client.raw(b"")
@@ -224,7 +228,7 @@ def test_very_many_kinds_of_failure_are_counted_together(client: Client, monkeyp
 
 
 @pytest.mark.parametrize("limit", [1000, None])
-def test_the_fill_of_the_bodies_that_were_taken(client: Client, workspace: Workspace, limit: int | None) -> None:
+def test_the_fill_counts_only_accepted_bodies(client: Client, workspace: Workspace, limit: int | None) -> None:
     workspace.configure(body_limit=limit, hard_body_limit=None)
     full = limit or 100_000
     blank = json.dumps({"type": "transition", "elements": [customer("")]}).encode()
@@ -271,7 +275,7 @@ def test_file_imports_show_their_runs_files_and_rows(
     assert shown["runs"][0]["triggered"] is False
 
 
-def test_what_is_shown_of_file_imports_is_bounded(client: Client, workspace: Workspace) -> None:
+def test_the_number_of_file_imports_shown_is_bounded(client: Client, workspace: Workspace) -> None:
     files = tuple(ImportFile(f"users_{place}_{{run}}.csv") for place in range(12))
     for number in range(23):
         workspace.add_file_import(FileImport(f"i{number}", f"Import {number}", files=files))
@@ -285,9 +289,7 @@ def test_what_is_shown_of_file_imports_is_bounded(client: Client, workspace: Wor
     assert (len(first["runs"][0]["files"]), first["runs"][0]["left_off"]) == (10, 2)
 
 
-def test_business_events_show_what_fired_and_the_quotas(
-    client: Client, workspace: Workspace, clock: FakeClock
-) -> None:
+def test_business_events_show_firings_and_quotas(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     workspace.configure(v1_flow_quota=None)
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c1", "c2"), flows=("f1",)))
     workspace.add_business_event(BusinessEvent("Quiet"))
@@ -322,7 +324,7 @@ def test_business_events_show_what_fired_and_the_quotas(
     ]
 
 
-def test_faults_that_wait_are_in_the_picture_and_reset_clears_it(client: Client, workspace: Workspace) -> None:
+def test_the_snapshot_has_pending_faults_until_a_reset(client: Client, workspace: Workspace) -> None:
     client.control("POST", "faults", {"kind": "html", "times": 2})
     assert [(it["kind"], it["times"]) for it in get_snapshot(client)["faults"]] == [("html", 2)]
 
@@ -333,7 +335,7 @@ def test_faults_that_wait_are_in_the_picture_and_reset_clears_it(client: Client,
     assert (sum(shown["outcomes"].values()), shown["timeline"]["second"]["rows"]) == (0, [])
 
 
-def test_the_last_elements_come_without_those_before_them(client: Client, workspace: Workspace) -> None:
+def test_last_returns_only_the_last_elements(client: Client, workspace: Workspace) -> None:
     workspace.configure(keep_elements=4)
     client.bulk(*map(customer, "abc"))
     client.bulk(*map(customer, "def"))
@@ -350,7 +352,7 @@ def test_the_last_elements_come_without_those_before_them(client: Client, worksp
     assert last(3) == []
 
 
-def test_the_last_elements_have_the_text_that_was_sent(client: Client) -> None:
+def test_the_last_elements_have_their_original_text(client: Client) -> None:
     sent = [
         '{"type":"customer", "customer_id":"a","attributes":{"n":9007199254740993,"x":1.0,"u":"\\u00fc"}}',
         '{"type": "customer",\n "customer_id": "ü", "attributes": {"n": 1E2}}',
@@ -362,7 +364,7 @@ def test_the_last_elements_have_the_text_that_was_sent(client: Client) -> None:
     assert [it["element"] for it in elements] == [json.loads(text) for text in sent]
 
 
-def test_each_workspace_has_its_own_picture_and_keys() -> None:
+def test_each_workspace_has_its_own_snapshot_and_keys() -> None:
     with Emulator() as emulator:
         emulator.add_workspace(Credentials("OTHER", "it's another key"))
         body = {"type": "transition", "elements": [customer("a")]}
@@ -384,8 +386,8 @@ def test_each_workspace_has_its_own_picture_and_keys() -> None:
         assert "another key" not in json.dumps(other)
 
 
-def test_the_command_and_the_line_work_as_they_are() -> None:
-    """A shell reads both, also where a key has a quotation mark."""
+def test_the_curl_command_and_the_connection_work_in_a_shell() -> None:
+    """Both are quoted for a shell, even if a key contains a quotation mark."""
     with Emulator(credentials=Credentials("W 1", "it's a key", 'say "no"')) as emulator:
         shown = requests.get(f"{emulator.url}/_emulator/connection", timeout=5).json()
         script = f"export {shown['airflow']}; printenv AIRFLOW_CONN_MOENGAGE_DEFAULT"
@@ -411,7 +413,7 @@ def test_the_command_and_the_line_work_as_they_are() -> None:
         assert emulator.workspace.counts.customers == 1
 
 
-def test_the_address_shown_is_the_one_that_was_called(client: Client) -> None:
+def test_the_connection_has_the_address_of_the_request(client: Client) -> None:
     port = client.url.rpartition(":")[2]
     shown = requests.get(f"http://localhost:{port}/_emulator/connection", timeout=5).json()
     assert shown["url"] == f"http://localhost:{port}"

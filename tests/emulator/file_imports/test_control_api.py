@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.emulator.fake_clock import FakeClock
 
 
-def test_an_import_can_be_set_up_changed_and_forgotten(client: Client, workspace: Workspace) -> None:
+def test_an_import_can_be_created_changed_and_deleted(client: Client, workspace: Workspace) -> None:
     file = {"file_name": "users_{run}.csv", "steps": [[0, "QUEUED"], [4.5, "FAILED"]], "status_msg": "bad"}
     shown = client.control("POST", "file_imports", {"import_id": "i1", "import_name": "Users", "files": [file]})
 
@@ -54,7 +54,7 @@ def test_a_wrong_import_is_400(client: Client, workspace: Workspace, payload: An
     assert workspace.file_imports == ()
 
 
-def test_a_name_that_is_taken_is_400(client: Client, workspace: Workspace) -> None:
+def test_a_duplicate_name_is_400(client: Client, workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("i1", "Users"))
     response = client.control("POST", "file_imports", {"import_id": "i2", "import_name": "Users"})
     assert (response.status_code, "import_name 'Users'" in response.json()["error"]) == (400, True)
@@ -84,7 +84,7 @@ def test_the_dashboard_can_run_an_import(client: Client, workspace: Workspace) -
         (None, "body: "),
     ],
 )
-def test_a_wrong_run_is_400_and_does_not_take_place(
+def test_an_invalid_run_request_is_400_and_starts_nothing(
     client: Client, workspace: Workspace, payload: Any, said: str
 ) -> None:
     workspace.add_file_import(FileImport("i1", "Users"))
@@ -93,9 +93,7 @@ def test_a_wrong_run_is_400_and_does_not_take_place(
     assert workspace.counts.file_runs == 0
 
 
-def test_triggers_can_be_read_from_where_one_left_off(
-    client: Client, workspace: Workspace, clock: FakeClock
-) -> None:
+def test_since_returns_only_later_triggers(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     for import_id in ("i1", "i2"):
         workspace.add_file_import(FileImport(import_id, import_id))
         client.trigger_import(import_id)
@@ -126,7 +124,7 @@ def test_triggers_can_be_read_from_where_one_left_off(
         {"keep_file_runs": -1},
     ],
 )
-def test_a_wrong_setting_is_400_that_names_it(client: Client, workspace: Workspace, payload: Any) -> None:
+def test_the_error_for_an_invalid_setting_names_it(client: Client, workspace: Workspace, payload: Any) -> None:
     before = workspace.settings
     response = client.control("POST", "settings", payload)
     assert (response.status_code, next(iter(payload)) in response.json()["error"]) == (400, True)

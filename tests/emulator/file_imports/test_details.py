@@ -1,4 +1,4 @@
-"""The import details: how far the last run of each import is, and what finds an import."""
+"""The import details: the progress of the last run of each import, filters and pages."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_import_that_never_ran_is_scheduled(client: Client) -> None:
     }
 
 
-def test_the_last_run_shows_how_far_it_is(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_details_show_the_progress_of_the_last_run(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     second = ImportFile("b.csv", steps=((1, "WAITING"), (3, "PROCESSING"), (20, "SUCCESSFUL")), total_rows=30)
     workspace.add_file_import(FileImport("i1", "Users", files=(ImportFile("a.csv"), second)))
     client.trigger_import()
@@ -88,7 +88,7 @@ def test_the_last_run_shows_how_far_it_is(client: Client, workspace: Workspace, 
     assert only_import(client)["status"] == "SUCCESSFUL"
 
 
-def test_only_the_last_run_shows(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_details_show_only_the_last_run(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     workspace.run_file_import("i1", [ImportFile("a.csv", steps=((0, "FAILED"),))])
     assert progress(client) == ("FAILED", 1, 1, 100, 100)
     clock.now += 60.25
@@ -112,7 +112,7 @@ def test_only_the_last_run_shows(client: Client, workspace: Workspace, clock: Fa
         ([], "FAILED"),
     ],
 )
-def test_a_run_of_several_files_has_one_status(
+def test_the_status_of_a_run_combines_those_of_its_files(
     client: Client, workspace: Workspace, ends: list[str], status: str
 ) -> None:
     files = [ImportFile(f"{number}.csv", steps=((0, end),)) for number, end in enumerate(ends)]
@@ -120,14 +120,12 @@ def test_a_run_of_several_files_has_one_status(
     assert only_import(client)["last_run_status"] == status
 
 
-def test_a_run_whose_files_are_all_late_is_queued(client: Client, workspace: Workspace) -> None:
+def test_a_run_is_queued_until_its_first_file_appears(client: Client, workspace: Workspace) -> None:
     workspace.run_file_import("i1", [ImportFile("late.csv", steps=((60, "SUCCESSFUL"),))])
     assert progress(client) == ("QUEUED", 0, 0, 0, 0)
 
 
-def test_a_clock_that_goes_back_takes_the_progress_back(
-    client: Client, workspace: Workspace, clock: FakeClock
-) -> None:
+def test_progress_goes_back_if_the_clock_does(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     workspace.run_file_import("i1")
     clock.now += 10
     assert only_import(client)["last_run_status"] == "SUCCESSFUL"
@@ -149,7 +147,7 @@ def test_deleted_imports_are_not_listed_and_expired_ones_are_archived(
     assert names(client.details(schedule_status="QUEUED")) == []
 
 
-def test_an_import_that_runs_once_is_not_scheduled_again(client: Client, workspace: Workspace) -> None:
+def test_a_one_time_import_is_not_scheduled_again(client: Client, workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("i1", "Users", schedule_type="ONETIME"))
     assert only_import(client)["next_scheduled_at"] is None
 
@@ -170,7 +168,7 @@ def test_an_import_that_runs_once_is_not_scheduled_again(client: Client, workspa
         ({"schedule_status": "QUEUED", "import_type": "USERS"}, []),
     ],
 )
-def test_imports_are_found_by_filters(
+def test_filters_select_imports(
     client: Client, workspace: Workspace, fields: dict[str, Any], found: list[str]
 ) -> None:
     workspace.add_file_import(FileImport("i2", "Users of old", schedule_type="ONETIME"))
@@ -184,14 +182,16 @@ def test_imports_are_found_by_filters(
     assert response.json()["total_count"] == len(found)
 
 
-def test_a_name_can_be_compared_in_part(client: Client, workspace: Workspace) -> None:
+def test_a_setting_makes_the_name_filter_match_parts_of_names(client: Client, workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("i2", "All Users of old"))
     workspace.configure(file_imports_by_name="contains")
     assert names(client.details(import_name="Users")) == ["Users", "All Users of old"]
     assert names(client.details(import_name="All")) == ["All Users of old"]
 
 
-def test_imports_are_found_by_when_they_last_ran(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_the_date_filter_selects_imports_by_their_last_run(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     workspace.add_file_import(FileImport("i2", "Never"))
     workspace.run_file_import("i1")
     wanted = {"start_date": "14/11/2023", "end_date": "14/11/2023", "format": "DD/MM/YYYY"}
@@ -215,7 +215,7 @@ def test_imports_are_found_by_when_they_last_ran(client: Client, workspace: Work
         {"import_name": 7},
     ],
 )
-def test_a_value_that_a_filter_does_not_know_is_400(client: Client, fields: dict[str, Any]) -> None:
+def test_an_unknown_filter_value_is_400(client: Client, fields: dict[str, Any]) -> None:
     response = client.details(**fields)
     assert error_type(response) is None
     assert response.json()["data"] == "Unable to process the request"
@@ -243,7 +243,7 @@ def test_a_wrong_offset_is_400(client: Client, offset: Any) -> None:
     assert error_type(client.details(offset=offset)) == "Invalid Offset Value"
 
 
-def test_details_take_the_forms_of_the_history(client: Client, workspace: Workspace) -> None:
+def test_the_format_settings_of_the_history_apply_to_the_details(client: Client, workspace: Workspace) -> None:
     workspace.configure(file_numbers_as_text=True, file_null_data=True)
     workspace.run_file_import("i1")
     body = client.details().json()
@@ -254,7 +254,7 @@ def test_details_take_the_forms_of_the_history(client: Client, workspace: Worksp
     assert client.details(import_name="Nobody").json()["data"] is None
 
 
-def test_the_details_have_a_limit_of_their_own(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_the_details_have_their_own_rate_limit(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     assert {client.details().status_code for _ in range(50)} == {200}
     throttled = client.details()
     assert (throttled.status_code, throttled.headers["x-ratelimit-limit"]) == (429, "50")

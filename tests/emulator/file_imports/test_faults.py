@@ -1,4 +1,4 @@
-"""Faults and unknown paths at the file import endpoints, in their own forms."""
+"""Faults and unknown paths at the file import endpoints, and the formats of their responses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def users(workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("i1", "Users"))
 
 
-def test_a_status_in_the_triggers_place_begins_no_run(client: Client, workspace: Workspace) -> None:
+def test_a_status_fault_on_the_trigger_starts_no_run(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=500, path=BASE))
     body = client.trigger_import().json()
 
@@ -32,7 +32,7 @@ def test_a_status_in_the_triggers_place_begins_no_run(client: Client, workspace:
 
 
 @pytest.mark.parametrize("kind", ["status_after", "cut_after"])
-def test_a_trigger_can_take_effect_although_its_answer_is_lost(
+def test_a_trigger_takes_effect_even_if_its_response_is_lost(
     client: Client, workspace: Workspace, kind: FaultKind
 ) -> None:
     workspace.add_fault(Fault(kind))
@@ -47,14 +47,14 @@ def test_a_trigger_can_take_effect_although_its_answer_is_lost(
     assert client.trigger_import().json()["error_type"] == "ALREADY_EXISTS"
 
 
-def test_a_cut_before_begins_no_run(client: Client, workspace: Workspace) -> None:
+def test_a_cut_before_fault_starts_no_run(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("cut_before"))
     with pytest.raises(requests.ConnectionError):
         client.trigger_import()
     assert workspace.counts.file_runs == 0
 
 
-def test_a_slow_answer_and_a_login_page_happen_here_too(client: Client, workspace: Workspace) -> None:
+def test_slow_and_html_faults_apply_to_file_imports(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("slow", seconds=0.05, path=f"{BASE}/import/run"))
     workspace.add_fault(Fault("html", path=f"{BASE}/import/status"))
 
@@ -63,7 +63,7 @@ def test_a_slow_answer_and_a_login_page_happen_here_too(client: Client, workspac
     assert client.trigger_import().status_code == 200
 
 
-def test_a_fault_that_throttles_takes_the_form_of_a_real_429(client: Client, workspace: Workspace) -> None:
+def test_a_429_fault_has_the_format_of_a_real_429(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=429, headers={"Retry-After": "7"}, path=f"{BASE}/import"))
     response = client.history()
 
@@ -86,7 +86,7 @@ def test_a_fault_that_throttles_takes_the_form_of_a_real_429(client: Client, wor
         (503, ("title", "Service Unavailable"), ("title", "Service Unavailable")),
     ],
 )
-def test_each_status_has_the_form_of_its_endpoint(
+def test_each_status_fault_has_the_format_of_its_endpoint(
     client: Client, workspace: Workspace, status: int, triggered: tuple[str, str], listed: tuple[str, str]
 ) -> None:
     workspace.add_fault(Fault("status", status=status, headers={"X-Trace": "t"}, times=2))
@@ -95,7 +95,7 @@ def test_each_status_has_the_form_of_its_endpoint(
         assert response.headers["X-Trace"] == "t"
 
 
-def test_a_blocked_account_is_named(client: Client, workspace: Workspace) -> None:
+def test_a_403_fault_reports_a_blocked_client(client: Client, workspace: Workspace) -> None:
     workspace.add_fault(Fault("status", status=403))
     assert client.details().json()["error"]["type"] == "BlockedClient"
 
@@ -106,7 +106,7 @@ def test_a_body_over_the_hard_limit_is_413(client: Client, workspace: Workspace)
 
 
 @pytest.mark.parametrize("path", ["trigger/", "trigger/a/b", "nothing"])
-def test_an_unknown_path_is_404_in_the_form_of_file_imports(client: Client, path: str) -> None:
+def test_an_unknown_path_is_404_in_the_file_import_format(client: Client, path: str) -> None:
     response = client.file_imports(path, b"{}")
     assert (response.status_code, response.json()["status"]) == (404, "fail")
 

@@ -1,4 +1,4 @@
-"""Imports that watch a real folder: which files a run takes, and what MoEngage's rules make of them."""
+"""Imports with a local folder: which files a run imports, and how MoEngage's file rules apply to them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def names(files: list[dict[str, Any]]) -> list[str]:
     return [file["file_name"] for file in files]
 
 
-def test_a_run_takes_the_files_of_the_folder_with_their_real_counts(
+def test_a_run_imports_the_files_in_the_folder_and_counts_their_rows(
     client: Client, clock: FakeClock, folder: Path
 ) -> None:
     write_file(folder, "users_20240101.csv", GOOD)
@@ -101,7 +101,7 @@ def test_a_run_takes_the_files_of_the_folder_with_their_real_counts(
     assert (second["file_size"], second["status_msg"]) == (str(len(GOOD)), "")
 
 
-def test_the_files_of_a_folder_have_the_times_of_the_import(
+def test_files_in_a_folder_use_the_step_times_of_the_import(
     client: Client, workspace: Workspace, clock: FakeClock, folder: Path
 ) -> None:
     workspace.add_file_import(FileImport("i1", "Users", folder=str(folder), steps_seconds=(1, 3, 8)))
@@ -114,7 +114,7 @@ def test_the_files_of_a_folder_have_the_times_of_the_import(
     assert seen == [[], ["QUEUED"], ["PROCESSING"], ["PROCESSING"], ["SUCCESSFUL"]]
 
 
-def test_a_file_is_read_when_the_run_begins(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_a_file_is_read_when_the_run_starts(client: Client, clock: FakeClock, folder: Path) -> None:
     write_file(folder, "users_20240101.csv", GOOD)
     client.trigger_import()
     write_file(folder, "users_20240101.csv", "nothing good")
@@ -122,7 +122,7 @@ def test_a_file_is_read_when_the_run_begins(client: Client, clock: FakeClock, fo
     assert client.history().json()["data"][0]["file_status"] == "SUCCESSFUL"
 
 
-def test_a_file_name_that_was_seen_is_skipped_whatever_came_of_it(
+def test_a_file_name_is_imported_only_once_even_if_the_file_failed(
     client: Client, clock: FakeClock, folder: Path
 ) -> None:
     write_file(folder, "bad_20240101.csv", "")
@@ -133,7 +133,7 @@ def test_a_file_name_that_was_seen_is_skipped_whatever_came_of_it(
     assert names(run_import(client, clock)) == ["good_20240102.csv"]
 
 
-def test_a_run_without_new_files_takes_none_and_fails(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_a_run_without_new_files_fails(client: Client, clock: FakeClock, folder: Path) -> None:
     write_file(folder, "users_20240101.csv", GOOD)
     run_import(client, clock)
     assert run_import(client, clock) == []
@@ -141,14 +141,14 @@ def test_a_run_without_new_files_takes_none_and_fails(client: Client, clock: Fak
     assert (found["last_run_status"], found["total_files"]) == ("FAILED", 0)
 
 
-def test_a_folder_that_is_not_there_has_no_files(
+def test_a_missing_folder_has_no_files(
     client: Client, workspace: Workspace, clock: FakeClock, folder: Path
 ) -> None:
     workspace.add_file_import(FileImport("i1", "Users", folder=str(folder / "nowhere")))
     assert run_import(client, clock) == []
 
 
-def test_reset_forgets_the_names_that_were_seen(
+def test_reset_clears_the_imported_file_names(
     client: Client, workspace: Workspace, clock: FakeClock, folder: Path
 ) -> None:
     write_file(folder, "users_20240101.csv", GOOD)
@@ -157,7 +157,7 @@ def test_reset_forgets_the_names_that_were_seen(
     assert names(run_import(client, clock)) == ["users_20240101.csv"]
 
 
-def test_names_are_seen_by_import_and_also_after_the_import_changed(
+def test_imported_file_names_are_kept_per_import_and_after_it_changes(
     client: Client, workspace: Workspace, clock: FakeClock, folder: Path
 ) -> None:
     write_file(folder, "users_20240101.csv", GOOD)
@@ -168,13 +168,13 @@ def test_names_are_seen_by_import_and_also_after_the_import_changed(
     assert [file.file_name for file in workspace.run_file_import("i2").files] == ["users_20240101.csv"]
 
 
-def test_the_dashboards_run_takes_the_folder_unless_it_is_given_files(workspace: Workspace, folder: Path) -> None:
+def test_a_dashboard_run_uses_the_folder_unless_files_are_given(workspace: Workspace, folder: Path) -> None:
     write_file(folder, "users_20240101.csv", GOOD)
     assert [file.file_name for file in workspace.run_file_import("i1", [ImportFile("x.csv")]).files] == ["x.csv"]
     assert [file.file_name for file in workspace.run_file_import("i1").files] == ["users_20240101.csv"]
 
 
-def test_a_run_takes_at_most_100_files_by_name(
+def test_a_run_imports_at_most_100_files_in_order_of_name(
     client: Client, workspace: Workspace, clock: FakeClock, folder: Path
 ) -> None:
     workspace.configure(file_page_size=200)
@@ -184,7 +184,7 @@ def test_a_run_takes_at_most_100_files_by_name(
     assert names(run_import(client, clock)) == [f"users{number:03}_20240101.csv" for number in range(100, 103)]
 
 
-def test_a_date_is_one_of_the_documented_forms() -> None:
+def test_a_file_name_needs_a_date_in_a_documented_format() -> None:
     known = {
         "users_01_2024.csv": "users",
         "users_31012024.csv": "users",
@@ -217,7 +217,7 @@ def test_a_date_is_one_of_the_documented_forms() -> None:
     assert {name: prefix_of(name) for name in unknown} == dict.fromkeys(unknown)
 
 
-def test_what_is_no_data_file_is_not_taken(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_other_files_are_ignored(client: Client, clock: FakeClock, folder: Path) -> None:
     (folder / "folder_20240101.csv").mkdir()
     for name in ("users.csv", "manifest.json", ".users_20240101.csv", "users_20240101.csv.tmp"):
         write_file(folder, name, GOOD)
@@ -225,7 +225,7 @@ def test_what_is_no_data_file_is_not_taken(client: Client, clock: FakeClock, fol
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name is text")
-def test_a_file_whose_name_is_not_utf_8_is_not_taken(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_a_file_whose_name_is_not_utf_8_is_ignored(client: Client, clock: FakeClock, folder: Path) -> None:
     write_file(folder, os.fsdecode(b"J\xf6rg_20240101.csv"), GOOD)
     write_file(folder, "Jörg_20240101.csv", GOOD)
     assert names(run_import(client, clock)) == ["Jörg_20240101.csv"]
@@ -233,7 +233,7 @@ def test_a_file_whose_name_is_not_utf_8_is_not_taken(client: Client, clock: Fake
     assert client.control("GET", "picture").status_code == 200
 
 
-def test_a_prefix_with_other_characters_fails_but_for_events_which_go_by_their_name(
+def test_a_prefix_with_invalid_characters_fails_except_for_events(
     client: Client, workspace: Workspace, clock: FakeClock, folder: Path
 ) -> None:
     assert_failed(import_file(client, clock, folder, GOOD, "my-users_20240101.csv"), "prefix")
@@ -242,7 +242,7 @@ def test_a_prefix_with_other_characters_fails_but_for_events_which_go_by_their_n
     assert import_file(client, clock, folder, rows, "Add-to-cart_20240101.csv")["file_status"] == "SUCCESSFUL"
 
 
-def test_rows_without_an_id_fail_and_the_file_does_well_in_part(
+def test_rows_without_an_id_fail_and_the_file_is_a_partial_success(
     client: Client, clock: FakeClock, folder: Path
 ) -> None:
     file = import_file(client, clock, folder, csv("u1,A", ",B", "u3,C", "  ,D", "u5,E"))
@@ -252,31 +252,33 @@ def test_rows_without_an_id_fail_and_the_file_does_well_in_part(
     assert file["status_msg"] == "2 of 5 rows failed; the first is row 2: customer_id is empty"
 
 
-def test_a_bar_in_a_cell_fails_its_row(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_a_row_with_a_pipe_in_a_cell_fails(client: Client, clock: FakeClock, folder: Path) -> None:
     file = import_file(client, clock, folder, csv("u1,A", "u2,B|C", 'u3,"D"', "u4,", "u5,E"))
     assert (file["added_rows"], file["failed_rows"]) == (4, 1)
     assert file["status_msg"].endswith("row 2: a cell contains |")
 
 
-def test_a_row_of_another_width_fails(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_a_row_with_more_or_fewer_cells_than_the_header_fails(
+    client: Client, clock: FakeClock, folder: Path
+) -> None:
     file = import_file(client, clock, folder, csv("u1,A", "u2", "u3,C,D", "u4,D", "u5,E"))
     assert (file["added_rows"], file["failed_rows"]) == (3, 2)
     assert file["status_msg"].endswith("row 2: it has 1 cells, the header 2")
 
 
-def test_a_file_of_which_all_rows_fail_has_failed(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_a_file_fails_if_all_its_rows_fail(client: Client, clock: FakeClock, folder: Path) -> None:
     file = import_file(client, clock, folder, csv(*[",A"] * 6))
     assert (file["file_status"], file["total_rows"], file["failed_rows"]) == ("FAILED", 6, 6)
     assert "6 of 6 rows failed" in file["status_msg"]
 
 
-def test_cells_may_be_quoted_and_hold_commas_and_lines(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_quoted_cells_may_contain_commas_and_line_breaks(client: Client, clock: FakeClock, folder: Path) -> None:
     rows = [f'{customer},"a, ""b""\r\nc\n\nd"' for customer in IDS]
     file = import_file(client, clock, folder, csv(*rows))
     assert (file["file_status"], file["added_rows"]) == ("SUCCESSFUL", 7)
 
 
-def test_the_last_line_may_have_no_end(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_the_last_line_may_lack_a_line_break(client: Client, clock: FakeClock, folder: Path) -> None:
     assert import_file(client, clock, folder, GOOD.rstrip("\n"))["added_rows"] == 7
 
 
@@ -304,7 +306,7 @@ def test_the_last_line_may_have_no_end(client: Client, clock: FakeClock, folder:
         (csv(*[f'{customer},"A"B' for customer in IDS]), "not valid CSV"),
     ],
 )
-def test_a_csv_that_breaks_a_rule_fails_and_says_which(
+def test_an_invalid_csv_file_fails_and_names_the_rule(
     client: Client, clock: FakeClock, folder: Path, text: str | bytes, said: str
 ) -> None:
     assert_failed(import_file(client, clock, folder, text), said)
@@ -324,7 +326,7 @@ def test_a_cell_of_128_kb_fails_the_file(client: Client, clock: FakeClock, folde
     assert_failed(import_file(client, clock, folder, far_over, "users_20240103.csv"), "field larger")
 
 
-def test_many_cells_together_may_pass_128_kb(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_a_row_may_exceed_128_kb_in_total(client: Client, clock: FakeClock, folder: Path) -> None:
     wide = csv(*[f"{customer},{'a' * 100_000},{'b' * 100_000}" for customer in IDS], header="customer_id,a,b")
     assert import_file(client, clock, folder, wide)["added_rows"] == 7
 
@@ -338,7 +340,7 @@ def test_a_file_of_200_mb_fails(client: Client, clock: FakeClock, folder: Path) 
 
 
 @pytest.mark.no_cover
-def test_a_line_without_end_fails_before_it_is_all_in_memory(
+def test_an_endless_line_fails_before_it_is_completely_in_memory(
     client: Client, clock: FakeClock, folder: Path
 ) -> None:
     with (folder / "users_20240101.json").open("wb") as stream:
@@ -352,7 +354,7 @@ def test_a_line_without_end_fails_before_it_is_all_in_memory(
     assert peak < 85_000_000
 
 
-def test_a_line_may_be_as_long_as_any_row_can_be(
+def test_a_line_may_be_as_long_as_the_longest_row(
     client: Client, clock: FakeClock, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header = "customer_id,name\n"
@@ -363,7 +365,7 @@ def test_a_line_may_be_as_long_as_any_row_can_be(
 
 
 @pytest.mark.no_cover
-def test_a_long_file_takes_no_more_memory_than_a_short_one(client: Client, clock: FakeClock, folder: Path) -> None:
+def test_memory_does_not_grow_with_the_size_of_the_file(client: Client, clock: FakeClock, folder: Path) -> None:
     write_file(folder, "users_20240101.csv", csv(*[f"{customer},Somebody" for customer in IDS * 30_000]))
     tracemalloc.start()
     (file,) = run_import(client, clock)
@@ -374,7 +376,7 @@ def test_a_long_file_takes_no_more_memory_than_a_short_one(client: Client, clock
     assert peak < 1_000_000
 
 
-def test_a_file_that_can_not_be_read_fails(
+def test_an_unreadable_file_fails(
     client: Client, clock: FakeClock, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_file(folder, "users_20240101.csv", GOOD)
@@ -413,7 +415,7 @@ def test_json_events_need_an_id_and_a_time(client: Client, clock: FakeClock, fol
     assert file["status_msg"].endswith("row 6: current_time is empty")
 
 
-def test_the_id_and_the_time_may_have_other_columns(
+def test_the_id_and_time_columns_can_be_configured(
     client: Client, workspace: Workspace, clock: FakeClock, folder: Path
 ) -> None:
     workspace.add_file_import(
@@ -423,7 +425,7 @@ def test_the_id_and_the_time_may_have_other_columns(
     assert import_file(client, clock, folder, rows)["added_rows"] == 7
 
 
-def test_auxiliary_data_takes_csv_alone_and_needs_no_id(
+def test_auxiliary_data_must_be_csv_and_needs_no_id(
     client: Client, workspace: Workspace, clock: FakeClock, folder: Path
 ) -> None:
     workspace.add_file_import(FileImport("i1", "Users", import_type="AUX_DATA", folder=str(folder)))
@@ -446,7 +448,7 @@ def test_auxiliary_data_takes_csv_alone_and_needs_no_id(
         ('{"customer_id": "u4", "all": [' + "1," * 70_000 + "1]}", "A cell of row 4 has 128 KB or more"),
     ],
 )
-def test_a_json_file_that_breaks_a_rule_fails_and_says_which(
+def test_an_invalid_json_file_fails_and_names_the_rule(
     client: Client, clock: FakeClock, folder: Path, line: str, said: str
 ) -> None:
     lines = [json.dumps({"customer_id": customer}) for customer in IDS]
@@ -455,7 +457,7 @@ def test_a_json_file_that_breaks_a_rule_fails_and_says_which(
     assert_failed(import_file(client, clock, folder, text, "users_20240101.json"), said)
 
 
-def test_a_json_file_in_another_encoding_or_with_few_rows_fails(
+def test_a_json_file_with_another_encoding_or_too_few_rows_fails(
     client: Client, clock: FakeClock, folder: Path
 ) -> None:
     rows = ndjson(*[{"customer_id": customer} for customer in IDS])
@@ -464,7 +466,7 @@ def test_a_json_file_in_another_encoding_or_with_few_rows_fails(
     assert_failed(import_file(client, clock, folder, few, "users_20240102.json"), "4 data rows")
 
 
-def test_json_rows_fail_without_an_id_or_with_a_bar_outside_an_array(
+def test_json_rows_without_an_id_or_with_a_pipe_outside_an_array_fail(
     client: Client, clock: FakeClock, folder: Path
 ) -> None:
     rows = [

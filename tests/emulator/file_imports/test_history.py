@@ -1,4 +1,4 @@
-"""The file run history: its filters, its pages, and the forms that the documents leave open."""
+"""The file run history: filters, pages, and the formats that MoEngage's reference leaves open."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def error_type(response: requests.Response) -> Any:
     return response.json()["error_type"]
 
 
-def test_files_are_found_by_id_or_name_and_the_id_wins(client: Client, workspace: Workspace) -> None:
+def test_files_are_found_by_import_id_or_name_and_the_id_takes_precedence(
+    client: Client, workspace: Workspace
+) -> None:
     workspace.add_file_import(FileImport("i2", "Others"))
     workspace.run_file_import("i1", scripted(1, prefix="a"))
     workspace.run_file_import("i2", scripted(1, prefix="b"))
@@ -99,7 +101,7 @@ def test_a_full_last_page_has_no_more_files(client: Client, workspace: Workspace
 
 
 @pytest.mark.parametrize("offset", [3, 0, -1, "x", True, 1.5])
-def test_an_offset_past_the_end_or_wrong_says_that_the_import_does_not_exist(
+def test_an_invalid_offset_reports_that_the_import_does_not_exist(
     client: Client, workspace: Workspace, offset: Any
 ) -> None:
     workspace.configure(file_page_size=2)
@@ -107,7 +109,7 @@ def test_an_offset_past_the_end_or_wrong_says_that_the_import_does_not_exist(
     assert error_type(client.history(offset=offset)) == "Import Doesn't Exist"
 
 
-def test_an_offset_may_be_text(client: Client, workspace: Workspace) -> None:
+def test_an_offset_may_be_a_string(client: Client, workspace: Workspace) -> None:
     workspace.configure(file_page_size=3)
     workspace.run_file_import("i1", scripted(4))
     assert len(names(client.history(offset="2"))) == 1
@@ -122,7 +124,7 @@ def test_the_newest_files_come_first(client: Client, workspace: Workspace, clock
     assert names(client.history())[:3] == ["a000.csv", "a001.csv", "b000.csv"]
 
 
-def test_a_shuffled_history_is_in_no_order_and_the_same_each_time(client: Client, workspace: Workspace) -> None:
+def test_a_shuffled_history_has_the_same_order_each_time(client: Client, workspace: Workspace) -> None:
     workspace.configure(file_order="shuffled", file_page_size=15)
     workspace.run_file_import("i1", scripted(30))
     first, again, rest = (names(client.history(offset=offset)) for offset in (1, 1, 2))
@@ -145,7 +147,7 @@ def test_files_are_filtered_by_status(client: Client, workspace: Workspace, stat
 
 
 @pytest.mark.parametrize("wanted", ["SUCCESSFUL", ["successful"], ["PARTIAL_FAILURE"], [1], {}])
-def test_a_status_that_the_filter_does_not_know_is_400(client: Client, wanted: Any) -> None:
+def test_an_unknown_status_filter_is_400(client: Client, wanted: Any) -> None:
     response = client.history(file_status=wanted)
     assert response.status_code == 400
     assert response.json() == {
@@ -182,7 +184,7 @@ def test_all_documented_date_formats_are_read(
     assert names(client.history(date=dates(f"{day} 00:00:00", f"{day} 22:13:19", seconds))) == []
 
 
-def test_the_last_day_counts_whole(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_the_last_day_of_a_date_range_is_included(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     for moment in (1_699_919_999.9, 1_699_920_000, 1_700_006_399.9, 1_700_006_400):
         clock.now = moment
         workspace.run_file_import("i1", scripted(1, prefix=f"{moment}-"))
@@ -190,7 +192,7 @@ def test_the_last_day_counts_whole(client: Client, workspace: Workspace, clock: 
     assert found == ["1700006399.9-000.csv", "1699920000-000.csv"]
 
 
-def test_the_date_of_a_file_is_when_it_came(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_the_date_filter_uses_when_a_file_arrived(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     late = ImportFile("late.csv", steps=((DAY, "QUEUED"),))
     workspace.run_file_import("i1", [late])
     clock.now += DAY
@@ -198,7 +200,7 @@ def test_the_date_of_a_file_is_when_it_came(client: Client, workspace: Workspace
     assert names(client.history(date=dates("2023-11-14", "2023-11-14"))) == []
 
 
-def test_dates_30_days_apart_are_the_most(client: Client, workspace: Workspace) -> None:
+def test_a_date_range_is_at_most_30_days(client: Client, workspace: Workspace) -> None:
     workspace.run_file_import("i1", scripted(1))
     assert names(client.history(date=dates("2023-10-20", "2023-11-19"))) == ["f000.csv"]
     assert error_type(client.history(date=dates("2023-10-20", "2023-11-20"))) == "Difference exceeds 30 days"
@@ -233,7 +235,7 @@ def test_a_wrong_date_is_400(client: Client, wanted: Any) -> None:
 
 
 @pytest.mark.parametrize("filters", [{"file_status": ["FAILED"]}, {"date": dates("2020-01-01", "2020-01-02")}])
-def test_filters_that_match_nothing_are_an_empty_page_or_a_missing_import(
+def test_filters_without_a_match_return_an_empty_page_or_a_missing_import(
     client: Client, workspace: Workspace, filters: dict[str, Any]
 ) -> None:
     workspace.run_file_import("i1", scripted(1))
@@ -245,14 +247,14 @@ def test_filters_that_match_nothing_are_an_empty_page_or_a_missing_import(
     assert names(client.history(file_status=["SUCCESSFUL"])) == ["f000.csv"]
 
 
-def test_an_import_that_never_ran_is_there_even_where_no_match_is_a_missing_import(
+def test_an_import_that_never_ran_exists_with_either_no_match_setting(
     client: Client, workspace: Workspace
 ) -> None:
     workspace.configure(file_no_match="missing")
     assert names(client.history()) == []
 
 
-def test_counts_can_be_text(client: Client, workspace: Workspace) -> None:
+def test_a_setting_returns_counts_as_strings(client: Client, workspace: Workspace) -> None:
     workspace.configure(file_numbers_as_text=True, file_page_size=1)
     workspace.run_file_import("i1", [*scripted(1), ImportFile("g.csv", steps=((0, "SUCCESSFUL"),), failed_rows=4)])
     first, last = (client.history(offset=offset).json() for offset in (1, 2))
@@ -264,14 +266,14 @@ def test_counts_can_be_text(client: Client, workspace: Workspace) -> None:
     assert file["aux_data_failed_count"] == "0"
 
 
-def test_an_empty_page_can_be_null(client: Client, workspace: Workspace) -> None:
+def test_a_setting_returns_null_for_an_empty_page(client: Client, workspace: Workspace) -> None:
     workspace.configure(file_null_data=True)
     assert client.history().json()["data"] is None
     workspace.run_file_import("i1", scripted(1))
     assert len(client.history().json()["data"]) == 1
 
 
-def test_a_file_taken_in_part_can_go_by_the_other_word(client: Client, workspace: Workspace) -> None:
+def test_a_setting_reports_partial_files_as_partial_failure(client: Client, workspace: Workspace) -> None:
     workspace.run_file_import("i1", [*scripted(1, status="PARTIAL_SUCCESS"), *scripted(1)])
     workspace.configure(file_partial_word="PARTIAL_FAILURE")
 
@@ -281,7 +283,9 @@ def test_a_file_taken_in_part_can_go_by_the_other_word(client: Client, workspace
     assert len(names(client.history(file_status=["PARTIAL_SUCCESS"]))) == 1
 
 
-def test_the_history_takes_50_requests_a_minute(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_the_history_is_limited_to_50_requests_per_minute(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     workspace.configure(retry_after="seconds")
     answers = [client.history() for _ in range(50)]
     assert {answer.status_code for answer in answers} == {200}
@@ -308,7 +312,7 @@ def test_the_history_takes_50_requests_a_minute(client: Client, workspace: Works
     assert client.history().status_code == 200
 
 
-def test_the_limit_headers_take_the_form_that_the_settings_ask_for(client: Client, workspace: Workspace) -> None:
+def test_the_settings_choose_the_format_of_the_limit_headers(client: Client, workspace: Workspace) -> None:
     workspace.configure(file_history_quota=((1, 60),), reset_header="epoch")
     assert client.history().headers["x-ratelimit-reset"] == str(START + 60)
     workspace.configure(envoy=True)
@@ -317,7 +321,7 @@ def test_the_limit_headers_take_the_form_that_the_settings_ask_for(client: Clien
     assert "x-ratelimit-reset" not in throttled.headers
 
 
-def test_a_limit_with_several_windows_tells_of_the_tightest(
+def test_limit_headers_describe_the_tightest_window(
     client: Client, workspace: Workspace, clock: FakeClock
 ) -> None:
     workspace.configure(file_history_quota=((2, 60), (3, 600)))
@@ -330,7 +334,7 @@ def test_a_limit_with_several_windows_tells_of_the_tightest(
     assert (throttled.status_code, throttled.headers["x-ratelimit-reset"]) == (429, "540")
 
 
-def test_a_refused_query_counts_and_a_wrong_key_does_not(client: Client, workspace: Workspace) -> None:
+def test_a_refused_query_uses_the_limit_but_a_wrong_key_does_not(client: Client, workspace: Workspace) -> None:
     workspace.configure(file_history_quota=((2, 60),))
     for _ in range(3):
         client.file_imports("import/run/history", b"{}", auth=("EMULATOR", "wrong"))
@@ -346,12 +350,12 @@ def test_the_limit_can_be_lifted(client: Client, workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("path", ["import/run/history", "import/status"])
-def test_a_body_that_is_no_json_object_is_400(client: Client, path: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_400(client: Client, path: str) -> None:
     for body in (b"", b"{", b"[]", b'"\xff"'):
         assert client.file_imports(path, body).json()["data"] == "Unable to process the request"
 
 
-def test_a_body_that_does_not_say_that_it_is_json_is_415_in_each_ones_own_words(client: Client) -> None:
+def test_another_content_type_is_415_in_the_format_of_each_endpoint(client: Client) -> None:
     sent = {"headers": {"Content-Type": "text/plain"}}
     history, details = (
         client.file_imports(path, b"{}", **sent) for path in ("import/run/history", "import/status")

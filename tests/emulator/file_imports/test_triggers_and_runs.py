@@ -1,4 +1,4 @@
-"""Triggers of file imports, their runs, and what becomes of a run's files."""
+"""Triggers of file imports, their runs, and the status of a run's files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def names(client: Client, import_id: str = "i1") -> list[str]:
     return [file["file_name"] for file in client.history(import_id).json()["data"]]
 
 
-def test_a_trigger_begins_a_run_and_does_not_name_it(client: Client, workspace: Workspace) -> None:
+def test_a_trigger_starts_a_run_without_returning_its_id(client: Client, workspace: Workspace) -> None:
     response = client.trigger_import()
 
     assert response.status_code == 200
@@ -56,7 +56,7 @@ def test_a_trigger_begins_a_run_and_does_not_name_it(client: Client, workspace: 
     assert workspace.counts.accepted_requests == 1
 
 
-def test_a_file_is_queued_processed_and_done_by_the_clock(client: Client, clock: FakeClock) -> None:
+def test_a_file_is_queued_then_processed_then_done(client: Client, clock: FakeClock) -> None:
     client.trigger_import()
     seen = []
     for later in (0, 1.9, 2, 9.9, 10, 3_600):
@@ -65,7 +65,7 @@ def test_a_file_is_queued_processed_and_done_by_the_clock(client: Client, clock:
     assert seen == ["QUEUED", "QUEUED", "PROCESSING", "PROCESSING", "SUCCESSFUL", "SUCCESSFUL"]
 
 
-def test_row_counts_and_completed_at_come_with_a_terminal_status(
+def test_row_counts_and_completed_at_are_set_with_a_terminal_status(
     client: Client, workspace: Workspace, clock: FakeClock
 ) -> None:
     file = ImportFile(
@@ -124,7 +124,7 @@ def test_row_counts_and_completed_at_come_with_a_terminal_status(
         ({"added_rows": 5, "failed_rows": 95}, 5, 95),
     ],
 )
-def test_rows_that_are_not_told_apart_were_added_or_failed_with_their_file(
+def test_unspecified_rows_count_as_added_or_as_failed_if_the_file_failed(
     client: Client, workspace: Workspace, clock: FakeClock, options: dict[str, Any], added: int, failed: int
 ) -> None:
     workspace.add_file_import(FileImport("i1", "Users", files=(ImportFile("users.csv", **options),)))
@@ -135,7 +135,7 @@ def test_rows_that_are_not_told_apart_were_added_or_failed_with_their_file(
     assert (file["total_rows"], file["added_rows"], file["failed_rows"]) == (100, added, failed)
 
 
-def test_auxiliary_data_has_counts_of_its_own(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_auxiliary_data_has_its_own_row_counts(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     file = ImportFile("aux.csv", total_rows=10, failed_rows=3)
     workspace.add_file_import(FileImport("i1", "Users", files=(file,), import_type="AUX_DATA"))
     client.trigger_import()
@@ -145,7 +145,7 @@ def test_auxiliary_data_has_counts_of_its_own(client: Client, workspace: Workspa
     assert (file["type"], file["aux_data_added_count"], file["aux_data_failed_count"]) == ("AUX_DATA", 7, 3)
 
 
-def test_a_late_file_is_not_in_the_history_before_it_comes(
+def test_a_late_file_is_not_in_the_history_before_it_arrives(
     client: Client, workspace: Workspace, clock: FakeClock
 ) -> None:
     late = ImportFile("late.csv", steps=((45, "QUEUED"), (50, "SUCCESSFUL")))
@@ -170,14 +170,16 @@ def test_an_unknown_status_is_not_terminal(client: Client, workspace: Workspace,
     assert statuses(client) == ["SUCCESSFUL"]
 
 
-def test_of_two_steps_at_one_time_the_second_counts(client: Client, workspace: Workspace) -> None:
+def test_the_last_of_several_steps_at_the_same_time_applies(client: Client, workspace: Workspace) -> None:
     file = ImportFile("users.csv", steps=((0, "QUEUED"), (0, "SUCCESSFUL")))
     workspace.add_file_import(FileImport("i1", "Users", files=(file,)))
     client.trigger_import()
     assert statuses(client) == ["SUCCESSFUL"]
 
 
-def test_each_run_names_its_files_anew(client: Client, workspace: Workspace, clock: FakeClock) -> None:
+def test_placeholders_give_each_run_its_own_file_names(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
     files = (ImportFile("users_{run}.csv"), ImportFile("users_{date}.csv"), ImportFile("{odd}.csv"))
     workspace.add_file_import(FileImport("i1", "Users", files=files))
     workspace.configure(file_order="oldest")
@@ -207,7 +209,7 @@ def test_a_trigger_is_refused_for_five_minutes(client: Client, workspace: Worksp
     assert client.trigger_import().status_code == 200
 
 
-def test_a_refused_trigger_does_not_put_the_next_one_off(client: Client, clock: FakeClock) -> None:
+def test_a_refused_trigger_does_not_extend_the_cooldown(client: Client, clock: FakeClock) -> None:
     client.trigger_import()
     clock.now += 200
     client.trigger_import()
@@ -215,9 +217,7 @@ def test_a_refused_trigger_does_not_put_the_next_one_off(client: Client, clock: 
     assert client.trigger_import().status_code == 200
 
 
-def test_the_cooldown_counts_from_a_run_of_the_dashboard_too(
-    client: Client, workspace: Workspace, clock: FakeClock
-) -> None:
+def test_a_dashboard_run_starts_the_cooldown_too(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     workspace.run_file_import("i1")
     clock.now += 299
     assert refusal(client.trigger_import()) == COOLDOWN
@@ -225,7 +225,7 @@ def test_the_cooldown_counts_from_a_run_of_the_dashboard_too(
     assert client.trigger_import().status_code == 200
 
 
-def test_each_import_cools_down_on_its_own(client: Client, workspace: Workspace) -> None:
+def test_each_import_has_its_own_cooldown(client: Client, workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("i2", "Events", import_type="EVENTS"))
     assert [client.trigger_import(name).status_code for name in ("i1", "i2", "i1")] == [200, 200, 400]
 
@@ -239,7 +239,7 @@ def test_the_cooldown_can_be_set(client: Client, workspace: Workspace, clock: Fa
     assert client.trigger_import().status_code == 200
 
 
-def test_an_import_that_still_runs_is_not_triggered(
+def test_a_trigger_is_refused_while_a_run_is_in_progress(
     client: Client, workspace: Workspace, clock: FakeClock
 ) -> None:
     slow = ImportFile("slow.csv", steps=((0, "QUEUED"), (400, "PROCESSING"), (900, "FAILED")))
@@ -255,7 +255,7 @@ def test_an_import_that_still_runs_is_not_triggered(
 @pytest.mark.parametrize(
     "options", [{"state": "deleted"}, {"state": "expired"}, {"schedule_type": "ONETIME"}, {"import_id": "i2"}]
 )
-def test_what_is_not_active_or_not_periodic_or_unknown_is_not_triggered(
+def test_inactive_one_time_and_unknown_imports_cannot_be_triggered(
     client: Client, workspace: Workspace, options: dict[str, Any]
 ) -> None:
     workspace.clear_file_imports()
@@ -265,14 +265,12 @@ def test_what_is_not_active_or_not_periodic_or_unknown_is_not_triggered(
     assert (workspace.file_triggers, workspace.counts.file_runs) == ([], 0)
 
 
-def test_an_id_with_odd_characters_is_found(client: Client, workspace: Workspace) -> None:
+def test_an_id_with_special_characters_is_found(client: Client, workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("an id?#%", "Odd"))
     assert client.trigger_import("an%20id%3F%23%25").status_code == 200
 
 
-def test_the_dashboard_runs_an_import_as_it_is_or_with_other_files(
-    client: Client, workspace: Workspace, clock: FakeClock
-) -> None:
+def test_a_dashboard_run_can_use_other_files(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     first = workspace.run_file_import("i1")
     second = workspace.run_file_import("i1", [ImportFile("other_{run}.csv", steps=((0, "SUCCESSFUL"),))])
 
@@ -286,7 +284,7 @@ def test_the_dashboard_runs_an_import_as_it_is_or_with_other_files(
 
 
 @pytest.mark.parametrize("options", [{"state": "deleted"}, {"state": "expired"}, {"import_id": "i2"}])
-def test_the_dashboard_runs_no_import_that_is_not_active(workspace: Workspace, options: dict[str, Any]) -> None:
+def test_the_dashboard_cannot_run_an_inactive_import(workspace: Workspace, options: dict[str, Any]) -> None:
     workspace.clear_file_imports()
     workspace.add_file_import(FileImport(**{"import_id": "i1", "import_name": "Users", **options}))
     with pytest.raises(ValueError, match="'i1'"):
@@ -305,7 +303,7 @@ def test_a_changed_import_keeps_its_runs(client: Client, workspace: Workspace, c
     assert [known.import_name for known in workspace.file_imports] == ["Renamed"]
 
 
-def test_a_file_name_of_two_imports_is_no_clash_but_an_import_name_is(workspace: Workspace) -> None:
+def test_import_names_are_unique_but_file_names_need_not_be(workspace: Workspace) -> None:
     workspace.add_file_import(FileImport("i2", "Others"))
     with pytest.raises(ValueError, match="import_name 'Users': import 'i1' has it"):
         workspace.add_file_import(FileImport("i3", "Users"))
@@ -313,7 +311,7 @@ def test_a_file_name_of_two_imports_is_no_clash_but_an_import_name_is(workspace:
     workspace.add_file_import(FileImport("i3", "Users"))
 
 
-def test_imports_forgotten_lose_their_runs(client: Client, workspace: Workspace) -> None:
+def test_deleting_imports_deletes_their_runs(client: Client, workspace: Workspace) -> None:
     client.trigger_import()
     workspace.clear_file_imports()
     assert workspace.file_imports == ()
@@ -321,7 +319,7 @@ def test_imports_forgotten_lose_their_runs(client: Client, workspace: Workspace)
     assert names(client) == []
 
 
-def test_reset_forgets_runs_and_triggers_and_keeps_imports(client: Client, workspace: Workspace) -> None:
+def test_reset_deletes_runs_and_triggers_but_keeps_imports(client: Client, workspace: Workspace) -> None:
     client.trigger_import()
     before = workspace.file_imports
     workspace.reset()
@@ -333,7 +331,7 @@ def test_reset_forgets_runs_and_triggers_and_keeps_imports(client: Client, works
     assert workspace.file_triggers[0].number == 1
 
 
-def test_the_last_runs_and_triggers_are_kept_and_all_are_counted(
+def test_only_the_last_runs_and_triggers_are_kept_but_all_are_counted(
     client: Client, workspace: Workspace, clock: FakeClock
 ) -> None:
     workspace.add_file_import(FileImport("i1", "Users", files=(ImportFile("{run}.csv"),)))
@@ -362,7 +360,7 @@ def test_the_last_runs_and_triggers_are_kept_and_all_are_counted(
     ],
 )
 @pytest.mark.parametrize("path", ["trigger/i1", "import/run/history", "import/status"])
-def test_a_wrong_key_or_header_is_401_that_says_which(
+def test_the_401_says_whether_the_key_or_the_header_is_wrong(
     client: Client, workspace: Workspace, path: str, sent: dict[str, Any], title: str
 ) -> None:
     response = client.file_imports(path, b"{}", **sent)
@@ -372,7 +370,7 @@ def test_a_wrong_key_or_header_is_401_that_says_which(
     assert (workspace.counts.file_runs, workspace.counts.refused) == (0, 1)
 
 
-def test_every_workspace_has_imports_of_its_own(
+def test_each_workspace_has_its_own_imports(
     shared_emulator: Emulator, client: Client, workspace: Workspace
 ) -> None:
     workspaces = shared_emulator.workspaces
@@ -404,9 +402,7 @@ def test_every_workspace_has_imports_of_its_own(
         ({"total_rows": 10, "failed_rows": 8, "skipped_rows": 3}, "total_rows 10: .* already 11"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_an_error_that_names_the_argument(
-    options: dict[str, Any], named: str
-) -> None:
+def test_the_error_for_an_invalid_file_names_the_argument(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         ImportFile(**{"file_name": "users.csv", **options})
 
@@ -430,8 +426,6 @@ def test_a_file_that_makes_no_sense_is_an_error_that_names_the_argument(
         ({"time_column": ""}, "time_column"),
     ],
 )
-def test_an_import_that_makes_no_sense_is_an_error_that_names_the_argument(
-    options: dict[str, Any], named: str
-) -> None:
+def test_the_error_for_an_invalid_import_names_the_argument(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         FileImport(**{"import_id": "i1", "import_name": "Users", **options})
