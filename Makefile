@@ -92,10 +92,11 @@ bench-polling: $(VENV)/.dev  ## Measure how soon a thousand waiting triggers see
 bench-sharing: $(VENV)/.dev  ## Measure how parallel syncs share one workspace's limit (3 minutes)
 	$(BIN)/python -m benchmarks.sharing
 
-lint: $(VENV)/.dev  ## Check style, format and spelling
+lint: $(VENV)/.dev  ## Check style, format, spelling and the layout of the package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/python -m devtools.house
 
 types: $(VENV)/.dev  ## Check types with mypy --strict
 	$(BIN)/mypy

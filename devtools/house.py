@@ -209,9 +209,9 @@ def measures(package: Package, public: frozenset[str]) -> list[Measure]:
 
 
 READ_BY_A_PERSON = [
-    Measure("nested retry loops *", "4", "not counted", "1"),
-    Measure("files to touch for a new element rule *", "5-9", "not counted", "4-6"),
-    Measure("files to touch for a new endpoint *", "26", "not counted", "17"),
+    Measure("nested retry loops *", "4", "1 (api/paging.py)", "1"),
+    Measure("files to touch for a new element rule *", "5-9", "5-9", "4-6"),
+    Measure("files to touch for a new endpoint *", "26", "15", "17"),
 ]
 """Measures that no script can take: a person counts them and writes the number here."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_moengage import metrics
-from airflow_provider_moengage.api.file_imports import FileRun
+from airflow_provider_moengage.api.file_imports import FileRun, ImportRef
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.emulator import BusinessEvent, Fault
 from airflow_provider_moengage.exceptions import (
@@ -163,7 +164,7 @@ def test_business_events_are_counted_by_outcome(
 
 
 def test_files_of_imports_are_counted_by_status(statsd: StatsD, monkeypatch: pytest.MonkeyPatch) -> None:
-    wait = FileWait("c", ("import_id", "i"), Selection(), Policy())
+    wait = FileWait("c", ImportRef("import_id", "i"), Selection(), Policy())
     files = [
         FileRun("1", "a.csv", "SUCCESSFUL"),
         FileRun("2", "b.csv", "SUCCESSFUL"),
@@ -172,7 +173,7 @@ def test_files_of_imports_are_counted_by_status(statsd: StatsD, monkeypatch: pyt
     ]
 
     with pytest.raises(MoEngageImportFailedError):
-        wait.judged(files, None)
+        wait.judged(files, logging.getLogger())
 
     assert arrived(statsd) == {
         "moengage.file_import.runs.successful": 2,

@@ -12,6 +12,8 @@ class ErrorKind(Enum):
     """401, 403 or 409: the key, the workspace or the caller is not accepted."""
     REQUEST = "request"
     """MoEngage will never take this request as it is."""
+    NOT_FOUND = "not found"
+    """MoEngage does not have what the request names."""
     RATE_LIMIT = "rate limit"
     """Still throttled after the longest wait that makes sense."""
     SERVER = "server"
@@ -43,8 +45,3 @@ class ApiError(Exception):
         self.status_code = status_code
         self.request_id = request_id
         self.retry_after = retry_after
-
-    @property
-    def is_absence(self) -> bool:
-        """Whether what was asked for is not there, rather than not to be had."""
-        return False

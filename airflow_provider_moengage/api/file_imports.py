@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
+from enum import Enum
 from typing import Any
 
-from airflow_provider_moengage.arguments import in_utc
+from airflow_provider_moengage.arguments import in_utc, non_empty
 
 HISTORY_PATH = "/v1.0/data/fileimports/import/run/history"
 IMPORTS_PATH = "/v1.0/data/fileimports/import/status"
@@ -41,6 +42,68 @@ comes back too much is taken out here."""
 
 _FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 """No file is older; a date of before has no room for the margin, or no four digits for its year."""
+
+
+DATA_KEY = (
+    "file imports need the workspace id and the key of the Data tile (fields login and password of the connection)"
+)
+"""Hint shown when the key is rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRef:
+    """Names an import.
+
+    :param field: ``import_id`` or ``import_name``, as the API has it.
+    :param value: the id or the name.
+    """
+
+    field: str
+    value: str
+
+    @classmethod
+    def of(cls, import_id: object, import_name: object) -> ImportRef:
+        """Return the reference to an import; the id is used if both are given.
+
+        :raises ValueError: naming the argument that is wrong, or both if neither is given.
+        """
+        for field, value in (("import_id", import_id), ("import_name", import_name)):
+            if value is not None:
+                return cls(field, non_empty(field, value))
+        raise ValueError("import_id, import_name: one of them is needed")
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The field of a request body."""
+        return {self.field: self.value}
+
+
+class Triggering(Enum):
+    """The outcome of a call that triggers an import."""
+
+    TRIGGERED = "triggered"
+    RAN_RECENTLY = "ran recently"
+    """It has run in the last five minutes, so this call triggered nothing."""
+    GONE = "gone"
+    """The import is deleted or expired, or belongs to another workspace."""
+    THROTTLED = "throttled"
+    DENIED = "denied"
+    REFUSED = "refused"
+    NOT_SENT = "not sent"
+    UNKNOWN = "unknown"
+    """The call may have been processed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerReply:
+    """The response to a trigger."""
+
+    triggering: Triggering
+    status_code: int | None = None
+    message: str | None = None
+    """MoEngage's message, or the reason why there is no response; never with the key."""
+    retry_after: float | None = None
+    """Seconds, if the server reported them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -20,60 +18,23 @@ import requests
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import (
+    DATA_KEY,
     HISTORY_PATH,
     IMPORTS_PATH,
     TRIGGER_PATH,
     FileRun,
     ImportDetails,
+    ImportRef,
+    Triggering,
+    TriggerReply,
     read_file_run,
     read_import,
     read_rows,
 )
+from airflow_provider_moengage.api.paging import Retries, read_pages
 from airflow_provider_moengage.api.responses import Outcome, read_object, read_retry_after
 from airflow_provider_moengage.api.session import CONNECT_TIMEOUT, cause, no_answer, open_session
 from airflow_provider_moengage.api.workspace import Workspace
-
-DATA_KEY = (
-    "file imports need the workspace id and the key of the Data tile (fields login and password of the connection)"
-)
-"""What a person is to know about a key that is not accepted."""
-
-
-class Triggering(Enum):
-    """What became of a call that triggers an import."""
-
-    TRIGGERED = "triggered"
-    RAN_RECENTLY = "ran recently"
-    """It has run in the last five minutes, so nothing was triggered by this call."""
-    GONE = "gone"
-    """The import is deleted or expired, or not one of this workspace."""
-    THROTTLED = "throttled"
-    DENIED = "denied"
-    REFUSED = "refused"
-    NOT_SENT = "not sent"
-    UNKNOWN = "unknown"
-    """The call may have left, and no answer says what became of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerReply:
-    """An answer to a trigger, read."""
-
-    triggering: Triggering
-    status_code: int | None = None
-    message: str | None = None
-    """MoEngage's sentence, or what kept an answer away. The key is never in it."""
-    retry_after: float | None = None
-    """Seconds, where the server said so."""
-
-
-class ImportNotFoundError(ApiError):
-    """400 ``Import Doesn't Exist``: no such import, a page past the end, or no file that passes the filters."""
-
-    @property
-    def is_absence(self) -> bool:
-        """It is."""
-        return True
 
 
 class FileImportsClient:
@@ -120,8 +81,8 @@ class FileImportsClient:
 
         :param query: ``import_id`` or ``import_name``, and filters, as the API has them.
         :param page: from 1; 50 files each.
-        :raises ImportNotFoundError: see there.
-        :raises ApiError: where MoEngage does not say.
+        :raises ApiError: if MoEngage does not answer; of kind NOT_FOUND if there is no such import, no
+            such page, or no file that passes the filters.
         """
         rows, has_more = self._page(HISTORY_PATH, query, page)
         return [read_file_run(row) for row in rows], has_more
@@ -135,6 +96,32 @@ class FileImportsClient:
         """
         rows, has_more = self._page(IMPORTS_PATH, query, page)
         return [read_import(row) for row in rows], has_more
+
+    def all_file_runs(self, ref: ImportRef, retries: Retries) -> list[FileRun]:
+        """Return a whole run history, each file once.
+
+        :raises ApiError: if MoEngage does not answer; of kind NOT_FOUND if it has no such import.
+        """
+        runs: dict[str, FileRun] = {}
+        for page in read_pages(self.file_runs, ref.query, _run_id, retries):
+            runs.update((run.id, run) for run in page)
+        return list(runs.values())
+
+    def iter_file_runs(self, query: Mapping[str, Any], retries: Retries) -> Iterator[FileRun]:
+        """Yield the files of a query as their pages are read.
+
+        :raises ApiError: see :meth:`all_file_runs`.
+        """
+        for page in read_pages(self.file_runs, query, _run_id, retries):
+            yield from page
+
+    def iter_imports(self, query: Mapping[str, Any], retries: Retries) -> Iterator[ImportDetails]:
+        """Yield the imports of a query as their pages are read.
+
+        :raises ApiError: if MoEngage does not answer.
+        """
+        for page in read_pages(self.imports, query, lambda details: details.import_id, retries):
+            yield from page
 
     def _page(self, path: str, query: Mapping[str, Any], page: int) -> tuple[list[Mapping[str, Any]], bool]:
         try:
@@ -158,7 +145,6 @@ class FileImportsClient:
         status = response.status_code
         said = self._sentence(content)
         kind, advice = ErrorKind.REQUEST, f"it does not take the request ({said})" if said else _NO_ANSWER
-        error: type[ApiError] = ApiError
         if status in (401, 403, 409):
             kind, advice = ErrorKind.AUTHENTICATION, DATA_KEY
         elif status == 429:
@@ -166,11 +152,13 @@ class FileImportsClient:
         elif status >= 500 or status in (408, 425):
             kind, advice = ErrorKind.SERVER, "it is not able to answer at present"
         elif status in (200, 400) and _is_absence(f"{content.get('error_type')} {said}".casefold(), page):
-            error, advice = ImportNotFoundError, "it has no such import"
+            kind, advice = ErrorKind.NOT_FOUND, "it has no such import"
         elif status == 200:
             kind, advice = ErrorKind.SERVER, _NO_ANSWER
         retry_after = read_retry_after(response.headers, now=self._now())
-        return error(kind, f"{self._url} answered {status}: {advice}", status_code=status, retry_after=retry_after)
+        return ApiError(
+            kind, f"{self._url} answered {status}: {advice}", status_code=status, retry_after=retry_after
+        )
 
     def _sentence(self, content: Mapping[str, Any]) -> str | None:
         """One line of MoEngage's own words, whatever the shape; no key, which a gateway may send back."""
@@ -182,6 +170,10 @@ class FileImportsClient:
         for secret in self._secrets:
             sentence = sentence.replace(secret, "***")
         return sentence[:500] or None
+
+
+def _run_id(run: FileRun) -> str:
+    return run.id
 
 
 _NO_ANSWER = "that is no answer of MoEngage's API; check host and data center"

@@ -233,7 +233,7 @@ def _number(value: str | None) -> float | None:
         number = float(value) if value is not None else None
     except ValueError:
         return None
-    return number if number is not None and abs(number) != float("inf") and number == number else None
+    return number if number is not None and abs(number) != float("inf") and number == number else None  # noqa: PLR0124 (NaN)
 
 
 def _whole_number(value: str | None) -> int | None:

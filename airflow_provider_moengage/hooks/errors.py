@@ -14,6 +14,7 @@ from airflow_provider_moengage.exceptions import (
 BY_KIND: dict[ErrorKind, type[MoEngageError]] = {
     ErrorKind.AUTHENTICATION: MoEngageAuthError,
     ErrorKind.REQUEST: MoEngageRequestError,
+    ErrorKind.NOT_FOUND: MoEngageRequestError,
     ErrorKind.RATE_LIMIT: MoEngageRateLimitError,
     ErrorKind.SERVER: MoEngageServerError,
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.bulk.report import DeliveryReport
     from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
     from airflow_provider_moengage.hooks.bulk_import import BulkImport
+
+Row = TypeVar("Row")
 
 
 class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
@@ -219,7 +221,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageServerError: if MoEngage could not be reached or answered 5xx.
         """
         query = file_imports.runs_query(import_id, import_name, file_status=file_status, start=start, end=end)
-        return file_imports.file_runs(self, query)
+        return self._read(partial(file_imports.file_runs, conn_id=self.moengage_conn_id, query=query))
 
     def iter_imports(
         self,
@@ -243,7 +245,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         """
         filters = {"import_type": import_type, "schedule_type": schedule_type, "file_source": file_source}
         query = file_imports.imports_query(import_name, schedule_status=schedule_status, **filters)
-        return file_imports.imports(self, query)
+        return self._read(partial(file_imports.imports, conn_id=self.moengage_conn_id, query=query))
 
     def find_import(self, import_name: str) -> ImportDetails:
         """Return the import with exactly this name.
@@ -261,6 +263,10 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
                 f"Import {import_name!r}: MoEngage has several imports with this name ({have}); use import_id"
             )
         return found[0]
+
+    def _read(self, read: Callable[[FileImportsClient], Iterator[Row]]) -> Iterator[Row]:
+        with closing(self.get_file_imports_conn()) as client:
+            yield from read(client)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:

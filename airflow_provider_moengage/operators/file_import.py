@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
+from airflow_provider_moengage.api.file_imports import ImportRef
 from airflow_provider_moengage.arguments import boolean, is_unresolved, one_of, seconds
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
@@ -17,10 +18,11 @@ from airflow_provider_moengage.exceptions import (
     MoEngageImportNotFoundError,
     MoEngageRateLimitError,
 )
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.polling.failures import FAILED_POLLS
+from airflow_provider_moengage.polling.poller import FAILED_POLLS
 from airflow_provider_moengage.polling.selection import Selection
-from airflow_provider_moengage.tasks.file_import_start import ImportCall, now, wait
+from airflow_provider_moengage.tasks.file_import_start import CooldownError, ImportCall, StartPolicy, now, wait
 from airflow_provider_moengage.tasks.file_import_state import ImportRecord, ImportRun
 from airflow_provider_moengage.tasks.file_import_wait import (
     GRACE,
@@ -31,6 +33,7 @@ from airflow_provider_moengage.tasks.file_import_wait import (
     execution_timeout_at,
     files_of,
 )
+from airflow_provider_moengage.tasks.wait_until import wait_until
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -74,7 +77,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
     ui_color = "#e6f4ea"
     operator_extra_links = (MoEngageDashboardLink(),)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (public signature)
         self,
         *,
         import_id: str,
@@ -111,19 +114,20 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         :raises MoEngageError: see :meth:`MoEngageHook.trigger_file_import` and
             :meth:`MoEngageHook.iter_file_runs`.
         """
-        from airflow_provider_moengage.hooks.file_imports import import_of
-
-        import_of(self.import_id, None)
+        ImportRef.of(self.import_id, None)
         give_up_at = now() + timedelta(seconds=self.timeout)
-        with ImportCall(self, context) as call:
-            earlier = call.earlier()
-            if earlier is None:
-                run = call.trigger(give_up_at)
-            else:
-                run, is_sure = earlier
-                self.log.info("An earlier try has triggered import %s: going on with its run", self.import_id)
-                if not is_sure:
-                    run = call.trigger(give_up_at, run=run)
+        try:
+            with self._call(context) as call:
+                earlier = call.earlier(self._has_failed)
+                if earlier is None:
+                    run = call.trigger(give_up_at)
+                else:
+                    run, is_sure = earlier
+                    self.log.info("An earlier try triggered import %s; resuming with its run", self.import_id)
+                    if not is_sure:
+                        run = call.trigger(give_up_at, run=run)
+        except CooldownError as cooldown:
+            self._defer_cooldown(context, cooldown, give_up_at)
         return self._triggered(context, run, give_up_at)
 
     def resume_after_cooldown(
@@ -138,8 +142,11 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         if limit is not None and now().timestamp() >= limit:
             raise AirflowTaskTimeout("The task has reached its execution_timeout while it waited for the cooldown")
         until = datetime.fromisoformat(give_up_at) if give_up_at else now() + timedelta(seconds=self.timeout)
-        with ImportCall(self, context) as call:
-            triggered = call.trigger(until, run=None if run is None else ImportRun.from_dict(run))
+        try:
+            with self._call(context) as call:
+                triggered = call.trigger(until, run=None if run is None else ImportRun.from_dict(run))
+        except CooldownError as cooldown:
+            self._defer_cooldown(context, cooldown, until)
         return self._triggered(context, triggered, until)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
@@ -171,7 +178,28 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
                 " run that has begun goes on"
             )
 
-    def has_failed(self, run: ImportRun, files: list[FileRun]) -> bool:
+    def _call(self, context: Context) -> ImportCall:
+        policy = StartPolicy(
+            self.import_id, self.moengage_conn_id, self.on_cooldown, self.timeout, bool(self.deferrable)
+        )
+        return ImportCall(policy, context, self.log, self.pause)
+
+    def _defer_cooldown(self, context: Context, cooldown: CooldownError, give_up_at: datetime) -> NoReturn:
+        limit = execution_timeout_at(self, context)
+        wakes_at = cooldown.may_run_at
+        if limit is not None:
+            wakes_at = min(wakes_at, datetime.fromtimestamp(limit, UTC))
+        self.defer(
+            trigger=wait_until(wakes_at),
+            method_name="resume_after_cooldown",
+            kwargs={
+                "give_up_at": give_up_at.isoformat(),
+                "run": None if cooldown.run is None else cooldown.run.to_dict(),
+            },
+        )
+        raise RuntimeError("a task that defers does not return")
+
+    def _has_failed(self, run: ImportRun, files: list[FileRun]) -> bool:
         """Whether a run that this task waits for has ended, and not well."""
         watch = self._watch(run)
         chosen = watch.selection.choose(files)
@@ -205,10 +233,8 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         return self._ended(context, run, watch, files)
 
     def _look(self, watch: FileWait, failed_polls: int) -> tuple[Sequence[FileRun] | None, int]:
-        from airflow_provider_moengage.hooks.moengage import MoEngageHook
-
         try:
-            return watch.poll(MoEngageHook(self.moengage_conn_id), self.log), 0
+            return watch.poll(MoEngageHook(self.moengage_conn_id), self.log, self.pause), 0
         except (MoEngageAuthError, MoEngageImportNotFoundError):
             raise
         except MoEngageRateLimitError as error:
@@ -236,7 +262,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
     def _watch(self, run: ImportRun) -> FileWait:
         return FileWait(
             self.moengage_conn_id,
-            ("import_id", run.import_id),
+            ImportRef("import_id", run.import_id),
             Selection(baseline=run.baseline),
             check_policy(self.partial_success, self.max_failed_rows),
             may_be_absent=not run.baseline.ids,
@@ -249,10 +275,8 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         )
 
     def _check_arguments(self) -> None:
-        from airflow_provider_moengage.hooks.file_imports import import_of
-
         if not is_unresolved(self.import_id):
-            import_of(self.import_id if self.import_id is not None else "", None)
+            ImportRef.of(self.import_id if self.import_id is not None else "", None)
         one_of("on_cooldown", self.on_cooldown, ON_COOLDOWN)
         for name in ("wait_for_completion", "deferrable"):
             boolean(name, getattr(self, name))

@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
-from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
-from airflow_provider_moengage.polling.failures import FAILED_POLLS
-from airflow_provider_moengage.polling.pages import Pages
+from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails, ImportRef
+from airflow_provider_moengage.api.paging import Pages
 from airflow_provider_moengage.polling.rate_budget import Budget
 
 SAFETY_INTERVAL = 300.0
@@ -39,8 +38,32 @@ PATIENCE = 120.0
 WAKE_AT_ONCE = 20
 """Waiters woken before the event loop sees to everybody else."""
 
-What = tuple[str, str]
-"""``("import_id", ...)`` or ``("import_name", ...)``: an import, in the API's words."""
+FAILED_POLLS = 5
+"""Polls in a row that may fail; then a waiter gives up with the last error. A throttled poll has not failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitSpec:
+    """What is waited for, and how.
+
+    :param ref: the import.
+    :param interval: seconds between two polls of the import; of several waiters, the shortest one counts.
+    :param may_be_absent: an import that MoEngage does not know has no files yet.
+    :param failed_polls: polls in a row that may fail; None for any number.
+    """
+
+    ref: ImportRef
+    interval: float
+    may_be_absent: bool = False
+    failed_polls: int | None = FAILED_POLLS
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The budgets of the two endpoints that are polled."""
+
+    history: Budget
+    details: Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +117,11 @@ class Clock:
 class Waiter:
     """One who waits for files of an import."""
 
-    def __init__(
-        self,
-        decide: Decide,
-        *,
-        since: float,
-        interval: float,
-        may_be_absent: bool,
-        failed_polls: int | None,
-    ) -> None:
+    def __init__(self, spec: WaitSpec, decide: Decide, *, since: float) -> None:
+        self.spec = spec
         self.decide = decide
         self.since = since
         """When it came."""
-        self.interval = interval
-        self.may_be_absent = may_be_absent
-        self.failed_polls = failed_polls
         self.failures = 0
         self._note: str | None = None
         self._updates: deque[Finding | BaseException] = deque()
@@ -142,20 +155,20 @@ class Waiter:
 class _Import:
     """An import that is waited for, and what is known of it."""
 
-    what: What
+    ref: ImportRef
     due_at: float
-    waiters: dict[int, Waiter] = field(default_factory=dict)
-    read_at: float = float("-inf")
-    mark: tuple[Any, ...] | None = None
+    waiters: dict[int, Waiter] = field(default_factory=dict, init=False)
+    read_at: float = field(default=float("-inf"), init=False)
+    mark: tuple[Any, ...] | None = field(default=None, init=False)
     """What the import details said when, or before, its run history was read last."""
-    seen: tuple[Any, ...] | None = None
+    seen: tuple[Any, ...] | None = field(default=None, init=False)
     """What they say now."""
-    is_over: bool = False
+    is_over: bool = field(default=False, init=False)
     """They say that its last run has ended."""
 
     @property
     def interval(self) -> float:
-        return min((waiter.interval for waiter in self.waiters.values()), default=60.0)
+        return min((waiter.spec.interval for waiter in self.waiters.values()), default=60.0)
 
     @property
     def has_moved(self) -> bool:
@@ -177,8 +190,7 @@ class Poller:
     """Asks MoEngage on behalf of all waiters of one workspace, on one event loop.
 
     :param client: asked in threads, one question at a time.
-    :param history: the budget of the run history.
-    :param details: the budget of the import details.
+    :param budgets: of the run history and of the import details.
     :param log: told what concerns the workspace; what concerns a waiter reaches it as a note.
     :param patience: real seconds for one question.
     :param on_idle: called when the last waiter has left; the poller is not used again after that.
@@ -187,8 +199,7 @@ class Poller:
     def __init__(
         self,
         client: Client,
-        history: Budget,
-        details: Budget,
+        budgets: Budgets,
         *,
         log: logging.Logger,
         clock: Clock | None = None,
@@ -196,13 +207,13 @@ class Poller:
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
-        self._history = history
-        self._details = details
+        self._history = budgets.history
+        self._details = budgets.details
         self._log = log
         self._clock = clock or Clock()
         self._patience = patience
         self._on_idle = on_idle
-        self._imports: dict[What, _Import] = {}
+        self._imports: dict[ImportRef, _Import] = {}
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._pass: Pages[ImportDetails] | None = None
@@ -211,30 +222,16 @@ class Poller:
         self._unread_until = float("-inf")
 
     @contextmanager
-    def watch(
-        self,
-        what: What,
-        decide: Decide,
-        *,
-        interval: float,
-        may_be_absent: bool = False,
-        failed_polls: int | None = FAILED_POLLS,
-    ) -> Iterator[Waiter]:
-        """Wait for files of an import as long as the ``with`` block lasts.
-
-        :param interval: seconds between two looks at the import. Who asks for the least decides for all.
-        :param may_be_absent: an import that MoEngage does not know has no files yet.
-        :param failed_polls: polls in a row that may fail; None for any number.
-        """
+    def watch(self, spec: WaitSpec, decide: Decide) -> Iterator[Waiter]:
+        """Wait for files of an import as long as the ``with`` block lasts."""
         now = self._clock.time()
-        waiter = Waiter(
-            decide, since=now, interval=interval, may_be_absent=may_be_absent, failed_polls=failed_polls
-        )
-        watched = self._imports.setdefault(what, _Import(what, now))
+        ref = spec.ref
+        waiter = Waiter(spec, decide, since=now)
+        watched = self._imports.setdefault(ref, _Import(ref, now))
         watched.waiters[id(waiter)] = waiter
         # An answer from before it came may be older than what its task has seen: it waits for the next one, which
         # is due as if it had been there before, whatever the details say.
-        watched.due_at = min(watched.due_at, max(now, watched.read_at + waiter.interval))
+        watched.due_at = min(watched.due_at, max(now, watched.read_at + spec.interval))
         watched.mark = None
         self._wake()
         try:
@@ -242,7 +239,7 @@ class Poller:
         finally:
             del watched.waiters[id(waiter)]
             if not watched.waiters:
-                self._imports.pop(what, None)
+                self._imports.pop(ref, None)
             if not self._imports:
                 self._stop()
 
@@ -274,7 +271,7 @@ class Poller:
                     await self._clock.sleep(self._idle_for(now, target), self._woken)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # nobody is to wait for a poller that is no more
+        except Exception as error:  # noqa: BLE001 (nobody is to wait for a poller that is no more)
             self._log.exception("The poller of file imports has failed")
             self._task = None
             await self._tell_all(error)
@@ -337,7 +334,7 @@ class Poller:
         try:
             rows, more = await self._asked("imports", {}, self._pass.next_page)
         except ApiError as error:
-            if not error.is_absence:
+            if error.kind is not ErrorKind.NOT_FOUND:
                 self._details_failed(error)
                 return
             rows, more = [], False  # the page is past the end
@@ -346,12 +343,12 @@ class Poller:
             self._note_move(details)
         has_next = self._pass.take(rows, has_more=more)
         found = {name for details in self._pass.rows for name in _names(details)}
-        if has_next and not all(what in found for what in self._imports):
+        if has_next and not all(ref in found for ref in self._imports):
             return
         self._details_pages = self._pass.next_page - 1
         self._pass = None
         for watched in self._imports.values():
-            if watched.what not in found:
+            if watched.ref not in found:
                 watched.seen = None
         interval = min((each.interval for each in self._imports.values()), default=60.0)
         self._details_due = max(self._details_due, self._clock.time() - interval) + interval
@@ -377,7 +374,7 @@ class Poller:
         pages: Pages[FileRun] = Pages(lambda run: run.id)
         has_next = True
         is_absent = False
-        query = dict([watched.what])
+        query = watched.ref.query
         try:
             while has_next and watched.waiters:  # nobody may be left by now
                 while (pause := self._history.ready_in()) > 0:
@@ -389,7 +386,7 @@ class Poller:
                     if error.kind is ErrorKind.RATE_LIMIT:
                         self._pause(self._history, error)
                         continue  # with this page: from the first again, a long history might never be read
-                    if not error.is_absence:
+                    if error.kind is not ErrorKind.NOT_FOUND:
                         raise
                     is_absent = pages.next_page == 1
                     rows, more = [], False
@@ -406,8 +403,8 @@ class Poller:
         watched.mark = None if is_behind or len(waiters) < len(watched.waiters) else seen
         watched.due_at = started_at + watched.interval
         if is_absent:
-            await self._tell([waiter for waiter in waiters if not waiter.may_be_absent], absence)
-            waiters = [waiter for waiter in waiters if waiter.may_be_absent]
+            await self._tell([waiter for waiter in waiters if not waiter.spec.may_be_absent], absence)
+            waiters = [waiter for waiter in waiters if waiter.spec.may_be_absent]
         for waiter in waiters:
             waiter.failures = 0
         await self._serve(waiters, pages.rows)
@@ -423,7 +420,7 @@ class Poller:
         waiters = list(watched.waiters.values())
         for waiter in waiters:
             waiter.failures += 1
-        ending = [each for each in waiters if each.failed_polls is not None and each.failures >= each.failed_polls]
+        ending = [each for each in waiters if each.failures >= (each.spec.failed_polls or float("inf"))]
         await self._tell(ending, error)
         for waiter in waiters:
             if waiter not in ending:
@@ -450,9 +447,9 @@ def _decide_all(waiters: Sequence[Waiter], runs: Sequence[FileRun]) -> list[tupl
 def _decided(waiter: Waiter, runs: Sequence[FileRun]) -> Finding | Exception:
     try:
         return waiter.decide(runs)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (a waiter's own error ends only its wait)
         return error
 
 
-def _names(details: ImportDetails) -> tuple[What, What]:
-    return ("import_id", details.import_id), ("import_name", details.import_name)
+def _names(details: ImportDetails) -> tuple[ImportRef, ImportRef]:
+    return ImportRef("import_id", details.import_id), ImportRef("import_name", details.import_name)

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_moengage.api.file_imports import as_moment, read_time
+from airflow_provider_moengage.api.file_imports import ImportRef, as_moment, read_time
 from airflow_provider_moengage.arguments import boolean, is_unresolved, whole
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
@@ -27,7 +27,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRateLimitError,
 )
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.polling.failures import FAILED_POLLS
+from airflow_provider_moengage.polling.poller import FAILED_POLLS
 from airflow_provider_moengage.polling.selection import Baseline, Selection
 from airflow_provider_moengage.tasks.file_import_wait import (
     GRACE,
@@ -87,7 +87,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
     ui_color = "#e6f4ea"
     operator_extra_links = (MoEngageDashboardLink(),)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (public signature)
         self,
         *,
         import_id: str | None = None,
@@ -159,7 +159,8 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
                 files = files_of(event, wait)
             except WaitTimeoutError:
                 raise AirflowSensorTimeout(
-                    f"The files of import {wait.what[1]!r} have not ended within the timeout of {self.timeout:g} s"
+                    f"The files of import {wait.ref.value!r} have not ended within the timeout of"
+                    f" {self.timeout:g} s"
                 ) from None
             return wait.judged(files, self.log)
 
@@ -216,34 +217,29 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
 
     def _wait(self) -> FileWait:
         """Return what is waited for, now that templates are rendered."""
-        from airflow_provider_moengage.hooks.file_imports import import_of
-
         since, triggered = _read_since(self.since)
         if triggered is not None:
             import_id, baseline = triggered
             if self.import_id is not None and self.import_id != import_id:
                 raise ValueError(f"since: is of import {import_id!r}, and import_id is {self.import_id!r}")
-            what = {"import_id": import_id}
+            ref = ImportRef("import_id", import_id)
         else:
             baseline = None
-            what = import_of(self.import_id, self.import_name)
+            ref = ImportRef.of(self.import_id, self.import_name)
         _check_file_name(self.file_name)
         selection = Selection(
             self.file_name, since, baseline, whole("expected_files", self.expected_files, 1, MOST_FILES)
         )
         policy = check_policy(self.partial_success, self.max_failed_rows)
-        [pair] = what.items()
         return FileWait(
-            self.moengage_conn_id, pair, selection, policy, may_be_absent=baseline is not None and not baseline.ids
+            self.moengage_conn_id, ref, selection, policy, may_be_absent=baseline is not None and not baseline.ids
         )
 
     def _check_arguments(self) -> None:
-        from airflow_provider_moengage.hooks.file_imports import import_of
-
         if not is_unresolved(self.since):
             _, triggered = _read_since(self.since)
             if triggered is None:
-                import_of(self.import_id, self.import_name)
+                ImportRef.of(self.import_id, self.import_name)
         if not is_unresolved(self.file_name):
             _check_file_name(self.file_name)
         if not is_unresolved(self.expected_files):

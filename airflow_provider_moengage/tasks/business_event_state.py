@@ -108,6 +108,6 @@ class TriggerRecord:
             yield
         except Exception as error:  # noqa: BLE001 (whatever the store raises, the response is reported)
             name = type(error).__name__
-            self._log.error(  # noqa: TRY400 (one sentence, no traceback)
+            self._log.error(
                 "Airflow's state store failed (%s): another try of this task will report an unknown outcome", name
             )

@@ -7,23 +7,26 @@ refused (400 ``ALREADY_EXISTS``). That makes the call safe to repeat.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from airflow_provider_moengage import metrics
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
-from airflow_provider_moengage.bulk.clock import SystemClock
+from airflow_provider_moengage.api.file_imports import ImportRef, Triggering
+from airflow_provider_moengage.api.paging import Retries
+from airflow_provider_moengage.bulk.clock import Log, SystemClock
 from airflow_provider_moengage.exceptions import MoEngageRateLimitError
+from airflow_provider_moengage.hooks.errors import translated
+from airflow_provider_moengage.hooks.file_imports import ATTEMPTS, COOLDOWN, trigger_error
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.tasks.file_import_state import ImportRecord, ImportRun, newest
-from airflow_provider_moengage.tasks.file_import_wait import execution_timeout_at
 
 if TYPE_CHECKING:
-    from airflow_provider_moengage.api.file_imports import FileRun
-    from airflow_provider_moengage.api.file_imports_client import FileImportsClient, TriggerReply
-    from airflow_provider_moengage.hooks.moengage import MoEngageHook
-    from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
+    from airflow_provider_moengage.api.file_imports import FileRun, TriggerReply
 
 LEAST_WAIT = timedelta(seconds=30)
 """Until an import that was refused for its cooldown is asked for again, whatever its history says."""
@@ -41,23 +44,57 @@ CLOCK = SystemClock()
 """What operator and call go by."""
 
 
-class ImportCall:
-    """The conversation in which an import is triggered, once.
+@dataclass(frozen=True, slots=True)
+class StartPolicy:
+    """How an import is to be started.
 
-    :param task: the operator.
-    :param context: the task's context.
+    :param conn_id: the workspace's connection.
+    :param on_cooldown: ``wait``, ``fail`` or ``skip`` if the import has run in the last five minutes.
+    :param timeout: seconds for everything, for messages.
+    :param is_deferrable: the caller defers while it waits for the cooldown.
     """
 
-    def __init__(self, task: TriggerFileImportOperator, context: Mapping[str, Any]) -> None:
-        from airflow_provider_moengage.hooks.moengage import MoEngageHook
+    import_id: str
+    conn_id: str
+    on_cooldown: str
+    timeout: float
+    is_deferrable: bool
 
-        self._task = task
-        self._import_id = task.import_id
-        self._log = task.log
-        self._context = context
+
+class CooldownError(Exception):
+    """The import may not run yet, and the caller defers until it may.
+
+    :param may_run_at: when to ask again.
+    :param run: of a call that may have triggered it after all.
+    """
+
+    def __init__(self, may_run_at: datetime, run: ImportRun | None) -> None:
+        super().__init__("the import may not run yet")
+        self.may_run_at = may_run_at
+        self.run = run
+
+
+class ImportCall:
+    """Triggers an import, once.
+
+    :param context: the task's context.
+    :param log: the task's log.
+    :param pause: waits for a number of seconds; raises if the task is ended.
+    """
+
+    def __init__(
+        self,
+        policy: StartPolicy,
+        context: Mapping[str, Any],
+        log: Log,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._policy = policy
+        self._import_id = policy.import_id
+        self._log = log
+        self._pause = pause
         self._record = ImportRecord(context)
-        self._hook: MoEngageHook = MoEngageHook(task.moengage_conn_id)
-        self._client: FileImportsClient = self._hook.get_file_imports_conn()
+        self._client = MoEngageHook(policy.conn_id).get_file_imports_conn()
 
     def __enter__(self) -> ImportCall:
         return self
@@ -65,16 +102,19 @@ class ImportCall:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def earlier(self) -> tuple[ImportRun, bool] | None:
-        """Return the run that an earlier try has called for, and whether it surely was triggered."""
+    def earlier(self, has_failed: Callable[[ImportRun, list[FileRun]], bool]) -> tuple[ImportRun, bool] | None:
+        """Return the run that an earlier try triggered, and whether it certainly did.
+
+        :param has_failed: whether a run has ended without success, so that a retry triggers another one.
+        """
         known = self._record.earlier(self._import_id)
         if known is not None or self._record.is_kept:
             return known
-        if self._task.on_cooldown == "fail":
+        if self._policy.on_cooldown == "fail":
             return None  # an earlier try that was refused would be answered with the very run that refused it
         files = self._history()
         run = self._record.earlier_in(files, self._import_id)
-        if run is None or self._task.has_failed(run, files):
+        if run is None or has_failed(run, files):
             return None
         self._log.warning(
             "Before Airflow 3.3 nothing is kept of an earlier try. The run of %s, the newest since the Dag run"
@@ -88,9 +128,6 @@ class ImportCall:
 
         :param run: of a call that may have triggered it.
         """
-        from airflow_provider_moengage.api.file_imports_client import Triggering
-        from airflow_provider_moengage.hooks.file_imports import ATTEMPTS, trigger_error
-
         may_have_run = run is not None
         failed = 0
         while True:
@@ -99,7 +136,7 @@ class ImportCall:
                 self._record.calling(run)
             if may_have_run and self._has_new_files(run):
                 return self._is_triggered(run)
-            self._task.pause(0)
+            self._pause(0)
             reply = self._client.trigger(self._import_id)
             if reply.triggering is Triggering.TRIGGERED:
                 return self._is_triggered(run)
@@ -120,13 +157,11 @@ class ImportCall:
                     self._record.forget()
                 raise error
             self._log.warning("%s Asking again", error)
-            self._task.pause(min(reply.retry_after or PAUSE, max(0.0, (give_up_at - now()).total_seconds())))
+            self._pause(min(reply.retry_after or PAUSE, max(0.0, (give_up_at - now()).total_seconds())))
 
     def _is_triggered(self, run: ImportRun) -> ImportRun:
-        from airflow_provider_moengage import metrics
-
         self._record.triggered(run)
-        metrics.Metrics(self._task.moengage_conn_id).count(metrics.TRIGGERED)
+        metrics.Metrics(self._policy.conn_id).count(metrics.TRIGGERED)
         self._log.info(
             "Import %s is triggered; %d older files are left aside", run.import_id, len(run.baseline.ids)
         )
@@ -137,58 +172,40 @@ class ImportCall:
 
         :param run: of a call that may have triggered it after all.
         """
-        from airflow_provider_moengage.hooks.file_imports import COOLDOWN, trigger_error
-        from airflow_provider_moengage.tasks.wait_until import wait_until
-
-        task = self._task
         error = trigger_error(self._import_id, reply)
         if run is None:
             self._record.forget()
-        if task.on_cooldown == "fail":
+        if self._policy.on_cooldown == "fail":
             raise error
-        if task.on_cooldown == "skip":
+        if self._policy.on_cooldown == "skip":
             raise AirflowSkipException(str(error))
         last = newest(self._history())
         latest = now() + COOLDOWN + COOLDOWN_MARGIN  # whatever MoEngage's clock says
         may_run_at = min(latest, max(now() + LEAST_WAIT, (last or _EPOCH) + COOLDOWN + COOLDOWN_MARGIN))
         if may_run_at > give_up_at:
             raise MoEngageRateLimitError(
-                f"{error} It could not be triggered within the timeout of {task.timeout:g} s.",
+                f"{error} It could not be triggered within the timeout of {self._policy.timeout:g} s.",
                 status_code=error.status_code,
                 retry_after=error.retry_after,
             )
         self._log.info("%s Asking again at %s", error, may_run_at.isoformat(timespec="seconds"))
-        if task.deferrable:
-            limit = execution_timeout_at(task, self._context)
-            wakes_at = may_run_at if limit is None else min(may_run_at, datetime.fromtimestamp(limit, UTC))
-            task.defer(
-                trigger=wait_until(wakes_at),
-                method_name="resume_after_cooldown",
-                kwargs={
-                    "give_up_at": give_up_at.isoformat(),
-                    "run": None if run is None else run.to_dict(),
-                },
-            )
-        task.pause((may_run_at - now()).total_seconds())
+        if self._policy.is_deferrable:
+            raise CooldownError(may_run_at, run)
+        self._pause((may_run_at - now()).total_seconds())
 
     def _has_new_files(self, run: ImportRun) -> bool:
         return any(run.baseline.is_new(file) for file in self._history())
 
     def _history(self) -> list[FileRun]:
-        """Return the files; none where MoEngage knows no such import, which the trigger's answer judges."""
-        from airflow_provider_moengage.hooks.errors import translated
-        from airflow_provider_moengage.hooks.file_imports import history
-
-        for asked in range(1, THROTTLED_ASKS + 1):
-            try:
-                return history(self._client, {"import_id": self._import_id}, self._task.pause)
-            except ApiError as error:
-                if error.kind is ErrorKind.RATE_LIMIT and asked < THROTTLED_ASKS:
-                    self._task.pause(error.retry_after or PAUSE)
-                    continue
-                so_far = "the run history could not be read, and the import was not triggered by this call"
-                raise translated(error, self._task.moengage_conn_id, so_far) from None
-        raise AssertionError("the last time returns or raises")
+        """Return the files; none if MoEngage knows no such import, which the trigger's response decides."""
+        retries = Retries(throttled_first=THROTTLED_ASKS, throttled_pause=PAUSE, pause=self._pause)
+        try:
+            return self._client.all_file_runs(ImportRef("import_id", self._import_id), retries)
+        except ApiError as error:
+            if error.kind is ErrorKind.NOT_FOUND:
+                return []
+            so_far = "the run history could not be read, and the import was not triggered by this call"
+            raise translated(error, self._policy.conn_id, so_far) from None
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -196,8 +213,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _was_cooling(run: ImportRun) -> bool:
     """Whether the import had run so shortly before the call that the call itself may have been refused."""
-    from airflow_provider_moengage.hooks.file_imports import COOLDOWN
-
     return run.ran_at is not None and run.triggered_at - run.ran_at < COOLDOWN + COOLDOWN_MARGIN
 
 

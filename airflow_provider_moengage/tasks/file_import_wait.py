@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
+from airflow_provider_moengage import metrics
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
-from airflow_provider_moengage.api.file_imports import FileRun
+from airflow_provider_moengage.api.file_imports import FileRun, ImportRef
+from airflow_provider_moengage.api.paging import Retries
 from airflow_provider_moengage.arguments import one_of, whole
+from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageImportFailedError
+from airflow_provider_moengage.hooks.errors import translated
+from airflow_provider_moengage.hooks.file_imports import no_such_import
 from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.polling.success_policy import PARTIAL_POLICIES, Policy, summary
 
@@ -43,45 +47,44 @@ class FileWait:
     """A wait for files.
 
     :param conn_id: the workspace's connection.
-    :param what: ``("import_id", ...)`` or ``("import_name", ...)``.
+    :param ref: the import.
     :param may_be_absent: an import that MoEngage does not know has no files yet: it was triggered, so it exists.
     """
 
     conn_id: str
-    what: tuple[str, str]
+    ref: ImportRef
     selection: Selection
     policy: Policy
     may_be_absent: bool = False
 
-    def poll(self, hook: MoEngageHook, log: Any) -> tuple[FileRun, ...] | None:
-        """Look once, on all pages. Return the files when they are over, None as long as they are not.
+    def poll(
+        self, hook: MoEngageHook, log: Log, pause: Callable[[float], None] | None = None
+    ) -> tuple[FileRun, ...] | None:
+        """Poll once, all pages. Return the files once they have ended, None until then.
+
+        :param pause: waits for a number of seconds while MoEngage throttles; None: sleeps.
 
         :raises MoEngageImportNotFoundError: where there is no such import.
         :raises MoEngageError: where MoEngage does not say.
         """
-        from airflow_provider_moengage.hooks.errors import translated
-        from airflow_provider_moengage.hooks.file_imports import no_such_import, read_history
-
-        client = hook.get_file_imports_conn()
+        retries = Retries(server_errors=1) if pause is None else Retries(server_errors=1, pause=pause)
         try:
-            runs = read_history(client, dict([self.what]), time.sleep)
+            with closing(hook.get_file_imports_conn()) as client:
+                runs = client.all_file_runs(self.ref, retries)
         except ApiError as error:
-            if error.is_absence and not self.may_be_absent:
-                raise no_such_import(dict([self.what]), self.conn_id, error) from None
-            if not error.is_absence:
+            if error.kind is not ErrorKind.NOT_FOUND:
                 raise translated(error, self.conn_id, "the run history could not be read") from None
+            if not self.may_be_absent:
+                raise no_such_import(self.ref, self.conn_id, error) from None
             runs = []
-        finally:
-            client.close()
         chosen = self.selection.choose(runs)
         is_over = self.selection.are_over(chosen)
         if not is_over:
-            is_strange = not all(run.is_known for run in chosen)
-            level = logging.WARNING if is_strange else logging.INFO
-            log.log(level, "Import %s: %s", self.what[1], self.selection.describe(chosen))
+            report = log.info if all(run.is_known for run in chosen) else log.warning
+            report("Import %s: %s", self.ref.value, self.selection.describe(chosen))
         return chosen if is_over else None
 
-    def judged(self, files: Sequence[FileRun], log: Any) -> list[dict[str, Any]]:
+    def judged(self, files: Sequence[FileRun], log: Log) -> list[dict[str, Any]]:
         """Return files that have ended, JSON-ready.
 
         :raises MoEngageImportFailedError: where they are no success.
@@ -90,13 +93,11 @@ class FileWait:
         plain = [file.to_dict() for file in files]
         complaint = self.policy.complaint(files)
         if complaint is not None:
-            raise MoEngageImportFailedError(f"Import {self.what[1]!r}: {complaint}", files=plain)
-        log.info("Import %s: %s", self.what[1], summary(files))
+            raise MoEngageImportFailedError(f"Import {self.ref.value!r}: {complaint}", files=plain)
+        log.info("Import %s: %s", self.ref.value, summary(files))
         return plain
 
     def _count(self, files: Sequence[FileRun]) -> None:
-        from airflow_provider_moengage import metrics
-
         send = metrics.Metrics(self.conn_id)
         for status, metric in metrics.RUNS.items():
             if number := sum(file.file_status == status for file in files):
@@ -110,7 +111,7 @@ class FileWait:
 
         return FileImportRunTrigger(
             moengage_conn_id=self.conn_id,
-            what=list(self.what),
+            what=[self.ref.field, self.ref.value],
             selection=self.selection.to_dict(),
             poke_interval=poke_interval,
             timeout_at=timeout_at.timestamp(),
@@ -126,9 +127,6 @@ def files_of(event: Mapping[str, Any] | None, wait: FileWait) -> list[FileRun]:
     :raises AirflowTaskTimeout: where the task's execution_timeout was reached.
     :raises MoEngageError: where the trigger could not go on.
     """
-    from airflow_provider_moengage.hooks.errors import translated
-    from airflow_provider_moengage.hooks.file_imports import no_such_import
-
     facts = event if isinstance(event, Mapping) else {}
     status = facts.get("status")
     if status == "finished":
@@ -139,14 +137,14 @@ def files_of(event: Mapping[str, Any] | None, wait: FileWait) -> list[FileRun]:
         raise WaitTimeoutError
     if status != "error":
         raise MoEngageError(
-            f"Import {wait.what[1]!r}: the trigger's event has status {status!r}, which is not known"
+            f"Import {wait.ref.value!r}: the trigger's event has status {status!r}, which is not known"
         )
     kind = facts.get("kind")
     if kind not in {each.value for each in ErrorKind}:
-        raise MoEngageError(f"Import {wait.what[1]!r}: {facts.get('message') or 'the trigger gave no reason'}")
+        raise MoEngageError(f"Import {wait.ref.value!r}: {facts.get('message') or 'the trigger gave no reason'}")
     error = ApiError(ErrorKind(kind), str(facts.get("message")), status_code=facts.get("status_code"))
     if facts.get("is_absence"):
-        raise no_such_import(dict([wait.what]), wait.conn_id, error)
+        raise no_such_import(wait.ref, wait.conn_id, error)
     raise translated(error, wait.conn_id, "the run history could not be read")
 
 

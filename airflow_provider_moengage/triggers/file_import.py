@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.file_imports import ImportRef
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
-from airflow_provider_moengage.polling.failures import FAILED_POLLS
+from airflow_provider_moengage.polling.poller import FAILED_POLLS, Decide, Finding, WaitSpec
+from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.triggers.file_import_event import FileImportRunEventTrigger
-from airflow_provider_moengage.triggers.poll_updates import findings
+from airflow_provider_moengage.triggers.pollers import poll_updates
 
 __all__ = ["FileImportRunEventTrigger", "FileImportRunTrigger"]
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun
-    from airflow_provider_moengage.polling.poller import Finding
 
 
 class FileImportRunTrigger(BaseTrigger):
@@ -45,7 +46,7 @@ class FileImportRunTrigger(BaseTrigger):
         selection's baseline.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (stored arguments)
         self,
         *,
         moengage_conn_id: str,
@@ -117,14 +118,13 @@ class FileImportRunTrigger(BaseTrigger):
             return {"status": "timeout", "limit": first}
 
     async def _wait(self) -> dict[str, Any]:
-        looking = findings(
-            self.moengage_conn_id,
-            (self.what[0], self.what[1]),
-            self._decision(),
-            interval=self.poke_interval,
-            may_be_absent=self.may_be_absent,
-            failed_polls=None if self.is_patient else max(1, FAILED_POLLS - self.failed_polls),
+        spec = WaitSpec(
+            ImportRef(self.what[0], self.what[1]),
+            self.poke_interval,
+            self.may_be_absent,
+            None if self.is_patient else max(1, FAILED_POLLS - self.failed_polls),
         )
+        looking = poll_updates(self.moengage_conn_id, spec, self._decision())
         try:
             async with aclosing(looking):
                 async for finding in looking:
@@ -137,12 +137,9 @@ class FileImportRunTrigger(BaseTrigger):
             return {"status": "error", "kind": kind, "message": str(error), "status_code": None}
         except ApiError as error:
             return _error_event(error)
-        raise AssertionError("findings end by an error only")
+        raise RuntimeError("polling ended without an error")
 
-    def _decision(self) -> Any:
-        from airflow_provider_moengage.polling.poller import Finding
-        from airflow_provider_moengage.polling.selection import Selection
-
+    def _decision(self) -> Decide:
         selection = Selection.from_dict(self.selection)
 
         def decide(runs: Sequence[FileRun]) -> Finding:
@@ -153,10 +150,12 @@ class FileImportRunTrigger(BaseTrigger):
 
 
 def _error_event(error: ApiError) -> dict[str, Any]:
+    is_absence = error.kind is ErrorKind.NOT_FOUND
     return {
         "status": "error",
-        "kind": error.kind.value,
-        "is_absence": error.is_absence,
+        # A worker of an earlier release does not know the kind "not found".
+        "kind": (ErrorKind.REQUEST if is_absence else error.kind).value,
+        "is_absence": is_absence,
         "message": error.message,
         "status_code": error.status_code,
     }

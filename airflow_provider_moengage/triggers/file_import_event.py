@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_moengage.api.errors import ApiError
-from airflow_provider_moengage.api.file_imports import PARTIAL_SUCCESS, SUCCESSFUL, TERMINAL, read_status
+from airflow_provider_moengage.api.file_imports import (
+    PARTIAL_SUCCESS,
+    SUCCESSFUL,
+    TERMINAL,
+    ImportRef,
+    read_status,
+)
 from airflow_provider_moengage.exceptions import MoEngageError
-from airflow_provider_moengage.triggers.poll_updates import findings
+from airflow_provider_moengage.polling.poller import Decide, Finding, WaitSpec
+from airflow_provider_moengage.triggers.pollers import poll_updates
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -64,14 +71,12 @@ class FileImportRunEventTrigger(BaseEventTrigger):
         poke_interval: float = 60.0,
         moengage_conn_id: str = "moengage_default",
     ) -> None:
-        from airflow_provider_moengage.hooks.file_imports import import_of
-
         if BaseEventTrigger is BaseTrigger:
             raise RuntimeError(
                 "FileImportRunEventTrigger needs Airflow 3: earlier ones watch no assets by triggers"
             )
         super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
-        [self._what] = import_of(import_id, import_name).items()
+        self._ref = ImportRef.of(import_id, import_name)
         known = [read_status(status) for status in ([statuses] if isinstance(statuses, str) else statuses)]
         if not known or not TERMINAL.issuperset(known):
             raise ValueError(f"statuses {statuses!r}: expected some of {', '.join(sorted(TERMINAL))}")
@@ -105,27 +110,22 @@ class FileImportRunEventTrigger(BaseEventTrigger):
         memory = Memory(getattr(self, "asset_state_store", None), self._key, self.log)
         news = News(self.file_name, self.statuses, memory_of(await memory.read()))
         while True:
-            looking = findings(
-                self.moengage_conn_id,
-                self._what,
-                self._decision(news),
-                interval=self.poke_interval,
-                failed_polls=None,
-            )
+            spec = WaitSpec(self._ref, self.poke_interval, failed_polls=None)
+            looking = poll_updates(self.moengage_conn_id, spec, self._decision(news))
             try:
                 async with aclosing(looking):
                     async for finding in looking:
                         if finding.note is not None:
-                            self.log.warning("Import %s: %s", self._what[1], finding.note)
+                            self.log.warning("Import %s: %s", self._ref.value, finding.note)
                         for run in finding.result or []:
                             yield TriggerEvent(self._payload(run))  # type: ignore[no-untyped-call, unused-ignore]
                             news.told(run)
                         if finding.result is not None:
                             await memory.write(news.to_dict())
             except (MoEngageError, ApiError) as error:
-                self.log.warning("Import %s: %s", self._what[1], error)
+                self.log.warning("Import %s: %s", self._ref.value, error)
             except Exception:  # a trigger that raises would be started again every second
-                self.log.exception("Import %s could not be watched", self._what[1])
+                self.log.exception("Import %s could not be watched", self._ref.value)
             pause = max(LOOK_AGAIN, self.poke_interval)
             self.log.warning("Looking again in %.0f s", pause)
             await asyncio.sleep(pause)
@@ -133,15 +133,15 @@ class FileImportRunEventTrigger(BaseEventTrigger):
 
     @property
     def _key(self) -> str:
-        facts = "\0".join([self.moengage_conn_id, *self._what, self.file_name or "", *self.statuses])
+        facts = "\0".join(
+            [self.moengage_conn_id, self._ref.field, self._ref.value, self.file_name or "", *self.statuses]
+        )
         return f"moengage_file_import_{sha256(facts.encode()).hexdigest()[:16]}"
 
     def _payload(self, run: FileRun) -> dict[str, Any]:
         return {"import_id": self.import_id, "import_name": self.import_name, **run.to_dict()}
 
-    def _decision(self, news: News) -> Any:
-        from airflow_provider_moengage.polling.poller import Finding
-
+    def _decision(self, news: News) -> Decide:
         return lambda runs: Finding(news.look(runs))
 
 
@@ -159,7 +159,7 @@ class Memory:
             return None
         try:
             return await self._store.aget(self._key)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the store is Airflow's)
             self._failed(error)
             return None
 
@@ -169,7 +169,7 @@ class Memory:
             return
         try:
             await self._store.aset(self._key, value)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the store is Airflow's)
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:

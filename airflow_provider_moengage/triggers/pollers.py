@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
-from airflow_provider_moengage.polling.failures import FAILED_POLLS
-from airflow_provider_moengage.polling.poller import PATIENCE, Clock, Poller
+from airflow_provider_moengage.polling.poller import (
+    FAILED_POLLS,
+    PATIENCE,
+    Budgets,
+    Clock,
+    Decide,
+    Finding,
+    Poller,
+    WaitSpec,
+)
+from airflow_provider_moengage.polling.rate_budget import Budget
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.workspace import Workspace
-    from airflow_provider_moengage.polling.rate_budget import Budget
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +93,9 @@ class Pollers:
         from airflow_provider_moengage.api.file_imports_client import FileImportsClient
 
         if workspace not in self._pollers:
-            history, details = _budgets(workspace)
             self._pollers[workspace] = Poller(
                 FileImportsClient(workspace),
-                history,
-                details,
+                _budgets(workspace),
                 log=log,
                 clock=CLOCK,
                 patience=max(PATIENCE, 4 * workspace.timeout),
@@ -99,19 +107,44 @@ class Pollers:
         del self._pollers[workspace]
 
 
+async def poll_updates(conn_id: str, spec: WaitSpec, decide: Decide) -> AsyncGenerator[Finding, None]:
+    """Yield each finding that differs from the one before; never ends by itself, so the caller must close it.
+
+    A rejected key is read once more: the connection may have changed since.
+
+    :param conn_id: the workspace's connection.
+    :param decide: what to make of a run history; called in a thread.
+    :raises MoEngageError: if the connection is not set up, or cannot be read.
+    :raises ApiError: if polling cannot succeed.
+    """
+    mine = pollers()
+    refused: Workspace | None = None
+    refusal: ApiError | None = None
+    while True:
+        workspace = await mine.workspace(conn_id, other_than=refused)
+        if refusal is not None and workspace == refused:
+            raise refusal
+        try:
+            with mine.of(workspace).watch(spec, decide) as waiter:
+                while True:
+                    yield await waiter.next()
+        except ApiError as error:
+            if error.kind is not ErrorKind.AUTHENTICATION:
+                raise
+            refused, refusal = workspace, error
+
+
 def pollers() -> Pollers:
     """Return the pollers of the running event loop."""
     return _BY_LOOP.setdefault(asyncio.get_running_loop(), Pollers())
 
 
 _BY_LOOP: WeakKeyDictionary[asyncio.AbstractEventLoop, Pollers] = WeakKeyDictionary()
-_BUDGETS: dict[tuple[str, str], tuple[Budget, Budget]] = {}
+_BUDGETS: dict[tuple[str, str], Budgets] = {}
 
 
-def _budgets(workspace: Workspace) -> tuple[Budget, Budget]:
+def _budgets(workspace: Workspace) -> Budgets:
     from airflow.providers.common.compat.sdk import conf
-
-    from airflow_provider_moengage.polling.rate_budget import Budget
 
     key = workspace.file_imports_url, workspace.workspace_id
     if key not in _BUDGETS:
@@ -124,7 +157,7 @@ def _budgets(workspace: Workspace) -> tuple[Budget, Budget]:
         if not 1 <= per_minute < float("inf"):
             log.error("[moengage] %s %r of airflow.cfg: expected a number from 1 on; using 1", option, said)
             per_minute = 1.0
-        _BUDGETS[key] = Budget(per_minute, CLOCK.time), Budget(per_minute, CLOCK.time)
+        _BUDGETS[key] = Budgets(Budget(per_minute, CLOCK.time), Budget(per_minute, CLOCK.time))
     return _BUDGETS[key]
 
 

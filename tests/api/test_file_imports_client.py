@@ -13,7 +13,8 @@ import pytest
 
 from airflow_provider_moengage.api import file_imports_client as client_module
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
-from airflow_provider_moengage.api.file_imports_client import FileImportsClient, ImportNotFoundError, Triggering
+from airflow_provider_moengage.api.file_imports import Triggering
+from airflow_provider_moengage.api.file_imports_client import FileImportsClient
 from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.emulator import Fault, FileImport, ImportFile
 from tests.api.loopback import Act, answer, cut, keep_silent, loopback, reset, send
@@ -337,7 +338,7 @@ def test_what_is_no_page_is_an_error_that_says_what_to_do(
         ask_runs(open_client(server.url))
 
     error = caught.value
-    assert (error.kind, error.status_code, error.is_absence) == (kind, status, False)
+    assert (error.kind, error.status_code) == (kind, status)
     assert f"{server.url} answered {status}: " in error.message
     assert advice in error.message
     assert len(server.requests) == 1
@@ -357,10 +358,10 @@ ABSENCES = [
 def test_an_import_that_is_not_there_is_told_from_a_request_that_is_wrong(
     open_client: Open, ask: Any, content: Any, status: int
 ) -> None:
-    with loopback(json(content, status)) as server, pytest.raises(ImportNotFoundError) as caught:
+    with loopback(json(content, status)) as server, pytest.raises(ApiError) as caught:
         ask(open_client(server.url))
 
-    assert (caught.value.is_absence, caught.value.kind) == (True, ErrorKind.REQUEST)
+    assert caught.value.kind is ErrorKind.NOT_FOUND
 
 
 INVALID_OFFSET = {"error_type": "Invalid Offset Value", "message": "Please correct the offset."}
@@ -371,7 +372,7 @@ def test_a_page_past_the_end_is_an_absence(open_client: Open, number: int, is_ab
     with loopback(json(INVALID_OFFSET, 400)) as server, pytest.raises(ApiError) as caught:
         open_client(server.url).imports({}, page=number)
 
-    assert caught.value.is_absence is is_absence
+    assert (caught.value.kind is ErrorKind.NOT_FOUND) is is_absence
 
 
 @pytest.mark.parametrize(
@@ -381,7 +382,7 @@ def test_a_400_about_something_else_is_not_taken_for_an_absent_import(open_clien
     with loopback(json({"status": "fail", "message": said}, 400)) as server, pytest.raises(ApiError) as caught:
         ask_runs(open_client(server.url))
 
-    assert caught.value.is_absence is False
+    assert caught.value.kind is not ErrorKind.NOT_FOUND
 
 
 @both_questions
@@ -574,8 +575,9 @@ def test_a_history_of_the_emulated_moengage_is_read_page_by_page(
     assert {(run.file_status, run.failed_rows, run.added_rows) for run in first + second} == {
         ("PARTIAL_SUCCESS", 3, 97)
     }
-    with pytest.raises(ImportNotFoundError):
+    with pytest.raises(ApiError) as absent:
         client.file_runs({"import_id": "i1"}, page=3)
+    assert absent.value.kind is ErrorKind.NOT_FOUND
 
 
 def test_a_history_without_files_is_an_empty_page(imports: MoEngage, client: FileImportsClient) -> None:
@@ -596,5 +598,6 @@ def test_imports_of_the_emulated_moengage_are_read_with_filters(
 
 
 def test_imports_past_the_last_page_are_an_absence(imports: MoEngage, client: FileImportsClient) -> None:
-    with pytest.raises(ImportNotFoundError):
+    with pytest.raises(ApiError) as absent:
         client.imports({}, page=2)
+    assert absent.value.kind is ErrorKind.NOT_FOUND

@@ -11,9 +11,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
-from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
-from airflow_provider_moengage.api.file_imports_client import ImportNotFoundError
-from airflow_provider_moengage.polling.poller import Clock, Decide, Finding, Poller, Waiter
+from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails, ImportRef
+from airflow_provider_moengage.polling.poller import Budgets, Clock, Decide, Finding, Poller, Waiter, WaitSpec
 from airflow_provider_moengage.polling.rate_budget import Budget
 from airflow_provider_moengage.polling.selection import Selection
 from tests.polling.file_runs import RUNNING
@@ -111,7 +110,7 @@ class Script:
             raise self.file_errors.popleft()
         name = value if field == "import_id" else value.removeprefix("the ")
         if name not in self.runs:
-            raise ImportNotFoundError(ErrorKind.REQUEST, "no such import", status_code=400)
+            raise ApiError(ErrorKind.NOT_FOUND, "no such import", status_code=400)
         return self._page(self.runs[name], page)
 
     def imports(self, query: dict[str, Any], *, page: int) -> tuple[list[ImportDetails], bool]:
@@ -144,7 +143,7 @@ class Script:
     def _page(self, rows: Sequence[Any], page: int) -> tuple[list[Any], bool]:
         begin, end = (page - 1) * self.page_size, page * self.page_size
         if page > 1 and begin >= len(rows):
-            raise ImportNotFoundError(ErrorKind.REQUEST, "no such page", status_code=400)
+            raise ApiError(ErrorKind.NOT_FOUND, "no such page", status_code=400)
         return list(rows[begin:end]), end < len(rows)
 
 
@@ -202,8 +201,7 @@ class Stage:
         self.history, self.details = (Budget(per_minute, self.clock.time) for _ in range(2))
         self.poller = Poller(
             self.client,
-            self.history,
-            self.details,
+            Budgets(self.history, self.details),
             log=self.log,
             clock=self.clock,
             on_idle=self._on_idle,
@@ -221,9 +219,9 @@ class Stage:
     ) -> Waiting:
         """Let somebody wait, by default until the newest file has ended."""
         waiting = Waiting()
-        pair = ("import_id", what) if isinstance(what, str) else what
+        ref = ImportRef("import_id", what) if isinstance(what, str) else ImportRef(*what)
         wanted = decide or until_over(selection or Selection())
-        waiting.task = asyncio.create_task(self._wait(waiting, pair, wanted, interval=interval, **options))
+        waiting.task = asyncio.create_task(self._wait(waiting, WaitSpec(ref, interval, **options), wanted))
         self._all.append(waiting)
         return waiting
 
@@ -255,8 +253,8 @@ class Stage:
             waiting.leave()
         await asyncio.gather(*(waiting.task for waiting in self._all), return_exceptions=True)
 
-    async def _wait(self, waiting: Waiting, what: tuple[str, str], decide: Decide, **options: Any) -> Any:
-        with self.poller.watch(what, decide, **options) as waiter:
+    async def _wait(self, waiting: Waiting, spec: WaitSpec, decide: Decide) -> Any:
+        with self.poller.watch(spec, decide) as waiter:
             return await heard(waiter, waiting.notes)
 
     async def _settle(self) -> None:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from airflow_provider_moengage.polling.poller import Clock, Finding
+from airflow_provider_moengage.api.file_imports import ImportRef
+from airflow_provider_moengage.polling.poller import Clock, Finding, WaitSpec
 from airflow_provider_moengage.polling.selection import Selection
 from tests.polling.file_runs import DONE, file
 from tests.polling.simulation import Waiting, denied, let_all_run, on_a_loop, stage_with
@@ -57,7 +58,7 @@ async def test_a_wait_that_ends_with_an_error_leaves_nothing() -> None:
 @on_a_loop
 async def test_who_comes_and_leaves_at_once_leaves_nothing() -> None:
     stage = stage_with()
-    with stage.poller.watch(("import_id", "i1"), lambda runs: Finding(runs), interval=60):
+    with stage.poller.watch(WaitSpec(ImportRef("import_id", "i1"), 60), lambda runs: Finding(runs)):
         assert len(poller_tasks()) == 1
     await let_all_run()
 

@@ -7,10 +7,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import FileRun
-from airflow_provider_moengage.api.file_imports_client import ImportNotFoundError
-from airflow_provider_moengage.polling.failures import FAILED_POLLS
-from airflow_provider_moengage.polling.poller import Finding
+from airflow_provider_moengage.polling.poller import FAILED_POLLS, Finding
 from tests.polling.file_runs import DONE, RUNNING, file
 from tests.polling.simulation import denied, on_a_loop, stage_with, throttled, unable
 
@@ -194,7 +193,8 @@ async def test_an_import_that_is_not_there_ends_a_wait() -> None:
 
     await stage.until_over(waiting)
 
-    assert isinstance(waiting.error, ImportNotFoundError)
+    assert isinstance(waiting.error, ApiError)
+    assert waiting.error.kind is ErrorKind.NOT_FOUND
     assert stage.clock.now == 0
 
 
@@ -228,7 +228,8 @@ async def test_who_joins_those_who_wait_for_an_absent_import_is_told_of_its_abse
     strict = stage.wait("i1")
     await stage.pass_time(60)
 
-    assert isinstance(strict.error, ImportNotFoundError)
+    assert isinstance(strict.error, ApiError)
+    assert strict.error.kind is ErrorKind.NOT_FOUND
     await stage.empty()
 
 

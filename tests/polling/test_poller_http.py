@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_moengage.api.errors import ApiError
-from airflow_provider_moengage.api.file_imports_client import ImportNotFoundError
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.emulator import Fault, ImportFile
 from airflow_provider_moengage.polling.selection import Selection
 from tests.polling.conftest import Emulated
@@ -109,7 +108,8 @@ async def test_an_import_that_is_not_there_ends_the_wait_of_who_does_not_expect_
     stage = moengage.stage()
     strict, lenient = stage.wait("i1"), stage.wait("i1", may_be_absent=True)
     await stage.pass_time(59)
-    assert (type(strict.error), lenient.is_over) == (ImportNotFoundError, False)
+    assert isinstance(strict.error, ApiError)
+    assert (strict.error.kind, lenient.is_over) == (ErrorKind.NOT_FOUND, False)
 
     moengage.add("i1")
     await stage.until_over(lenient)

@@ -7,7 +7,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_moengage.polling.pages import Pages
+from airflow_provider_moengage.api.paging import Pages
 
 
 def pages() -> Pages[str]:

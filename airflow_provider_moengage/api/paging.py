@@ -1,0 +1,111 @@
+"""Pages of a list endpoint: read one after the other, each row once, and asked again when that is safe.
+
+The only place that repeats a query of file imports; whoever calls it does not repeat it. The poller of a triggerer
+reads its pages itself, because it has a budget, and counts failed polls.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+
+Row = TypeVar("Row")
+
+Ask = Callable[..., tuple[list[Row], bool]]
+"""Requests one page of a query: its rows, and whether another page follows."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds: a limit of requests a minute has recovered by then."""
+
+_LONGEST_BACKOFF = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a page is requested.
+
+    :param server_errors: requests while MoEngage answers 5xx or not at all, for each page.
+    :param throttled: requests while MoEngage throttles, for each page after the first. Started over from the first
+        page, a long list would never be read to its end.
+    :param throttled_first: the same, for the first page.
+    :param throttled_pause: seconds between two of these if MoEngage reports none.
+    :param pause: waits for a number of seconds; it may raise to end the retries.
+    """
+
+    server_errors: int = 3
+    throttled: int = 30
+    throttled_first: int = 1
+    throttled_pause: float = 10.0
+    pause: Callable[[float], None] = lambda seconds: time.sleep(seconds)  # noqa: PLW0108 (a test may replace it)
+
+
+class Pages(Generic[Row]):
+    """Collects the rows of one page after the other.
+
+    :param key: identifies a row; one that moves to a later page while they are read is kept once.
+    """
+
+    def __init__(self, key: Callable[[Row], str]) -> None:
+        self._key = key
+        self._rows: dict[str, Row] = {}
+        self.next_page = 1
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows so far."""
+        return list(self._rows.values())
+
+    def take(self, rows: Sequence[Row], *, has_more: bool) -> bool:
+        """Add a page; return whether to request the next one: not if this page had no new rows."""
+        before = len(self._rows)
+        for row in rows:
+            self._rows[self._key(row)] = row
+        self.next_page += 1
+        return has_more and len(self._rows) > before
+
+
+def read_pages(
+    ask: Ask[Row], query: Mapping[str, Any], key: Callable[[Row], str], retries: Retries
+) -> Iterator[list[Row]]:
+    """Yield the rows of each page of a query.
+
+    :param key: identifies a row.
+    :raises ApiError: if MoEngage does not answer; of kind NOT_FOUND if it has no first page.
+    """
+    pages: Pages[Row] = Pages(key)
+    has_next = True
+    while has_next:
+        try:
+            rows, has_more = _ask(ask, query, pages.next_page, retries)
+        except ApiError as error:
+            if error.kind is ErrorKind.NOT_FOUND and pages.next_page > 1:
+                return  # the page is past the end
+            raise
+        has_next = pages.take(rows, has_more=has_more)
+        yield rows
+
+
+def _ask(ask: Ask[Row], query: Mapping[str, Any], page: int, retries: Retries) -> tuple[list[Row], bool]:
+    left = {
+        ErrorKind.SERVER: retries.server_errors,
+        ErrorKind.RATE_LIMIT: retries.throttled_first if page == 1 else retries.throttled,
+    }
+    failed = 0
+    while True:
+        try:
+            return ask(query, page=page)
+        except ApiError as error:
+            left[error.kind] = left.get(error.kind, 1) - 1
+            if left[error.kind] <= 0:
+                raise
+            if error.kind is ErrorKind.RATE_LIMIT:
+                pause = min(error.retry_after or retries.throttled_pause, LONGEST_PAUSE)
+            else:
+                failed += 1
+                pause = random.uniform(0, min(2.0**failed, _LONGEST_BACKOFF))  # noqa: S311 (jitter)
+        retries.pause(pause)
