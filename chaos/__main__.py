@@ -24,9 +24,12 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Collection
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from chaos.configurations import CONCURRENCY, CONFIGURATIONS, Configuration, Setup
@@ -35,6 +38,7 @@ from chaos.killing import Sync
 from chaos.result import RunResult
 from chaos.standalone import under_a_scheduler
 from chaos.workspace import Workspace, emulator
+from devtools.mariadb import mariadb_server
 
 _KILLS_A_RUN = (6, 10)
 
@@ -50,13 +54,20 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit("terminated"))
     folder = Path(tempfile.mkdtemp(prefix="moengage-chaos-"))
-    setup = Setup(str(folder), options.rows)
-    configurations = [each for each in CONFIGURATIONS if options.only in each.name]
+    wanted = [each for each in CONFIGURATIONS if options.only in each.name]
+    configurations = [each for each in wanted if each.why_not is None]
+    for configuration in wanted:
+        if configuration.why_not is not None:
+            print(f"{configuration.name} is left out: {configuration.why_not}", flush=True)
     rows: list[tuple[str, RunResult]] = []
     began = time.monotonic()
     try:
-        _write_sources(setup, seed)
-        with emulator() as workspace:
+        with ExitStack() as servers, emulator() as workspace:
+            port = None
+            if any(each.source == "mariadb" for each in configurations):
+                port = servers.enter_context(mariadb_server()).port
+            setup = Setup(str(folder), options.rows, port)
+            _write_sources(setup, {each.source for each in configurations} | {"sqlite", "lines"}, seed)
             if options.standalone:
                 _print("airflow standalone ...")
                 result = under_a_scheduler(setup, workspace, options.standalone, seed, _print)
@@ -104,10 +115,27 @@ def _shares(kills: int, number: int) -> list[int]:
     return [kills // number + (at < kills % number) for at in range(number)]
 
 
-def _write_sources(setup: Setup, seed: int) -> None:
-    by_source = {configuration.source: configuration for configuration in CONFIGURATIONS}
-    setup.source(by_source["lines"]).write_lines(setup.lines)
-    setup.source(by_source["sql"]).write_table(setup.warehouse, seed)
+def _write_sources(setup: Setup, names: Collection[str], seed: int) -> None:
+    by_name = {configuration.source: configuration for configuration in CONFIGURATIONS}
+    for name in names:
+        source = setup.source(by_name[name])
+        if name == "lines":
+            source.write_lines(setup.lines)
+        elif name == "sqlite":
+            with closing(sqlite3.connect(setup.warehouse(name))) as connection:
+                source.write_table(connection, seed)
+        elif name == "duckdb":
+            import duckdb
+
+            with closing(duckdb.connect(str(setup.warehouse(name)))) as connection:
+                source.write_table(connection, seed)
+        elif name == "mariadb":
+            import MySQLdb
+
+            with closing(MySQLdb.connect(host="127.0.0.1", port=setup.mariadb_port, user="root")) as connection:
+                connection.cursor().execute("CREATE DATABASE warehouse")
+                connection.select_db("warehouse")
+                source.write_table(connection, seed, "%s", "VARCHAR(20) COLLATE utf8mb4_bin")
 
 
 _COLUMNS = {

@@ -1,13 +1,16 @@
-"""What is run: each pair of checkpoint store and delivery guarantee, with two kinds of sources."""
+"""What is run: each pair of checkpoint store and delivery guarantee, with several kinds of sources."""
 
 from __future__ import annotations
 
 import json
 import os
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from chaos.source import Source
+from devtools import mariadb
 
 _VARIABLE = "MOENGAGE_CHAOS"
 
@@ -18,7 +21,7 @@ CONCURRENCY = 4
 class Configuration:
     """A Dag of one task.
 
-    :param source: ``sql``, ``lines`` (an NDJSON file) or ``list``.
+    :param source: a query of ``sqlite``, ``mariadb`` or ``duckdb``; ``lines`` (an NDJSON file) or ``list``.
     :param store: ``state`` (Airflow's state store) or ``file``.
     :param delivery: the operator's option.
     """
@@ -33,14 +36,33 @@ class Configuration:
         return f"{self.source}-{self.store}-{self.delivery}"
 
     @property
+    def is_query(self) -> bool:
+        """Whether it reads a database."""
+        return self.source in ("sqlite", "mariadb", "duckdb")
+
+    @property
+    def why_not(self) -> str | None:
+        """Why its database cannot run here."""
+        drivers = {
+            "mariadb": ("MySQLdb", "airflow.providers.mysql"),
+            "duckdb": ("duckdb", "airflow.providers.duckdb"),
+        }
+        if self.source == "mariadb" and not mariadb.IS_INSTALLED:
+            return "mariadbd is not installed (make databases)"
+        missing = [name for name in drivers.get(self.source, ()) if find_spec(name) is None]
+        return f"{missing[0]} is not installed (make databases)" if missing else None
+
+    @property
     def is_at_most_once(self) -> bool:
         """Whether nothing may arrive twice."""
         return self.delivery == "at_most_once"
 
 
 CONFIGURATIONS = (
-    Configuration("sql", "state", "at_least_once"),
-    Configuration("sql", "file", "at_most_once"),
+    Configuration("sqlite", "state", "at_least_once"),
+    Configuration("sqlite", "file", "at_most_once"),
+    Configuration("mariadb", "state", "at_least_once"),
+    Configuration("duckdb", "state", "at_least_once"),
     Configuration("lines", "file", "at_least_once"),
     Configuration("lines", "state", "at_most_once"),
     Configuration("list", "state", "at_least_once"),
@@ -54,10 +76,12 @@ class Setup:
 
     :param folder: the harness's working folder.
     :param rows: number of rows in each source.
+    :param mariadb_port: of the MariaDB server; None if there is none.
     """
 
     folder: str
     rows: int
+    mariadb_port: int | None = None
 
     @classmethod
     def current(cls) -> Setup:
@@ -75,9 +99,24 @@ class Setup:
         return Path(self.folder) / "elements.ndjson"
 
     @property
-    def warehouse(self) -> Path:
-        """The SQLite file."""
-        return Path(self.folder) / "warehouse.db"
+    def connections(self) -> dict[str, str]:
+        """The Airflow connections to the databases, as JSON, by the name of the source."""
+        connections: dict[str, dict[str, Any]] = {
+            "sqlite": {"conn_type": "sqlite", "host": str(self.warehouse("sqlite"))},
+            "duckdb": {"conn_type": "duckdb", "host": str(self.warehouse("duckdb"))},
+            "mariadb": {
+                "conn_type": "mysql",
+                "host": "127.0.0.1",
+                "port": self.mariadb_port,
+                "login": "root",
+                "schema": "warehouse",
+            },
+        }
+        return {source: json.dumps(connection) for source, connection in connections.items()}
+
+    def warehouse(self, source: str) -> Path:
+        """Return the file of a database."""
+        return Path(self.folder) / f"warehouse.{source}"
 
     @property
     def checkpoints(self) -> Path:
@@ -95,4 +134,4 @@ class Setup:
 
     def source(self, configuration: Configuration) -> Source:
         """Return what a configuration syncs."""
-        return Source(self.rows, 2 if configuration.source == "sql" else 1)
+        return Source(self.rows, 2 if configuration.is_query else 1)

@@ -165,7 +165,7 @@ def environment_of(setup: Setup, workspace: Workspace) -> dict[str, str]:
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW_CONN_MOENGAGE_DEFAULT": workspace.connection,
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(setup.warehouse)}),
+        **{f"AIRFLOW_CONN_{source.upper()}": connection for source, connection in setup.connections.items()},
     }
 
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +18,7 @@ _PADDING = "x" * 160
 
 ROWS_A_USER = 20
 _REFUSED_ROWS = 2
+_ROWS_INSERTED = 500
 _SPREAD = 2_654_435_761
 """Knuth's multiplier: spreads neighbouring rows over the users."""
 _STORES = 7
@@ -102,16 +101,25 @@ class Source:
                 element = self.element(position)
                 file.write(f"{element if isinstance(element, str) else json.dumps(element)}\n")
 
-    def write_table(self, path: Path, seed: int) -> None:
-        """Write its rows into a SQLite table, in random order."""
+    def write_table(self, connection: Any, seed: int, placeholder: str = "?", key: str = "VARCHAR(20)") -> None:
+        """Write its rows into a table of a database, in random order.
+
+        :param placeholder: of a value, for the database's driver.
+        :param key: type of the key's text, which sorts by the characters' numbers.
+        """
         rows = list(self._keyed_rows(seed))
         random.Random(seed).shuffle(rows)
-        with closing(sqlite3.connect(path)) as database, database:
-            database.execute(
-                "CREATE TABLE sales (store INTEGER, receipt TEXT, user_id TEXT, at TEXT, n INTEGER, note TEXT,"
-                " PRIMARY KEY (store, receipt))"
-            )
-            database.executemany("INSERT INTO sales VALUES (?, ?, ?, ?, ?, ?)", rows)
+        cursor = connection.cursor()
+        cursor.execute(
+            f"CREATE TABLE sales (store INTEGER, receipt {key}, user_id VARCHAR(40), bought VARCHAR(40),"
+            " n INTEGER, note VARCHAR(200), PRIMARY KEY (store, receipt))"
+        )
+        row = f"({', '.join([placeholder] * 6)})"
+        for first in range(0, len(rows), _ROWS_INSERTED):
+            some = rows[first : first + _ROWS_INSERTED]
+            values = [value for each in some for value in each]
+            cursor.execute(f"INSERT INTO sales VALUES {', '.join([row] * len(some))}", values)
+        connection.commit()
 
     def _keyed_rows(self, seed: int) -> Iterator[tuple[Any, ...]]:
         generator = random.Random(seed)

@@ -36,14 +36,14 @@ def sync(configuration: Configuration) -> None:
         "retry_delay": timedelta(0),
         "on_execute_callback": report_start,
     }
-    if configuration.source == "sql":
+    if configuration.is_query:
         attributes = ["n", "note"]
         SqlToMoEngageOperator(
-            conn_id="warehouse",
+            conn_id=configuration.source,
             sql="SELECT * FROM sales",
             mapping=[
                 CustomerMapping(attributes=attributes),
-                EventMapping(action="Purchase", time="at", attributes=attributes),
+                EventMapping(action="Purchase", time="bought", attributes=attributes),
             ],
             key_columns=["store", "receipt"],
             **shared,

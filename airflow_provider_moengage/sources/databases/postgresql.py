@@ -46,6 +46,11 @@ SELECT t.oid, t.typname, CASE t.typcategory WHEN 'A' THEN e.typtype ELSE t.typty
 FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem WHERE t.oid IN ({})
 """
 
+_LOST = frozenset(("25P03", "25P04", "57P01", "57P02", "57P03", "57P05"))
+"""A session ended: idle for too long, in or after a transaction; by an administrator, a crash or a start."""
+_CONNECTION_ERRORS = "08"
+"""Class of codes, PostgreSQL's manual, "Error codes"."""
+
 _FLOAT_PROBLEM = "holds floating-point numbers, which do not come back exactly"
 _KEY_PROBLEMS = {
     "float4": _FLOAT_PROBLEM,
@@ -116,6 +121,13 @@ class _PostgreSQL(Database):
         types = _types(connection, {oid for _, oid in described})
         self._register(cursor, types)
         return tuple(self._column(name, oid, types.get(oid, _UNKNOWN_TYPE)) for name, oid in described)
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Return whether an error says that the connection is gone: by its code, if the server sent one."""
+        code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if code is not None:
+            return str(code) in _LOST or str(code).startswith(_CONNECTION_ERRORS)
+        return any(kind.__name__ in ("OperationalError", "InterfaceError") for kind in type(error).__mro__)
 
     def _register(self, cursor: Any, types: Mapping[int, _Type]) -> None:
         """Let a cursor know types that its driver does not know."""
