@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 CLOUD_DATABASES := bigquery clickhouse databricks generated_sql oracle redshift snowflake sqlserver trino
 
 .PHONY: help demo airflow test coverage databases cloud-databases standalone e2e browser executors chromium redis \
-	mariadb chaos bench bench-polling bench-sharing lint types docs check clean
+	mariadb drivers chaos bench bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
 # Install Debian's packages as root; $(2) is a service that they start.
@@ -37,10 +37,12 @@ test: $(VENV)/.dev  ## Run every test that needs no browser and no running Airfl
 coverage:  ## Run the same tests, and fail if they cover less than pyproject.toml requires
 	$(MAKE) --no-print-directory test COVERAGE=1
 
-databases: $(VENV)/.dev mariadb  ## Run the tests of every database: SQLite, PostgreSQL, MariaDB and DuckDB
+databases: drivers  ## Run the tests of every database: SQLite, PostgreSQL, MariaDB and DuckDB
+	@if [ -e $(VENV)/.databases ]; then $(BIN)/python -m pytest -n auto --dist loadfile tests/sources; fi
+
+drivers: $(VENV)/.dev mariadb
 	@if command -v mariadbd >/dev/null && command -v mariadb_config >/dev/null; then \
-		$(MAKE) --no-print-directory $(VENV)/.databases \
-			&& $(BIN)/python -m pytest -n auto --dist loadfile tests/sources; \
+		$(MAKE) --no-print-directory $(VENV)/.databases; \
 	else \
 		echo "Skipped: the databases' drivers need MariaDB's client library"; \
 	fi
@@ -80,7 +82,7 @@ redis:
 chaos: ROWS = 200000
 chaos: KILLS = 100
 chaos: STANDALONE = 3
-chaos: $(VENV)/.dev  ## Kill syncs at random moments and count lost and duplicate elements (20 minutes)
+chaos: drivers  ## Kill syncs at random moments and count lost and duplicate elements (20 minutes)
 	$(BIN)/python -m chaos --kills $(KILLS) --rows $(ROWS) --standalone $(STANDALONE) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.bench  ## Measure speed and memory, and update docs/images/performance.svg (ONLY=encode,memory for a part)
