@@ -1,4 +1,4 @@
-"""Readers of columns that several databases share: what a driver gives, and what is sent of it."""
+"""Column readers that several databases share: they convert a driver's values to those that are sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOT_JSON = Unreadable("text that is not JSON")
 
 
 def read_json(value: Any) -> Any:
-    """Return what JSON text stands for. A value that is not text is one already."""
+    """Decode JSON text. Other values are returned unchanged, because the driver has decoded them."""
     if not isinstance(value, str | bytes | bytearray):
         return value
     try:
@@ -42,10 +42,10 @@ def year_month_text(years: int, months: int) -> str:
 
 
 def reject(what: str, column: str) -> Reader:
-    """Return a reader of a column that has no form in MoEngage.
+    """Return a reader that rejects every value, for a column that MoEngage cannot store.
 
-    :param what: what it holds, and the expression that helps.
-    :param column: its name.
+    :param what: what the column holds, and the SQL expression to use instead.
+    :param column: the column's name.
     """
     unreadable = Unreadable(what, column)
     return lambda _: unreadable

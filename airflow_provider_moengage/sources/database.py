@@ -1,8 +1,8 @@
-"""What is special about a kind of database: its session, its cursor, its types.
+"""How databases differ: their sessions, cursors and types.
 
-Airflow's DbApiHook hides which database it speaks to. What a column holds, how rows are streamed, and which
-columns can serve as a key differs from one to the next. Each kind that needs something of its own is a module in
-:mod:`~airflow_provider_moengage.sources.databases`; this class is what holds for every other one.
+Airflow's DbApiHook hides which database it is connected to. What a column holds, how rows are streamed, and which
+columns can serve as a key differ between databases. Each database that needs special handling has a module in
+:mod:`~airflow_provider_moengage.sources.databases`; :class:`Database` covers all others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from airflow_provider_moengage.sources.statement import Quoting
 NO_QUERY = "sql: the statement returns no rows; expected one SELECT"
 
 Reader = Callable[[Any], Any]
-"""Makes of a driver's value, not None, the one that is sent; an
+"""Converts a driver's value (never None) to the value that is sent. An
 :class:`~airflow_provider_moengage.bulk.elements.encoding.Unreadable` rejects the row."""
 
 
@@ -30,11 +30,11 @@ class SourceColumn:
     """A column of a query's result, as the driver describes it.
 
     :param name: the column's name.
-    :param type_name: the database's name of its type, for messages; empty if the driver does not say.
-    :param read: makes of a value what is sent; None: the value is sent as the driver gives it.
-    :param key_problem: why the column cannot be a key, in half a sentence: "sorts by index and compares as text".
-    :param key_advice: what can be one instead, with ``{name}`` for the column: "CAST({name} AS CHAR)".
-    :param equivocal: values that the driver gives for several values of the database; they cannot be in a key.
+    :param type_name: the database's name for its type, for messages; empty if the driver does not report it.
+    :param read: converts a value before it is sent; None: the driver's value is sent unchanged.
+    :param key_problem: why the column cannot be a key, to follow "it": "sorts by index but compares as text".
+    :param key_advice: an expression that can be a key, with ``{name}`` for the column: "CAST({name} AS CHAR)".
+    :param equivocal: values that the driver returns for several different database values; not allowed in a key.
     """
 
     name: str
@@ -51,29 +51,29 @@ class Database:
     name = "the database"
 
     lost_connection_setting: str | None = None
-    """The database's setting that ends a session that waits too long, for messages."""
+    """The database's setting that ends a session that is idle for too long, for messages."""
 
     most_rows_at_once: int | None = None
-    """Rows that are fetched together at most, whatever ``fetch_size`` says."""
+    """Upper limit for ``fetch_size``, in rows."""
 
     doubles_percent = True
-    """Whether its driver, if its placeholders begin with a %, takes ``%%`` for any other one."""
+    """If the driver's placeholders begin with %: whether any other % must be written as ``%%``."""
 
     quoting = Quoting()
-    """How its SQL marks strings and comments."""
+    """How the database's SQL marks strings and comments."""
 
     renamed_column: re.Pattern[str] | None = None
-    """What the second column of a name is called when a query is read as a table; its group is the name. None: the
-    name stays, or it is an error."""
+    """Matches the name that the database gives a second column of the same name when the query is a subquery; the
+    group is the original name. None: the database keeps the name or raises an error."""
 
     is_described_late = False
-    """Whether the columns are known only when the first rows are there."""
+    """Whether the columns are known only after the first rows have been fetched."""
 
     def prepare(self, connection: Any) -> None:
-        """Set up a session: moments in UTC, and patience while MoEngage's limit holds the rows back."""
+        """Set up a session: UTC, and no timeouts while MoEngage's rate limit slows down reading."""
 
     def check(self, connection: Any, statement: str) -> None:
-        """Check that a statement is a query, if its driver would run another one and commit it.
+        """Check that a statement is a query, if the driver would execute and commit any other statement.
 
         :raises ValueError: if it is not.
         """
@@ -82,32 +82,32 @@ class Database:
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
         """Yield a cursor that holds no more than ``fetch_size`` rows."""
         with closing(connection.cursor()) as cursor:
-            with suppress(AttributeError):  # not every driver's cursor takes it
+            with suppress(AttributeError):  # not every driver's cursor accepts it
                 cursor.arraysize = fetch_size
             yield cursor
 
     def fetch(self, cursor: Any, rows: int) -> Sequence[Sequence[Any]]:
-        """Return the next rows, none at the end."""
+        """Return the next rows; empty at the end."""
         fetched: Sequence[Sequence[Any]] = cursor.fetchmany(rows)
         return fetched
 
     def table(self, sql: str) -> str:
-        """Return a statement in a form that the database can read as a table.
+        """Return a statement in a form that the database accepts as a subquery.
 
-        :raises ValueError: if it cannot, saying what to change.
+        :raises ValueError: if there is no such form; the message says what to change.
         """
         return sql
 
     def close(self, connection: Any) -> None:
-        """Close a connection, unless its hook returns the same one again."""
+        """Close a connection, unless its hook reuses it."""
         connection.close()
 
-    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002 (some need it)
+    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002 (subclasses need it)
         """Describe the columns of a cursor's result; none if the statement returns no rows."""
         return tuple(SourceColumn(str(described[0])) for described in cursor.description or ())
 
     def may_be_renamed(self, columns: Sequence[str]) -> bool:
-        """Return whether a query that was read as a table may have several columns of one name."""
+        """Return whether a query that ran as a subquery may have several columns with the same name."""
         if self.renamed_column is None:
             return False
         names = {name.lower() for name in columns}
@@ -115,7 +115,7 @@ class Database:
         return any(match is not None and match[1].lower() in names for match in found)
 
     def is_lost(self, error: BaseException) -> bool:
-        """Return whether an error says that the connection is gone, so that another one may go on."""
+        """Return whether an error means that the connection is lost, so that a new one can continue."""
         return type(error).__name__ in ("OperationalError", "InterfaceError")
 
 
@@ -140,21 +140,21 @@ _MODULES = {
     "sqlite3": "sqlite",
     "trino": "trino",
 }
-"""Module or package of a driver's connection class, and the module of ours that knows it."""
+"""Maps the module or package of a driver's connection class to the module that handles it."""
 
 
 def _parents(module: str) -> Iterator[str]:
-    """Yield a module's name and those of the packages around it."""
+    """Yield the names of a module and of its parent packages."""
     while module:
         yield module
         module = module.rpartition(".")[0]
 
 
 def database_of(connection: Any) -> Database:
-    """Return what is special about the database of a connection.
+    """Return the :class:`Database` for a driver's connection.
 
-    :param connection: of any driver of the Python database API; a class derived from the driver's own counts as
-        the driver's.
+    :param connection: a connection of any DB-API driver; subclasses of the driver's connection class are
+        recognized.
     """
     for kind in type(connection).__mro__:
         module = next((_MODULES[name] for name in _parents(kind.__module__) if name in _MODULES), None)
@@ -171,9 +171,9 @@ def is_operational(error: BaseException) -> bool:
 
 
 def folded(names: Sequence[str]) -> list[str]:
-    """Return names as people write them, if the database writes names that are not quoted in upper case.
+    """Return names in lower case, for databases that store unquoted names in upper case.
 
-    A name that is already there in lower case stays in upper case.
+    A name that also occurs in lower case stays in upper case.
     """
     given = set(names)
     return [name.lower() if name == name.upper() and name.lower() not in given else name for name in names]
@@ -182,9 +182,9 @@ def folded(names: Sequence[str]) -> list[str]:
 def reader_of_rows(
     columns: Sequence[SourceColumn], typed: Typed | None = None
 ) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
-    """Return what makes of rows those that are sent; None if rows are sent as the driver gives them.
+    """Return a function that converts rows before they are sent; None if the driver's rows are sent unchanged.
 
-    :param typed: columns to read as a type; their values follow the query's own.
+    :param typed: columns to convert to a type; the converted values are appended to each row.
     """
     readers = [(at, column.read) for at, column in enumerate(columns) if column.read is not None]
     added = [(at, typed_values.reader(columns[at].name, type_name)) for at, type_name in typed or {}]

@@ -36,8 +36,8 @@ _QUOTED = re.compile(r'"[^"%]+"|`[^`%]+`|\[[^\[\]%]+\]')
 class KeyColumns:
     """The columns of a query that make up the key of a row.
 
-    :param names: as in the query's result, the most significant first: a list, or one name. Any other name than a
-        plain identifier is given in the database's own quotes: ``'"Order Id"'``. The driver has to return exactly
+    :param names: as in the query's result, the most significant first: a list, or one name. A name that is not
+        a plain identifier must include the database's quotes: ``'"Order Id"'``. The driver has to return exactly
         what the columns hold. It does not for a REAL, or for anything finer than a microsecond: CAST those.
     :raises ValueError: naming ``key_columns``.
     """
@@ -52,10 +52,10 @@ class KeyColumns:
             if not isinstance(name, str) or not (_PLAIN.fullmatch(name) or _QUOTED.fullmatch(name)):
                 raise ValueError(
                     f"key_columns: {name!r} is not a plain column name; rename the column in the query"
-                    " (AS order_id), or put its name into the database's quotes ('\"Order Id\"')"
+                    " (AS order_id), or include the database's quotes ('\"Order Id\"')"
                 )
         if len({unquoted(name).lower() for name in names}) < len(names):
-            raise ValueError("key_columns: expected names that differ")
+            raise ValueError("key_columns: expected each column only once")
         object.__setattr__(self, "names", tuple(names))
 
     def __str__(self) -> str:
@@ -110,22 +110,23 @@ class KeyRange:
 
 
 _EXACT_TYPES = frozenset({str, int, bool, Decimal, datetime, date, time, UUID, bytes})
-"""Types whose values, but for NaN, are restored exactly from JSON."""
+"""Types whose values, except NaN, are restored exactly from JSON."""
 
 
 def check_key_types(columns: Sequence[SourceColumn], database: str) -> None:
     """Check that key columns sort as they compare, and that the driver returns exactly what they hold.
 
-    :param columns: those of the key.
-    :param database: its name, for the message.
-    :raises ValueError: naming the column, and what can be a key instead.
+    :param columns: the key's columns.
+    :param database: the database's name, for the message.
+    :raises ValueError: naming the column, and an expression that can be a key instead.
     """
     for column in columns:
         if column.key_problem is not None:
             cast = column.key_advice.format(name=column.name)
             raise ValueError(
-                f"key_columns: column {column.name!r} is of type {column.type_name}, which {column.key_problem} in"
-                f" {database}; name another column, or make one of it in the query ({cast} AS {column.name}_key)"
+                f"key_columns: column {column.name!r} of type {column.type_name} cannot be a key in {database}"
+                f" because it {column.key_problem}; use another column, or convert it in the query"
+                f" ({cast} AS {column.name}_key)"
             )
 
 
@@ -143,11 +144,11 @@ def check_key_values(column: SourceColumn, values: Sequence[Any], first_row: int
     for row, value in enumerate(values, first_row):
         sent = value if read is None else read(value)
         if column.equivocal and value in column.equivocal:
-            sent = Unreadable("a value that the driver gives for several values")
+            sent = Unreadable("a value that the driver returns for several different values")
         if isinstance(sent, Unreadable):
             raise ValueError(
                 f"key_columns: column {column.name!r} holds {sent.what} in row {row} of the query, which cannot be"
-                " part of a key; leave such rows out, or convert the column in the query"
+                " part of a key; exclude such rows, or convert the column in the query"
             )
         if type(value) not in _EXACT_TYPES or value != value:  # noqa: PLR0124 (NaN)
             key_to_json((value,), (column.name,))
@@ -190,7 +191,7 @@ def key_from_json(given: Any) -> Key:
     :raises ValueError: if it is not a key.
     """
     if not isinstance(given, list | tuple) or not given:
-        raise ValueError("a key is a list of values, one for each of key_columns")
+        raise ValueError("expected a key as a list of values, one for each of key_columns")
     return tuple(map(_from_json, given))
 
 
@@ -208,9 +209,9 @@ def unquoted(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else name[1:-1]
 
 
-# The first type that fits counts: a bool is also an int, and a datetime a date. Everything is text, which every
-# JSON keeps exactly. No floats: a float that is bound again may differ from the column's own value (PostgreSQL's
-# REAL), and its row would be lost.
+# The first match applies: a bool is also an int, and a datetime is also a date. All values are stored as text,
+# which every JSON library preserves exactly. Floats are missing: a float that is bound again may differ from the
+# column's own value (PostgreSQL's REAL), and its row would be lost.
 _TYPES: dict[str, tuple[type | tuple[type, ...], Callable[[Any], str], Callable[[str], Any]]] = {
     "bool": (bool, str, {"True": True, "False": False}.__getitem__),
     "int": (int, int.__repr__, int),
@@ -254,5 +255,5 @@ def _from_json(given: Any) -> Any:
     except (AttributeError, TypeError, ValueError, KeyError, ArithmeticError):
         tags = ", ".join(_TYPES)
         raise ValueError(
-            f"a value of a key is text, a whole number, or a mapping of one of {tags} to its text"
+            f"expected each value of a key as text, a whole number, or a mapping of one of {tags} to text"
         ) from None

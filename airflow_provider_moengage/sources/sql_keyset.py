@@ -1,8 +1,7 @@
 """Reads a query by key: the rows after one key, up to another, in the order of the keys.
 
-The user's SELECT stays as it is and is read as a table, so that any part of it is one WHERE away. Only the
-database compares keys, because the order of values depends on their types and collations. Values of keys are
-always bound.
+The user's SELECT is used unchanged as a subquery, so that a WHERE selects any part of it. Only the database
+compares keys, because the order of values depends on their types and collations. Key values are always bound.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ def stream_range(
 
     :param hook: any DbApiHook.
     :param sql: one SELECT.
-    :param parameters: as the driver takes them.
-    :param fetch_size: rows that are held at once.
+    :param parameters: in the form that the driver accepts.
+    :param fetch_size: rows to hold in memory at once.
     :raises ValueError: if the keys of the range cannot be bound next to the parameters, or several columns of the
         query have the same name.
     """
@@ -71,17 +70,17 @@ def stream_range(
 
 
 _SAME_NAMES = re.compile(r"ambiguous|duplicate column|specified multiple times", re.IGNORECASE)
-"""What databases say if a query that is read as a table has several columns of one name."""
+"""Database errors if a subquery has several columns with the same name."""
 
 
 _NO_ORDER = re.compile(r"ordering operator|not orderable|cannot be (?:sorted|ordered)", re.IGNORECASE)
-"""What databases say of ORDER BY a column whose type has no order."""
+"""Database errors for ORDER BY a column whose type has no order."""
 
 
 def _check_columns(hook: DatabaseHook, sql: str, parameters: Parameters) -> None:
-    """Check that the columns of a query, read as it is, have names that differ.
+    """Check that the columns of a query, run unchanged, have distinct names.
 
-    :raises ValueError: naming those that do not.
+    :raises ValueError: naming the duplicates.
     """
     with stream_query(hook, sql, parameters, fetch_size=1) as result:
         check_columns(result.columns)
@@ -94,19 +93,19 @@ def _check_key_types(hook: DatabaseHook, sql: str, parameters: Parameters, key_c
 
 
 _WITNESSES = 3
-"""Rows that stand in, one after the other, for a key whose row is gone."""
+"""Attempts to replace a key whose row is gone by the key of a neighboring row."""
 
 
 def check_order(
     hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns, keys: Sequence[Key]
 ) -> None:
-    """Check in the database that rows sort as they compare with keys, before such a comparison is relied on.
+    """Check in the database that the sort order of rows matches comparisons with keys, before relying on these.
 
-    For each key, the rows that compare as before it or equal must be the first ones in the order of the keys, as
-    many as the key's own row number. A key whose row is gone is checked by the row that comes before its place.
-    The query is read as a whole, and sorted by the keys, once for all keys and once more if rows are gone.
+    For each key, the rows that compare as less or equal must be the first rows in key order, and their number must
+    be the row number of the key. If a key's row is gone, the row before its place is checked instead. The database
+    reads and sorts the whole query once for all keys, and once more if rows are gone.
 
-    :raises ValueError: if the order is another one than the comparison says, or several rows have the same key.
+    :raises ValueError: if the sort order differs from the comparison, or several rows have the same key.
     """
     for _ in range(_WITNESSES):
         found = _compare(hook, sql, parameters, key_columns, keys)
@@ -114,9 +113,9 @@ def check_order(
         for total, up_to, beyond, equal, number, last in found:
             if equal > 1:
                 raise ValueError(
-                    f"key_columns ({key_columns}): {equal} rows of the query have a key that is the same to the"
-                    " database; add columns until each row has a key of its own, or compare exactly in the query"
-                    " (by a binary collation, for instance)"
+                    f"key_columns ({key_columns}): the database treats the keys of {equal} rows as equal; add"
+                    " columns until the key of each row is unique, or compare exactly in the query (for example,"
+                    " with a binary collation)"
                 )
             if up_to + beyond != total or (up_to and last != up_to) or (equal and number != up_to):
                 raise _not_in_order(key_columns)
@@ -132,17 +131,17 @@ def check_order(
 
 def _not_in_order(key_columns: KeyColumns) -> ValueError:
     return ValueError(
-        f"key_columns ({key_columns}): the database sorts them in another order than it compares them, so rows"
-        " would be left out; nothing more is sent. Use other columns, or CAST these in the query to text, a whole"
-        " number, a decimal or a timestamp"
+        f"key_columns ({key_columns}): the database's sort order does not match its comparisons, so rows would be"
+        " skipped; sending stopped. Use other columns, or CAST these in the query to text, a whole number, a"
+        " decimal or a timestamp"
     )
 
 
 def _compare(
     hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns, keys: Sequence[Key]
 ) -> list[list[int]]:
-    """Return for each key: all rows, those up to it, beyond it and equal to it, its row's number, and the highest
-    number up to it.
+    """Return counts for each key: all rows, rows up to it, beyond it and equal to it; then its row number, and the
+    highest row number up to it.
     """
 
     def make_query(driver: Any, statement: str) -> tuple[str, Parameters]:
@@ -164,7 +163,7 @@ def comparing_query(
     *,
     doubles_percent: bool = True,
 ) -> tuple[str, Parameters]:
-    """Return the query of one row that :func:`check_order` needs, and its parameters."""
+    """Return the query for :func:`check_order`, which returns one row, and its parameters."""
     binder = _Binder(sql, parameters, paramstyle, doubles_percent=doubles_percent)
     names = key_columns.names
     columns = ["COUNT(*)"]
@@ -187,7 +186,7 @@ def _equal(names: Sequence[str], key: Key, bind: Callable[[Any], str]) -> str:
 
 
 def null_key_exists(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns) -> bool:
-    """Return whether any row of the query has a NULL in its key: a range with a bound would miss it."""
+    """Return whether any row of the query has a NULL in its key. A bounded range would skip such a row."""
     wrap = partial(null_keys_query, key_columns=key_columns)
     with stream_query(hook, sql, parameters, fetch_size=1, wrap=wrap) as result:
         [[rows]] = result.rows
@@ -201,18 +200,18 @@ def null_keys_query(sql: str, key_columns: KeyColumns) -> str:
 
 
 def counting_query(sql: str, key_columns: KeyColumns) -> str:
-    """Return a query of one row: how many rows a query has, and in how many each key column is not NULL."""
+    """Return a query that counts a query's rows, and for each key column the rows in which it is not NULL."""
     counts = "".join(f", COUNT({name})" for name in key_columns.names)
     return f"SELECT COUNT(*){counts} FROM {as_table(sql)}"  # noqa: S608 (checked names)
 
 
 def no_keys_query(sql: str, key_columns: KeyColumns) -> str:
-    """Return a query of no rows, whose columns are the key's."""
+    """Return a query that returns the key columns and no rows."""
     return f"SELECT {key_columns} FROM {as_table(sql)} WHERE 1 = 0"  # noqa: S608 (checked names)
 
 
 def numbered_keys_query(sql: str, key_columns: KeyColumns, numbers: Sequence[int]) -> str:
-    """Return a query of the keys with these row numbers, counted from 1 in the order of the keys."""
+    """Return a query for the keys with these row numbers, counted from 1 in key order."""
     listed = ", ".join(map(str, numbers))
     return (
         f"SELECT {key_columns} FROM {_numbered(as_table(sql), key_columns)}"  # noqa: S608 (checked names)
@@ -221,16 +220,16 @@ def numbered_keys_query(sql: str, key_columns: KeyColumns, numbers: Sequence[int
 
 
 def _numbered(table: str, key_columns: KeyColumns) -> str:
-    """Return a table of the keys without a NULL, with their numbers from 1 in the order of the keys."""
+    """Return a subquery of the keys without NULLs, numbered from 1 in key order."""
     number = f"ROW_NUMBER() OVER (ORDER BY {key_columns}) AS moengage_number"
     has_key = " AND ".join(f"{name} IS NOT NULL" for name in key_columns.names)
     return f"(SELECT {key_columns}, {number} FROM {table} WHERE {has_key}) moengage_numbered"  # noqa: S608
 
 
 def as_table(sql: str) -> str:
-    """Return a statement in the form that can follow FROM.
+    """Return a statement as a subquery for FROM.
 
-    Without AS, which Oracle does not accept. With line breaks, because the query may end in a comment.
+    It has no AS, which Oracle does not accept, and has line breaks, because the query may end in a comment.
     """
     return f"(\n{sql}\n) moengage_rows"
 
@@ -244,11 +243,11 @@ def ranged_query(
     *,
     doubles_percent: bool = True,
 ) -> tuple[str, Parameters]:
-    """Return the query of the rows in a range, and its parameters: the user's, then the values of the keys.
+    """Return the query for the rows in a range, and its parameters: the user's, then the key values.
 
     :param sql: one SELECT.
     :param parameters: the user's: None, a sequence or a mapping.
-    :param paramstyle: the driver's, a name of PEP 249.
+    :param paramstyle: the driver's, as named in PEP 249.
     :param doubles_percent: a % next to ``%s`` placeholders is written ``%%``.
     :raises ValueError: if a key does not have one value per column, or cannot be bound next to the parameters.
     """
@@ -261,7 +260,7 @@ def ranged_query(
         if key is not None:
             if len(key) != len(key_columns.names) or None in key:
                 raise ValueError(
-                    f"key_range.{bound}: expected a value, not NULL, for each of key_columns ({key_columns})"
+                    f"key_range.{bound}: expected a non-NULL value for each of key_columns ({key_columns})"
                 )
             conditions.append(f"({_beyond(key_columns.names, key, sign, last, binder.bind)})")
     where = " AND ".join(conditions)
@@ -274,7 +273,7 @@ class _Binder:
 
     :param sql: the user's statement.
     :param parameters: the user's.
-    :param paramstyle: the driver's, a name of PEP 249.
+    :param paramstyle: the driver's, as named in PEP 249.
     :param doubles_percent: a % next to ``%s`` placeholders is written ``%%``.
     :raises ValueError: if the driver cannot bind further values next to the parameters.
     """
@@ -287,16 +286,16 @@ class _Binder:
         self._values: dict[str, Any] = {}
 
     def bind(self, value: Any) -> str:
-        """Return the placeholder of a value."""
+        """Add a value and return its placeholder."""
         name = f"{self._prefix}{len(self._values) + 1}"
         self._values[name] = value
         return self._form.format(name=name, number=len(self._parameters or ()) + len(self._values))
 
     def finish(self, text: str, table: str, *, before: bool = False) -> tuple[str, Parameters]:
-        """Return a query and all of its parameters.
+        """Return the complete query and all of its parameters.
 
         :param text: the query, with ``{table}`` for the user's statement.
-        :param before: the bound values stand before the user's statement.
+        :param before: the bound values come before the user's statement.
         """
         parameters, values = self._parameters, self._values
         if parameters is None and self._doubles_percent and self._form.startswith("%"):
@@ -309,7 +308,7 @@ class _Binder:
 
 
 def _unused_prefix(sql: str) -> str:
-    """Return a prefix for names of placeholders that does not occur in a query."""
+    """Return a prefix for placeholder names that does not occur in the query."""
     prefix = "moengage_"
     while prefix in sql.lower():
         prefix += "k"
@@ -317,7 +316,7 @@ def _unused_prefix(sql: str) -> str:
 
 
 def _beyond(names: Sequence[str], key: Key, sign: str, last: str, bind: Callable[[Any], str]) -> str:
-    """Return the condition that a key is beyond another; its first part lets the database use an index."""
+    """Return the condition that selects keys beyond another; its first part lets the database use an index."""
     name, value = names[0], key[0]
     if len(names) == 1:
         return f"{name} {last} {bind(value)}"

@@ -1,5 +1,5 @@
-"""How each driver marks the places of values in a query. No driver accepts two kinds of placeholders in one query,
-so ours are of the same kind as the user's.
+"""The placeholder style of each driver. No driver accepts two kinds of placeholders in one query, so the
+provider's placeholders are of the same kind as the user's.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def paramstyle_of(driver: Any, hook: DatabaseHook | None = None) -> str:
     """Return the style of a driver's placeholders, a name of PEP 249.
 
     :param driver: its connection, or its module.
-    :param hook: the connection's hook, which is asked if the driver does not say.
+    :param hook: the connection's hook, which is asked if the driver does not report its style.
     """
     modules = (
         sys.modules.get(".".join(parts[:length]))
-        for kind in type(driver).__mro__  # the class of a connection may be the user's own
+        for kind in type(driver).__mro__  # the connection class may be the user's own subclass
         for parts in [kind.__module__.split(".")]
         for length in range(len(parts), 0, -1)
     )
@@ -32,14 +32,14 @@ def paramstyle_of(driver: Any, hook: DatabaseHook | None = None) -> str:
         style = getattr(place, "paramstyle", None)
         if isinstance(style, str) and style in _STYLES:
             return str(style)
-    # BigQuery's hook does not say, and accepts %(name)s only.
+    # BigQuery's hook does not report its style, and accepts only %(name)s.
     return "qmark" if getattr(hook, "placeholder", None) == "?" else "pyformat"
 
 
 def placeholder_form(sql: str, parameters: Parameters, paramstyle: str) -> str:
     """Return the form of a placeholder, with ``{name}`` or ``{number}`` to fill in.
 
-    :param parameters: the user's, whose kind of placeholder it is.
+    :param parameters: the user's; they determine the kind of placeholder.
     :raises ValueError: if the driver cannot bind further values next to the user's parameters.
     """
     if parameters is not None and not isinstance(parameters, Mapping | list | tuple):
@@ -53,7 +53,7 @@ def placeholder_form(sql: str, parameters: Parameters, paramstyle: str) -> str:
 
 def _form_by_name(sql: str, parameters: Mapping[str, Any], paramstyle: str) -> str:
     if paramstyle == "numeric":
-        raise ValueError("parameters: this driver numbers its placeholders (:1, :2); expected a list of values")
+        raise ValueError("parameters: this driver uses numbered placeholders (:1, :2); expected a list of values")
     if paramstyle == "qmark" and any(f"${name}" in sql for name in parameters):
         return "${name}"  # DuckDB
     return _BY_NAME[paramstyle]
@@ -62,8 +62,10 @@ def _form_by_name(sql: str, parameters: Mapping[str, Any], paramstyle: str) -> s
 def _form_by_position(sql: str, paramstyle: str) -> str:
     if paramstyle != "named":
         return _BY_POSITION[paramstyle]
-    # With a list, each of these drivers has placeholders of its own: Oracle :1 or :name, Databricks ?, Vertica %s.
+    # With a list, each of these drivers has its own placeholders: Oracle :1 or :name, Databricks ?, Vertica %s.
     for placeholder, form in ((r"(?<![\w:]):\w", ":{number}"), (r"\?", "?"), ("%s", "%s")):
         if re.search(placeholder, sql):
             return form
-    raise ValueError("parameters: this driver names its placeholders (:name); expected a mapping of name to value")
+    raise ValueError(
+        "parameters: this driver uses named placeholders (:name); expected a mapping of name to value"
+    )

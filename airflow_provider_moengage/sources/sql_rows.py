@@ -50,7 +50,7 @@ class Rows(Stream):
 
     @property
     def total(self) -> int | None:
-        """How many there are, if that is known."""
+        """The number of rows, if known."""
         return None
 
     def chunks(
@@ -58,7 +58,7 @@ class Rows(Stream):
         bookmark: Mapping[str, Any] | None,  # noqa: ARG002 (it has none)
         size: Callable[[], int],
     ) -> Generator[Chunk]:
-        """Read all of them; the bookmark is ignored."""
+        """Read all rows; the bookmark is ignored."""
         query = self._query
         with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
             typed: Typed = {}
@@ -144,7 +144,9 @@ class KeyedRows:
     def _check_nulls(self) -> None:
         query = self._query
         if null_key_exists(query.hook, query.sql, query.parameters, self._key_columns):
-            raise ValueError(f"key_columns ({self._key_columns}): the query has rows in which one of them is NULL")
+            raise ValueError(
+                f"key_columns ({self._key_columns}): some rows of the query have a NULL in one of these columns"
+            )
 
     def _check_order(self, keys: Sequence[Key]) -> None:
         query = self._query

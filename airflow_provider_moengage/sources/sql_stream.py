@@ -1,8 +1,8 @@
-"""Rows of a query, one chunk at a time: memory does not grow with the result, whatever the database.
+"""Streams the rows of a query in chunks, so that memory does not grow with the result.
 
-Airflow's DbApiHook cannot stream: ``get_records`` and its kin hold the whole result. Rows are read here through
-the hook's own connection, with everything that it says (TLS, character set, init command), and a cursor that the
-database streams through (:mod:`~airflow_provider_moengage.sources.database`).
+Airflow's DbApiHook cannot stream: ``get_records`` and similar methods hold the whole result. This module reads
+rows through the hook's own connection, with its settings (TLS, character set, init command), and a streaming
+cursor (:mod:`~airflow_provider_moengage.sources.database`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from airflow_provider_moengage.sources.database import (
 from airflow_provider_moengage.sources.statement import one_statement
 
 Parameters = Any
-"""What the driver takes: a sequence or a mapping, in the driver's own style of placeholders."""
+"""What the driver accepts: a sequence or a mapping, for the driver's own placeholder style."""
 
 MakeQuery = Callable[[Any, str], tuple[str, Parameters]]
 """Returns a query and its parameters for a driver's connection; the second argument is the user's statement."""
 
 MOST_ROWS_FETCHED = 100_000
-"""Rows that may be held at once."""
+"""Upper limit of ``fetch_size``, in rows."""
 
 _READ_AT_ONCE = 1_000
 
@@ -39,27 +39,27 @@ Rows = Sequence[Sequence[Any]]
 
 
 class DatabaseHook(Protocol):
-    """The part of Airflow's DbApiHook that every hook of a database has."""
+    """The part of Airflow's DbApiHook that every database hook has."""
 
     def get_conn(self) -> Any:
-        """Return a connection of the driver."""
+        """Return a driver connection."""
 
 
 class LostConnectionError(ConnectionError):
-    """The database, or what is between, has ended the connection while rows were read."""
+    """The database or the network ended the connection while rows were being read."""
 
 
 class UnreadableRowError(ValueError):
-    """The driver or the database cannot make a value of a row."""
+    """The driver or the database cannot convert a value in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowStream:
     """A query's result.
 
-    :param described: its columns, in the rows' order.
-    :param rows: one tuple a row, as the driver gives it; read once.
-    :param database: what is special about the database.
+    :param described: its columns, in the order of the row's values.
+    :param rows: one tuple per row, as the driver returns it; can be read once.
+    :param database: the database that the rows come from.
     """
 
     described: tuple[SourceColumn, ...]
@@ -72,14 +72,14 @@ class RowStream:
         return tuple(column.name for column in self.described)
 
     def reader(self, typed: Typed | None = None) -> Callable[[Rows], Rows] | None:
-        """Return what makes of rows those that are sent; None if they are sent as the driver gives them.
+        """Return a function that converts rows before they are sent; None if they are sent unchanged.
 
-        :param typed: columns to read as a type; their values follow the query's own.
+        :param typed: columns to convert to a type; the converted values are appended to each row.
         """
         return reader_of_rows(self.described, typed)
 
     def read(self, typed: Typed | None = None) -> Iterator[Sequence[Any]]:
-        """Yield the rows as they are sent."""
+        """Yield the converted rows."""
         reader = self.reader(typed)
         if reader is None:
             yield from self.rows
@@ -97,12 +97,14 @@ def database_hook(conn_id: str) -> DatabaseHook:
 
     hook = BaseHook.get_hook(conn_id)
     if not callable(getattr(hook, "get_records", None)):
-        raise ValueError(f"conn_id {conn_id!r}: expected a database, its hook is {type(hook).__name__}")
+        raise ValueError(
+            f"conn_id {conn_id!r}: expected a database connection, but its hook is {type(hook).__name__}"
+        )
     return cast("DatabaseHook", hook)
 
 
 def rows_at_once(fetch_size: Any) -> int:
-    """Return how many rows to hold, or the number in a rendered template.
+    """Return a fetch size, which may be text from a rendered template.
 
     :raises ValueError: naming the argument.
     """
@@ -121,9 +123,9 @@ def stream_query(
 
     :param hook: any DbApiHook.
     :param sql: one statement that returns rows.
-    :param parameters: as the driver takes them.
-    :param fetch_size: rows that are held at once.
-    :param wrap: makes of the statement the one that is run.
+    :param parameters: in the form that the driver accepts.
+    :param fetch_size: rows to hold in memory at once.
+    :param wrap: converts the user's statement to the one that is run.
     :raises ValueError: if there is more than one statement, or it returns no rows (it is not a SELECT).
     """
 
@@ -137,10 +139,10 @@ def stream_query(
 def stream_made_query(
     hook: DatabaseHook, sql: str, make_query: MakeQuery, *, fetch_size: int, as_table: bool = True
 ) -> Iterator[RowStream]:
-    """Run a query that is made for the driver and stream its rows, like :func:`stream_query`.
+    """Like :func:`stream_query`, for a query that depends on the driver.
 
-    :param sql: the user's, which ``make_query`` gets without what follows its statement.
-    :param as_table: ``make_query`` reads the statement as a table.
+    :param sql: the user's query; ``make_query`` receives its statement without comments or a semicolon after it.
+    :param as_table: ``make_query`` uses the statement as a subquery.
     """
     with ExitStack() as stack:
         connection = hook.get_conn()
@@ -179,9 +181,9 @@ def _fetched(database: Database, cursor: Any, at_once: int, first: Rows | None) 
 def _fetch(database: Database, cursor: Any, at_once: int, read: int) -> Rows:
     """Return the next rows.
 
-    :param read: rows that were read before.
-    :raises LostConnectionError: if the connection is gone.
-    :raises UnreadableRowError: if a value cannot be read; without the driver's message, which may quote it.
+    :param read: number of rows read before.
+    :raises LostConnectionError: if the connection is lost.
+    :raises UnreadableRowError: if a value cannot be read. Omits the driver's message, which may quote the value.
     """
     try:
         return database.fetch(cursor, at_once)
@@ -191,26 +193,26 @@ def _fetch(database: Database, cursor: Any, at_once: int, read: int) -> Rows:
             setting = database.lost_connection_setting
             advice = f"raise {setting} in the database, or " if setting else ""
             raise LostConnectionError(
-                f"{database.name} ended the connection after {read:,} rows ({name}); {advice}give key_columns:"
-                " with them, reading resumes after the last row"
+                f"{database.name} ended the connection after {read:,} rows ({name}); {advice}set key_columns,"
+                " so that reading resumes after the last row"
             ) from error
         if _is_about_a_value(error):
             raise UnreadableRowError(
                 f"sql: row {read:,} of the query, or one of the {at_once:,} after it, has a value that cannot be"
-                f" read ({name}). The message is left out because it may quote the value; run the query in"
+                f" read ({name}). The driver's message is omitted because it may quote the value; run the query in"
                 f" {database.name} to see it, and convert the column in the query"
             ) from None
         raise
 
 
 def _is_about_a_value(error: Exception) -> bool:
-    """Return whether an error is one of converting a value: the database's, or the driver's own."""
+    """Return whether the database or the driver failed to convert a value."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return bool(kinds & {"DataError", "UnicodeError", "OverflowError"}) or type(error) in (ValueError, TypeError)
 
 
 def _execute(cursor: Any, sql: str, parameters: Parameters) -> None:
     if parameters is None:
-        cursor.execute(sql)  # without parameters a % in the query stays a %
+        cursor.execute(sql)  # without parameters, the driver does not interpret % in the query
     else:
         cursor.execute(sql, tuple(parameters) if isinstance(parameters, list) else parameters)

@@ -1,7 +1,7 @@
-"""The text of a query, as people write it: comments, a semicolon at its end, more than one statement.
+"""Finds the statement in the text of a query, which may have comments, a final semicolon or several statements.
 
-Only what is needed to find the end of the statement is read: strings, quoted names and comments, which may hold a
-semicolon. What quotes a string differs from one database to the next (:class:`Quoting`).
+The parser only recognizes strings, quoted names and comments, because these may contain a semicolon. How strings
+are quoted differs between databases (:class:`Quoting`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ class Quoting:
     """How a database's SQL marks strings and comments.
 
     :param backslash_escapes: a backslash in a string escapes the character after it.
-    :param hash_comments: a ``#`` begins a comment that ends with the line.
-    :param nested_comments: a ``/* */`` comment may hold others.
+    :param hash_comments: a ``#`` begins a comment that ends at the end of the line.
+    :param nested_comments: a ``/* */`` comment may contain others.
     :param dollar_strings: ``$$ ... $$`` and ``$tag$ ... $tag$`` are strings.
     :param triple_quotes: three quotes begin a string that three quotes end.
-    :param dashes_need_space: ``--`` begins a comment only if a space or the line's end follows: in MySQL, ``5--1``
-        is six.
-    :param slash_comments: ``//`` begins a comment that ends with the line.
-    :param q_strings: ``q'[ ... ]'`` is a string, with any character or pair of brackets.
+    :param dashes_need_space: ``--`` begins a comment only if a space or the end of the line follows: in MySQL,
+        ``5--1`` is six.
+    :param slash_comments: ``//`` begins a comment that ends at the end of the line.
+    :param q_strings: ``q'[ ... ]'`` is a string, with any delimiter or pair of brackets.
     :param bracket_names: ``[ ... ]`` is a name.
     """
 
@@ -45,13 +45,13 @@ _ESCAPE_PREFIX = re.compile(r"(?<![\w$])[eE]$")
 
 
 def one_statement(sql: str, quoting: Quoting) -> str:
-    """Return a query without the semicolons, comments and spaces after it.
+    """Return a query without the semicolons, comments and whitespace that follow it.
 
     :param quoting: how the database's SQL marks strings and comments.
-    :raises ValueError: if it holds no statement or more than one.
+    :raises ValueError: if it contains no statement or more than one.
     """
     end = 0
-    """Where the statement ends: after its last character that is neither space, comment nor semicolon."""
+    """Where the statement ends: after its last character that is not whitespace, a comment or a semicolon."""
     is_ended = False
     at = 0
     while at < len(sql):
@@ -61,12 +61,12 @@ def one_statement(sql: str, quoting: Quoting) -> str:
         elif is_content:
             if is_ended:
                 raise ValueError(
-                    "sql: expected one statement, found another one after a semicolon; run it in a task of its own"
+                    "sql: expected one statement, found a second one after a semicolon; run it in a separate task"
                 )
             end = after
         at = after
     if not end:
-        raise ValueError("sql: expected a SELECT, found nothing but spaces and comments")
+        raise ValueError("sql: expected a SELECT, found only whitespace and comments")
     return sql[:end].lstrip()
 
 
@@ -91,12 +91,12 @@ def outer_words(sql: str, quoting: Quoting) -> list[str]:
 
 
 def _skip(sql: str, at: int, quoting: Quoting) -> tuple[int, bool]:
-    """Return where what begins at a place ends, and whether it is part of the statement."""
+    """Return the end of the token at a position, and whether the token is part of the statement."""
     if _is_line_comment(sql, at, quoting):
         line_end = sql.find("\n", at)
         return (len(sql) if line_end < 0 else line_end), False
     if sql.startswith("/*", at):
-        is_hint = sql.startswith(("/*+", "/*!"), at)  # MySQL runs the second kind
+        is_hint = sql.startswith(("/*+", "/*!"), at)  # MySQL executes the second kind
         return _comment_end(sql, at, nested=quoting.nested_comments), is_hint
     quoted = _end_of_special_string(sql, at, quoting)
     if quoted is not None:
@@ -107,7 +107,7 @@ def _skip(sql: str, at: int, quoting: Quoting) -> tuple[int, bool]:
 
 
 def _end_of_special_string(sql: str, at: int, quoting: Quoting) -> int | None:
-    """Return where a string or name ends that only some databases have; None if none begins at a place."""
+    """Return the end of a database-specific string or name; None if none begins at this position."""
     if quoting.triple_quotes and sql.startswith(("'''", '"""'), at):
         return _after(sql, sql[at : at + 3], at + 3)
     if quoting.dollar_strings and sql[at] == "$" and (tag := _DOLLAR_TAG.match(sql, at)):
@@ -134,7 +134,7 @@ def _is_line_comment(sql: str, at: int, quoting: Quoting) -> bool:
 
 
 def _escapes(sql: str, at: int, quoting: Quoting) -> bool:
-    """Return whether a backslash escapes in the string at a place: PostgreSQL's E'...' is one where it does."""
+    """Return whether backslashes are escapes in the string at a position, as in PostgreSQL's E'...'."""
     if sql[at] == "`":
         return False
     return quoting.backslash_escapes or (sql[at] == "'" and bool(_ESCAPE_PREFIX.search(sql[max(at - 2, 0) : at])))
@@ -147,7 +147,7 @@ def _quote_end(sql: str, at: int, has_escapes: bool) -> int:
         if has_escapes and sql[at] == "\\":
             at += 2
         elif sql[at] == quote:
-            return at + 1  # a doubled quote begins the next string, which is as good
+            return at + 1  # a doubled quote counts as the start of another string, which gives the same end
         else:
             at += 1
     return len(sql)

@@ -69,14 +69,16 @@ def sync(sql: str, key_columns: list[str] | None = None, **options: Any) -> SqlT
 def test_a_key_that_sorts_otherwise_than_it_compares_is_refused_before_anything_is_sent(
     connected: MoEngage, warehouse: None, sql: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"^key_columns: column 'tier' is of type ENUM, .*CAST\(tier AS CHAR\)"):
+    with pytest.raises(
+        ValueError, match=r"^key_columns: column 'tier' of type ENUM cannot .*CAST\(tier AS CHAR\)"
+    ):
         sync(sql, ["tier", "n"]).execute(Task().context)
 
     assert not connected.arrived
 
 
 def test_shards_by_such_a_key_are_refused(warehouse: None) -> None:
-    with pytest.raises(ValueError, match=r"^key_columns: column 'tier' is of type ENUM"):
+    with pytest.raises(ValueError, match=r"^key_columns: column 'tier' of type ENUM cannot"):
         plan_shards(conn_id="warehouse", sql="SELECT * FROM tiers", key_columns=["tier", "n"], shards=3)
 
 
@@ -91,7 +93,7 @@ def test_an_order_that_no_type_gives_away_is_found_in_the_database(warehouse: No
     columns = KeyColumns(["tier", "n"])
 
     for key in (("zinc", 400), ("zinc", 1_000)):  # the second one's row is gone
-        with pytest.raises(ValueError, match="the database sorts them in another order than it compares them"):
+        with pytest.raises(ValueError, match="the database's sort order does not match its comparisons"):
             check_order(hook, "SELECT * FROM tiers", None, columns, [key])
 
 

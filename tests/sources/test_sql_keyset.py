@@ -361,5 +361,5 @@ def test_parameters_next_to_which_nothing_can_be_bound_are_refused(
 
 @pytest.mark.parametrize("key", [(1,), (1, "x", 2), (1, None), ()])
 def test_a_key_with_other_columns_or_a_null_is_refused(key: Any) -> None:
-    with pytest.raises(ValueError, match=r"key_range.up_to: expected a value, not NULL, for each of .*\(a, b\)"):
+    with pytest.raises(ValueError, match=r"key_range.up_to: expected a non-NULL value for each of .*\(a, b\)"):
         made("SELECT 1", None, "qmark", KeyRange(up_to=key))

@@ -1,4 +1,4 @@
-"""SQL Server: what can be read as a table, and the drivers' own descriptions."""
+"""SQL Server: what can be a subquery, and the drivers' own descriptions."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_a_query_is_read_as_a_table(sql: str, read: str | None) -> None:
         ("SELECT a FROM t OPTION (RECOMPILE)", "OPTION"),
     ],
 )
-def test_a_query_that_cannot_be_read_as_a_table_is_refused_with_what_to_change(sql: str, message: str) -> None:
-    with pytest.raises(ValueError, match=rf"^sql: SQL Server cannot read a query.*{message}"):
+def test_a_query_that_cannot_be_a_subquery_is_refused_with_what_to_change(sql: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^sql: with key_columns, SQL Server cannot run a query.*{message}"):
         sqlserver._PyMSSQL().table(sql)
 
 

@@ -74,7 +74,7 @@ def test_a_semicolon_inside_the_statement_does_not_end_it(sql: str, quoting: Quo
     ],
 )
 def test_a_second_statement_is_refused(sql: str, quoting: Quoting) -> None:
-    with pytest.raises(ValueError, match=r"^sql: expected one statement, found another one after a semicolon"):
+    with pytest.raises(ValueError, match=r"^sql: expected one statement, found a second one after a semicolon"):
         one_statement(sql, quoting)
 
 

@@ -138,7 +138,7 @@ def test_a_value_that_the_client_cannot_make_is_not_quoted() -> None:
         def fetchmany(self, rows: int) -> Any:
             raise TrinoDataError("Could not convert 'secret' into the associated python type")
 
-    with pytest.raises(ValueError, match=r"^a value that the client cannot make$"):
+    with pytest.raises(ValueError, match=r"^a value that the client cannot convert$"):
         trino_database.database_of(None).fetch(Cursor(), 10)
 
 

@@ -191,7 +191,8 @@ def test_a_connection_that_is_not_to_a_database_is_an_error(
     )
 
     with pytest.raises(
-        ValueError, match="conn_id 'moengage_default': expected a database, its hook is MoEngageHook"
+        ValueError,
+        match="conn_id 'moengage_default': expected a database connection, but its hook is MoEngageHook",
     ):
         operator.execute(context())
 

@@ -435,7 +435,9 @@ def test_columns_that_the_query_does_not_have_are_an_error(warehouse: Any, folde
 def test_a_connection_that_is_not_to_a_database_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "moengage", "login": "EMULATOR"}))
 
-    with pytest.raises(ValueError, match="conn_id 'warehouse': expected a database, its hook is MoEngageHook"):
+    with pytest.raises(
+        ValueError, match="conn_id 'warehouse': expected a database connection, but its hook is MoEngageHook"
+    ):
         export(folder)
 
 

@@ -1,1 +1,1 @@
-"""One module per kind of database that needs something of its own."""
+"""One module per database that needs special handling."""

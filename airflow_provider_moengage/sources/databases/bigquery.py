@@ -1,11 +1,11 @@
-"""BigQuery, by the cursor of Airflow's Google provider.
+"""BigQuery, through the cursor of Airflow's Google provider.
 
-The provider's cursor runs the query; its pages are read here, because that cursor leaves arrays, structures,
-numerics and moments in the form of the API's JSON, and fails over an array of numbers. It also writes bound values
-into the query, numbers and moments without their type, so literals are made here.
+The provider's cursor runs the query, but this module reads the result pages: that cursor returns arrays, structs,
+numerics and timestamps as the API's JSON, and fails on an array of numbers. It also writes bound values into the
+query without the type of numbers and timestamps, so this module writes the literals.
 
-Run: the provider's own connection and cursor with googleapiclient, against a server that speaks the API's JSON.
-Not run: BigQuery itself.
+Tested with the provider's own connection and cursor and googleapiclient, against a server that speaks the API's
+JSON. Not tested against BigQuery itself.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from airflow_provider_moengage.sources.column_readers import read_json
 from airflow_provider_moengage.sources.database import Database, SourceColumn
 from airflow_provider_moengage.sources.statement import Quoting
 
-_FLOATS = "holds floating-point numbers, which do not come back exactly"
+_FLOATS = "holds floating-point numbers, which do not round-trip exactly"
 _KEY_PROBLEMS = {
     "FLOAT": _FLOATS,
     "FLOAT64": _FLOATS,
     "JSON": "has no order",
     "GEOGRAPHY": "has no order",
-    "RECORD": "holds structures",
-    "STRUCT": "holds structures",
-    "INTERVAL": "can write one duration in several ways",
+    "RECORD": "holds structs",
+    "STRUCT": "holds structs",
+    "INTERVAL": "has several representations of the same duration",
     "RANGE": "has no order",
 }
 _KEY_ADVICE = {
@@ -42,14 +42,14 @@ _KEY_ADVICE = {
     "GEOGRAPHY": "ST_ASTEXT({name})",
 }
 _MICROSECONDS = 6
-"""Digits of a second that Python's moments have."""
+"""Fractional digits of a second in Python's datetime."""
 _NUMERIC_DIGITS, _NUMERIC_SCALE = 29, 9
-"""Digits before and after the point that a NUMERIC has; a BIGNUMERIC has more."""
+"""Digits of a NUMERIC before and after the decimal point; a BIGNUMERIC has more."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
-    """Return what is special about BigQuery."""
+    """Return the class for BigQuery."""
     return _BigQuery()
 
 
@@ -74,9 +74,9 @@ class _BigQuery(Database):
 
 
 class _Cursor:
-    """Reads a query's result, page by page, with the provider's cursor.
+    """Reads a query's result page by page through the provider's cursor.
 
-    :param cursor: the provider's, whose ``service`` is the API's client.
+    :param cursor: the provider's cursor; its ``service`` is the API client.
     """
 
     def __init__(self, cursor: Any) -> None:
@@ -89,14 +89,14 @@ class _Cursor:
     def execute(self, sql: str, parameters: Any = None) -> None:
         """Run a query.
 
-        :raises ValueError: if there are parameters and the connection speaks BigQuery's legacy SQL.
+        :raises ValueError: if there are parameters and the connection uses BigQuery's legacy SQL.
         """
         if parameters:
             if not isinstance(parameters, Mapping):
-                raise ValueError("parameters: expected a mapping; Airflow's BigQuery hook takes %(name)s only")
+                raise ValueError("parameters: expected a mapping; Airflow's BigQuery hook accepts only %(name)s")
             if self._cursor.use_legacy_sql:
                 raise ValueError(
-                    "conn_id: the connection uses BigQuery's legacy SQL, which has no literals of each type; set"
+                    "conn_id: the connection uses BigQuery's legacy SQL, which lacks literals for some types; set"
                     ' {"use_legacy_sql": false} in its extra'
                 )
             sql %= {name: _literal(name, value) for name, value in parameters.items()}
@@ -110,7 +110,7 @@ class _Cursor:
         return self._fields
 
     def fetchmany(self, rows: int) -> list[tuple[Any, ...]]:
-        """Return the next rows: a page, of this many at most; none at the end."""
+        """Return the next page, with at most this many rows; empty at the end."""
         while not self._is_at_end:
             page = self._page(rows)
             self._page_token = page.get("pageToken")
@@ -144,12 +144,12 @@ def _column(field: Mapping[str, Any]) -> SourceColumn:
     elif "ci" in str(field.get("collation", "")).split(":"):
         problem, advice = "has a collation that ignores case", "COLLATE({name}, '')"
     elif int(field.get("timestampPrecision") or _MICROSECONDS) > _MICROSECONDS:
-        problem, advice = "has more digits than Python's moments", "CAST({name} AS STRING)"
+        problem, advice = "has more fractional digits than Python's datetime", "CAST({name} AS STRING)"
     return SourceColumn(name, type_name, None, problem, advice)
 
 
 def _maker(field: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """Return what makes a value of a cell in the API's JSON."""
+    """Return the function that converts a cell of the API's JSON to a Python value."""
     make = _maker_of_one(field)
     if field.get("mode") != "REPEATED":
         return make
@@ -169,7 +169,7 @@ def _maker_of_one(field: Mapping[str, Any]) -> Callable[[Any], Any]:
     make = _MAKERS.get(type_name)
     if make is None:
         return lambda text: text
-    unreadable = Unreadable(f"a {type_name} that Python cannot hold; CAST it to STRING in the query", name)
+    unreadable = Unreadable(f"a {type_name} that Python cannot represent; CAST it to STRING in the query", name)
 
     def make_or_reject(text: Any) -> Any:
         if text is None:
@@ -190,8 +190,8 @@ def _structure(names: Sequence[str], makers: Sequence[Callable[[Any], Any]], val
     return unreadable if unreadable is not made else dict(zip(names, made, strict=True))
 
 
-def _moment(text: str) -> dt.datetime:
-    """Return a TIMESTAMP: microseconds since 1970, or seconds with a point, as the API writes them unasked."""
+def _timestamp(text: str) -> dt.datetime:
+    """Read a TIMESTAMP: microseconds since 1970, or decimal seconds, the API's default format."""
     micros = int(text) if text.lstrip("-").isdigit() else round(Decimal(text) * 1_000_000)
     return _EPOCH + dt.timedelta(microseconds=micros)
 
@@ -201,7 +201,7 @@ _MAKERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("FLOAT", "FLOAT64"), float),
     **dict.fromkeys(("BOOLEAN", "BOOL"), lambda text: str(text).lower() == "true"),
     **dict.fromkeys(("NUMERIC", "BIGNUMERIC"), Decimal),
-    "TIMESTAMP": _moment,
+    "TIMESTAMP": _timestamp,
     "DATETIME": dt.datetime.fromisoformat,
     "DATE": dt.date.fromisoformat,
     "BYTES": base64.b64decode,
@@ -210,14 +210,14 @@ _MAKERS: dict[str, Callable[[Any], Any]] = {
 
 
 def _literal(name: str, value: Any) -> str:
-    """Return a value as a literal of its own type.
+    """Return a value as a literal of its type.
 
     :raises ValueError: naming the parameter whose type has no literal.
     """
     for kind, write in _LITERALS:
         if isinstance(value, kind):
             return write(value)
-    raise ValueError(f"parameters: {name} is of type {type(value).__name__}, which BigQuery has no literal for")
+    raise ValueError(f"parameters: {name} is of type {type(value).__name__}, for which BigQuery has no literal")
 
 
 def _text(value: str) -> str:
@@ -250,4 +250,4 @@ _LITERALS: tuple[tuple[Any, Callable[[Any], str]], ...] = (
     (dt.time, lambda value: f"TIME '{value.isoformat()}'"),
     (bytes, lambda value: f"FROM_HEX('{value.hex()}')"),
 )
-"""Literals by type; the first type that fits counts: a bool is also an int, and a datetime a date."""
+"""Literals by type. The first match applies: a bool is also an int, and a datetime is also a date."""

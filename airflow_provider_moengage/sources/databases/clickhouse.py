@@ -1,10 +1,10 @@
-"""ClickHouse, by clickhouse-connect (Airflow's own provider) and clickhouse-driver.
+"""ClickHouse, through clickhouse-connect (Airflow's own provider) and clickhouse-driver.
 
 clickhouse-connect's cursor holds a whole result, so rows are read through its client, block by block. Both drivers
-give the database's own name of each type.
+report the database's own type names.
 
-Run: clickhouse-connect with its chdb backend, which is ClickHouse in this process. Not run: a server, and
-clickhouse-driver.
+Tested with clickhouse-connect and its chdb backend, which runs ClickHouse in this process. Not tested with a
+server or with clickhouse-driver.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from airflow_provider_moengage.sources.column_readers import read_json
 from airflow_provider_moengage.sources.database import Database, SourceColumn, is_operational
 from airflow_provider_moengage.sources.statement import Quoting
 
-_FLOATS = "holds floating-point numbers, which do not come back exactly"
-_BY_NUMBER = "sorts by the number of its value and compares as text"
+_FLOATS = "holds floating-point numbers, which do not round-trip exactly"
+_BY_NUMBER = "sorts by index but compares as text"
 _SEVERAL_TYPES = "holds values of several types"
 _KEY_PROBLEMS = {
     "Float32": _FLOATS,
@@ -28,26 +28,26 @@ _KEY_PROBLEMS = {
     "BFloat16": _FLOATS,
     "Enum8": _BY_NUMBER,
     "Enum16": _BY_NUMBER,
-    "IPv4": "sorts as a number and is bound as text",
-    "IPv6": "sorts as bytes and is bound as text",
-    "UUID": "sorts by its second half and is bound as text",
+    "IPv4": "sorts as a number but is bound as text",
+    "IPv6": "sorts as bytes but is bound as text",
+    "UUID": "sorts by its second half but is bound as text",
     "Array": "holds lists",
-    "Tuple": "holds structures",
-    "Nested": "holds structures",
+    "Tuple": "holds structs",
+    "Nested": "holds structs",
     "Map": "holds maps",
     "JSON": "has no order",
     "Object": "has no order",
     "Variant": _SEVERAL_TYPES,
     "Dynamic": _SEVERAL_TYPES,
-    "Time": "holds durations, which the driver gives back in another form",
-    "Time64": "holds durations, which the driver gives back in another form",
+    "Time": "holds durations, which the driver returns in another form",
+    "Time64": "holds durations, which the driver returns in another form",
 }
 _WRAPPED = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)", re.DOTALL)
 _DIGITS = re.compile(r"DateTime64\(([1-9])")
 
 
 def database_of(connection: Any) -> Database:
-    """Return what is special about a connection's driver."""
+    """Return the class for a connection's driver."""
     is_native = any(kind.__module__.partition(".")[0] == "clickhouse_driver" for kind in type(connection).__mro__)
     return _Native() if is_native else _Connect()
 
@@ -75,9 +75,9 @@ class _Connect(_ClickHouse):
 
 
 class _BlockCursor:
-    """Reads a query's result, block by block.
+    """Reads a query's result block by block.
 
-    :param client: of clickhouse-connect.
+    :param client: clickhouse-connect's client.
     :param stack: closes the result.
     """
 
@@ -101,7 +101,7 @@ class _BlockCursor:
             self.description = [(str(row[0]), str(row[1])) for row in described.result_rows]
 
     def fetchmany(self, rows: int) -> Sequence[Any]:  # noqa: ARG002 (the server decides)
-        """Return the rows of the next block, none at the end."""
+        """Return the rows of the next block; empty at the end."""
         return next((block for block in self._blocks if block), ())
 
 
@@ -122,13 +122,13 @@ def _column(name: str, declared: str) -> SourceColumn:
     type_name = type_name.partition("(")[0]
     problem = _KEY_PROBLEMS.get(type_name)
     if has_digits:
-        problem = "has digits of a second, which the driver does not bind"
+        problem = "has fractional seconds, which the driver does not bind"
     advice = "toDecimal128({name}, 10)" if problem == _FLOATS else "toString({name})"
     return SourceColumn(name, type_name, _READERS.get(type_name), problem, advice)
 
 
 def _read_nested(value: Any) -> Any:
-    """Return lists and objects, with keys that are text."""
+    """Return lists and objects, with keys converted to text."""
     if isinstance(value, Mapping):
         return {str(key): _read_nested(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,7 @@
-"""Databricks SQL, by its own connector, which fetches a result in chunks while it is read.
+"""Databricks SQL, through its own connector, which fetches the result in chunks while it is read.
 
-Run: the connector's own conversion of Arrow tables and its description. Not run: a Databricks workspace.
+Tested with the connector's own conversion of Arrow tables and its description. Not tested with a Databricks
+workspace.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from airflow_provider_moengage.sources.column_readers import read_json, reject
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn, is_operational
 from airflow_provider_moengage.sources.statement import Quoting
 
-_FLOATS = "holds floating-point numbers, which do not come back exactly"
+_FLOATS = "holds floating-point numbers, which do not round-trip exactly"
 _KEY_PROBLEMS = {
     "float": _FLOATS,
     "double": _FLOATS,
     "array": "holds lists",
     "map": "holds maps",
-    "struct": "holds structures",
+    "struct": "holds structs",
     "variant": "holds values of several types",
     "geometry": "has no order",
     "geography": "has no order",
-    "interval_day_time": "holds durations, which the driver gives back in another form",
-    "interval_year_month": "holds durations, which the driver gives back in another form",
+    "interval_day_time": "holds durations, which the driver returns in another form",
+    "interval_year_month": "holds durations, which the driver returns in another form",
 }
 _KEY_ADVICE = {
     "float": "CAST({name} AS DECIMAL(38, 10))",
@@ -35,7 +36,7 @@ _KEY_ADVICE = {
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
-    """Return what is special about Databricks."""
+    """Return the class for Databricks."""
     return _Databricks()
 
 
@@ -44,7 +45,7 @@ class _Databricks(Database):
     quoting = Quoting(backslash_escapes=True, nested_comments=True)
 
     def close(self, connection: Any) -> None:
-        """Leave the connection open: the hook returns the same one again, and closes it with itself."""
+        """Leave the connection open: the hook reuses it, and closes it at its own end."""
 
     def is_lost(self, error: BaseException) -> bool:
         """Return whether an error says that the query or its connection is gone."""
@@ -62,12 +63,12 @@ def _column(name: str, type_name: str) -> SourceColumn:
 
 def _reader(name: str, type_name: str) -> Reader | None:
     if type_name in ("geometry", "geography"):
-        return reject(f"a {type_name}; ST_AsText({name}) in the query makes it text", name)
+        return reject(f"a {type_name}; use ST_AsText({name}) in the query", name)
     return {"variant": read_json, "array": _read_nested, "struct": _read_nested, "map": _read_map}.get(type_name)
 
 
 def _read_map(value: Any) -> Any:
-    """Return the object of a MAP, which arrives as a list of pairs, or as JSON text if the connection asks so."""
+    """Return a MAP as an object. It arrives as a list of pairs, or as JSON text if the connection is set so."""
     made = _read_nested(value)
     return {} if made == [] else made
 

@@ -1,4 +1,4 @@
-"""DuckDB: it runs in this process, and sends rows as they are fetched."""
+"""DuckDB, which runs in this process and returns rows as they are fetched."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from airflow_provider_moengage.sources.database import NO_QUERY, Database, Reade
 from airflow_provider_moengage.sources.statement import Quoting
 
 _INFINITE_DAYS = frozenset((dt.date.max, dt.date.min))
-_INFINITE_MOMENTS = frozenset((dt.datetime.max, dt.datetime.min))
-"""The driver gives the ends of Python's calendar for dates and moments that are infinite."""
+_INFINITE_TIMESTAMPS = frozenset((dt.datetime.max, dt.datetime.min))
+"""The driver returns the limits of Python's calendar for infinite dates and timestamps."""
 
 _CHANGING = frozenset(
     (
@@ -35,21 +35,21 @@ _CHANGING = frozenset(
         *("EXPORT", "EXTENSION", "INSERT", "LOAD", "MERGE_INTO", "SET", "TRANSACTION", "UPDATE", "VACUUM"),
     )
 )
-"""Statements that are not queries, ``duckdb.StatementType``."""
+"""Statements that are not queries, by ``duckdb.StatementType``."""
 
 _FLOATS = ("FLOAT", "DOUBLE")
 _KEY_PROBLEMS = {
-    "ENUM": "sorts by the number of its value and compares as text",
-    "FLOAT": "holds floating-point numbers, which do not come back exactly",
-    "DOUBLE": "holds floating-point numbers, which do not come back exactly",
-    "INTERVAL": "holds durations, which the driver gives back in another form",
-    "BIT": "sorts as bits and compares as text",
-    "JSON": "compares as text, whose spaces count",
+    "ENUM": "sorts by index but compares as text",
+    "FLOAT": "holds floating-point numbers, which do not round-trip exactly",
+    "DOUBLE": "holds floating-point numbers, which do not round-trip exactly",
+    "INTERVAL": "holds durations, which the driver returns in another form",
+    "BIT": "sorts as bits but compares as text",
+    "JSON": "compares as text, including its whitespace",
     "TIMESTAMP_NS": "holds nanoseconds, which the driver rounds",
     "TIME_NS": "holds nanoseconds, which the driver rounds",
-    "TIME WITH TIME ZONE": "sorts times of one moment by their zone",
-    "GEOMETRY": "does not compare with what the driver gives back",
-    "STRUCT": "holds structures",
+    "TIME WITH TIME ZONE": "sorts equal times by their zone",
+    "GEOMETRY": "does not compare with the value that the driver returns",
+    "STRUCT": "holds structs",
     "MAP": "holds maps",
     "UNION": "holds values of several types",
     "VARIANT": "holds values of several types",
@@ -58,7 +58,7 @@ _KEY_PROBLEMS = {
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
-    """Return what is special about DuckDB."""
+    """Return the class for DuckDB."""
     return _DuckDB()
 
 
@@ -66,10 +66,10 @@ class _DuckDB(Database):
     name = "DuckDB"
     renamed_column = re.compile(r"(.+)_\d+")
     quoting = Quoting(nested_comments=True, dollar_strings=True)
-    most_rows_at_once = 1_000  # there is no way to the server to save, and fewer stay in the processor's cache
+    most_rows_at_once = 1_000  # larger batches save no round trip, and small ones fit the CPU cache
 
     def check(self, connection: Any, statement: str) -> None:
-        """Check that a statement is a query: any other one would be committed at once.
+        """Check that a statement is a query: any other statement would be committed at once.
 
         :raises ValueError: if it is not.
         """
@@ -78,7 +78,7 @@ class _DuckDB(Database):
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it fetches a vector)
-        """Yield a cursor, which is a session of its own, in UTC unless the connection is set to a zone."""
+        """Yield a cursor, which has its own session, in UTC unless the connection sets a time zone."""
         with closing(connection.cursor()) as cursor:
             zones = "SELECT current_setting('TimeZone')"
             of_connection = connection.execute(zones).fetchone()[0]
@@ -89,15 +89,15 @@ class _DuckDB(Database):
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
         """Describe the columns.
 
-        :raises ValueError: if the driver is too old to say what type a column is.
+        :raises ValueError: if the driver is too old to report column types.
         """
         return tuple(_column(str(described[0]), described[1]) for described in cursor.description or ())
 
 
 def _column(name: str, declared: Any) -> SourceColumn:
-    """Describe a column of a type, which DuckDB writes like ``STRUCT(a INTEGER)[]``."""
+    """Describe a column from its type, which DuckDB writes as in ``STRUCT(a INTEGER)[]``."""
     if not hasattr(declared, "id"):
-        raise ValueError("the driver of DuckDB does not describe its types: expected duckdb 1.4 or later")
+        raise ValueError("this version of duckdb does not describe column types; expected duckdb 1.4 or later")
     written = str(declared)
     type_name = "LIST" if written.endswith("]") else written.partition("(")[0]
     return SourceColumn(
@@ -111,12 +111,12 @@ def _column(name: str, declared: Any) -> SourceColumn:
 
 
 def _reader(name: str, declared: Any) -> Reader | None:
-    """Return what reads a type's values, those inside lists and structures as well."""
+    """Return the reader of a type's values, including those inside lists and structs."""
     type_name = str(declared)
     kind = "json" if type_name == "JSON" else declared.id
     if kind in ("interval", "geometry"):
         unreadable = Unreadable(
-            f"a value of type {type_name.partition('(')[0]}; CAST({name} AS VARCHAR) in the query makes it text",
+            f"a value of type {type_name.partition('(')[0]}; use CAST({name} AS VARCHAR) in the query",
             name,
         )
         return lambda _: unreadable
@@ -128,7 +128,7 @@ def _reader(name: str, declared: Any) -> Reader | None:
         readers = {field: _reader(name, child) for field, child in declared.children}
         return _reader_of_fields({field: read for field, read in readers.items() if read is not None}, None)
     if kind.startswith("timestamp"):
-        return _read_moment
+        return _read_timestamp
     return {"json": _read_json, "date": _read_day}.get(kind)
 
 
@@ -139,9 +139,9 @@ def _reader_of_items(read: Reader | None) -> Reader | None:
 
 
 def _reader_of_fields(readers: dict[str, Reader], other: Reader | None) -> Reader | None:
-    """Return what reads an object's fields.
+    """Return the reader of an object's fields.
 
-    :param readers: those of fields with a reader of their own.
+    :param readers: by field, for fields that need their own.
     :param other: the reader of every other field.
     """
     if not readers and other is None:
@@ -157,16 +157,16 @@ def _reader_of_fields(readers: dict[str, Reader], other: Reader | None) -> Reade
     return read
 
 
-def _read_moment(value: Any) -> Any:
-    if not isinstance(value, dt.datetime):  # the driver gives text
-        return Unreadable("a moment outside the years 1 to 9999")
-    return Unreadable("a moment that is infinite") if value.replace(tzinfo=None) in _INFINITE_MOMENTS else value
+def _read_timestamp(value: Any) -> Any:
+    if not isinstance(value, dt.datetime):  # the driver returned text
+        return Unreadable("a timestamp outside the years 1 to 9999")
+    return Unreadable("an infinite timestamp") if value.replace(tzinfo=None) in _INFINITE_TIMESTAMPS else value
 
 
 def _read_day(value: Any) -> Any:
     if not isinstance(value, dt.date):
         return Unreadable("a date outside the years 1 to 9999")
-    return value  # 9999-12-31 as well: infinite, or the usual date for "until further notice"
+    return value  # including 9999-12-31: infinite, or the usual date for "until further notice"
 
 
 def _read_json(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""MySQL and MariaDB, by mysqlclient, MySQL Connector/Python and PyMySQL.
+"""MySQL and MariaDB, through mysqlclient, MySQL Connector/Python and PyMySQL.
 
-The hook's own connection is used, with its TLS, character set and init command; only its cursor class is ours,
-for the drivers' default one holds the whole result.
+Rows are read through the hook's own connection, with its TLS, character set and init command. Only the cursor
+class differs, because the drivers' default cursor holds the whole result.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from airflow_provider_moengage.sources.database import Database, Reader, SourceC
 from airflow_provider_moengage.sources.statement import Quoting
 
 _NET_WRITE_TIMEOUT = 31_536_000
-"""Seconds that the server waits until rows are taken, by default 60; the most that every platform allows is a
-year (MariaDB's reference, "net_write_timeout")."""
+"""Seconds that the server waits for the client to read rows (default 60). A year is the largest value that every
+platform accepts (MariaDB's reference, "net_write_timeout")."""
 
 _FLAG_BINARY, _FLAG_ENUM, _FLAG_SET = 128, 256, 2048
 _TINY, _FLOAT, _DOUBLE, _TIMESTAMP, _TIME, _BIT, _JSON, _STRING, _GEOMETRY = 1, 4, 5, 7, 11, 16, 245, 254, 255
@@ -37,13 +37,13 @@ _TYPE_NAMES = {
 }
 
 _KEY_PROBLEMS = {
-    "ENUM": "sorts by the number of its value and compares as text",
-    "SET": "sorts by the number of its value and compares as text",
-    "BIT": "sorts as a number and compares as text",
-    "FLOAT": "holds floating-point numbers, which do not come back exactly",
-    "DOUBLE": "holds floating-point numbers, which do not come back exactly",
-    "TIME": "holds durations, which the driver gives back in another form",
-    "JSON": "sorts by the kind of its value and compares as text",
+    "ENUM": "sorts by index but compares as text",
+    "SET": "sorts by index but compares as text",
+    "BIT": "sorts as a number but compares as text",
+    "FLOAT": "holds floating-point numbers, which do not round-trip exactly",
+    "DOUBLE": "holds floating-point numbers, which do not round-trip exactly",
+    "TIME": "holds durations, which the driver returns in another form",
+    "JSON": "sorts by the kind of value but compares as text",
     "GEOMETRY": "has no order",
 }
 _KEY_ADVICE = {
@@ -54,7 +54,7 @@ _KEY_ADVICE = {
 
 
 def database_of(connection: Any) -> Database:
-    """Return what is special about a connection's driver."""
+    """Return the class for a connection's driver."""
     drivers = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
     if "mysql" in drivers:
         return _Connector()
@@ -70,7 +70,7 @@ class _MySQL(Database):
         self._zone: dt.tzinfo | None = dt.UTC
 
     def prepare(self, connection: Any) -> None:
-        """Set the session to UTC, unless the connection sets a zone, and let the server wait for slow readers."""
+        """Set the session to UTC, unless the connection sets a zone, and make the server wait for slow readers."""
         with closing(connection.cursor()) as cursor:
             cursor.execute("SELECT @@session.time_zone AS session_zone, @@global.time_zone AS global_zone")
             [row] = cursor.fetchall()
@@ -89,13 +89,13 @@ class _MySQL(Database):
             type_name = "SET"
         problem = _KEY_PROBLEMS.get(type_name)
         if type_name == "TIMESTAMP" and self._zone is not dt.UTC:
-            problem = "holds moments in the session's time zone, where an hour can come twice"
+            problem = "holds timestamps in the session's time zone, in which an hour can occur twice"
         advice = _KEY_ADVICE.get(type_name, "CAST({name} AS CHAR)")
         return SourceColumn(name, type_name, self._reader(name, type_name, code, size), problem, advice)
 
     def _reader(self, name: str, type_name: str, code: int, size: int | None) -> Reader | None:
         if type_name == "GEOMETRY":
-            geometry = Unreadable(f"a geometry; ST_AsText({name}) in the query makes it text", name)
+            geometry = Unreadable(f"a geometry; use ST_AsText({name}) in the query", name)
             return lambda _: geometry
         if type_name == "TIMESTAMP" and self._zone is not dt.UTC:
             return self._read_timestamp(name)
@@ -107,9 +107,7 @@ class _MySQL(Database):
 
     def _read_timestamp(self, name: str) -> Reader:
         zone = self._zone
-        unknown = Unreadable(
-            "a TIMESTAMP, and the zone of the session is not known; set time_zone = '+00:00'", name
-        )
+        unknown = Unreadable("a TIMESTAMP, but the session's time zone is unknown; set time_zone = '+00:00'", name)
 
         def read(value: dt.datetime) -> Any:
             return unknown if zone is None else value.replace(tzinfo=zone)
@@ -122,11 +120,11 @@ class _MySQLClient(_MySQL):
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it holds one row)
         from MySQLdb.cursors import SSCursor
 
-        # Not closed: that would read all the rows that are left. They go with the connection.
+        # Not closed: closing would read all remaining rows. The connection is closed instead.
         yield connection.cursor(SSCursor)
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
-        """Describe the columns: mysqlclient gives each one's length, and the flags apart."""
+        """Describe the columns: mysqlclient reports the lengths in the description, and the flags separately."""
         flags = getattr(cursor, "description_flags", None) or ()
         return tuple(
             self._column(str(described[0]), described[1], flag, described[3])
@@ -145,13 +143,13 @@ class _PyMySQL(_MySQL):
         cursor = connection.cursor(SSCursor)
         try:
             yield cursor
-        finally:  # not closed, for the same reason; it would try when it is collected
+        finally:  # not closed, for the same reason; garbage collection would close it
             cursor.connection = None
             if (result := getattr(cursor, "_result", None)) is not None:
                 result.unbuffered_active = False
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
-        """Describe the columns: PyMySQL keeps the flags and lengths with its result."""
+        """Describe the columns: PyMySQL keeps flags and lengths in its result."""
         fields = getattr(getattr(cursor, "_result", None), "fields", None) or ()
         return tuple(self._column(field.name, field.type_code, field.flags, field.length) for field in fields)
 
@@ -164,11 +162,11 @@ class _Connector(_MySQL):
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it holds one row)
-        # Not closed, for the same reason; an unread result would be an error.
+        # Not closed, for the same reason; closing with unread rows would raise.
         yield connection.cursor(buffered=False, raw=False, dictionary=False)
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
-        """Describe the columns: MySQL Connector/Python gives the flags, and no length."""
+        """Describe the columns: MySQL Connector/Python reports flags but no lengths."""
         return tuple(
             self._column(str(described[0]), described[1], described[7], None)
             for described in cursor.description or ()
@@ -179,11 +177,11 @@ class _Connector(_MySQL):
 
 
 _LOST = {1159, 1160, 1161, 1927, 2006, 2013, 2055}
-"""Errors of server and client that say that the connection is gone."""
+"""Server and client errors that mean that the connection is lost."""
 
 
 def _zone(name: Any) -> dt.tzinfo | None:
-    """Return the zone of a session; None if only the server knows it (``SYSTEM``)."""
+    """Return a session's time zone; None if only the server knows it (``SYSTEM``)."""
     text = name.decode() if isinstance(name, bytes | bytearray) else str(name)
     if text in ("+00:00", "UTC"):
         return dt.UTC
@@ -209,7 +207,7 @@ def _read_set(value: Any) -> list[str]:
 
 
 def _read_time(value: Any) -> Any:
-    """Write a TIME as the database does: ``-838:59:59.000000`` to ``838:59:59.000000``."""
+    """Return a TIME as the database writes it: ``-838:59:59.000000`` to ``838:59:59.000000``."""
     if not isinstance(value, dt.timedelta):
         return value
     sign, positive = ("-", -value) if value.days < 0 else ("", value)

@@ -1,10 +1,10 @@
-"""Oracle Database, by python-oracledb in its thin and thick modes.
+"""Oracle Database, through python-oracledb in its thin and thick modes.
 
 The driver returns NUMBER as a float, which loses digits, and each CLOB as a locator that costs a round trip; an
-output type handler asks for decimals and text. It returns TIMESTAMP WITH TIME ZONE without its zone, so such a
-column is rejected rather than sent as another moment.
+output type handler requests decimals and text instead. The driver drops the zone of TIMESTAMP WITH TIME ZONE, so
+such a column is rejected rather than sent with the wrong time.
 
-Run: the driver's own types and the text of queries. Not run: an Oracle Database.
+Tested with the driver's own types and the text of queries. Not tested with an Oracle Database.
 """
 
 from __future__ import annotations
@@ -23,36 +23,37 @@ from airflow_provider_moengage.sources.column_readers import (
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn, folded
 from airflow_provider_moengage.sources.statement import Quoting
 
-_FLOATS = "holds floating-point numbers, which do not come back exactly"
-_MOMENTS = "holds moments, whose digits of a second or zone the driver does not bind"
-_MOMENT_TEXT = "TO_CHAR({name}, 'YYYY-MM-DD HH24:MI:SS.FF9')"
+_FLOATS = "holds floating-point numbers, which do not round-trip exactly"
+_TIMESTAMPS = "holds timestamps, whose fractional seconds or zone the driver does not bind"
+_TIMESTAMP_TEXT = "TO_CHAR({name}, 'YYYY-MM-DD HH24:MI:SS.FF9')"
 _UTC_TEXT = "TO_CHAR(SYS_EXTRACT_UTC({name}), 'YYYY-MM-DD HH24:MI:SS.FF9')"
 _TEXT = "TO_CHAR({name})"
 _KEYS = {
     "BINARY_FLOAT": (_FLOATS, "CAST({name} AS NUMBER(38, 10))"),
     "BINARY_DOUBLE": (_FLOATS, "CAST({name} AS NUMBER(38, 10))"),
-    "TIMESTAMP": (_MOMENTS, _MOMENT_TEXT),
-    "TIMESTAMP_TZ": (_MOMENTS, _UTC_TEXT),
-    "TIMESTAMP_LTZ": (_MOMENTS, _UTC_TEXT),
-    "INTERVAL_DS": ("holds durations, which the driver gives back in another form", _TEXT),
-    "INTERVAL_YM": ("holds durations, which the driver gives back in another form", _TEXT),
+    "TIMESTAMP": (_TIMESTAMPS, _TIMESTAMP_TEXT),
+    "TIMESTAMP_TZ": (_TIMESTAMPS, _UTC_TEXT),
+    "TIMESTAMP_LTZ": (_TIMESTAMPS, _UTC_TEXT),
+    "INTERVAL_DS": ("holds durations, which the driver returns in another form", _TEXT),
+    "INTERVAL_YM": ("holds durations, which the driver returns in another form", _TEXT),
     **dict.fromkeys(("CLOB", "NCLOB", "BLOB", "BFILE", "LONG", "LONG_RAW", "XMLTYPE"), ("has no order", _TEXT)),
     "JSON": ("has no order", "JSON_SERIALIZE({name})"),
     "VECTOR": ("has no order", _TEXT),
     "OBJECT": ("holds objects", _TEXT),
 }
-"""By type: why it cannot be a key, and what can."""
+"""By type: why it cannot be a key, and what to use instead."""
 
 _REJECTED = {
-    "TIMESTAMP_TZ": "a TIMESTAMP WITH TIME ZONE, whose zone the driver drops; SYS_EXTRACT_UTC({}) is the moment",
-    "BFILE": "a BFILE; TO_BLOB({}) in the query reads it",
-    "OBJECT": "an object; name its attributes in the query, or JSON_OBJECT({}) makes JSON of it",
-    "CURSOR": "a cursor; JSON_ARRAYAGG in a subquery makes a list of {}",
+    "TIMESTAMP_TZ": "a TIMESTAMP WITH TIME ZONE, whose zone the driver drops; use SYS_EXTRACT_UTC({}) in the"
+    " query",
+    "BFILE": "a BFILE; use TO_BLOB({}) in the query",
+    "OBJECT": "an object; select its attributes, or use JSON_OBJECT({}) in the query",
+    "CURSOR": "a cursor; replace {} by a subquery with JSON_ARRAYAGG",
 }
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
-    """Return what is special about Oracle Database."""
+    """Return the class for Oracle Database."""
     return _Oracle()
 
 
@@ -62,13 +63,13 @@ class _Oracle(Database):
     quoting = Quoting(q_strings=True)
 
     def prepare(self, connection: Any) -> None:
-        """Set the session to UTC. A connection of Airflow cannot set a zone, and thick mode has the worker's."""
+        """Set the session to UTC: an Airflow connection cannot set a zone, and thick mode uses the worker's."""
         with closing(connection.cursor()) as cursor:
             cursor.execute("ALTER SESSION SET TIME_ZONE = '+00:00'")
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
-        """Yield a cursor that fetches this many rows in a round trip."""
+        """Yield a cursor that fetches ``fetch_size`` rows per round trip."""
         with closing(connection.cursor()) as cursor:
             cursor.arraysize = fetch_size
             cursor.prefetchrows = fetch_size
@@ -85,14 +86,14 @@ class _Oracle(Database):
         )
 
     def is_lost(self, error: BaseException) -> bool:
-        """Return whether an error says that the connection is gone."""
+        """Return whether an error means that the connection is lost."""
         return any(getattr(part, "isrecoverable", False) for part in error.args) or super().is_lost(error)
 
 
 def variable_of(cursor: Any, column: Any) -> Any:
-    """Return the variable that a column is fetched into, or None for the driver's own: an output type handler.
+    """Return the variable to fetch a column into, or None for the driver's default: an output type handler.
 
-    :param column: its description.
+    :param column: the column's description.
     """
     import oracledb
 
@@ -125,7 +126,7 @@ def _reader(name: str, type_name: str, *, is_json: bool) -> Reader | None:
 
 
 def _read_number(value: Any) -> Any:
-    """Return a NUMBER: a whole one as an integer, because the NUMBER of an id often has no scale."""
+    """Return a NUMBER, as an integer if it is whole, because ids are often declared as NUMBER without a scale."""
     if isinstance(value, Decimal) and value.is_finite():
         with suppress(ArithmeticError):
             whole = int(value)

@@ -1,10 +1,10 @@
-"""PostgreSQL, by psycopg2 and psycopg 3.
+"""PostgreSQL, through psycopg2 and psycopg 3.
 
-PostgreSQL's drivers fetch a whole result unless the cursor has a name. They turn what Python's calendar does not
-have into something else or into an error: psycopg2 reads ``infinity`` as the last moment of the year 9999 and
-``24:00`` as midnight, psycopg 3 fails. So dates and moments are read here (psycopg2's own way is also slower, and
-psycopg 3 gives each moment a zone that is slow to convert), and times, intervals and ranges stay text as the
-database writes them.
+PostgreSQL's drivers fetch a whole result unless the cursor has a name. For values outside Python's calendar,
+psycopg2 returns a wrong value (``infinity`` becomes the end of the year 9999, ``24:00`` becomes midnight), and
+psycopg 3 fails. So this module reads dates and timestamps itself, which is also faster than psycopg2's conversion
+and than converting the zone that psycopg 3 attaches. Times, intervals and ranges stay text as the database writes
+them.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from airflow_provider_moengage.bulk.elements.encoding import Unreadable
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
 from airflow_provider_moengage.sources.statement import Quoting
 
-# Numbers of types: PostgreSQL's pg_type.dat.
+# OIDs of types: PostgreSQL's pg_type.dat.
 _DATE, _DATE_ARRAY = (1082,), (1182,)
-_MOMENTS, _MOMENT_ARRAYS = (1114, 1184), (1115, 1185)
+_TIMESTAMPS, _TIMESTAMP_ARRAYS = (1114, 1184), (1115, 1185)
 _AS_TEXT = (1083, 1266, 1186, 3904, 3906, 3908, 3910, 3912, 3926, 4451, 4532, 4533, 4534, 4535, 4536)
 """time, timetz, interval, the ranges and the multiranges."""
 _TEXT_ARRAYS = (1183, 1270, 1187, 3905, 3907, 3909, 3911, 3913, 3927)
 """Arrays of time, timetz, interval and the ranges."""
 _BOX_ARRAY = 1020
-"""The only arrays whose items a semicolon separates."""
+"""The only array type whose items are separated by semicolons."""
 _VECTORS = ("int2vector", "oidvector")
-"""In the category of arrays, but written without braces."""
+"""Categorized as arrays, but written without braces."""
 _NETWORK_TYPES = (650, 869)
-"""cidr and inet: psycopg 3 makes objects of them."""
+"""cidr and inet, which psycopg 3 would convert to Python objects."""
 
 _SESSION = """
 SELECT set_config(name, CASE name WHEN 'TimeZone' THEN 'UTC' ELSE '0' END, true) FROM pg_catalog.pg_settings
 WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')
 OR (name = 'TimeZone' AND source NOT IN ('client', 'session'))
 """
-"""For this transaction: UTC, unless the connection sets a zone, and no end while MoEngage's limit holds rows."""
+"""For this transaction: UTC, unless the connection sets a zone, and no timeouts while reading is slow."""
 
 _TYPES = """
 SELECT t.oid, t.typname, CASE t.typcategory WHEN 'A' THEN e.typtype ELSE t.typtype END, t.typcategory, t.typelem
@@ -47,17 +47,17 @@ FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem WH
 """
 
 _LOST = frozenset(("25P03", "25P04", "57P01", "57P02", "57P03", "57P05"))
-"""A session ended: idle for too long, in or after a transaction; by an administrator, a crash or a start."""
+"""The server ended the session: after an idle timeout, on an administrator's command, in a crash or at startup."""
 _CONNECTION_ERRORS = "08"
-"""Class of codes, PostgreSQL's manual, "Error codes"."""
+"""Class of error codes (PostgreSQL's manual, "Error codes")."""
 
-_FLOAT_PROBLEM = "holds floating-point numbers, which do not come back exactly"
+_FLOAT_PROBLEM = "holds floating-point numbers, which do not round-trip exactly"
 _KEY_PROBLEMS = {
     "float4": _FLOAT_PROBLEM,
     "float8": _FLOAT_PROBLEM,
-    "interval": "can write one duration in several ways",
+    "interval": "has several representations of the same duration",
     "json": "has no order",
-    "jsonb": "sorts by the kind of its value",
+    "jsonb": "sorts by the kind of value",
     **dict.fromkeys(
         ("box", "circle", "jsonpath", "line", "lseg", "path", "point", "polygon", "xml"), "has no order"
     ),
@@ -66,7 +66,7 @@ _KEY_PROBLEMS = {
             *("regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator"),
             *("regproc", "regprocedure", "regrole", "regtype"),
         ),
-        "sorts as a number and reads as a name",
+        "sorts as a number but is read as a name",
     ),
 }
 _KEY_ADVICE = {"float4": "CAST({name} AS numeric)", "float8": "CAST({name} AS numeric)"}
@@ -78,7 +78,7 @@ class _Type:
 
     name: str
     kind: str
-    """``typtype``; of an array, its elements'."""
+    """``typtype``; for an array, the ``typtype`` of its elements."""
     category: str
     element: int
 
@@ -105,7 +105,7 @@ class _PostgreSQL(Database):
     quoting = Quoting(nested_comments=True, dollar_strings=True)
 
     def prepare(self, connection: Any) -> None:
-        """Set the zone and the timeouts, for the transaction that the named cursor needs."""
+        """Set the time zone and the timeouts for the transaction that the named cursor needs."""
         connection.autocommit = False
         try:
             with closing(_plain_cursor(connection)) as cursor:
@@ -113,30 +113,30 @@ class _PostgreSQL(Database):
         except Exception as error:
             if not _is_database_error(error):
                 raise
-            connection.rollback()  # a relative of PostgreSQL that lacks set_config or pg_settings
+            connection.rollback()  # a PostgreSQL-compatible database without set_config or pg_settings
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:
-        """Describe the columns. The database is asked what their types are: its users make types as well."""
+        """Describe the columns. Their types are looked up in the database, because users can define types."""
         described = [(str(column[0]), int(column[1])) for column in cursor.description or ()]
         types = _types(connection, {oid for _, oid in described})
         self._register(cursor, types)
         return tuple(self._column(name, oid, types.get(oid, _UNKNOWN_TYPE)) for name, oid in described)
 
     def is_lost(self, error: BaseException) -> bool:
-        """Return whether an error says that the connection is gone: by its code, if the server sent one."""
+        """Return whether an error means that the connection is lost, by its code if the server sent one."""
         code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         if code is not None:
             return str(code) in _LOST or str(code).startswith(_CONNECTION_ERRORS)
         return any(kind.__name__ in ("OperationalError", "InterfaceError") for kind in type(error).__mro__)
 
     def _register(self, cursor: Any, types: Mapping[int, _Type]) -> None:
-        """Let a cursor know types that its driver does not know."""
+        """Register types with a cursor that its driver does not know."""
 
     def _column(self, name: str, oid: int, kind: _Type) -> SourceColumn:
         read = None
         problem = _KEY_PROBLEMS.get(kind.name)
         if kind.is_composite:
-            composite = Unreadable(f"a composite value; to_jsonb({name}) in the query makes an object of it", name)
+            composite = Unreadable(f"a composite value; use to_jsonb({name}) in the query", name)
             read, problem = (lambda _: composite), "holds composite values"
         elif kind.is_array:
             read, problem = self._array_reader(oid), "holds arrays"
@@ -153,7 +153,7 @@ class _Psycopg2(_PostgreSQL):
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
         from psycopg2 import extensions
 
-        # The connection may be set to give dicts.
+        # The connection may be set to return dicts.
         with closing(connection.cursor("moengage", cursor_factory=extensions.cursor)) as cursor:
             cursor.itersize = fetch_size
             for caster in _psycopg2_casters():
@@ -163,8 +163,8 @@ class _Psycopg2(_PostgreSQL):
     def _array_reader(self, oid: int) -> Reader | None:
         from psycopg2 import extensions
 
-        if oid in extensions.string_types or oid in (*_DATE_ARRAY, *_MOMENT_ARRAYS, *_TEXT_ARRAYS):
-            return None  # the driver makes a list of it
+        if oid in extensions.string_types or oid in (*_DATE_ARRAY, *_TIMESTAMP_ARRAYS, *_TEXT_ARRAYS):
+            return None  # the driver returns a list
         if oid == _BOX_ARRAY:
             return lambda value: value[1:-1].split(";")
         parse = extensions.new_array_type((oid,), "moengage_array", extensions.UNICODE)
@@ -179,8 +179,8 @@ class _Psycopg3(_PostgreSQL):
 
         with closing(connection.cursor("moengage", row_factory=tuple_row)) as cursor:
             cursor.itersize = fetch_size
-            dates, moments = _psycopg3_loaders()
-            loaders = {**dict.fromkeys(_DATE, dates), **dict.fromkeys(_MOMENTS, moments)}
+            dates, timestamps = _psycopg3_loaders()
+            loaders = {**dict.fromkeys(_DATE, dates), **dict.fromkeys(_TIMESTAMPS, timestamps)}
             loaders.update(dict.fromkeys((*_AS_TEXT, *_NETWORK_TYPES), TextLoader))
             for oid, loader in loaders.items():
                 cursor.adapters.register_loader(oid, loader)
@@ -207,7 +207,7 @@ def _is_psycopg2(connection: Any) -> bool:
 
 
 def _plain_cursor(connection: Any) -> Any:
-    """Return a cursor that gives tuples, whatever the connection is set to."""
+    """Return a cursor that returns tuples, regardless of the connection's settings."""
     if _is_psycopg2(connection):
         from psycopg2.extensions import cursor
 
@@ -221,24 +221,24 @@ def _is_database_error(error: BaseException) -> bool:
     return any(kind.__name__ == "DatabaseError" for kind in type(error).__mro__)
 
 
-def _moment(text: str) -> Any:
+def _timestamp(text: str) -> Any:
     try:
         return dt.datetime.fromisoformat(text)
     except ValueError:
-        return _out_of_calendar("a moment", text)
+        return _out_of_calendar("timestamp", text)
 
 
 def _day(text: str) -> Any:
     try:
         return dt.date.fromisoformat(text)
     except ValueError:
-        return _out_of_calendar("a date", text)
+        return _out_of_calendar("date", text)
 
 
 def _out_of_calendar(what: str, text: str) -> Unreadable:
     if text.lstrip("-") == "infinity":
-        return Unreadable(f"{what} that is infinite")
-    return Unreadable(f"{what} outside the years 1 to 9999")
+        return Unreadable(f"an infinite {what}")
+    return Unreadable(f"a {what} outside the years 1 to 9999")
 
 
 @cache
@@ -249,28 +249,28 @@ def _psycopg2_casters() -> Sequence[Any]:
         return lambda text, _: None if text is None else read(text)
 
     date = new_type(_DATE, "moengage_date", caster(_day))
-    moment = new_type(_MOMENTS, "moengage_moment", caster(_moment))
+    timestamp = new_type(_TIMESTAMPS, "moengage_timestamp", caster(_timestamp))
     return (
         date,
-        moment,
+        timestamp,
         new_type(_AS_TEXT, "moengage_text", UNICODE),
         new_array_type(_DATE_ARRAY, "moengage_dates", date),
-        new_array_type(_MOMENT_ARRAYS, "moengage_moments", moment),
+        new_array_type(_TIMESTAMP_ARRAYS, "moengage_timestamps", timestamp),
         new_array_type(_TEXT_ARRAYS, "moengage_texts", UNICODE),
     )
 
 
 @cache
 def _psycopg3_loaders() -> tuple[Any, Any]:
-    """Return psycopg 3's loaders of ours, for dates and for moments."""
+    """Return this module's psycopg 3 loaders for dates and timestamps."""
     from psycopg.adapt import Loader
 
     class DateLoader(Loader):
         def load(self, data: Any) -> Any:
             return _day(bytes(data).decode())
 
-    class MomentLoader(Loader):
+    class TimestampLoader(Loader):
         def load(self, data: Any) -> Any:
-            return _moment(bytes(data).decode())
+            return _timestamp(bytes(data).decode())
 
-    return DateLoader, MomentLoader
+    return DateLoader, TimestampLoader

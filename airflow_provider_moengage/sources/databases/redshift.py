@@ -1,9 +1,10 @@
-"""Amazon Redshift, by redshift_connector. Through Airflow's PostgresHook it is read as PostgreSQL.
+"""Amazon Redshift, through redshift_connector. Airflow's PostgresHook reads Redshift as PostgreSQL.
 
-The driver reads a whole result when a query is executed, so rows are fetched through a cursor of the server, whose
-size the cluster limits ("Cursor constraints" in Redshift's reference of DECLARE).
+The driver reads a whole result when it executes a query, so rows are fetched through a server-side cursor. The
+cluster limits its size ("Cursor constraints" in Redshift's reference of DECLARE).
 
-Run: the driver's own converters, numbers of types and cursor class, without a server. Not run: a Redshift cluster.
+Tested with the driver's own converters, type OIDs and cursor class, without a server. Not tested with a Redshift
+cluster.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from airflow_provider_moengage.sources.column_readers import (
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
 from airflow_provider_moengage.sources.statement import Quoting
 
-_FLOATS = "holds floating-point numbers, which do not come back exactly"
-_DURATIONS = "holds durations, which the driver gives back in another form"
+_FLOATS = "holds floating-point numbers, which do not round-trip exactly"
+_DURATIONS = "holds durations, which the driver returns in another form"
 _KEY_PROBLEMS = {
     "REAL": _FLOATS,
     "FLOAT": _FLOATS,
@@ -32,7 +33,7 @@ _KEY_PROBLEMS = {
     "INTERVAL": _DURATIONS,
     "INTERVALY2M": _DURATIONS,
     "INTERVALD2S": _DURATIONS,
-    "TIMETZ": "is bound as a TIME",
+    "TIMETZ": "is bound as TIME",
     "GEOMETRY": "has no order",
     "GEOMETRYHEX": "has no order",
     "GEOGRAPHY": "has no order",
@@ -45,7 +46,7 @@ _KEY_ADVICE = {
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
-    """Return what is special about Redshift."""
+    """Return the class for Redshift."""
     return _Redshift()
 
 
@@ -57,14 +58,14 @@ class _Redshift(Database):
     """In a string the driver leaves ``%%`` as it is. Outside of strings it refuses a single %; MOD(a, b) works."""
 
     def prepare(self, connection: Any) -> None:
-        """Set the session to UTC, and open the transaction that the server's cursor needs."""
+        """Set the session to UTC, and open the transaction that the server-side cursor needs."""
         connection.autocommit = False
         with closing(connection.cursor()) as cursor:
             cursor.execute("SET timezone TO 'UTC'")
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it holds what it fetches)
-        """Yield a cursor of the server."""
+        """Yield a server-side cursor."""
         with closing(connection.cursor()) as cursor:
             yield _ServerCursor(cursor)
 
@@ -74,9 +75,9 @@ class _Redshift(Database):
 
 
 class _ServerCursor:
-    """Declares a cursor in the server for a query, and fetches from it.
+    """Declares a server-side cursor for a query, and fetches from it.
 
-    :param cursor: the driver's.
+    :param cursor: the driver's cursor.
     """
 
     def __init__(self, cursor: Any) -> None:
@@ -84,7 +85,7 @@ class _ServerCursor:
 
     @property
     def description(self) -> Any:
-        """The columns of what was fetched last."""
+        """The columns of the last fetch."""
         return self._cursor.description
 
     def execute(self, sql: str, *parameters: Any) -> None:
@@ -92,7 +93,7 @@ class _ServerCursor:
         self._cursor.execute(f"DECLARE moengage CURSOR FOR {sql}", *parameters)
 
     def fetchmany(self, rows: int) -> Sequence[Any]:
-        """Return the next rows, none at the end."""
+        """Return the next rows; empty at the end."""
         self._cursor.execute(f"FETCH FORWARD {int(rows)} FROM moengage")
         fetched: Sequence[Any] = self._cursor.fetchall()
         return fetched
@@ -115,20 +116,20 @@ def _column(name: str, oid: int) -> SourceColumn:
 
 def _reader(name: str, type_name: str) -> Reader | None:
     if type_name in ("GEOMETRY", "GEOMETRYHEX", "GEOGRAPHY"):
-        return reject(f"a {type_name[:8]}; ST_AsText({name}) in the query makes it text", name)
+        return reject(f"a {type_name[:8]}; use ST_AsText({name}) in the query", name)
     return _READERS.get(type_name)
 
 
 def _read_calendar(value: Any) -> Any:
-    """Return a date or moment. For one that is infinite, the driver gives an end of Python's calendar."""
+    """Return a date or timestamp. For an infinite one, the driver returns a limit of Python's calendar."""
     plain = value.replace(tzinfo=None) if isinstance(value, dt.datetime) else value
     if plain in (dt.datetime.max, dt.datetime.min, dt.date.max, dt.date.min):
-        return Unreadable("a date or moment that is infinite, or outside the years 1 to 9999")
+        return Unreadable("a date or timestamp that is infinite or outside the years 1 to 9999")
     return value
 
 
 def _read_interval(value: Any) -> Any:
-    """Return an interval, which the driver gives as a timedelta, or as months and microseconds."""
+    """Return an interval, which the driver returns as a timedelta, or as months and microseconds."""
     if isinstance(value, dt.timedelta):
         return read_duration(value)
     months = getattr(value, "months", 0) or 0

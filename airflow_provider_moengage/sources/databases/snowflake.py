@@ -1,9 +1,10 @@
-"""Snowflake, by its own connector.
+"""Snowflake, through its own connector.
 
-The connector returns VARIANT, ARRAY, OBJECT and MAP as JSON text, downloads a result in batches while they are
-read, and returns moments without a zone for TIMESTAMP_NTZ only.
+The connector returns VARIANT, ARRAY, OBJECT and MAP as JSON text, and downloads the result in batches while it is
+read. Of the timestamp types, only TIMESTAMP_NTZ is returned without a zone.
 
-Run: the connector's own description and converters, and whole syncs on fakesnow. Not run: a Snowflake account.
+Tested with the connector's own description and converters, and with complete syncs on fakesnow. Not tested with a
+Snowflake account.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from airflow_provider_moengage.sources.database import Database, Reader, SourceC
 from airflow_provider_moengage.sources.statement import Quoting
 
 _MICROSECONDS = 6
-"""Digits of a second that Python's moments have."""
+"""Fractional digits of a second in Python's datetime."""
 
 _SESSION_ZONE = "SHOW PARAMETERS LIKE 'TIMEZONE' IN SESSION"
 _LEVEL = 3
-"""Index of the column that names where a parameter was set: ``SESSION`` for what the connection says."""
+"""Index of the column that reports where a parameter was set: ``SESSION`` if the connection sets it."""
 
 _SEVERAL_TYPES = "holds values of several types"
 _KEY_PROBLEMS = {
-    "REAL": "holds floating-point numbers, which do not come back exactly",
-    "DECFLOAT": "holds numbers that have several forms",
+    "REAL": "holds floating-point numbers, which do not round-trip exactly",
+    "DECFLOAT": "has several representations of the same number",
     "VARIANT": _SEVERAL_TYPES,
     "OBJECT": "holds objects",
     "MAP": "holds maps",
@@ -35,8 +36,8 @@ _KEY_PROBLEMS = {
     "GEOGRAPHY": "has no order",
     "GEOMETRY": "has no order",
     "FILE": "has no order",
-    "INTERVAL_YEAR_MONTH": "holds durations, which the driver gives back in another form",
-    "INTERVAL_DAY_TIME": "holds durations, which the driver gives back in another form",
+    "INTERVAL_YEAR_MONTH": "holds durations, which the driver returns in another form",
+    "INTERVAL_DAY_TIME": "holds durations, which the driver returns in another form",
 }
 _KEY_ADVICE = {"REAL": "CAST({name} AS NUMBER(38, 10))", "DECFLOAT": "CAST({name} AS NUMBER(38, 10))"}
 _READERS: dict[str, Reader] = {
@@ -46,7 +47,7 @@ _READERS: dict[str, Reader] = {
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
-    """Return what is special about Snowflake."""
+    """Return the class for Snowflake."""
     return _Snowflake()
 
 
@@ -56,7 +57,7 @@ class _Snowflake(Database):
     quoting = Quoting(backslash_escapes=True, dollar_strings=True, slash_comments=True)
 
     def prepare(self, connection: Any) -> None:
-        """Set the session to UTC, unless the connection sets a zone: an account's default is Los Angeles."""
+        """Set the session to UTC, unless the connection sets a time zone. Snowflake's default is Los Angeles."""
         with closing(_tuple_cursor(connection)) as cursor:
             with suppress(Exception):
                 if any(row[_LEVEL] == "SESSION" for row in cursor.execute(_SESSION_ZONE).fetchall()):
@@ -65,7 +66,7 @@ class _Snowflake(Database):
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
-        """Yield a cursor that returns tuples, whatever the connection is set to."""
+        """Yield a cursor that returns tuples, regardless of the connection's settings."""
         with closing(_tuple_cursor(connection)) as cursor:
             cursor.arraysize = fetch_size
             yield cursor
@@ -92,6 +93,6 @@ def _column(name: str, type_name: str, scale: int | None) -> SourceColumn:
     problem = _KEY_PROBLEMS.get(type_name)
     advice = _KEY_ADVICE.get(type_name, "CAST({name} AS VARCHAR)")
     if type_name.startswith("TIME") and (scale or 0) > _MICROSECONDS:
-        problem = "has more digits than the driver returns"
+        problem = "has more fractional digits than the driver returns"
         advice = f"CAST({{name}} AS {type_name}({_MICROSECONDS}))"
     return SourceColumn(name, type_name, _READERS.get(type_name), problem, advice)

@@ -1,4 +1,4 @@
-"""SQLite: it runs in this process; each value has a type of its own, whatever its column says."""
+"""SQLite, which runs in this process. Each value has its own type, regardless of the column's declared type."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _SKIPPED_AT_ONCE = 1_000
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
-    """Return what is special about SQLite."""
+    """Return the class for SQLite."""
     return _SQLite()
 
 
 class _SQLite(Database):
     name = "SQLite"
     renamed_column = re.compile(r"(.+):\d+")
-    most_rows_at_once = 1_000  # there is no way to the server to save, and fewer stay in the processor's cache
+    most_rows_at_once = 1_000  # larger batches save no round trip, and small ones fit the CPU cache
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
         """Yield a cursor that survives text that is not UTF-8."""
         if not connection.in_transaction:
-            connection.execute("BEGIN")  # what is read a second time is the same
+            connection.execute("BEGIN")  # so that reading again returns the same rows
         with closing(connection.cursor()) as cursor:
             with suppress(AttributeError):  # a hook may wrap its connection
                 cursor.arraysize = fetch_size
@@ -38,15 +38,15 @@ class _SQLite(Database):
 class _Cursor:
     """A cursor that turns text that is not UTF-8 into :class:`Unreadable`.
 
-    The driver fails over such text, with an error that quotes it. To look at each text costs a tenth of a
-    microsecond, so the query is only run again, and read carefully, once that has happened.
+    The driver fails on such text, with an error that quotes it. Checking each text costs a tenth of a microsecond,
+    so the cursor reads without checks first. On the first error it runs the query again with checks.
     """
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
         self._query: tuple[Any, ...] = ()
-        self._given = 0
-        self._is_careful = False
+        self._rows_returned = 0
+        self._has_checks = False
 
     @property
     def description(self) -> Any:
@@ -59,27 +59,27 @@ class _Cursor:
         try:
             self._cursor.execute(*query)
         except sqlite3.OperationalError as error:
-            self._begin_again(error)
+            self._restart_with_checks(error)
 
     def fetchmany(self, rows: int) -> Sequence[Any]:
         """Return the next rows."""
         try:
             fetched: Sequence[Any] = self._cursor.fetchmany(rows)
         except sqlite3.OperationalError as error:
-            self._begin_again(error)
+            self._restart_with_checks(error)
             fetched = self._cursor.fetchmany(rows)
-        self._given += len(fetched)
+        self._rows_returned += len(fetched)
         return fetched
 
-    def _begin_again(self, error: sqlite3.OperationalError) -> None:
-        if self._is_careful or "decode" not in str(error):
+    def _restart_with_checks(self, error: sqlite3.OperationalError) -> None:
+        if self._has_checks or "decode" not in str(error):
             raise error
-        self._is_careful = True
+        self._has_checks = True
         self._cursor.connection.text_factory = _text
         self._cursor.execute(*self._query)
-        left = self._given
-        while left:
-            left -= len(self._cursor.fetchmany(min(left, _SKIPPED_AT_ONCE)))
+        to_skip = self._rows_returned
+        while to_skip:
+            to_skip -= len(self._cursor.fetchmany(min(to_skip, _SKIPPED_AT_ONCE)))
 
 
 def _text(value: bytes) -> Any:

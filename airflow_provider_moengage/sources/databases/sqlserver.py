@@ -1,10 +1,11 @@
-"""SQL Server, by pymssql and pyodbc.
+"""SQL Server, through pymssql and pyodbc.
 
-Both drivers take rows from the network as they are fetched. Neither says everything about a column: pymssql has
-five kinds of types, and pyodbc gives the Python type. SQL Server does not read every SELECT as a table.
+Both drivers read rows from the network as they are fetched. Neither describes a column's type fully: pymssql
+distinguishes five kinds of types, and pyodbc reports the Python type. SQL Server does not accept every SELECT as a
+subquery.
 
-Run: the drivers' own type codes, and the text of queries. Not run: a SQL Server. With pyodbc and another
-database's driver, what holds for any database applies.
+Tested with the drivers' own type codes and the text of queries. Not tested with a SQL Server. If pyodbc connects
+to another database, the generic class applies.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from airflow_provider_moengage.sources.database import Database, SourceColumn
 from airflow_provider_moengage.sources.statement import Quoting, outer_words
 
 _MILLISECONDS = 3
-"""Digits of a second of a DATETIME; a DATETIME2 has up to 7, one more than Python's moments."""
+"""Fractional digits of a DATETIME; a DATETIME2 has up to 7, one more than Python's datetime."""
 _MICROSECONDS = 6
 
-_FLOATS = "holds floating-point numbers, which do not come back exactly"
+_FLOATS = "holds floating-point numbers, which do not round-trip exactly"
 _AS_TEXT = "CONVERT(VARCHAR(36), {name}, 121)"
 _DATETIMEOFFSET = -155
-"""ODBC's number of SQL Server's type, which pyodbc does not know."""
+"""ODBC's code of the type, which pyodbc does not know."""
 
 
 def database_of(connection: Any) -> Database:
-    """Return what is special about a connection's driver and database."""
+    """Return the class for a connection's driver and database."""
     if any(kind.__module__.partition(".")[0] == "pymssql" for kind in type(connection).__mro__):
         return _PyMSSQL()
     from pyodbc import SQL_DBMS_NAME
@@ -45,22 +46,21 @@ class _SQLServer(Database):
     quoting = Quoting(nested_comments=True, bracket_names=True)
 
     def table(self, sql: str) -> str:
-        """Return a statement that SQL Server reads as a table: with an OFFSET of none after an ORDER BY.
+        """Return a statement that SQL Server accepts as a subquery: an ORDER BY needs ``OFFSET 0 ROWS``.
 
         :raises ValueError: if it begins with WITH, or has FOR XML, FOR JSON or OPTION.
         """
         words = outer_words(sql, self.quoting)
         if words[:1] == ["WITH"]:
             raise ValueError(
-                "sql: SQL Server cannot read a query that begins with WITH as a table, which key_columns need;"
-                " make a view of the query, or write each common table expression as a subquery after FROM"
+                "sql: with key_columns, SQL Server cannot run a query that begins with WITH; create a view of the"
+                " query, or write each common table expression as a subquery after FROM"
             )
         pairs = {f"{first} {second}" for first, second in pairwise(words)}
         clause = next((each for each in ("FOR XML", "FOR JSON", "FOR BROWSE") if each in pairs), None)
         if clause or "OPTION" in words:
             raise ValueError(
-                f"sql: SQL Server cannot read a query with {clause or 'OPTION'} as a table, which key_columns"
-                " need; leave it out"
+                f"sql: with key_columns, SQL Server cannot run a query with {clause or 'OPTION'}; remove it"
             )
         is_ordered = "ORDER" in words and "TOP" not in words and "OFFSET" not in words
         return f"{sql}\nOFFSET 0 ROWS" if is_ordered else sql
@@ -71,21 +71,21 @@ class _PyMSSQL(_SQLServer):
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
-        """Yield a cursor that returns tuples, whatever the connection is set to."""
+        """Yield a cursor that returns tuples, regardless of the connection's settings."""
         with closing(connection.cursor(as_dict=False)) as cursor:
             cursor.arraysize = fetch_size
             yield cursor
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
-        """Describe the columns, as far as the driver does."""
+        """Describe the columns as far as the driver describes them."""
         import pymssql
 
-        unknown = "may hold more digits of a second than the driver returns"
+        unknown = "may have more fractional digits than the driver returns"
         kinds = {
             pymssql.STRING.value: ("text", None),
             pymssql.NUMBER.value: ("a number", None),
             pymssql.DECIMAL.value: ("DECIMAL", None),
-            pymssql.DATETIME.value: ("DATETIME", "holds parts of a millisecond, which the driver does not bind"),
+            pymssql.DATETIME.value: ("DATETIME", "has fractions of a millisecond, which the driver does not bind"),
         }
         return tuple(
             SourceColumn(str(name), *_of_kind(*kinds.get(code, ("date, time, UUID or binary", unknown))))
@@ -100,7 +100,7 @@ def _of_kind(type_name: str, problem: str | None) -> tuple[str, None, str | None
 class _PyODBC(_SQLServer):
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
-        """Yield a cursor that knows DATETIMEOFFSET."""
+        """Yield a cursor that can read DATETIMEOFFSET."""
         connection.add_output_converter(_DATETIMEOFFSET, read_datetimeoffset)
         with closing(connection.cursor()) as cursor:
             with suppress(AttributeError):
@@ -108,7 +108,7 @@ class _PyODBC(_SQLServer):
             yield cursor
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
-        """Describe the columns: pyodbc gives the Python type and, for moments, the digits of a second."""
+        """Describe the columns: pyodbc reports the Python type and, for timestamps, the fractional digits."""
         return tuple(
             _column(str(name), kind, scale) for name, kind, _, _, _, scale, *_ in cursor.description or ()
         )
@@ -120,14 +120,14 @@ def _column(name: str, kind: type, scale: int | None) -> SourceColumn:
         return SourceColumn(name, "FLOAT", None, _FLOATS, "CAST({name} AS DECIMAL(38, 10))")
     problem = None
     if kind in (dt.datetime, dt.time) and (scale or 0) > _MICROSECONDS:
-        problem = "has more digits of a second than the driver returns"
+        problem = "has more fractional digits than the driver returns"
     elif kind is dt.datetime and scale == _MILLISECONDS:
-        problem = "holds parts of a millisecond, which the driver rounds"
+        problem = "has fractions of a millisecond, which the driver rounds"
     return SourceColumn(name, type_name, None, problem, _AS_TEXT)
 
 
 def read_datetimeoffset(data: bytes) -> dt.datetime:
-    """Return a moment of ODBC's structure ``SQL_SS_TIMESTAMPOFFSET_STRUCT``."""
+    """Return the datetime in ODBC's structure ``SQL_SS_TIMESTAMPOFFSET_STRUCT``."""
     year, month, day, hour, minute, second, nanoseconds, hours, minutes = struct.unpack("<6hI2h", data)
     zone = dt.timezone(dt.timedelta(hours=hours, minutes=minutes))
     return dt.datetime(year, month, day, hour, minute, second, nanoseconds // 1_000, zone)

@@ -1,6 +1,6 @@
-"""Trino, by its own client, which fetches a page of the result when the one before it is read.
+"""Trino, through its own client, which fetches the next page of the result when the previous one has been read.
 
-Run: the client's own mapper of types, description and rows. Not run: a Trino server.
+Tested with the client's own mapper of types, description and rows. Not tested with a Trino server.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from airflow_provider_moengage.sources.column_readers import read_duration, read
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn, is_operational
 from airflow_provider_moengage.sources.statement import Quoting
 
-_FLOATS = "holds floating-point numbers, which do not come back exactly"
+_FLOATS = "holds floating-point numbers, which do not round-trip exactly"
 _NO_ORDER = "has no order"
 _MICROSECONDS = 6
-"""Digits of a second that Python's moments have."""
+"""Fractional digits of a second in Python's datetime."""
 _DEFAULT_DIGITS = 3
-"""Digits of a second of a type that names none."""
+"""Fractional digits of a type that states none."""
 
 _KEY_PROBLEMS = {
     "double": _FLOATS,
     "real": _FLOATS,
     "json": _NO_ORDER,
     "map": "holds maps",
-    "row": "holds structures",
+    "row": "holds structs",
     "array": "holds lists",
-    "interval day to second": "holds durations, which the client gives back in another form",
-    "interval year to month": "holds durations, which the client gives back in another form",
-    "time with time zone": "is bound by the zone's offset of today",
-    "timestamp with time zone": "may be in a named zone, where an hour can come twice",
+    "interval day to second": "holds durations, which the client returns in another form",
+    "interval year to month": "holds durations, which the client returns in another form",
+    "time with time zone": "is bound with the zone's current UTC offset",
+    "timestamp with time zone": "may be in a named zone, in which an hour can occur twice",
 }
 _KEY_ADVICE = {
     "timestamp with time zone": "CAST({name} AT TIME ZONE 'UTC' AS TIMESTAMP(6))",
@@ -49,7 +49,7 @@ _SKETCHES = ("hyperloglog", "p4hyperloglog", "qdigest", "tdigest", "setdigest")
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
-    """Return what is special about Trino."""
+    """Return the class for Trino."""
     return _Trino()
 
 
@@ -58,31 +58,31 @@ class _Trino(Database):
     quoting = Quoting()
 
     def prepare(self, connection: Any) -> None:
-        """Set the session to UTC, unless the connection sets a zone; the client's default is the worker's."""
+        """Set the session to UTC, unless the connection sets a zone. The client's default is the worker's zone."""
         from tzlocal import get_localzone_name
 
         with suppress(AttributeError):
-            session = connection._client_session  # noqa: SLF001 (the client has no public way)
+            session = connection._client_session  # noqa: SLF001 (no public API)
             if session.timezone == get_localzone_name():
                 session._timezone = "UTC"  # noqa: SLF001
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it holds a page)
-        """Yield a cursor that makes Python's values, whatever the connection is set to."""
+        """Yield a cursor that returns Python types, regardless of the connection's settings."""
         with closing(connection.cursor(legacy_primitive_types=False)) as cursor:
             yield cursor
 
     def fetch(self, cursor: Any, rows: int) -> Sequence[Sequence[Any]]:
         """Return the next rows.
 
-        :raises ValueError: if the client cannot make a value; its own message quotes it.
+        :raises ValueError: if the client cannot convert a value; the client's own message would quote it.
         """
         from trino.exceptions import TrinoDataError
 
         try:
             return super().fetch(cursor, rows)
         except TrinoDataError:
-            raise ValueError("a value that the client cannot make") from None
+            raise ValueError("a value that the client cannot convert") from None
 
     def is_lost(self, error: BaseException) -> bool:
         """Return whether an error says that the query or its connection is gone."""
@@ -94,7 +94,7 @@ class _Trino(Database):
 
 
 def base_type(declared: str) -> tuple[str, int]:
-    """Return a type without its parameters, and its digits of a second: ``timestamp(9) with time zone``."""
+    """Return a type without its parameters, and its fractional digits: ``timestamp(9) with time zone``."""
     base, _, rest = declared.partition("(")
     inner, _, after = rest.rpartition(")")
     digits = int(inner) if inner.isdigit() else _DEFAULT_DIGITS
@@ -105,7 +105,7 @@ def _column(name: str, declared: str) -> SourceColumn:
     type_name, digits = base_type(declared)
     problem = _KEY_PROBLEMS.get(type_name)
     if type_name in ("time", "timestamp") and digits > _MICROSECONDS:
-        problem = "has more digits of a second than the client returns"
+        problem = "has more fractional digits than the client returns"
     advice = _KEY_ADVICE.get(type_name, "CAST({name} AS VARCHAR)")
     return SourceColumn(name, declared, _reader(name, type_name), problem, advice)
 
@@ -114,7 +114,7 @@ def _reader(name: str, type_name: str) -> Reader | None:
     if type_name in ("array", "map", "row"):
         return _read_nested
     if type_name in _SKETCHES:
-        return reject(f"a sketch of type {type_name}; cardinality({name}) or the like makes a number of it", name)
+        return reject(f"a sketch of type {type_name}; use a function such as cardinality({name})", name)
     return {
         "json": read_json,
         "interval day to second": read_duration,
@@ -127,7 +127,7 @@ def _read_months(value: Any) -> Any:
 
 
 def _read_nested(value: Any) -> Any:
-    """Return lists and objects of arrays, maps and rows; a row whose fields are not all named is a list."""
+    """Convert arrays, maps and rows to lists and objects. A row with unnamed fields becomes a list."""
     if isinstance(value, dict):
         return {key: _read_nested(item) for key, item in value.items()}
     if isinstance(value, tuple):
