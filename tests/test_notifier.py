@@ -82,5 +82,5 @@ def test_a_wrong_argument_next_to_a_template_is_named() -> None:
 
 
 def test_a_wrong_argument_is_named_when_the_dag_is_parsed() -> None:
-    with pytest.raises(ValueError, match="triggered_by: v5 needs"):
+    with pytest.raises(ValueError, match="triggered_by: v5 requires"):
         notifier(api_version="v5")

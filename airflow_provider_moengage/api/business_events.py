@@ -76,7 +76,7 @@ class TriggerRequest:
             raise ValueError(f"event_attributes: expected a mapping of attribute to value, not {kind}")
         if self.triggered_by is None:
             if self.api_version == "v5":
-                raise ValueError("triggered_by: v5 needs the email address of who triggers the event")
+                raise ValueError("triggered_by: v5 requires the email address of the person triggering the event")
         elif not isinstance(self.triggered_by, str) or not _ADDRESS.fullmatch(self.triggered_by):
             raise ValueError("triggered_by: expected an email address")
         try:

@@ -105,7 +105,8 @@ class MoEngageClient:
             if "TLS CA certificate bundle" not in str(error):
                 raise
             return TriggerReply(
-                TriggerOutcome.NOT_SENT, message="the file with TLS certificates (REQUESTS_CA_BUNDLE) is missing"
+                TriggerOutcome.NOT_SENT,
+                message="the file with TLS certificates (REQUESTS_CA_BUNDLE) does not exist",
             )
         return read_trigger_reply(
             response.status_code, response.headers, response.content, request=request, now=self._now()

@@ -70,7 +70,7 @@ class ImportRef:
         for field, value in (("import_id", import_id), ("import_name", import_name)):
             if value is not None:
                 return cls(field, non_empty(field, value))
-        raise ValueError("import_id, import_name: one of them is needed")
+        raise ValueError("import_id, import_name: expected one of them")
 
     @property
     def query(self) -> dict[str, str]:

@@ -149,11 +149,14 @@ def refusal(reply: Reply, who: str = "MoEngage") -> ApiError:
     elif reply.outcome is Outcome.THROTTLED:
         kind, advice = ErrorKind.RATE_LIMIT, "the workspace's rate limit is used up; try again in a minute"
     elif reply.outcome in (Outcome.SERVER_ERROR, Outcome.NOT_SENT):
-        kind, advice = ErrorKind.SERVER, "it is not able to answer at present"
+        kind, advice = ErrorKind.SERVER, "it cannot answer at present"
     elif reply.status_code in (400, 422):
-        kind, advice = ErrorKind.REQUEST, "it does not take the request: check workspace id and data center"
+        kind, advice = ErrorKind.REQUEST, "it rejects the request: check workspace id and data center"
     else:
-        kind, advice = ErrorKind.REQUEST, "that is no answer of MoEngage's API: check host and data center"
+        kind, advice = (
+            ErrorKind.REQUEST,
+            "this response did not come from MoEngage's API: check host and data center",
+        )
     request_id = f" (request id {reply.request_id})" if reply.request_id else ""
     return ApiError(
         kind,
@@ -165,9 +168,9 @@ def refusal(reply: Reply, who: str = "MoEngage") -> ApiError:
 
 
 _DENIALS = {
-    401: "workspace id and Data API key do not fit together, or the key is not the Data tile's",
+    401: "workspace ID and Data API key do not match, or the key is not the Data tile's",
     403: "the account is suspended, the key does not cover this API, or this IP address is not allowed",
-    409: "the workspace id differs from the one the key belongs to",
+    409: "the workspace ID differs from the one that the key belongs to",
 }
 
 

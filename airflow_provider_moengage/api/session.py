@@ -95,7 +95,7 @@ def _is_certificate(reason: object) -> bool:
 def cause(error: requests.RequestException) -> str:
     """Name what happened without the exception's text, which quotes URLs and whatever a proxy said."""
     if isinstance(error, requests.Timeout):
-        return "no answer within the time allowed"
+        return "no response within the time allowed"
     reason = _reason(error)
     name = "CertificateError" if _is_certificate(reason) else type(reason or error).__name__
     is_proxy = isinstance(_first_reason(error), ProxyError)

@@ -1,4 +1,4 @@
-"""The operator that triggers a file import and, if asked, waits for what comes of it."""
+"""The operator that triggers a file import and optionally waits for the result."""
 
 from __future__ import annotations
 
@@ -43,29 +43,29 @@ if TYPE_CHECKING:
 ON_COOLDOWN = ("wait", "fail", "skip")
 
 LEAST_INTERVAL = 1.0
-"""Seconds between two looks on a worker."""
+"""Seconds between two polls on a worker, at least."""
 
 
 class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
-    """Triggers a file import now, beside the schedule it has in the dashboard.
+    """Triggers a file import now, in addition to its schedule in the dashboard.
 
-    Returns ``import_id``, ``triggered_at`` and ``baseline`` (ids of the files that were there before): what
-    :class:`FileImportRunSensor` takes as ``since``. With ``wait_for_completion`` also ``files``, as the sensor
+    Returns ``import_id``, ``triggered_at`` and ``baseline`` (the IDs of the files that existed before), which
+    :class:`FileImportRunSensor` accepts as ``since``. With ``wait_for_completion`` also ``files``, as the sensor
     returns them.
 
-    It never triggers twice. A call without an answer is repeated, for MoEngage refuses a second one for five
-    minutes. A retry after a crash goes on with the run that the earlier try has triggered: Airflow 3.3 and later
-    remember it; before, the newest run since the Dag run began is taken for it (not with ``on_cooldown="fail"``,
-    whose retries trigger). A retry after the run has failed triggers anew, as does a person's Clear.
+    It never triggers twice. A call without a response is repeated, because MoEngage refuses a second trigger for
+    five minutes. A retry after a crash resumes with the run that the earlier try triggered: Airflow 3.3 and later
+    store it; before, the newest run since the Dag run began is assumed to be it (not with
+    ``on_cooldown="fail"``, whose retries trigger). A retry after the run failed triggers again, as does a Clear.
 
     :param import_id: id of a periodic import (MoEngage calls it schedule id as well). Templated.
-    :param wait_for_completion: wait until every file of the run that MoEngage lists has ended. Where a run lists
-        its files one after the other, wait by the sensor, which has ``expected_files``.
+    :param wait_for_completion: wait until every file of the run that MoEngage lists has ended. If a run lists its
+        files one after the other, use the sensor, which has ``expected_files``.
     :param deferrable: wait in the triggerer, without holding a slot; the default is ``[operators]
         default_deferrable`` of airflow.cfg.
-    :param poke_interval: seconds between two looks, or a timedelta.
+    :param poke_interval: seconds between two polls, or a timedelta.
     :param timeout: seconds, or a timedelta, for everything: the cooldown and the run.
-    :param on_cooldown: where the import has run in the last five minutes: ``wait`` until it may run again,
+    :param on_cooldown: if the import ran in the last five minutes: ``wait`` until it may run again,
         ``fail`` (Airflow may retry), or ``skip`` the task.
     :param partial_success: ``fail`` or ``accept`` a file of which some rows failed.
     :param max_failed_rows: rows that may have failed, over all files that are accepted; None for any number.
@@ -98,7 +98,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         self.poke_interval = seconds("poke_interval", poke_interval)
         self.timeout = seconds("timeout", timeout)
         if self.timeout > LONGEST_TIMEOUT:
-            raise ValueError(f"timeout {timeout!r}: expected ten years at most")
+            raise ValueError(f"timeout {timeout!r}: expected at most ten years")
         self.on_cooldown = on_cooldown
         self.partial_success = partial_success
         self.max_failed_rows = max_failed_rows
@@ -107,10 +107,10 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         self._check_arguments()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Trigger the import, wait for it where asked, and return what a sensor needs.
+        """Trigger the import, optionally wait for it, and return what a sensor needs.
 
-        :raises MoEngageImportFailedError: where it was waited for and is no success.
-        :raises MoEngageRateLimitError: where it has run in the last five minutes and ``on_cooldown`` is ``fail``.
+        :raises MoEngageImportFailedError: if the run was waited for and did not succeed.
+        :raises MoEngageRateLimitError: if the import ran in the last five minutes and ``on_cooldown`` is ``fail``.
         :raises MoEngageError: see :meth:`MoEngageHook.trigger_file_import` and
             :meth:`MoEngageHook.iter_file_runs`.
         """
@@ -137,7 +137,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         give_up_at: str | None = None,
         run: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Ask again, now that the import may run again."""
+        """Trigger the import, now that it may run again."""
         limit = execution_timeout_at(self, context)
         if limit is not None and now().timestamp() >= limit:
             raise AirflowTaskTimeout("The task has reached its execution_timeout while it waited for the cooldown")
@@ -150,7 +150,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         return self._triggered(context, triggered, until)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Go on with what the trigger has seen of the run."""
+        """Continue with what the trigger found out about the run."""
         run = ImportRun.from_dict(event["run"])
         watch = self._watch(run)
         try:
@@ -160,22 +160,22 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         return self._ended(context, run, watch, files)
 
     def on_kill(self) -> None:
-        """Stop waiting, and trigger nothing any more. MoEngage has no call that cancels an import."""
+        """Stop waiting, and trigger nothing more. MoEngage cannot cancel an import."""
         if self._killed is None:  # not made before: a Dag's operators are copied, and an Event cannot be
             self._killed = threading.Event()
         self._killed.set()
 
     def pause(self, seconds: float) -> None:
-        """Let time pass, unless the task is ended.
+        """Wait, unless the task is killed.
 
-        :raises MoEngageError: where it is.
+        :raises MoEngageError: if it is.
         """
         if self._killed is None:
             self._killed = threading.Event()
         if wait(self._killed, seconds):
             raise MoEngageError(
-                f"Import {self.import_id!r}: the task was ended; MoEngage has no call that cancels an import, so a"
-                " run that has begun goes on"
+                f"Import {self.import_id!r}: the task was ended; MoEngage cannot cancel an import, so a run"
+                " that has started continues"
             )
 
     def _call(self, context: Context) -> ImportCall:
@@ -200,7 +200,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         raise RuntimeError("a task that defers does not return")
 
     def _has_failed(self, run: ImportRun, files: list[FileRun]) -> bool:
-        """Whether a run that this task waits for has ended, and not well."""
+        """Return whether a run that this task waits for has ended without success."""
         watch = self._watch(run)
         chosen = watch.selection.choose(files)
         is_over = self.wait_for_completion and watch.selection.are_over(chosen)
@@ -244,7 +244,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
             failed_polls += 1
             if failed_polls >= FAILED_POLLS:
                 raise
-            self.log.warning("Poll failed (%d in a row of %d that fail): %s", failed_polls, FAILED_POLLS, error)
+            self.log.warning("Poll failed (%d in a row; %d fail the task): %s", failed_polls, FAILED_POLLS, error)
             return None, failed_polls
 
     def _ended(
@@ -270,8 +270,8 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
 
     def _timed_out(self) -> MoEngageError:
         return MoEngageError(
-            f"Import {self.import_id!r} was triggered, and its files have not ended within the timeout of"
-            f" {self.timeout:g} s; a retry goes on waiting for its run"
+            f"Import {self.import_id!r} was triggered, but its files did not finish within the timeout of"
+            f" {self.timeout:g} s; a retry continues to wait for its run"
         )
 
     def _check_arguments(self) -> None:

@@ -1,9 +1,9 @@
-"""One poller for everyone who waits for files of one workspace, however many imports and however many wait.
+"""One poller per workspace, for any number of imports and waiters.
 
-An answer about an import serves all who wait for it. Where several imports are waited for, the import details (50
-imports a page) say which of them have moved, and only those are asked for their files. Questions keep to a budget,
-run in a thread, and the event loop is never held up: what a thousand waiters make of an answer is worked out in
-the thread as well, and they are woken a few at a time.
+A response about an import serves everyone who waits for it. If several imports are waited for, the import details
+(50 imports per page) tell which of them changed, and only their run histories are read. Requests stay within a
+budget and run in a thread, so the event loop is never blocked. What a thousand waiters derive from a response is
+computed in the thread as well, and they are woken a few at a time.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from airflow_provider_moengage.api.paging import Pages
 from airflow_provider_moengage.polling.rate_budget import Budget
 
 SAFETY_INTERVAL = 300.0
-"""Seconds after which a run history is read although the import details show no move."""
+"""Seconds after which a run history is read although the import details show no change."""
 
 DETAILS_BREAK = 300.0
-"""Seconds without import details after they could not be read; the run histories are asked meanwhile."""
+"""Seconds without import details after they could not be read; run histories are read meanwhile."""
 
 DETAILS_AWAITED = 5.0
-"""Seconds that the first looks wait for import details, which tell what is worth a look."""
+"""Seconds that the first polls wait for import details, which tell which imports to poll."""
 
 PATIENCE = 120.0
-"""Seconds for one question, however it is answered: a server that sends a byte now and then never times out."""
+"""Seconds per request in total: a server that sends a byte now and then never times out."""
 
 WAKE_AT_ONCE = 20
-"""Waiters woken before the event loop sees to everybody else."""
+"""Waiters woken before the event loop runs other tasks."""
 
 FAILED_POLLS = 5
 """Polls in a row that may fail; then a waiter gives up with the last error. A throttled poll has not failed."""
@@ -68,10 +68,10 @@ class Budgets:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a waiter makes of a run history.
+    """What a waiter derives from a run history.
 
-    :param result: what it has waited for, None as long as it waits.
-    :param note: how it stands, for its log.
+    :param result: what it waited for; None until then.
+    :param note: the state of the wait, for its log.
     """
 
     result: Any = None
@@ -115,7 +115,7 @@ class Clock:
 
 
 class Waiter:
-    """One who waits for files of an import."""
+    """Waits for files of an import."""
 
     def __init__(self, spec: WaitSpec, decide: Decide, *, since: float) -> None:
         self.spec = spec
@@ -130,7 +130,7 @@ class Waiter:
     async def next(self) -> Finding:
         """Return the next finding that says something new.
 
-        :raises ApiError: where no more is to be hoped for.
+        :raises ApiError: if polling cannot succeed.
         """
         while not self._updates:
             self._has_update.clear()
@@ -141,7 +141,7 @@ class Waiter:
         return update
 
     def tell(self, update: Finding | BaseException) -> bool:
-        """Pass an update on, unless it says nothing new; say whether it was."""
+        """Pass an update on, unless it is nothing new; return whether it was passed on."""
         if isinstance(update, Finding):
             if update.result is None and update.note in (None, self._note):
                 return False
@@ -153,7 +153,7 @@ class Waiter:
 
 @dataclass(eq=False)
 class _Import:
-    """An import that is waited for, and what is known of it."""
+    """An import that is waited for, and what is known about it."""
 
     ref: ImportRef
     due_at: float
@@ -187,7 +187,7 @@ class _Import:
 
 
 class Poller:
-    """Asks MoEngage on behalf of all waiters of one workspace, on one event loop.
+    """Polls MoEngage for all waiters of one workspace, on one event loop.
 
     :param client: asked in threads, one question at a time.
     :param budgets: of the run history and of the import details.
@@ -285,8 +285,8 @@ class Poller:
                 return answer
         except TimeoutError:
             stuck, self._client = self._client, self._client.fork()
-            stuck.close()  # but for the connection that the thread has until it ends
-            raise ApiError(ErrorKind.SERVER, f"no whole answer within {self._patience:.0f} s") from None
+            stuck.close()  # except the connection in use by the stuck thread
+            raise ApiError(ErrorKind.SERVER, f"no complete response within {self._patience:.0f} s") from None
 
     async def _serve(self, waiters: Sequence[Waiter], runs: Sequence[FileRun]) -> None:
         findings = await asyncio.to_thread(_decide_all, waiters, runs)
@@ -358,7 +358,7 @@ class Poller:
         if error.kind is ErrorKind.RATE_LIMIT:
             self._pause(self._details, error)
             return
-        self._log.warning("Import details could not be read; run histories are asked instead: %s", error)
+        self._log.warning("Import details could not be read; reading run histories instead: %s", error)
         self._unread_until = self._clock.time() + DETAILS_BREAK
 
     def _note_move(self, details: ImportDetails) -> None:
@@ -428,7 +428,7 @@ class Poller:
 
     def _pause(self, budget: Budget, error: ApiError) -> None:
         pause = budget.refused(error.retry_after)
-        self._log.info("MoEngage throttles file imports; asking again in %.0f s", pause)
+        self._log.info("MoEngage throttles file imports; retrying in %.0f s", pause)
 
     async def _tell_all(self, error: Exception) -> None:
         await self._tell([each for watched in self._imports.values() for each in watched.waiters.values()], error)

@@ -1,4 +1,4 @@
-"""How many questions may be asked: a bound that is never passed, and room for others who ask as well.
+"""Client-side rate limit (AIMD) for the endpoints of file imports, which leaves room for other callers.
 
 MoEngage API reference, "Rate Limits": run history and import details take 50 requests a minute each, from all of
 a workspace's callers together.

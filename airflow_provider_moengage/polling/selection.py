@@ -139,7 +139,11 @@ def _age(run: FileRun) -> tuple[datetime, datetime, str]:
 
 
 def _status(run: FileRun) -> str:
-    return run.file_status if run.is_known else f"{run.file_status!r} (which is new to this provider; no end)"
+    return (
+        run.file_status
+        if run.is_known
+        else f"{run.file_status!r} (unknown to this provider; treated as unfinished)"
+    )
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -29,7 +29,7 @@ class Policy:
             return f"MoEngage could not import {_listed(failed)}"
         if partial and self.partial_success == "fail":
             return (
-                f"MoEngage imported only a part of {_listed(partial)}; partial_success='accept' takes that for a"
+                f"MoEngage imported only a part of {_listed(partial)}; partial_success='accept' treats this as"
                 " success"
             )
         return self._too_many(files, partial)
@@ -39,7 +39,9 @@ class Policy:
             return None
         unknown = [file for file in partial if file.rows_failed is None]
         if unknown:
-            return f"MoEngage does not say how many rows failed of {_listed(unknown)}, and max_failed_rows is set"
+            return (
+                f"MoEngage does not report how many rows failed of {_listed(unknown)}, but max_failed_rows is set"
+            )
         rows = sum(file.rows_failed or 0 for file in files)
         if rows <= self.max_failed_rows:
             return None

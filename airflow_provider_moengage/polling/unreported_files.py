@@ -1,4 +1,4 @@
-"""Which finished files are news: each is told once, over restarts as well where the memory is kept."""
+"""Tracks finished files that are not reported yet; each is reported once, across restarts if its state is kept."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from airflow_provider_moengage.api.file_imports import FileRun, read_time
 from airflow_provider_moengage.polling.selection import MOST_BASELINE_IDS, Baseline, is_named
 
 
-class News:
-    """The finished files of an import that nobody has been told of.
+class UnreportedFiles:
+    """The finished files of an import that were not reported yet.
 
     :param file_name: an exact name or a glob; None for every file.
-    :param statuses: of the files to tell.
-    :param memory: the finished files that are no news; None: whatever the first look finds is none.
+    :param statuses: of the files to report.
+    :param memory: the finished files that need no report; None: those that the first poll finds need none.
     """
 
     def __init__(self, file_name: str | None, statuses: Sequence[str], memory: Baseline | None) -> None:
@@ -72,7 +72,7 @@ class News:
 
 
 def memory_of(kept: object) -> Baseline | None:
-    """Make a memory again of what :meth:`News.to_dict` gave; None where it cannot be read."""
+    """Make a memory again of what :meth:`UnreportedFiles.to_dict` gave; None where it cannot be read."""
     if not isinstance(kept, Mapping) or not isinstance(kept.get("ids"), list):
         return None
     since: datetime | None = read_time(kept.get("since"))

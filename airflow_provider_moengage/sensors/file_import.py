@@ -159,7 +159,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
                 files = files_of(event, wait)
             except WaitTimeoutError:
                 raise AirflowSensorTimeout(
-                    f"The files of import {wait.ref.value!r} have not ended within the timeout of"
+                    f"The files of import {wait.ref.value!r} did not finish within the timeout of"
                     f" {self.timeout:g} s"
                 ) from None
             return wait.judged(files, self.log)
@@ -192,7 +192,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         except (MoEngageError, AirflowSensorTimeout, AirflowTaskTimeout) as error:
             if self.soft_fail or self.never_fail:
                 flag = "soft_fail" if self.soft_fail else "never_fail"
-                raise AirflowSkipException(f"Skipped, for {flag} is set: {error}") from error
+                raise AirflowSkipException(f"Skipped because {flag} is set: {error}") from error
             raise
 
     def _poll_failed(self, context: Context, error: MoEngageError) -> None:
@@ -206,7 +206,9 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
             state.set({"failed": self._failed_polls, "try_number": number})
         if self._failed_polls >= FAILED_POLLS and not self.silent_fail:
             raise error
-        self.log.warning("Poll failed (%d in a row of %d that fail): %s", self._failed_polls, FAILED_POLLS, error)
+        self.log.warning(
+            "Poll failed (%d in a row; %d fail the task): %s", self._failed_polls, FAILED_POLLS, error
+        )
 
     def _poll_succeeded(self, context: Context) -> None:
         self._failed_polls = 0
@@ -221,7 +223,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         if triggered is not None:
             import_id, baseline = triggered
             if self.import_id is not None and self.import_id != import_id:
-                raise ValueError(f"since: is of import {import_id!r}, and import_id is {self.import_id!r}")
+                raise ValueError(f"since: belongs to import {import_id!r}, and import_id is {self.import_id!r}")
             ref = ImportRef("import_id", import_id)
         else:
             baseline = None

@@ -1,4 +1,4 @@
-"""The conversation in which an import is triggered, once: baseline, call, cooldown, and calls without an answer.
+"""Triggers an import exactly once: baseline, call, cooldown, and calls without a response.
 
 MoEngage API reference, "Trigger File Import": an import runs once in five minutes, and a trigger within them is
 refused (400 ``ALREADY_EXISTS``). That makes the call safe to repeat.
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun, TriggerReply
 
 LEAST_WAIT = timedelta(seconds=30)
-"""Until an import that was refused for its cooldown is asked for again, whatever its history says."""
+"""Wait at least this long after a refusal for the cooldown, whatever the run history says."""
 
 COOLDOWN_MARGIN = timedelta(seconds=2)
-"""Clocks differ a little."""
+"""Added because clocks differ."""
 
 PAUSE = 5.0
-"""Seconds until a call that had no answer, or that was throttled for an unknown time, is made again."""
+"""Seconds before a call without a response, or one throttled for an unknown time, is repeated."""
 
 THROTTLED_ASKS = 30
-"""Times that a run history is asked for while MoEngage throttles: minutes, for a limit of a minute."""
+"""Requests for a run history while MoEngage throttles: several minutes, for a limit per minute."""
 
 CLOCK = SystemClock()
-"""What operator and call go by."""
+"""The clock of the operator and the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,8 @@ class ImportCall:
         if run is None or has_failed(run, files):
             return None
         self._log.warning(
-            "Before Airflow 3.3 nothing is kept of an earlier try. The run of %s, the newest since the Dag run"
-            " began, is taken for the one it has triggered; clear the task to trigger the import anew",
+            "Before Airflow 3.3, nothing is stored of an earlier try. The run of %s, the newest since the Dag run"
+            " began, is assumed to be the one it triggered; clear the task to trigger the import again",
             run.triggered_at.isoformat(timespec="seconds"),
         )
         return run, True
@@ -156,19 +156,17 @@ class ImportCall:
                 if not may_have_run:
                     self._record.forget()
                 raise error
-            self._log.warning("%s Asking again", error)
+            self._log.warning("%s Retrying", error)
             self._pause(min(reply.retry_after or PAUSE, max(0.0, (give_up_at - now()).total_seconds())))
 
     def _is_triggered(self, run: ImportRun) -> ImportRun:
         self._record.triggered(run)
         metrics.Metrics(self._policy.conn_id).count(metrics.TRIGGERED)
-        self._log.info(
-            "Import %s is triggered; %d older files are left aside", run.import_id, len(run.baseline.ids)
-        )
+        self._log.info("Import %s triggered; ignoring %d older files", run.import_id, len(run.baseline.ids))
         return run
 
     def _cool_down(self, reply: TriggerReply, give_up_at: datetime, run: ImportRun | None) -> None:
-        """Wait until the import may run again; defer for that, fail or skip where the task says so.
+        """Wait until the import may run again, or fail or skip, as the policy says.
 
         :param run: of a call that may have triggered it after all.
         """
@@ -188,7 +186,7 @@ class ImportCall:
                 status_code=error.status_code,
                 retry_after=error.retry_after,
             )
-        self._log.info("%s Asking again at %s", error, may_run_at.isoformat(timespec="seconds"))
+        self._log.info("%s Retrying at %s", error, may_run_at.isoformat(timespec="seconds"))
         if self._policy.is_deferrable:
             raise CooldownError(may_run_at, run)
         self._pause((may_run_at - now()).total_seconds())
@@ -212,15 +210,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _was_cooling(run: ImportRun) -> bool:
-    """Whether the import had run so shortly before the call that the call itself may have been refused."""
+    """Return whether the import ran so shortly before the call that the call itself may have been refused."""
     return run.ran_at is not None and run.triggered_at - run.ran_at < COOLDOWN + COOLDOWN_MARGIN
 
 
 def wait(stopped: threading.Event, seconds: float) -> bool:
-    """Let ``seconds`` pass, or less where ``stopped`` is set before; say whether it is."""
+    """Wait for ``seconds``, or until ``stopped`` is set; return whether it is."""
     return CLOCK.wait(stopped, seconds)
 
 
 def now() -> datetime:
-    """Return the present, with time zone."""
+    """Return the current time, with its zone."""
     return datetime.fromtimestamp(CLOCK.time(), UTC)

@@ -1,4 +1,4 @@
-"""What a task remembers of the import it triggers, so that a retry goes on waiting and never triggers again.
+"""What a task stores about the import it triggers, so that a retry continues to wait and never triggers again.
 
 Airflow's state store keeps it across tries (3.3 and later). A Clear is a person's wish to trigger it anew; Airflow
 raises ``max_tries`` then, and for no retry.

@@ -1,4 +1,4 @@
-"""Waiting for files of an import, as operator and sensor do it: the same polls, deferral, events and verdict."""
+"""Waiting for files of an import, for operator and sensor alike: polls, deferral, events and success policy."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
 
 GRACE = timedelta(minutes=5)
-"""The trigger ends a wait itself. Where its triggerer is gone, Airflow does so, this much later."""
+"""The trigger ends a wait itself. If its triggerer is gone, Airflow does so this much later."""
 
 
 LONGEST_TIMEOUT = 10 * 366 * 86_400.0
-"""Seconds: longer than anybody waits, and short enough for every date."""
+"""Seconds: longer than anybody waits, and short enough for date arithmetic."""
 
 
 MOST_ROWS = 1_000_000_000
-"""More than any file has: a way to say that there is no bound."""
+"""More rows than any file has."""
 
 
 class WaitTimeoutError(Exception):
-    """The files have not ended in time."""
+    """The files did not finish in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class FileWait:
 
     :param conn_id: the workspace's connection.
     :param ref: the import.
-    :param may_be_absent: an import that MoEngage does not know has no files yet: it was triggered, so it exists.
+    :param may_be_absent: an import that MoEngage does not know has no files yet; it exists, as it was triggered.
     """
 
     conn_id: str
@@ -64,8 +64,8 @@ class FileWait:
 
         :param pause: waits for a number of seconds while MoEngage throttles; None: sleeps.
 
-        :raises MoEngageImportNotFoundError: where there is no such import.
-        :raises MoEngageError: where MoEngage does not say.
+        :raises MoEngageImportNotFoundError: if there is no such import.
+        :raises MoEngageError: if MoEngage does not answer.
         """
         retries = Retries(server_errors=1) if pause is None else Retries(server_errors=1, pause=pause)
         try:
@@ -87,7 +87,7 @@ class FileWait:
     def judged(self, files: Sequence[FileRun], log: Log) -> list[dict[str, Any]]:
         """Return files that have ended, JSON-ready.
 
-        :raises MoEngageImportFailedError: where they are no success.
+        :raises MoEngageImportFailedError: if they are not a success.
         """
         self._count(files)
         plain = [file.to_dict() for file in files]
@@ -106,7 +106,7 @@ class FileWait:
             send.count(metrics.FAILED_ROWS, rows)
 
     def trigger(self, *, poke_interval: float, timeout_at: datetime, **options: Any) -> FileImportRunTrigger:
-        """Return the trigger that waits on."""
+        """Return the trigger that continues the wait."""
         from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
 
         return FileImportRunTrigger(
@@ -123,9 +123,9 @@ class FileWait:
 def files_of(event: Mapping[str, Any] | None, wait: FileWait) -> list[FileRun]:
     """Return the files of a trigger's event.
 
-    :raises WaitTimeoutError: where time was up.
-    :raises AirflowTaskTimeout: where the task's execution_timeout was reached.
-    :raises MoEngageError: where the trigger could not go on.
+    :raises WaitTimeoutError: if the time was up.
+    :raises AirflowTaskTimeout: if the task's execution_timeout was reached.
+    :raises MoEngageError: if the trigger could not continue.
     """
     facts = event if isinstance(event, Mapping) else {}
     status = facts.get("status")
@@ -137,11 +137,14 @@ def files_of(event: Mapping[str, Any] | None, wait: FileWait) -> list[FileRun]:
         raise WaitTimeoutError
     if status != "error":
         raise MoEngageError(
-            f"Import {wait.ref.value!r}: the trigger's event has status {status!r}, which is not known"
+            f"Import {wait.ref.value!r}: the trigger's event has status {status!r}, which this worker does not"
+            " know"
         )
     kind = facts.get("kind")
     if kind not in {each.value for each in ErrorKind}:
-        raise MoEngageError(f"Import {wait.ref.value!r}: {facts.get('message') or 'the trigger gave no reason'}")
+        raise MoEngageError(
+            f"Import {wait.ref.value!r}: {facts.get('message') or 'the trigger reported no reason'}"
+        )
     error = ApiError(ErrorKind(kind), str(facts.get("message")), status_code=facts.get("status_code"))
     if facts.get("is_absence"):
         raise no_such_import(wait.ref, wait.conn_id, error)
@@ -149,7 +152,7 @@ def files_of(event: Mapping[str, Any] | None, wait: FileWait) -> list[FileRun]:
 
 
 def execution_timeout_at(task: Any, context: Mapping[str, Any]) -> float | None:
-    """Return when a task's execution_timeout is reached, as UTC epoch seconds; None where it has none."""
+    """Return when a task's execution_timeout is reached, as UTC epoch seconds; None if it has none."""
     if task.execution_timeout is None:
         return None
     started = getattr(context.get("ti"), "start_date", None) or datetime.now(UTC)
@@ -157,7 +160,7 @@ def execution_timeout_at(task: Any, context: Mapping[str, Any]) -> float | None:
 
 
 def check_policy(partial_success: object, max_failed_rows: object) -> Policy:
-    """Return what is a success, checked.
+    """Return the success policy, checked.
 
     :raises ValueError: naming the argument that is wrong.
     """

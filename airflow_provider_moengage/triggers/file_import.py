@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FileImportRunTrigger(BaseTrigger):
-    """Fires once: when the files that are waited for have ended, when time is up, or when no more can be known.
+    """Fires once: when the files have finished, when the time is up, or when polling cannot succeed.
 
     The event's ``status`` is ``finished`` (with ``files``), ``timeout`` (with ``limit``: ``timeout`` or
     ``execution_timeout``) or ``error`` (with ``kind``, ``message`` and ``status_code``).
@@ -35,14 +35,14 @@ class FileImportRunTrigger(BaseTrigger):
     :param moengage_conn_id: the workspace's connection.
     :param what: ``import_id`` or ``import_name``, and its value.
     :param selection: see :meth:`~airflow_provider_moengage.polling.selection.Selection.to_dict`.
-    :param poke_interval: seconds between two looks at the import. Where several wait for it, the shortest counts.
+    :param poke_interval: seconds between two polls of the import. Of several triggers, the shortest counts.
     :param timeout_at: UTC epoch seconds at which to give up; None for never.
     :param execution_timeout_at: UTC epoch seconds at which the task's ``execution_timeout`` is reached, which
-        Airflow 3 does not see to while a task is deferred.
-    :param may_be_absent: an import that MoEngage does not know has no files yet: it was triggered, so it exists.
-    :param is_patient: go on however many polls fail in a row.
+        Airflow 3 does not enforce while a task is deferred.
+    :param may_be_absent: an import that MoEngage does not know has no files yet; it exists, as it was triggered.
+    :param is_patient: continue however many polls fail in a row.
     :param failed_polls: polls in a row that have failed before.
-    :param run: what the task needs to know of its run when it goes on; the event brings it back, with the
+    :param run: what the task needs to know about its run when it resumes; the event returns it, with the
         selection's baseline.
     """
 
@@ -73,7 +73,7 @@ class FileImportRunTrigger(BaseTrigger):
         self.run_facts = None if run is None else dict(run)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes it again: JSON primitives."""
+        """Return the class path and the arguments, as JSON primitives."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -99,10 +99,9 @@ class FileImportRunTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call, unused-ignore]
 
     async def on_kill(self) -> None:
-        """Say that the import goes on (Airflow 3.3 and later)."""
+        """Warn that the import continues (Airflow 3.3 and later)."""
         self.log.warning(
-            "A person has ended the task. MoEngage has no call that cancels an import: a run of import %s that has"
-            " begun goes on",
+            "The task was killed. MoEngage cannot cancel an import: a run of import %s that has begun goes on",
             self.what[1],
         )
 

@@ -29,7 +29,7 @@ except ImportError:  # Airflow 2
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun
-    from airflow_provider_moengage.polling.unreported_files import News
+    from airflow_provider_moengage.polling.unreported_files import UnreportedFiles
 
 LOOK_AGAIN = 300.0
 """Seconds until it looks again after what a person has to mend: a key, an import that is gone."""
@@ -46,19 +46,19 @@ class FileImportRunEventTrigger(BaseEventTrigger):
         )
 
     Each file is one event, with the fields of :class:`~airflow_provider_moengage.api.file_imports.FileRun`,
-    ``import_id`` and ``import_name``. What had finished before the first look is no event. On Airflow 3.3 and
-    later the asset's state store remembers what was told, so that a restarted triggerer tells what it has missed
-    and nothing twice, but for the file that it was telling as it died; before, it begins anew with its first
-    look. Errors are logged and never fire.
+    ``import_id`` and ``import_name``. Files that had finished before the first poll are not events. On Airflow 3.3
+    and later the asset's state store holds what was reported, so a restarted triggerer reports what it missed, and
+    nothing twice except the file it was reporting when it died; before 3.3, it starts over with its first poll.
+    Errors are logged and never fire.
 
     :param import_id: the import; this or ``import_name``.
-    :param import_name: as the dashboard has it; ignored where there is an ``import_id``.
+    :param import_name: as the dashboard has it; ignored if ``import_id`` is given.
     :param file_name: an exact name, or a glob; None for every file.
-    :param statuses: of the files to tell: SUCCESSFUL, PARTIAL_SUCCESS, FAILED.
-    :param poke_interval: seconds between two looks at the import.
+    :param statuses: of the files to report: SUCCESSFUL, PARTIAL_SUCCESS, FAILED.
+    :param poke_interval: seconds between two polls of the import.
     :param moengage_conn_id: the workspace's connection.
     :raises ValueError: naming the argument that is wrong.
-    :raises RuntimeError: before Airflow 3, which has no such triggers.
+    :raises RuntimeError: before Airflow 3.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class FileImportRunEventTrigger(BaseEventTrigger):
     ) -> None:
         if BaseEventTrigger is BaseTrigger:
             raise RuntimeError(
-                "FileImportRunEventTrigger needs Airflow 3: earlier ones watch no assets by triggers"
+                "FileImportRunEventTrigger needs Airflow 3; earlier versions cannot watch assets with triggers"
             )
         super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self._ref = ImportRef.of(import_id, import_name)
@@ -90,7 +90,7 @@ class FileImportRunEventTrigger(BaseEventTrigger):
         self.moengage_conn_id = moengage_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes it again: JSON primitives."""
+        """Return the class path and the arguments, as JSON primitives."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -104,11 +104,11 @@ class FileImportRunEventTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fire for each file that is finished, for ever."""
-        from airflow_provider_moengage.polling.unreported_files import News, memory_of
+        """Fire for each file that finishes, forever."""
+        from airflow_provider_moengage.polling.unreported_files import UnreportedFiles, memory_of
 
         memory = Memory(getattr(self, "asset_state_store", None), self._key, self.log)
-        news = News(self.file_name, self.statuses, memory_of(await memory.read()))
+        news = UnreportedFiles(self.file_name, self.statuses, memory_of(await memory.read()))
         while True:
             spec = WaitSpec(self._ref, self.poke_interval, failed_polls=None)
             looking = poll_updates(self.moengage_conn_id, spec, self._decision(news))
@@ -127,9 +127,9 @@ class FileImportRunEventTrigger(BaseEventTrigger):
             except Exception:  # a trigger that raises would be started again every second
                 self.log.exception("Import %s could not be watched", self._ref.value)
             pause = max(LOOK_AGAIN, self.poke_interval)
-            self.log.warning("Looking again in %.0f s", pause)
+            self.log.warning("Polling again in %.0f s", pause)
             await asyncio.sleep(pause)
-            news = News(self.file_name, self.statuses, news.memory)
+            news = UnreportedFiles(self.file_name, self.statuses, news.memory)
 
     @property
     def _key(self) -> str:
@@ -141,12 +141,12 @@ class FileImportRunEventTrigger(BaseEventTrigger):
     def _payload(self, run: FileRun) -> dict[str, Any]:
         return {"import_id": self.import_id, "import_name": self.import_name, **run.to_dict()}
 
-    def _decision(self, news: News) -> Decide:
+    def _decision(self, news: UnreportedFiles) -> Decide:
         return lambda runs: Finding(news.look(runs))
 
 
 class Memory:
-    """What an asset's trigger remembers over restarts: Airflow's asset state store where there is one (3.3)."""
+    """What an asset's trigger stores across restarts: in Airflow's asset state store, if there is one (3.3)."""
 
     def __init__(self, store: Any, key: str, log: Any) -> None:
         self._store = store
@@ -174,7 +174,8 @@ class Memory:
 
     def _failed(self, error: Exception) -> None:
         self._log.warning(
-            "Airflow's asset state store failed (%s: %s): after a restart, files may be told twice or not at all",
+            "Airflow's asset state store failed (%s: %s): after a restart, files may be reported twice or not at"
+            " all",
             type(error).__name__,
             error,
         )

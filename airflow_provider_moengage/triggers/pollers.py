@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLOCK = Clock()
-"""What pollers and budgets go by."""
+"""The clock of pollers and budgets."""
 
 CONNECTION_KEPT = 60.0
 """Seconds for which a connection that was read serves the triggers that start with it."""
@@ -155,7 +155,7 @@ def _budgets(workspace: Workspace) -> Budgets:
         except ValueError:
             per_minute = 0.0
         if not 1 <= per_minute < float("inf"):
-            log.error("[moengage] %s %r of airflow.cfg: expected a number from 1 on; using 1", option, said)
+            log.error("[moengage] %s %r of airflow.cfg: expected a number of at least 1; using 1", option, said)
             per_minute = 1.0
         _BUDGETS[key] = Budgets(Budget(per_minute, CLOCK.time), Budget(per_minute, CLOCK.time))
     return _BUDGETS[key]

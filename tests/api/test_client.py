@@ -128,7 +128,7 @@ def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_unknown(
     with loopback(keep_silent) as server:
         reply = open_client(server.url, timeout=0.2).bulk_import(BODY)
 
-    assert reply == Reply(Outcome.UNKNOWN, message="no answer within the time allowed")
+    assert reply == Reply(Outcome.UNKNOWN, message="no response within the time allowed")
     assert server.body == BODY
 
 
@@ -271,7 +271,7 @@ def test_a_test_call_that_fails_says_why_and_never_shows_the_key(
 
 def test_a_test_call_waits_no_longer_than_its_own_time(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "TEST_TIMEOUT", 0.2)
-    with loopback(keep_silent) as server, pytest.raises(ApiError, match="no answer within the time allowed"):
+    with loopback(keep_silent) as server, pytest.raises(ApiError, match="no response within the time allowed"):
         open_client(server.url, timeout=60).test_connection()
 
 

@@ -80,5 +80,5 @@ def test_a_missing_file_of_certificates_means_surely_not_sent(monkeypatch: pytes
 
     assert (reply.outcome, reply.message) == (
         TriggerOutcome.NOT_SENT,
-        "the file with TLS certificates (REQUESTS_CA_BUNDLE) is missing",
+        "the file with TLS certificates (REQUESTS_CA_BUNDLE) does not exist",
     )

@@ -280,7 +280,7 @@ def test_a_trigger_without_an_answer_in_time_may_have_triggered(open_client: Ope
     with loopback(keep_silent) as server:
         reply = open_client(server.url, timeout=0.2).trigger("i1")
 
-    assert (reply.triggering, reply.message) == (Triggering.UNKNOWN, "no answer within the time allowed")
+    assert (reply.triggering, reply.message) == (Triggering.UNKNOWN, "no response within the time allowed")
 
 
 @pytest.mark.parametrize("status", [302, 307, 308])
@@ -305,10 +305,10 @@ KINDS: list[tuple[int, Any, ErrorKind, str]] = [
     (200, b"", ErrorKind.SERVER, "check host and data center"),
     (200, b"[]", ErrorKind.SERVER, "check host and data center"),
     (200, {"status": "success"}, ErrorKind.SERVER, "check host and data center"),
-    (200, {"status": "success", "data": "Unable to process"}, ErrorKind.SERVER, "no answer"),
-    (200, {"status": "success", "data": {"code": 429}}, ErrorKind.SERVER, "no answer"),
-    (200, {"status": "FAILURE", "data": None}, ErrorKind.SERVER, "no answer"),
-    (200, {"status": "error", "data": []}, ErrorKind.SERVER, "no answer"),
+    (200, {"status": "success", "data": "Unable to process"}, ErrorKind.SERVER, "did not come from"),
+    (200, {"status": "success", "data": {"code": 429}}, ErrorKind.SERVER, "did not come from"),
+    (200, {"status": "FAILURE", "data": None}, ErrorKind.SERVER, "did not come from"),
+    (200, {"status": "error", "data": []}, ErrorKind.SERVER, "did not come from"),
     (204, b"", ErrorKind.REQUEST, "check host and data center"),
     (302, b"", ErrorKind.REQUEST, "check host and data center"),
     (400, {"error_type": "Invalid Date format", "message": "bad dates"}, ErrorKind.REQUEST, "bad dates"),
@@ -318,14 +318,14 @@ KINDS: list[tuple[int, Any, ErrorKind, str]] = [
     (403, BLOCKED, ErrorKind.AUTHENTICATION, "Data tile"),
     (404, {"status": "fail", "data": "Resource not found."}, ErrorKind.REQUEST, "check host and data center"),
     (405, b"", ErrorKind.REQUEST, "check host and data center"),
-    (408, b"", ErrorKind.SERVER, "not able to answer"),
+    (408, b"", ErrorKind.SERVER, "cannot answer"),
     (409, b"", ErrorKind.AUTHENTICATION, "Data tile"),
     (415, {"title": "Unsupported media type"}, ErrorKind.REQUEST, "Unsupported media type"),
-    (425, b"", ErrorKind.SERVER, "not able to answer"),
+    (425, b"", ErrorKind.SERVER, "cannot answer"),
     (429, LIMIT, ErrorKind.RATE_LIMIT, "50 requests a minute"),
-    (500, SERVER, ErrorKind.SERVER, "not able to answer"),
-    (502, b"<html>", ErrorKind.SERVER, "not able to answer"),
-    (503, page(), ErrorKind.SERVER, "not able to answer"),
+    (500, SERVER, ErrorKind.SERVER, "cannot answer"),
+    (502, b"<html>", ErrorKind.SERVER, "cannot answer"),
+    (503, page(), ErrorKind.SERVER, "cannot answer"),
 ]
 
 
@@ -414,7 +414,7 @@ def test_a_question_that_finds_nobody_says_so(open_client: Open) -> None:
 
 
 def test_a_question_without_an_answer_in_time_says_so(open_client: Open) -> None:
-    with loopback(keep_silent) as server, pytest.raises(ApiError, match="no answer within the time allowed"):
+    with loopback(keep_silent) as server, pytest.raises(ApiError, match="no response within the time allowed"):
         ask_runs(open_client(server.url, timeout=0.2))
 
 

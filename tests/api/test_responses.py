@@ -183,13 +183,13 @@ def test_no_answer_is_too_strange_to_be_read(status_code: int, body: bytes, head
     [
         (401, fail(), ErrorKind.AUTHENTICATION, "Data API key"),
         (403, fail(), ErrorKind.AUTHENTICATION, "suspended"),
-        (409, fail(), ErrorKind.AUTHENTICATION, "workspace id differs"),
-        (200, fail(), ErrorKind.AUTHENTICATION, "do not fit together"),
+        (409, fail(), ErrorKind.AUTHENTICATION, "workspace ID differs"),
+        (200, fail(), ErrorKind.AUTHENTICATION, "do not match"),
         (429, fail(), ErrorKind.RATE_LIMIT, "rate limit"),
-        (503, HTML, ErrorKind.SERVER, "not able to answer"),
+        (503, HTML, ErrorKind.SERVER, "cannot answer"),
         (400, fail(), ErrorKind.REQUEST, "check workspace id and data center"),
         (404, HTML, ErrorKind.REQUEST, "check host and data center"),
-        (200, HTML, ErrorKind.REQUEST, "no answer of MoEngage's API"),
+        (200, HTML, ErrorKind.REQUEST, "did not come from MoEngage's API"),
     ],
 )
 def test_a_refusal_says_what_to_do(status_code: int, content: object, kind: ErrorKind, advice: str) -> None:

@@ -13,7 +13,7 @@ from tests.e2e.local_airflow import SYNC, TASK, Place
 DIALOG = "[role=dialog][data-scope=dialog][data-state=open]"
 POPOVER = "[data-scope=popover][data-part=content][data-state=open]"
 RIGHT_KEY, WRONG_KEY = "emulator-data-key", "revoked-data-key"
-REFUSED = "answered 401: workspace id and Data API key do not fit together, or the key is not the Data tile's"
+REFUSED = "answered 401: workspace ID and Data API key do not match, or the key is not the Data tile's"
 HIDDEN = ("Port", "Schema", "Login", "Password", "Host")
 
 

@@ -102,7 +102,7 @@ def test_the_test_button_does_not_wait_for_a_silent_server(
         ok, message = hook.test_connection()
 
     assert not ok
-    assert "no answer within the time allowed" in message
+    assert "no response within the time allowed" in message
 
 
 @pytest.mark.parametrize("wrong", [{"type": "customer"}, "text"])

@@ -512,7 +512,7 @@ def test_a_failure_on_a_later_page_is_an_error_after_the_files_before(imports: M
 
 
 WRONG_QUESTIONS = {
-    "no import": ({}, "import_id, import_name: one of them is needed"),
+    "no import": ({}, "import_id, import_name: expected one of them"),
     "empty id": ({"import_id": ""}, "import_id '': expected a non-empty string"),
     "blank name": ({"import_name": "  "}, "import_name '  ': expected a non-empty string"),
     "id of another type": ({"import_id": 7}, "import_id 7: expected a non-empty string"),

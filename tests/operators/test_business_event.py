@@ -135,7 +135,7 @@ def test_with_retry_unknown_airflow_retries(campaigns: MoEngage, version: str, f
 def test_a_response_after_the_timeout_is_an_unknown_outcome(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("slow", seconds=5))
 
-    with pytest.raises(MoEngageOutcomeUnknownError, match="no answer within the time allowed"):
+    with pytest.raises(MoEngageOutcomeUnknownError, match="no response within the time allowed"):
         Task().run(operator())
 
 
@@ -346,7 +346,7 @@ def test_a_check_with_the_wrong_key_names_the_right_one(
 def test_a_response_of_a_proxy_to_a_check_is_an_error(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("html"))
 
-    with pytest.raises(MoEngageError, match="no answer of MoEngage's API"):
+    with pytest.raises(MoEngageError, match="did not come from MoEngage's API"):
         MoEngageHook().check_business_event("New movie")
 
 
@@ -546,7 +546,7 @@ def test_an_event_is_found_on_a_later_page(campaigns: MoEngage) -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"event_name": ""}, "event_name ''"),
     ({"version": "v2"}, "api_version 'v2': expected 'v1' or 'v5'"),
-    ({"version": "v5", "triggered_by": None}, "triggered_by: v5 needs"),
+    ({"version": "v5", "triggered_by": None}, "triggered_by: v5 requires"),
     ({"triggered_by": "ann"}, "triggered_by: expected an email address"),
     ({"event_attributes": ["x"]}, "event_attributes: expected a mapping"),
     ({"on_quota": "wait"}, "on_quota 'wait'"),

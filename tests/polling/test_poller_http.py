@@ -126,4 +126,4 @@ async def test_an_answer_that_trickles_is_a_failed_poll_and_holds_up_nobody_for_
 
     await stage.until_over(waiting)
 
-    assert any("no whole answer within" in note for note in waiting.notes)
+    assert any("no complete response within" in note for note in waiting.notes)

@@ -44,7 +44,7 @@ VERDICTS: list[tuple[Policy, list[FileRun], str | None]] = [
     (accept(9), [HALF, GOOD_WITH_FAILED_ROWS], "10 rows failed"),
     (accept(10), [HALF, GOOD_WITH_FAILED_ROWS], None),
     (accept(3), [GOOD_WITH_FAILED_ROWS], "4 rows failed"),
-    (accept(1_000), [HALF_UNCOUNTED], "does not say how many rows failed of half-uncounted.csv"),
+    (accept(1_000), [HALF_UNCOUNTED], "does not report how many rows failed of half-uncounted.csv"),
     (accept(0), [GOOD_UNCOUNTED], None),
     (accept(1_000), [BAD], "could not import bad.csv"),
     (Policy("fail", 3), [GOOD_WITH_FAILED_ROWS], "4 rows failed"),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow_provider_moengage.api.file_imports import FileRun
 from airflow_provider_moengage.polling.selection import MOST_BASELINE_IDS
-from airflow_provider_moengage.polling.unreported_files import News, memory_of
+from airflow_provider_moengage.polling.unreported_files import UnreportedFiles, memory_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ALL = ("SUCCESSFUL", "PARTIAL_SUCCESS", "FAILED")
@@ -30,7 +30,7 @@ def ids(runs: list[FileRun] | None) -> list[str] | None:
 
 
 def test_what_the_first_look_finds_is_no_news() -> None:
-    news = News(None, ALL, None)
+    news = UnreportedFiles(None, ALL, None)
 
     assert news.look([run(1), run(2)]) == []
     assert news.look([run(1), run(2)]) is None
@@ -38,7 +38,7 @@ def test_what_the_first_look_finds_is_no_news() -> None:
 
 
 def test_a_file_is_news_when_it_has_finished_and_once() -> None:
-    news = News(None, ALL, None)
+    news = UnreportedFiles(None, ALL, None)
     news.look([run(1, "PROCESSING")])
 
     assert news.look([run(1, "PROCESSING")]) is None
@@ -49,7 +49,7 @@ def test_a_file_is_news_when_it_has_finished_and_once() -> None:
 
 
 def test_files_are_told_in_the_order_in_which_they_finished() -> None:
-    news = News(None, ALL, None)
+    news = UnreportedFiles(None, ALL, None)
     news.look([])
 
     assert ids(news.look([run(1, completed=30), run(2, completed=20), run(3, completed=25)])) == [
@@ -60,34 +60,34 @@ def test_files_are_told_in_the_order_in_which_they_finished() -> None:
 
 
 def test_only_the_named_files_and_statuses_are_told() -> None:
-    news = News("users_*.csv", ("SUCCESSFUL",), None)
+    news = UnreportedFiles("users_*.csv", ("SUCCESSFUL",), None)
     news.look([])
 
     assert ids(news.look([run(1), run(2, "FAILED"), run(3, name="events.csv")])) == ["id-1"]
 
 
 def test_a_memory_that_was_kept_tells_what_finished_meanwhile_and_nothing_twice() -> None:
-    news = News(None, ALL, None)
+    news = UnreportedFiles(None, ALL, None)
     news.look([run(1)])
     [fresh] = news.look([run(1), run(2)]) or []
     news.told(fresh)
     kept = json.loads(json.dumps(news.to_dict()))
 
-    later = News(None, ALL, memory_of(kept))
+    later = UnreportedFiles(None, ALL, memory_of(kept))
 
     assert ids(later.look([run(1), run(2), run(3)])) == ["id-3"]
 
 
 def test_what_was_found_and_not_told_is_found_again_after_a_restart() -> None:
-    news = News(None, ALL, None)
+    news = UnreportedFiles(None, ALL, None)
     news.look([])
     news.look([run(1)])
 
-    assert ids(News(None, ALL, memory_of(news.to_dict())).look([run(1)])) == ["id-1"]
+    assert ids(UnreportedFiles(None, ALL, memory_of(news.to_dict())).look([run(1)])) == ["id-1"]
 
 
 def test_an_error_before_the_first_look_does_not_make_everything_news() -> None:
-    assert News(None, ALL, News(None, ALL, None).memory).look([run(1)]) == []
+    assert UnreportedFiles(None, ALL, UnreportedFiles(None, ALL, None).memory).look([run(1)]) == []
 
 
 def test_a_memory_that_cannot_be_read_is_none() -> None:
@@ -95,7 +95,7 @@ def test_a_memory_that_cannot_be_read_is_none() -> None:
 
 
 def test_the_memory_stays_small_and_forgets_no_recent_file() -> None:
-    news = News(None, ALL, None)
+    news = UnreportedFiles(None, ALL, None)
     news.look([])
     runs: list[FileRun] = []
     told = 0
@@ -111,7 +111,7 @@ def test_the_memory_stays_small_and_forgets_no_recent_file() -> None:
 
 
 def test_a_slow_file_is_told_when_it_ends_however_many_came_after_it() -> None:
-    news = News(None, ALL, None)
+    news = UnreportedFiles(None, ALL, None)
     news.look([])
     slow = run(0, "PROCESSING")
     runs = [slow]

@@ -101,7 +101,7 @@ def test_timeouts_end_a_deferred_wait(airflow: Standalone, emulator: Emulator) -
 
     assert sensor["try_number"] == 1, "a sensor's timeout is not retried"
     log = airflow.log("times_out")
-    assert "have not ended within the timeout of 20 s" in log
+    assert "did not finish within the timeout of 20 s" in log
     assert "reached its execution_timeout while it was deferred" in log
 
 

@@ -141,7 +141,7 @@ def test_a_person_who_ends_the_task_is_told_that_the_import_goes_on(monkeypatch:
 
     asyncio.run(trigger.on_kill())
 
-    assert "no call that cancels an import" in said[0]
+    assert "cannot cancel an import" in said[0]
 
 
 # Assets.
