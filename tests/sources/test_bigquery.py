@@ -134,7 +134,7 @@ CASES = [
     (
         field("c", "DATE"),
         "10000-01-01",
-        Unreadable("a DATE that Python cannot hold; CAST it to STRING in the query", "c"),
+        Unreadable("a DATE that Python cannot represent; CAST it to STRING in the query", "c"),
     ),
 ]
 
