@@ -452,7 +452,7 @@ def test_a_used_up_quota_defers_the_task_and_the_worker_triggers_later(campaigns
     wait = arguments["moment"] - dt.datetime.now(dt.UTC)
     assert dt.timedelta(minutes=4) < wait <= dt.timedelta(minutes=60)
     campaigns.clock.wait(SimpleNamespace(is_set=bool), 3_601)  # type: ignore[arg-type]
-    what.execute_complete(task.context, event=None, **waiting.kwargs)
+    what.execute_complete(task.context, event=None, **(waiting.kwargs or {}))
     assert triggers(campaigns) == 2
 
 

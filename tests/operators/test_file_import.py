@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTas
 
 from airflow_provider_moengage.api.file_imports_client import FileImportsClient
 from airflow_provider_moengage.emulator import Fault, FileImport, ImportFile
+from airflow_provider_moengage.emulator.faults import FaultKind
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -296,7 +297,7 @@ def test_a_cooldown_that_outlasts_the_timeout_fails(imports: MoEngage) -> None:
 
 
 @pytest.mark.parametrize("fault", ["status_after", "cut_after"])
-def test_a_call_without_an_answer_is_one_run(imports: MoEngage, fault: str) -> None:
+def test_a_call_without_an_answer_is_one_run(imports: MoEngage, fault: FaultKind) -> None:
     imports.emulator.workspace.add_fault(Fault(fault, status=502, path=TRIGGER))
 
     result = execute(Task(), wait_for_completion=True)
@@ -306,7 +307,7 @@ def test_a_call_without_an_answer_is_one_run(imports: MoEngage, fault: str) -> N
 
 
 @pytest.mark.parametrize("fault", ["status", "cut_before"])
-def test_a_call_that_had_no_effect_is_made_again(imports: MoEngage, fault: str) -> None:
+def test_a_call_that_had_no_effect_is_made_again(imports: MoEngage, fault: FaultKind) -> None:
     imports.emulator.workspace.add_fault(Fault(fault, status=503, path=TRIGGER))
 
     result = execute(Task(), wait_for_completion=True)
@@ -662,7 +663,7 @@ def test_a_wrong_argument_is_named_when_the_dag_is_parsed(options: dict[str, Any
 
 def test_templates_are_left_until_the_task_runs(imports: MoEngage) -> None:
     templated = operator(import_id="{{ params.id }}", max_failed_rows="{{ params.rows }}")
-    context = {**Task().context, "params": {"id": USERS, "rows": "7"}}
+    context: Any = {**Task().context, "params": {"id": USERS, "rows": "7"}}
 
     templated.render_template_fields(context)
     templated.execute(context)

@@ -125,6 +125,9 @@ class Script:
         ]
         return self._page(listed, page)
 
+    def fork(self) -> Script:
+        return self
+
     def close(self) -> None:
         self.closed += 1
 

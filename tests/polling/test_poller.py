@@ -100,10 +100,10 @@ async def test_a_history_that_ends_between_two_pages_is_what_was_read() -> None:
     stage = stage_with()
     stage.script.page_size = 1
     stage.script.runs["i1"] = [DONE, file("b.csv")]
-    page = stage.script._page
+    whole = stage.script._page
 
-    def shrinking(rows: Sequence[Any], number: int) -> Any:
-        answer = page(rows, number)
+    def shrinking(rows: Sequence[Any], page: int) -> Any:
+        answer = whole(rows, page)
         stage.script.runs["i1"] = [DONE]
         return answer
 

@@ -216,8 +216,8 @@ async def test_details_that_cannot_be_read_fail_nobodys_poll() -> None:
 async def test_a_page_of_details_past_the_end_is_the_end() -> None:
     stage = stage_with("i1", "i2", "i3", "i4")
     stage.script.unlisted = {"i4"}
-    page = stage.script._page
-    stage.script._page = lambda rows, number: (page(rows, number)[0], True)  # type: ignore[method-assign]
+    whole = stage.script._page
+    stage.script._page = lambda rows, page: (whole(rows, page)[0], True)  # type: ignore[method-assign]
     for name in stage.script.runs:
         stage.wait(name)
     await stage.pass_time(59)

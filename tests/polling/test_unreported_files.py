@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow_provider_moengage.api.file_imports import FileRun
 from airflow_provider_moengage.polling.selection import MOST_BASELINE_IDS
@@ -91,7 +92,9 @@ def test_an_error_before_the_first_look_does_not_make_everything_news() -> None:
 
 
 def test_a_memory_that_cannot_be_read_is_none() -> None:
-    assert [memory_of(kept) for kept in (None, {}, [], {"ids": "abc"}, 5)] == [None] * 5
+    unreadable: list[Any] = [None, {}, [], {"ids": "abc"}, 5]
+
+    assert [memory_of(kept) for kept in unreadable] == [None] * 5
 
 
 def test_the_memory_stays_small_and_forgets_no_recent_file() -> None:

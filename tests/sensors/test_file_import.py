@@ -228,7 +228,7 @@ def expected(case: Case, flags: dict[str, bool]) -> str:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("flags", FLAGS, ids=lambda flags: next(iter(flags), "plain"))
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_modes_agree(imports: MoEngage, mode: str, flags: dict[str, bool], case: Case) -> None:
+def test_modes_agree(imports: MoEngage, mode: str, flags: dict[str, Any], case: Case) -> None:
     case.happens(imports)
 
     ended = drive(mode, **dict(case.options), **flags)
@@ -309,7 +309,9 @@ def test_an_xcom_that_a_template_has_made_text_of_is_read_as_well(imports: MoEng
     xcom = triggered(imports)
     waiting = sensor(import_id=None, since="{{ ti_xcom }}")
 
-    waiting.render_template_fields({**Task().context, "ti_xcom": xcom})
+    context: Any = {**Task().context, "ti_xcom": xcom}
+
+    waiting.render_template_fields(context)
 
     assert Ended(value=waiting.execute(Task().context)).files == [("users_2.csv", "SUCCESSFUL")]
 
@@ -376,7 +378,8 @@ def test_an_xcom_of_another_workspaces_import_fails_at_once(imports: MoEngage, m
 @pytest.mark.parametrize("name", ["", " ", "None"])
 def test_a_file_name_that_a_template_has_made_nothing_of_is_said(imports: MoEngage, name: str) -> None:
     waiting = sensor(file_name="{{ params.name }}")
-    waiting.render_template_fields({**Task().context, "params": {"name": name}})
+    context: Any = {**Task().context, "params": {"name": name}}
+    waiting.render_template_fields(context)
 
     with pytest.raises(ValueError, match="file_name"):
         waiting.execute(Task().context)
@@ -432,7 +435,7 @@ def test_deferrable_the_trigger_owns_the_deadline_and_knows_no_secret(imports: M
 @pytest.mark.parametrize(
     ("flags", "ends"), [({}, AirflowTaskTimeout), ({"soft_fail": True}, AirflowSkipException)]
 )
-def test_deferrable_an_execution_timeout_is_honoured(imports: MoEngage, flags: dict[str, bool], ends: Any) -> None:
+def test_deferrable_an_execution_timeout_is_honoured(imports: MoEngage, flags: dict[str, Any], ends: Any) -> None:
     run_import(imports, file(after=10**9))
 
     ended = drive("deferrable", execution_timeout=timedelta(seconds=0.02), **flags)

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_moengage.emulator import Credentials, FileImport, ImportFile
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
-from airflow_provider_moengage.polling.poller import Clock
+from airflow_provider_moengage.polling.poller import Clock, Poller
 from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.triggers import pollers
 from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
@@ -94,7 +94,7 @@ async def event(import_id: str = USERS, conn_id: str = "moengage_default", **opt
     raise AssertionError("a trigger fires")
 
 
-async def together(*waits: Any) -> list[dict[str, Any]]:
+async def together(*waits: Coroutine[Any, Any, dict[str, Any]]) -> list[dict[str, Any]]:
     async with asyncio.timeout(STOP):
         return await asyncio.gather(*waits)
 
@@ -133,7 +133,7 @@ def test_two_connections_with_the_same_key_share_a_poller(
 ) -> None:
     connect(monkeypatch, imports, "twin")
     made: list[Any] = []
-    kind = pollers.Poller
+    kind = Poller
 
     def making(*arguments: Any, **options: Any) -> Any:
         made.append(kind(*arguments, **options))
