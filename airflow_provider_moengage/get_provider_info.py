@@ -65,13 +65,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "config": {
             "moengage": {
-                "description": "Settings of the MoEngage provider for a deployment.",
+                "description": "Deployment-wide settings of the MoEngage provider.",
                 "options": {
                     "rejects_path": {
                         "description": (
                             "Folder for the rejected elements of bulk tasks, unless a task sets its own"
-                            " rejects_path: an ObjectStoragePath URI. Empty: rejects are counted in the log and"
-                            " not written. The files contain personal data; set a retention for the folder."
+                            " rejects_path: an ObjectStoragePath URI. If empty, rejects are only counted in"
+                            " the log. The files contain personal data; set a retention policy for the folder."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -82,8 +82,8 @@ def get_provider_info() -> dict[str, Any]:
                         "description": (
                             "Folder where bulk tasks store their progress, so that a retry can resume, unless a"
                             " task sets its own checkpoint_path: an ObjectStoragePath URI that all workers can"
-                            " reach. Empty: Airflow's state store (3.3 and later); earlier versions then store"
-                            " nothing. If a task has key_columns, the files contain keys of the source's rows."
+                            " reach. If empty, Airflow 3.3 and later use the task state store; earlier versions"
+                            " store nothing. If a task has key_columns, the files contain keys of source rows."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -92,9 +92,9 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "file_import_requests_per_minute": {
                         "description": (
-                            "Requests per minute that a triggerer sends to the run history of one workspace, for"
-                            " all tasks that wait for its file imports, and as many to the import details."
-                            " MoEngage allows 50 of each for all callers together: divide it among triggerers."
+                            "Maximum requests per minute that one triggerer sends to a workspace's run history,"
+                            " for all tasks that wait for its file imports, and the same again to the import"
+                            " details. MoEngage allows 50 of each per workspace: divide them among triggerers."
                         ),
                         "version_added": "0.1.0",
                         "type": "float",

@@ -51,7 +51,9 @@ def tables_of(hook: Any, sql: str, conn_id: str, parameters: object = None) -> L
     try:
         found = get_openlineage_facets_with_sql(hook=hook, sql=readable, conn_id=conn_id, database=None)
     except Exception as error:  # noqa: BLE001 (it queries the database, which may be down; outputs are still reported)
-        logger.info("OpenLineage gets no tables of connection %r (%s)", conn_id, type(error).__name__)
+        logger.info(
+            "OpenLineage: the tables of connection %r could not be determined (%s)", conn_id, type(error).__name__
+        )
         found = None
     if found is None:
         return OperatorLineage(job_facets=job_facets)

@@ -52,7 +52,7 @@ class MoEngageRetryPolicy(RetryPolicy):  # type: ignore[misc, unused-ignore]
         if isinstance(exception, MoEngageServerError):
             return RetryDecision.retry(reason="MoEngage could not be reached or answered 5xx")
         if isinstance(exception, ValueError | TypeError):
-            return RetryDecision.fail(reason="the input is invalid, and would be in a retry")
+            return RetryDecision.fail(reason="the input is invalid; a retry would not change that")
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:

@@ -144,13 +144,13 @@ class FileImportsClient:
     def _refusal(self, response: requests.Response, content: Mapping[str, Any], page: int) -> ApiError:
         status = response.status_code
         said = self._sentence(content)
-        kind, advice = ErrorKind.REQUEST, f"it rejects the request ({said})" if said else _NO_ANSWER
+        kind, advice = ErrorKind.REQUEST, f"it rejected the request ({said})" if said else _NO_ANSWER
         if status in (401, 403, 409):
             kind, advice = ErrorKind.AUTHENTICATION, DATA_KEY
         elif status == 429:
             kind, advice = ErrorKind.RATE_LIMIT, "the limit of 50 requests a minute is used up"
         elif status >= 500 or status in (408, 425):
-            kind, advice = ErrorKind.SERVER, "it cannot answer at present"
+            kind, advice = ErrorKind.SERVER, "it is temporarily unavailable"
         elif status in (200, 400) and _is_absence(f"{content.get('error_type')} {said}".casefold(), page):
             kind, advice = ErrorKind.NOT_FOUND, "it has no such import"
         elif status == 200:

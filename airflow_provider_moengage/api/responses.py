@@ -149,9 +149,9 @@ def refusal(reply: Reply, who: str = "MoEngage") -> ApiError:
     elif reply.outcome is Outcome.THROTTLED:
         kind, advice = ErrorKind.RATE_LIMIT, "the workspace's rate limit is used up; try again in a minute"
     elif reply.outcome in (Outcome.SERVER_ERROR, Outcome.NOT_SENT):
-        kind, advice = ErrorKind.SERVER, "it cannot answer at present"
+        kind, advice = ErrorKind.SERVER, "it is temporarily unavailable"
     elif reply.status_code in (400, 422):
-        kind, advice = ErrorKind.REQUEST, "it rejects the request: check workspace id and data center"
+        kind, advice = ErrorKind.REQUEST, "it rejected the request: check workspace ID and data center"
     else:
         kind, advice = (
             ErrorKind.REQUEST,

@@ -59,7 +59,7 @@ def basic_auth(workspace_id: str, key: str) -> HTTPBasicAuth:
 def no_answer(error: requests.RequestException) -> Reply:
     """Tell a request that surely never left from one that may have been processed."""
     if isinstance(error, requests.ConnectTimeout):
-        return Reply(Outcome.NOT_SENT, message="no connection within the time allowed")
+        return Reply(Outcome.NOT_SENT, message="no connection within the timeout")
     if isinstance(error, requests.exceptions.InvalidURL):
         return Reply(Outcome.UNEXPECTED, message="the URL is not valid")
     reason = _reason(error)
@@ -95,7 +95,7 @@ def _is_certificate(reason: object) -> bool:
 def cause(error: requests.RequestException) -> str:
     """Name what happened without the exception's text, which quotes URLs and whatever a proxy said."""
     if isinstance(error, requests.Timeout):
-        return "no response within the time allowed"
+        return "no response within the timeout"
     reason = _reason(error)
     name = "CertificateError" if _is_certificate(reason) else type(reason or error).__name__
     is_proxy = isinstance(_first_reason(error), ProxyError)
@@ -103,9 +103,9 @@ def cause(error: requests.RequestException) -> str:
         return "the proxy refused the connection"
     return {
         "NewConnectionError": "the connection was refused",
-        "NameResolutionError": "the host name is not known",
-        "CertificateError": "the TLS certificate is not accepted",
-        "SSLError": "the TLS connection broke",
+        "NameResolutionError": "the host name could not be resolved",
+        "CertificateError": "the TLS certificate is not trusted",
+        "SSLError": "the TLS connection failed",
         "ConnectionError": "the connection was cut",
         "RemoteDisconnected": "the connection was cut",
         "ConnectionResetError": "the connection was cut",

@@ -105,7 +105,7 @@ class BulkImport:
 
 
 def _accepted_before(delivery: Delivery) -> str:
-    return f"{delivery.accepted:,} elements were accepted before"
+    return f"{delivery.accepted:,} elements were accepted before that"
 
 
 def check_rejects(report: DeliveryReport, options: DeliveryOptions) -> DeliveryReport:

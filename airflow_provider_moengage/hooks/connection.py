@@ -130,11 +130,11 @@ class _Form:
         except ValueError:
             is_url = False
         if "@" in text:  # never quoted: the part before the @ may contain a password
-            self._wrong("host", "contains a login; workspace ID and keys have their own fields")
+            self._wrong("host", "contains credentials; enter the workspace ID and keys in their own fields")
         if not is_url:
             self._wrong("host", "is not a URL; expected e.g. https://gateway.example.com, or leave it empty")
         if parts.path or parts.query or parts.fragment:
-            self._wrong("host", "contains more than scheme, host and port; MoEngage's paths are appended to it")
+            self._wrong("host", "expected only scheme, host and port; the provider appends MoEngage's paths")
         return text
 
     def number(self, name: str, default: float, *, least: float, most: float) -> float:

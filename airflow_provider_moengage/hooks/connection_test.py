@@ -26,7 +26,7 @@ def run_connection_test(open_client: Callable[[], api.MoEngageClient]) -> tuple[
         return results.get(timeout=api.TEST_TIMEOUT)
     except queue.Empty:
         url = client.workspace.data_url
-        return False, f"{url} could not be reached: no response within the time allowed"
+        return False, f"{url} could not be reached: no response within the timeout"
 
 
 def _ask(client: api.MoEngageClient) -> tuple[bool, str]:

@@ -29,7 +29,9 @@ def check_folder(folder: object) -> str:
     scheme, _, path = text.rpartition("://")
     parts = [part for part in path.split("/") if part]
     if len(parts) < (1 if scheme in _NO_HOST else 2):
-        raise ValueError(f"folder {folder!r}: expected the path of a folder; MoEngage reads no files at the root")
+        raise ValueError(
+            f"folder {folder!r}: expected the path of a folder; MoEngage does not read files at the root"
+        )
     if any(character.isspace() for character in parts[-1]):
         raise ValueError(f"folder {folder!r}: MoEngage accepts no folder with a space in its name")
     return text
@@ -45,7 +47,8 @@ def check_manifest_path(manifest_path: object, folder: str) -> str:
         raise ValueError(f"manifest_path {manifest_path!r}: expected the path of a file that ends in .json")
     if manifest_path.rpartition("/")[0].rstrip("/") == folder.rstrip("/"):
         raise ValueError(
-            f"manifest_path {manifest_path!r}: expected a path outside of folder, in which every file is data"
+            f"manifest_path {manifest_path!r}: expected a path outside folder, because MoEngage imports every file"
+            " in it"
         )
     return manifest_path
 
@@ -106,7 +109,9 @@ class ImportFolder:
         """
         for name in self._names:
             if self._store.exists(name):
-                raise FileExistsError(f"{name} is already in the folder; MoEngage skips a name that it has seen")
+                raise FileExistsError(
+                    f"{name} is already in the folder; MoEngage skips file names that it has seen before"
+                )
         revealed: list[str] = []
         try:
             for name in self._names:

@@ -166,7 +166,7 @@ class ImportRows:
             kind = type(cell)
             if kind is str:
                 if found := self._not_in_text.search(cell):
-                    what = "a |, which MoEngage accepts in arrays only" if found[0] == "|" else _NO_LINE_BREAK
+                    what = "a |, which MoEngage accepts only in arrays" if found[0] == "|" else _NO_LINE_BREAK
                     findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: contains {what}"))
             elif self._is_csv and (kind is dict or (kind is list and not all(map(self._is_simple, cell)))):
                 findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {_NO_OBJECT}"))
@@ -184,12 +184,13 @@ class ImportRows:
         """Check the header and return the warnings."""
         if len(self.names) > MOST_COLUMNS:
             raise ValueError(
-                f"attributes: a file of {len(self.names)} columns; MoEngage accepts {MOST_COLUMNS}. Choose fewer"
+                f"attributes: the file would have {len(self.names)} columns, but MoEngage accepts at most"
+                f" {MOST_COLUMNS}; select fewer"
             )
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise ValueError(
                 f"attributes: the file would have several columns named {', '.join(twice)}; id_column and"
-                " time_column are in it already"
+                " time_column are already included"
             )
         broken = [name for name in self.names if _NOT_IN_CSV.search(name)]
         if broken:
@@ -214,11 +215,11 @@ class _Returned:
 _NOT_IN_CSV = re.compile("[|\r\n\0]")
 _NOT_IN_JSON = re.compile("[|]")
 _NO_LINE_BREAK = (
-    "a line break or NUL, which MoEngage may take for the end of a row; remove it in the query, or use"
+    "a line break or NUL, which MoEngage may treat as the end of a row; remove it in the query, or use"
     " file_format='json'"
 )
 _NO_OBJECT = (
-    "a CSV file accepts only simple arrays, of text without | and of numbers; use file_format='json', or choose"
+    "a CSV file accepts only simple arrays (numbers, or text without |); use file_format='json', or choose"
     " other columns"
 )
 

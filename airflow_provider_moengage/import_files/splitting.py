@@ -39,8 +39,8 @@ _PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_ ]*[A-Za-z0-9_])?")
 class FileNames:
     """The names of one try's files: ``<prefix>_<token>_<part>_<yyyymmdd>_<hhmm>.<extension>``.
 
-    MoEngage skips a name that it has seen before, so the token is a digest of what identifies the try: Dag, run,
-    task, map index and try number.
+    MoEngage skips file names that it has seen before, so the token is a digest of what identifies the try: Dag,
+    run, task, map index and try number.
 
     :param prefix: what the names of an import's files begin with.
     :param token: unique to the try.
@@ -137,8 +137,8 @@ class FileSplitter:
             missing = LEAST_ROWS - len(self._ahead)
             if self._file is None:
                 raise MoEngageRequestError(
-                    f"The query has {len(self._ahead)} row(s), and MoEngage needs at least {LEAST_ROWS} in a"
-                    " file: no file was written. Select more rows at a time, or send this few rows with"
+                    f"The query returned {len(self._ahead)} row(s), but MoEngage requires at least {LEAST_ROWS}"
+                    " per file: no file was written. Select more rows, or send this few rows with"
                     " SqlToMoEngageOperator"
                 )
             if self._file.rows - missing >= LEAST_ROWS:
@@ -153,8 +153,8 @@ class FileSplitter:
         self._close()
         if len(self.files) == MOST_FILES:
             raise MoEngageRequestError(
-                f"The query has more rows than {MOST_FILES} files hold, and MoEngage reads no more from a folder:"
-                " no file was written. Raise max_file_bytes, or select fewer rows at a time"
+                f"The rows do not fit into {MOST_FILES} files, the most that MoEngage reads from a folder: no file"
+                " was written. Raise max_file_bytes, or select fewer rows"
             )
         name = self._names.of_part(len(self.files) + 1)
         self._file = _OpenFile(name, self._create(name), self._header)

@@ -199,7 +199,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         opens_at = now + timedelta(seconds=error.retry_after or SHORTEST_WINDOW)
         if opens_at > give_up_at:
             raise MoEngageRateLimitError(
-                f"{error.message} It would not reopen within quota_timeout ({self.quota_timeout}).",
+                f"{error.message} The quota does not reopen within quota_timeout ({self.quota_timeout}).",
                 status_code=error.status_code,
                 request_id=error.request_id,
                 retry_after=error.retry_after,

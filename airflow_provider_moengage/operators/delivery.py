@@ -165,8 +165,8 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         if saved_run is None and options.delivery == "at_most_once" and ClearEpoch(context).is_retry:
             raise MoEngageOutcomeUnknownError(
                 "Nothing was sent because delivery='at_most_once' never sends an element twice: an earlier try may"
-                " have sent some of them, and this Airflow stores nothing of a try. Set checkpoint_path; clear the"
-                " task to send everything"
+                " have sent some of them, and this version of Airflow stores no progress. Set checkpoint_path;"
+                " clear the task to send everything"
             )
         return saved_run
 

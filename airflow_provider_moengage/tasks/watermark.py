@@ -205,7 +205,7 @@ class Watermark:
             self._state = context["asset_state_store"][asset]
         except KeyError:  # for a mapped task, __init__ runs too late to add it
             raise ValueError(
-                "watermark: a task can access the state of its inlets and outlets only, and a mapped task has to"
+                "watermark: a task can access only the state of its inlets and outlets; a mapped task has to"
                 " list them: .partial(watermark=asset, inlets=[asset])"
             ) from None
 

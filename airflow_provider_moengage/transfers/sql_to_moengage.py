@@ -105,7 +105,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         if key_columns is not None:
             KeyColumns(key_columns)
         elif key_range is not None:
-            raise ValueError("key_range: expected together with key_columns")
+            raise ValueError("key_range: requires key_columns")
         if watermark is not None:
             check_watermark(watermark, sql, parameters, key_range)
             if watermark not in [*self.inlets, *self.outlets]:

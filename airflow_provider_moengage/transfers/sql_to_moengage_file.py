@@ -199,7 +199,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         if invalid.count:
             raise MoEngageRequestError(invalid.message(of=position + 1))
         for code, count in sorted(warnings.items()):
-            self.log.warning("%s: %d row(s), which MoEngage accepts but cuts or ignores in part", code, count)
+            self.log.warning("%s: %d row(s) that MoEngage will truncate or partly ignore", code, count)
         return rows, splitter.finish()
 
     def _write_manifest(self, path: str, rows: ImportRows) -> None:
@@ -213,9 +213,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         for finding in rows.name_warnings:
             self.log.warning("attributes: %s (%s)", finding.message, finding.code)
         for column, kinds in rows.mixed.items():
-            self.log.warning(
-                "%s: values of several types (%s), but MoEngage expects one", column, ", ".join(kinds)
-            )
+            self.log.warning("%s: mixed types (%s), but MoEngage expects one", column, ", ".join(kinds))
         for file in files:
             self.log.info("%s: %d rows, %d bytes", file.file_name, file.rows, file.bytes)
         if not files:
@@ -226,9 +224,9 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         if self.import_type == "EVENTS":
             non_empty("time_column", self.time_column, "the column with the time of the event")
             if self.time_column == self.id_column:
-                raise ValueError("time_column: expected a different column than id_column")
+                raise ValueError("time_column: expected a different column from id_column")
         elif self.time_column is not None:
-            raise ValueError("time_column: only for EVENTS; list a user's date among the attributes")
+            raise ValueError("time_column: only for EVENTS; include a user's date in attributes")
         check_attributes("attributes", self.attributes)
 
     def _check_templated(self, *, are_rendered: bool) -> None:
@@ -245,7 +243,8 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             check_prefix(self.prefix)
             if self.import_type == "EVENTS" and self.prefix in _PREFIXES_OF_USERS:
                 raise ValueError(
-                    f"prefix {self.prefix!r}: is for users; names of EVENTS files begin with the event's name"
+                    f"prefix {self.prefix!r}: not supported for EVENTS, whose file names begin with the"
+                    " event's name"
                 )
         if self.manifest_path is not None and is_known(self.manifest_path):
             check_manifest_path(self.manifest_path, self.folder)

@@ -98,7 +98,7 @@ def test_a_connect_timeout_is_surely_not_sent(open_client: Open, monkeypatch: py
             waiting.connect_ex(door.getsockname())
         reply = open_client(f"http://127.0.0.1:{door.getsockname()[1]}").bulk_import(BODY)
 
-    assert reply == Reply(Outcome.NOT_SENT, message="no connection within the time allowed")
+    assert reply == Reply(Outcome.NOT_SENT, message="no connection within the timeout")
 
 
 def test_a_proxy_that_is_not_there_means_surely_not_sent(
@@ -128,7 +128,7 @@ def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_unknown(
     with loopback(keep_silent) as server:
         reply = open_client(server.url, timeout=0.2).bulk_import(BODY)
 
-    assert reply == Reply(Outcome.UNKNOWN, message="no response within the time allowed")
+    assert reply == Reply(Outcome.UNKNOWN, message="no response within the timeout")
     assert server.body == BODY
 
 
@@ -182,7 +182,7 @@ def test_a_certificate_that_is_not_accepted_means_surely_not_sent(open_client: O
     with loopback(answer(), wrap=lambda door: tls.wrap_socket(door, server_side=True)) as server:
         reply = open_client(server.url.replace("http:", "https:")).bulk_import(BODY)
 
-    assert reply == Reply(Outcome.NOT_SENT, message="the TLS certificate is not accepted")
+    assert reply == Reply(Outcome.NOT_SENT, message="the TLS certificate is not trusted")
 
 
 def test_a_tls_stream_that_breaks_after_the_request_leaves_the_outcome_unknown(
@@ -271,7 +271,7 @@ def test_a_test_call_that_fails_says_why_and_never_shows_the_key(
 
 def test_a_test_call_waits_no_longer_than_its_own_time(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "TEST_TIMEOUT", 0.2)
-    with loopback(keep_silent) as server, pytest.raises(ApiError, match="no response within the time allowed"):
+    with loopback(keep_silent) as server, pytest.raises(ApiError, match="no response within the timeout"):
         open_client(server.url, timeout=60).test_connection()
 
 

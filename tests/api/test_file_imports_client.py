@@ -255,7 +255,7 @@ def test_a_connect_timeout_has_surely_triggered_nothing(
             waiting.connect_ex(door.getsockname())
         reply = open_client(f"http://127.0.0.1:{door.getsockname()[1]}").trigger("i1")
 
-    assert (reply.triggering, reply.message) == (Triggering.NOT_SENT, "no connection within the time allowed")
+    assert (reply.triggering, reply.message) == (Triggering.NOT_SENT, "no connection within the timeout")
 
 
 CUTS = {
@@ -280,7 +280,7 @@ def test_a_trigger_without_an_answer_in_time_may_have_triggered(open_client: Ope
     with loopback(keep_silent) as server:
         reply = open_client(server.url, timeout=0.2).trigger("i1")
 
-    assert (reply.triggering, reply.message) == (Triggering.UNKNOWN, "no response within the time allowed")
+    assert (reply.triggering, reply.message) == (Triggering.UNKNOWN, "no response within the timeout")
 
 
 @pytest.mark.parametrize("status", [302, 307, 308])
@@ -318,14 +318,14 @@ KINDS: list[tuple[int, Any, ErrorKind, str]] = [
     (403, BLOCKED, ErrorKind.AUTHENTICATION, "Data tile"),
     (404, {"status": "fail", "data": "Resource not found."}, ErrorKind.REQUEST, "check host and data center"),
     (405, b"", ErrorKind.REQUEST, "check host and data center"),
-    (408, b"", ErrorKind.SERVER, "cannot answer"),
+    (408, b"", ErrorKind.SERVER, "temporarily unavailable"),
     (409, b"", ErrorKind.AUTHENTICATION, "Data tile"),
     (415, {"title": "Unsupported media type"}, ErrorKind.REQUEST, "Unsupported media type"),
-    (425, b"", ErrorKind.SERVER, "cannot answer"),
+    (425, b"", ErrorKind.SERVER, "temporarily unavailable"),
     (429, LIMIT, ErrorKind.RATE_LIMIT, "50 requests a minute"),
-    (500, SERVER, ErrorKind.SERVER, "cannot answer"),
-    (502, b"<html>", ErrorKind.SERVER, "cannot answer"),
-    (503, page(), ErrorKind.SERVER, "cannot answer"),
+    (500, SERVER, ErrorKind.SERVER, "temporarily unavailable"),
+    (502, b"<html>", ErrorKind.SERVER, "temporarily unavailable"),
+    (503, page(), ErrorKind.SERVER, "temporarily unavailable"),
 ]
 
 
@@ -414,7 +414,7 @@ def test_a_question_that_finds_nobody_says_so(open_client: Open) -> None:
 
 
 def test_a_question_without_an_answer_in_time_says_so(open_client: Open) -> None:
-    with loopback(keep_silent) as server, pytest.raises(ApiError, match="no response within the time allowed"):
+    with loopback(keep_silent) as server, pytest.raises(ApiError, match="no response within the timeout"):
         ask_runs(open_client(server.url, timeout=0.2))
 
 

@@ -73,13 +73,13 @@ WRONG = {
     "limit not a number": ({"extra": {"data_center": "1", "events_per_minute": "nan"}}, "events_per_minute"),
     "host without scheme": ({"host": "gateway.example.com"}, "host"),
     "host with path": ({"host": "https://gateway.example.com/v1"}, "host"),
-    "host with a password": ({"host": "https://:pw@gateway.example.com"}, "host: contains a login"),
+    "host with a password": ({"host": "https://:pw@gateway.example.com"}, "host: contains credentials"),
     "host incomplete": ({"host": "http://[::1"}, "host"),
     "host with an invalid port": ({"host": "http://gateway.example.com:99999"}, "host"),
     "host with a space": ({"host": "http://gate way.example.com"}, "host"),
     "host with empty parts": ({"host": "http://gateway..com"}, "host"),
     "timeout too long": ({"extra": {"data_center": "1", "timeout": 1e12}}, "timeout"),
-    "host with a user": ({"host": "https://me:pw@gateway.example.com"}, "host: contains a login"),
+    "host with a user": ({"host": "https://me:pw@gateway.example.com"}, "host: contains credentials"),
 }
 
 

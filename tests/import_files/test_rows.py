@@ -137,7 +137,7 @@ def test_a_csv_refuses_values_that_would_break_a_row_or_change(value: Any, messa
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "bar": ("a|b", "cell: contains a |, which MoEngage accepts in arrays only"),
+    "bar": ("a|b", "cell: contains a |, which MoEngage accepts only in arrays"),
     "NaN": (float("nan"), "cell: NaN or infinity"),
     "infinity": (float("-inf"), "cell: NaN or infinity"),
     "decimal NaN": (Decimal("NaN"), "cell: NaN or infinity"),
@@ -266,7 +266,7 @@ WRONG_COLUMNS: dict[str, tuple[tuple[str, ...], Any, str]] = {
     ),
     "without a name": (("user_id", ""), None, "attributes: attribute '': MoEngage does not accept an empty name"),
     "a line break": (("user_id", "a\nb"), None, "attributes: column name '.*' contains a line break"),
-    "too many": (("user_id", *(f"a{n}" for n in range(100))), None, "attributes: a file of 101 columns"),
+    "too many": (("user_id", *(f"a{n}" for n in range(100))), None, "attributes: the file would have 101 columns"),
 }
 
 

@@ -113,7 +113,7 @@ def test_without_rows_there_is_no_file() -> None:
 
 @pytest.mark.parametrize("rows", [1, 4])
 def test_too_few_rows_for_a_file_are_an_error(rows: int) -> None:
-    with pytest.raises(MoEngageRequestError, match=rf"The query has {rows} row\(s\), .* at least 5"):
+    with pytest.raises(MoEngageRequestError, match=rf"The query returned {rows} row\(s\), .* at least 5"):
         split([b"1\n"] * rows, most_bytes=100)
 
 
@@ -121,7 +121,7 @@ def test_more_than_a_hundred_files_are_an_error() -> None:
     files, _ = split([b"1\n"] * 504, most_bytes=1)
     assert (len(files), files[-1].rows) == (100, 9)
 
-    with pytest.raises(MoEngageRequestError, match="more rows than 100 files hold"):
+    with pytest.raises(MoEngageRequestError, match="do not fit into 100 files"):
         split([b"1\n"] * 505, most_bytes=1)
 
 

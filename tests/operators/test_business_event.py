@@ -135,7 +135,7 @@ def test_with_retry_unknown_airflow_retries(campaigns: MoEngage, version: str, f
 def test_a_response_after_the_timeout_is_an_unknown_outcome(campaigns: MoEngage) -> None:
     campaigns.emulator.workspace.add_fault(Fault("slow", seconds=5))
 
-    with pytest.raises(MoEngageOutcomeUnknownError, match="no response within the time allowed"):
+    with pytest.raises(MoEngageOutcomeUnknownError, match="no response within the timeout"):
         Task().run(operator())
 
 

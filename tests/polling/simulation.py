@@ -303,7 +303,7 @@ def throttled(retry_after: float | None = None) -> ApiError:
 
 
 def unable() -> ApiError:
-    return ApiError(ErrorKind.SERVER, "it cannot answer at present", status_code=503)
+    return ApiError(ErrorKind.SERVER, "it is temporarily unavailable", status_code=503)
 
 
 def denied() -> ApiError:

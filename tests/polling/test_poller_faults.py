@@ -103,7 +103,7 @@ async def test_each_failed_poll_is_told_with_its_cause() -> None:
     waiting = stage.wait()
     await stage.pass_time(119)
 
-    assert waiting.notes == [f"poll failed ({n} in a row): it cannot answer at present" for n in (1, 2)]
+    assert waiting.notes == [f"poll failed ({n} in a row): it is temporarily unavailable" for n in (1, 2)]
     await stage.empty()
 
 

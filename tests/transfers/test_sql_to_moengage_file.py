@@ -216,7 +216,7 @@ def test_a_try_does_not_overwrite_files_that_it_has_published(warehouse: Any, fo
     [file] = folder.iterdir()
     before = file.read_bytes()
 
-    with pytest.raises(FileExistsError, match="MoEngage skips a name that it has seen"):
+    with pytest.raises(FileExistsError, match="MoEngage skips file names that it has seen before"):
         export(folder, "SELECT id AS user_id FROM users")
 
     assert [(file.name, file.read_bytes()) for file in folder.iterdir()] == [(file.name, before)]
@@ -264,7 +264,7 @@ def test_a_row_that_cannot_be_written_in_the_middle_leaves_the_folder_empty(
         " Positions count from 0.",
         "position 0: user_id: MoEngage treats this id as invalid and drops the record; send the user's real id",
         "position 21: score: NaN or infinity cannot be sent; send a valid value or null; email: contains a |,"
-        " which MoEngage accepts in arrays only; tier: contains a line break or NUL, which MoEngage may take for"
+        " which MoEngage accepts only in arrays; tier: contains a line break or NUL, which MoEngage may treat as"
         " the end of a row; remove it in the query, or use file_format='json'",
     ]
 
@@ -501,7 +501,7 @@ def test_logs_contain_names_and_counts_but_no_values(
         "attribute 'moe_own': MoEngage reserves the prefix moe_; rename the attribute (attribute_name_moe_prefix)"
         in said
     )
-    assert "score: values of several types (double, string)" in said
+    assert "score: mixed types (double, string)" in said
     assert "example.com" not in said
 
 

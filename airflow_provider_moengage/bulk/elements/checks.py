@@ -146,7 +146,9 @@ def attribute_values(attributes: dict[Any, Any], findings: list[Finding], rules_
             elif rules_apply and type(plain) is str:
                 _check_text(name, plain, findings)
             if rules_apply and plain is not None and is_rounded(value):
-                message = f"{name}: a decimal with more digits than a double holds; the nearest double is sent"
+                message = (
+                    f"{name}: a decimal with more digits than a 64-bit float holds; the nearest float is sent"
+                )
                 findings.append(Finding(Code.NUMBER_ROUNDED, message))
             if plain is not value:
                 changed = dict(attributes) if changed is None else changed
@@ -184,8 +186,8 @@ def _check_text(name: str, value: str, findings: list[Finding]) -> None:
         findings.append(_long_value(name, value))
     elif rules.LOOKS_LIKE_TIME.fullmatch(value) and not rules.DATETIME.fullmatch(value):
         message = (
-            f"{name}: text that looks like a time and stays text in MoEngage; send a datetime, or text like"
-            " 2026-01-31T12:00:00Z"
+            f"{name}: text that looks like a timestamp, but MoEngage stores it as text; send a datetime, or text"
+            " like 2026-01-31T12:00:00Z"
         )
         findings.append(Finding(Code.VALUE_LOOKS_LIKE_TIME, message))
 
@@ -237,7 +239,9 @@ def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
         )
         return _NO_ID
     if isinstance(plain, float) and not isinstance(value, Decimal) and abs(plain) > rules.LARGEST_EXACT_FLOAT:
-        message = f"{name}: a float beyond 2**53, whose last digits are lost; read it as text or as an integer"
+        message = (
+            f"{name}: a float beyond 2**53 has lost its last digits; read the column as text or as an integer"
+        )
         findings.append(Finding(Code.VALUE_NOT_ENCODABLE, message))
         return _NO_ID
     plain = _whole_id(value, plain)

@@ -192,7 +192,7 @@ class Checkpoint:
             self._writer.has_stored = True
         self.is_resumed = True
         self._log.info(
-            "Resuming from an earlier try: %s; %s before that point are still open",
+            "Resuming from an earlier try: %s; %s before that point are not delivered yet",
             _done(counts),
             counted(self._ledger.unread, "element"),
         )

@@ -117,7 +117,7 @@ class SavedRun:
         if not self._may_be_a_retry:
             return None if self.unfinished is None or is_resumable else why_not
         obstacles = (
-            (not self._has_same_inputs, "an earlier try had other inputs"),
+            (not self._has_same_inputs, "the inputs have changed since then"),
             (self._is_complete, "`retries` has changed since, so a retry and a Clear cannot be distinguished"),
             (not is_resumable, why_not),
             (

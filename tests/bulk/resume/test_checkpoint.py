@@ -338,7 +338,7 @@ def test_at_most_once_with_other_inputs_sends_nothing_until_the_task_is_cleared(
     before = len(moengage.arrived)
     run.fingerprint = "other"
 
-    with pytest.raises(UnknownOutcomeError, match="other inputs"):
+    with pytest.raises(UnknownOutcomeError, match="the inputs have changed"):
         run.attempt()
     assert len(moengage.arrived) == before
     run.epoch = 2

@@ -355,7 +355,7 @@ def test_an_error_about_the_whole_request_rejects_no_elements(moengage: MoEngage
     body = '{"status":"fail","error":{"type":"InvalidParams","message":"app_id"}}'
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
 
-    with pytest.raises(ApiError, match="check workspace id and data center"):
+    with pytest.raises(ApiError, match="check workspace ID and data center"):
         moengage.deliver(customers(10))
 
     assert moengage.emulator.workspace.counts.requests == 1
