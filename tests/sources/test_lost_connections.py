@@ -33,8 +33,8 @@ def server(warehouse: Warehouse) -> Warehouse:
         pytest.skip("it has no server")
     warehouse.run(
         "DROP TABLE IF EXISTS patient",
-        "CREATE TABLE patient (user_id VARCHAR(20), k INTEGER PRIMARY KEY, secret VARCHAR(400))",
-        f"INSERT INTO patient SELECT {warehouse.text_of('n + 1000')}, n, '{'secret' * 60}'"
+        "CREATE TABLE patient (user_id VARCHAR(20), k INTEGER PRIMARY KEY, secret VARCHAR(2000))",
+        f"INSERT INTO patient SELECT {warehouse.text_of('n + 1000')}, n, '{'secret' * 250}'"
         f" FROM ({warehouse.numbers_to(ROWS)}) numbers",
     )
     return warehouse
