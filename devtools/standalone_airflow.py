@@ -23,7 +23,7 @@ from devtools.postgres import airflow_database, postgres_server
 
 START_WITHIN = 240.0
 STEP_WITHIN = 150.0
-"""Seconds; both are several times what a slow machine needs."""
+"""In seconds; both are several times as long as a slow machine needs."""
 
 
 class Standalone:

@@ -1,4 +1,4 @@
-"""Values of columns whose type a mapping states: ``Column("plan_json", type="json")``.
+"""Converts columns whose type is stated in the mapping: ``Column("plan_json", type="json")``.
 
 A value that cannot be read as the stated type rejects its row. Messages never quote it.
 """
@@ -26,7 +26,7 @@ _EXACT = 2**53
 
 
 def reader(column: str, type_name: str) -> Callable[[Any], Any]:
-    """Return a function that reads a column's values, not NULL, as a type.
+    """Return a function that converts a column's non-NULL values to a type.
 
     :param column: the column's name, for messages.
     :param type_name: one of :data:`TYPES`.
@@ -70,7 +70,7 @@ def _integer(value: Any) -> int:
             raise ValueError
         return int(text)
     if isinstance(value, float) and abs(value) > _EXACT:
-        raise ValueError  # its last digits are gone
+        raise ValueError  # its last digits are lost
     number = int(value)
     if number != value or isinstance(value, complex):
         raise ValueError
@@ -102,10 +102,10 @@ def _boolean(value: Any) -> bool:
 
 
 def _datetime(value: Any) -> dt.datetime:
-    moment = event_time(to_plain(value))
-    if moment is None:
+    parsed = event_time(to_plain(value))
+    if parsed is None:
         raise ValueError
-    return moment
+    return parsed
 
 
 def _date(value: Any) -> dt.date:

@@ -1,8 +1,8 @@
 """A fence between two tries of one task that run at once: the later one takes over, the earlier one stops.
 
-Airflow can start a try while the one before is still alive: a worker that lost its network, or a machine that was
-suspended. Each try puts a token of its own into the fence before it reads the checkpoint, and looks for it after
-each write. A try that does not find its token sends nothing more.
+Airflow can start a try while the previous one is still alive, because its worker lost the network or its machine
+was suspended. Each try stores its own token before it reads the checkpoint, and checks for the token after each
+write. A try that finds another token stops sending.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import secrets
 from typing import Any, Protocol
 
 _MAX_TOKENS = 32
-"""Tries that ended before they stored anything; older ones are forgotten."""
+"""Tokens kept of tries that ended before they stored a checkpoint; older ones are dropped."""
 
 
 class FencedError(Exception):
@@ -19,19 +19,19 @@ class FencedError(Exception):
 
 
 class FenceStore(Protocol):
-    """Keeps a small document when the process ends."""
+    """Stores a small document that outlives the process."""
 
     def load(self) -> dict[str, Any] | None:
-        """Return the document: None if there is none, empty if it cannot be read."""
+        """Return the document: None if there is none, an empty one if it cannot be read."""
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the document."""
 
 
 class Fence:
-    """The fence of a task. To create one is to take over from any other try.
+    """The fence of a task. Creating one takes over from any other try.
 
-    :param store: where it is stored, next to the checkpoint.
+    :param store: stores the fence next to the checkpoint.
     """
 
     def __init__(self, store: FenceStore) -> None:
@@ -42,13 +42,14 @@ class Fence:
         store.save({"tokens": [*self._earlier, self.token][-_MAX_TOKENS:]})
 
     def allows(self, token: object) -> bool:
-        """Return whether a checkpoint with this token is of the last try that stored one: a try that was fenced
-        may have overwritten it since.
+        """Return whether a checkpoint with this token belongs to the last try that stored one.
+
+        A fenced try may have overwritten the checkpoint since.
         """
         return not self._earlier or token in self._earlier
 
     def check(self) -> None:
-        """Check, after a checkpoint was stored, that no later try has taken over.
+        """Check that no later try has taken over; call this after storing a checkpoint.
 
         :raises FencedError: if one has.
         """
