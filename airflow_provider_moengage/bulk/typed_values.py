@@ -9,7 +9,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,8 @@ import msgspec
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable, to_plain
 from airflow_provider_moengage.bulk.elements.event_time import event_time
 
-_WHOLE = re.compile(r"[+-]?\d{1,4000}")
+_WHOLE = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TRUE = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "0"})
 _EXACT = 2**53
@@ -81,10 +82,10 @@ def _number(value: Any) -> int | float | Decimal:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str | bytes | bytearray | memoryview):
-        try:
-            value = Decimal(str(to_plain(value)).strip())
-        except InvalidOperation:
-            raise ValueError from None
+        text = str(to_plain(value)).strip()
+        if not _NUMBER.fullmatch(text):
+            raise ValueError
+        value = Decimal(text)
     if not isinstance(value, int | float | Decimal) or not math.isfinite(value):
         raise ValueError
     return value

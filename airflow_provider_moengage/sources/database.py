@@ -116,7 +116,22 @@ class Database:
 
     def is_lost(self, error: BaseException) -> bool:
         """Return whether an error means that the connection is lost, so that a new one can continue."""
-        return type(error).__name__ in ("OperationalError", "InterfaceError")
+        return bool(_kinds(error) & {"OperationalError", "InterfaceError"})
+
+    def may_quote_a_value(self, error: BaseException, *, is_fetching: bool) -> bool:
+        """Return whether the message of an error may quote a value of a row.
+
+        :param is_fetching: the query was accepted, so the error is about rows.
+        """
+        kinds = _kinds(error)
+        if kinds & {"DataError", "UnicodeError", "OverflowError"} or type(error) in (ValueError, TypeError):
+            return True
+        return is_fetching and "DatabaseError" in kinds and not kinds & {"OperationalError", "InterfaceError"}
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """Return the names of an error's classes: each driver has its own, named by the database API (PEP 249)."""
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 _MODULES = {

@@ -59,6 +59,13 @@ class Rows(Stream):
         size: Callable[[], int],
     ) -> Generator[Chunk]:
         """Read all rows; the bookmark is ignored."""
+        try:
+            yield from self._chunks(size)
+        except LostConnectionError as error:
+            error.args = (f"{error}, or set key_columns, so that reading resumes after the last row",)
+            raise
+
+    def _chunks(self, size: Callable[[], int]) -> Generator[Chunk]:
         query = self._query
         with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
             typed: Typed = {}
@@ -266,11 +273,11 @@ class _Reading:
         if None in chain.from_iterable(values):
             for row, key in enumerate(keys, number):
                 check_key(key, names, row)
+        for column, some in zip(columns, values, strict=True):
+            check_key_values(column, some, number)
         if self._is_first:  # report a key that cannot be stored before anything is sent
             key_to_json(keys[0], names)
             self._is_first = False
-        for column, some in zip(columns, values, strict=True):
-            check_key_values(column, some, number)
         for row, is_same in enumerate(map(eq, keys, [self._before, *keys]), number):
             if is_same:
                 raise ValueError(

@@ -46,7 +46,16 @@ class DatabaseHook(Protocol):
 
 
 class LostConnectionError(ConnectionError):
-    """The database or the network ended the connection while rows were being read."""
+    """The database or a proxy ended the connection while rows were read.
+
+    :param what: what was run or read.
+    :param name: the driver's exception.
+    """
+
+    def __init__(self, database: Database, what: str, name: str) -> None:
+        setting = database.lost_connection_setting
+        self.advice = f"raise {setting} in the database" if setting else "check the database and what is between"
+        super().__init__(f"{database.name} ended the connection when it read {what} ({name}); {self.advice}")
 
 
 class UnreadableRowError(ValueError):
@@ -152,11 +161,11 @@ def stream_made_query(
         if as_table:
             statement = database.table(statement)
         at_once = min(fetch_size, database.most_rows_at_once or fetch_size)
-        statement = one_statement(sql, database.quoting)
         database.check(connection, statement)
         database.prepare(connection)
         with database.cursor(connection, fetch_size) as cursor:
-            _execute(cursor, *make_query(connection, statement))
+            with _reported(database, "the query"):
+                _execute(cursor, *make_query(connection, statement))
             first = _fetch(database, cursor, at_once, 0) if database.is_described_late else None
             described = database.columns(cursor, connection)
             if not described:
@@ -182,33 +191,33 @@ def _fetch(database: Database, cursor: Any, at_once: int, read: int) -> Rows:
     """Return the next rows.
 
     :param read: number of rows read before.
+    """
+    with _reported(database, f"row {read:,} of the query, or one of the {at_once:,} after it,", is_fetching=True):
+        return database.fetch(cursor, at_once)
+
+
+@contextmanager
+def _reported(database: Database, what: str, *, is_fetching: bool = False) -> Iterator[None]:
+    """Report an error of the database.
+
+    :param what: what was run or read, for the message.
+    :param is_fetching: the query itself was accepted, so the error is about rows.
     :raises LostConnectionError: if the connection is lost.
     :raises UnreadableRowError: if a value cannot be read. Omits the driver's message, which may quote the value.
     """
     try:
-        return database.fetch(cursor, at_once)
+        yield
     except Exception as error:
         name = type(error).__name__
         if database.is_lost(error):
-            setting = database.lost_connection_setting
-            advice = f"raise {setting} in the database, or " if setting else ""
-            raise LostConnectionError(
-                f"{database.name} ended the connection after {read:,} rows ({name}); {advice}set key_columns,"
-                " so that reading resumes after the last row"
-            ) from error
-        if _is_about_a_value(error):
+            raise LostConnectionError(database, what, name) from error
+        if database.may_quote_a_value(error, is_fetching=is_fetching):
             raise UnreadableRowError(
-                f"sql: row {read:,} of the query, or one of the {at_once:,} after it, has a value that cannot be"
-                f" read ({name}). The driver's message is omitted because it may quote the value; run the query in"
-                f" {database.name} to see it, and convert the column in the query"
+                f"sql: {what} has a value that cannot be read ({name}). The driver's message is omitted because it"
+                f" may quote the value; run the query in {database.name} to see it, and convert the column in the"
+                " query"
             ) from None
         raise
-
-
-def _is_about_a_value(error: Exception) -> bool:
-    """Return whether the database or the driver failed to convert a value."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    return bool(kinds & {"DataError", "UnicodeError", "OverflowError"}) or type(error) in (ValueError, TypeError)
 
 
 def _execute(cursor: Any, sql: str, parameters: Parameters) -> None:

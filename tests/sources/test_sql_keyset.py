@@ -11,13 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
-import psycopg2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange
 from airflow_provider_moengage.sources.sql_keyset import null_key_exists, ranged_query, stream_range
+from airflow_provider_moengage.sources.sql_stream import UnreadableRowError
 from devtools.postgres import postgres_server
 from tests.sources.test_sql_stream import WAYS, url
 
@@ -201,7 +201,7 @@ def test_the_users_parameters_are_kept(hook: Any) -> None:
 
 
 def test_an_error_of_the_database_does_not_quote_the_key(port: int) -> None:
-    with pytest.raises(psycopg2.Error) as error:
+    with pytest.raises(UnreadableRowError) as error:
         keys(WAYS["psycopg 2"](port), "n", "SELECT 1 / 0 AS n", after=(12345,))
 
     assert "12345" not in str(error.value)

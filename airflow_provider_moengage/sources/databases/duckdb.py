@@ -56,6 +56,8 @@ _KEY_PROBLEMS = {
     "LIST": "holds lists",
 }
 
+_ABOUT_PARAMETERS = ("Invalid Input Error: Values were not", "Invalid Input Error: Parameter")
+
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
     """Return the class for DuckDB."""
@@ -85,6 +87,15 @@ class _DuckDB(Database):
             if of_connection == cursor.execute(zones).fetchone()[0]:
                 cursor.execute("SET TimeZone = 'UTC'")
             yield cursor
+
+    def may_quote_a_value(self, error: BaseException, *, is_fetching: bool) -> bool:
+        """Return whether a message may quote a value: DuckDB reads the first rows when it executes a query."""
+        return super().may_quote_a_value(error, is_fetching=is_fetching) or (
+            type(error).__name__ in ("InvalidInputException", "InvalidTypeException")
+            and not str(error).startswith(
+                ("Invalid Input Error: Values were not", "Invalid Input Error: Parameter")
+            )
+        )
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
         """Describe the columns.

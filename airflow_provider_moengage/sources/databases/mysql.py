@@ -24,6 +24,7 @@ platform accepts (MariaDB's reference, "net_write_timeout")."""
 
 _FLAG_BINARY, _FLAG_ENUM, _FLAG_SET = 128, 256, 2048
 _TINY, _FLOAT, _DOUBLE, _TIMESTAMP, _TIME, _BIT, _JSON, _STRING, _GEOMETRY = 1, 4, 5, 7, 11, 16, 245, 254, 255
+_DATE, _DATETIME = 10, 12
 """Types of the client protocol, ``enum_field_types``."""
 
 _TYPE_NAMES = {
@@ -123,6 +124,12 @@ class _MySQLClient(_MySQL):
         # Not closed: closing would read all remaining rows. The connection is closed instead.
         yield connection.cursor(SSCursor)
 
+    def prepare(self, connection: Any) -> None:
+        """Set up the session, and let a partial date such as ``2026-02-00`` reject its row: it arrives as NULL."""
+        super().prepare(connection)
+        for code in (_DATE, _DATETIME, _TIMESTAMP):
+            connection.converter[code] = _read_date_or_time
+
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
         """Describe the columns: mysqlclient reports the lengths in the description, and the flags separately."""
         flags = getattr(cursor, "description_flags", None) or ()
@@ -192,8 +199,23 @@ def _zone(name: Any) -> dt.tzinfo | None:
     return None
 
 
-def _read_boolean(value: Any) -> bool:
-    return bool(_read_bits(value))
+def _read_boolean(value: Any) -> Any:
+    number = _read_bits(value)
+    return bool(number) if number in (0, 1) else _NOT_A_BOOLEAN
+
+
+_NOT_A_BOOLEAN = Unreadable(
+    "a number other than 0 and 1 in a TINYINT(1); add 0 to it in the query to send the number"
+)
+
+
+def _read_date_or_time(value: Any) -> Any:
+    """Return a date or a datetime; None for the zero date, which stands for "none" in MySQL."""
+    text = value.decode() if isinstance(value, bytes) else value
+    try:
+        return dt.date.fromisoformat(text) if len(text) == len("2026-01-31") else dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None if text.startswith("0000-00-00") else Unreadable("a date without a month or a day")
 
 
 def _read_bits(value: Any) -> int:
