@@ -142,7 +142,8 @@ def test_partial_dates_and_odd_booleans_are_rejects(
         cursor.execute("CREATE TABLE odd (user_id VARCHAR(9), born DATE, seen DATETIME, active TINYINT(1))")
         cursor.execute(
             "INSERT INTO odd VALUES ('ok', '2026-01-31', '2026-01-31 12:00:00', 1),"
-            " ('zero', '0000-00-00', NULL, 0), ('part', '2026-02-00', NULL, 1), ('two', NULL, NULL, 2), ('minus', NULL, NULL, -5)"
+            " ('zero', '0000-00-00', NULL, 0), ('part', '2026-02-00', NULL, 1),"
+            " ('two', NULL, NULL, 2), ('minus', NULL, NULL, -5)"
         )
         connection.commit()
     connect(monkeypatch, server)
