@@ -57,7 +57,7 @@ class _ClickHouse(Database):
     quoting = Quoting(backslash_escapes=True, hash_comments=True, nested_comments=True)
 
     def is_lost(self, error: BaseException) -> bool:
-        """Return whether an error says that the query or its connection is gone."""
+        """Return whether an error means that the query or its connection is lost."""
         return isinstance(error, OSError) or is_operational(error)
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002

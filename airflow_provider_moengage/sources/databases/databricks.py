@@ -48,7 +48,7 @@ class _Databricks(Database):
         """Leave the connection open: the hook reuses it, and closes it at its own end."""
 
     def is_lost(self, error: BaseException) -> bool:
-        """Return whether an error says that the query or its connection is gone."""
+        """Return whether an error means that the query or its connection is lost."""
         return isinstance(error, OSError) or is_operational(error)
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002

@@ -85,7 +85,7 @@ class _Trino(Database):
             raise ValueError("a value that the client cannot convert") from None
 
     def is_lost(self, error: BaseException) -> bool:
-        """Return whether an error says that the query or its connection is gone."""
+        """Return whether an error means that the query or its connection is lost."""
         return isinstance(error, OSError) or is_operational(error) or type(error).__name__ in _LOST
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
