@@ -1,4 +1,4 @@
-"""The requests themselves: where they go, what they carry, and how long they may take.
+"""Requests of bulk import, business events and the connection test: URLs, bodies, timeouts.
 
 MoEngage API reference, "Bulk Import" (``POST /v1/transition/{workspace_id}``) and "Test connection"
 (``POST /v1/integrations/authentication``).
@@ -35,14 +35,14 @@ from airflow_provider_moengage.api.session import (
 from airflow_provider_moengage.api.workspace import Workspace
 
 MOST_PAGES = 50
-"""Pages of business events that are read to find one: 20 events each, and 60 requests a minute are allowed."""
+"""Pages of business events read to find one: 20 events each; the limit is 60 requests a minute."""
 
 TEST_TIMEOUT = 5.0
 """Seconds that the Test button may take: it runs inside Airflow's API server."""
 
 
 class MoEngageClient:
-    """One conversation with one workspace. Not for several threads: :meth:`fork` gives each its own."""
+    """A client of one workspace. Not thread-safe: :meth:`fork` returns one for another thread."""
 
     def __init__(self, workspace: Workspace, *, now: Callable[[], float] = time.time) -> None:
         self.workspace = workspace
@@ -58,17 +58,17 @@ class MoEngageClient:
         return MoEngageClient(self.workspace, now=self._now)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._session.close()
 
     def bulk_import(self, body: bytes) -> Reply:
-        """Send one body of elements and say what became of it. Never raises for what the network does.
+        """Send one body of elements and return the outcome. Network errors never raise.
 
         :param body: a whole request body, JSON in UTF-8, at most 100,000 bytes.
         """
         session = self._session
         try:
-            if self._bulk_request is None:  # a quarter of the work is the same for all of them
+            if self._bulk_request is None:  # building it is about 25 % of a request's CPU time
                 self._bulk_request = session.prepare_request(requests.Request("POST", self._bulk_url))
             request = self._bulk_request.copy()
             request.body = body
@@ -113,9 +113,9 @@ class MoEngageClient:
         )
 
     def find_business_event(self, name: str) -> EventSchema | None:
-        """Ask MoEngage for the business event of exactly this name, on as many pages as it takes.
+        """Return the business event with exactly this name, reading as many pages as needed.
 
-        :raises ApiError: where MoEngage does not say.
+        :raises ApiError: if MoEngage does not answer.
         """
         url = self.workspace.data_url
         cursor: str | None = None
@@ -145,10 +145,10 @@ class MoEngageClient:
         return None
 
     def test_connection(self) -> str:
-        """Ask MoEngage whether the workspace id and the Data API key fit together; one try, 5 seconds.
+        """Check that the workspace ID and the Data API key match: one try, 5 seconds.
 
-        :return: the name MoEngage has for the workspace.
-        :raises ApiError: where it says no, or says nothing.
+        :return: the workspace's name in MoEngage.
+        :raises ApiError: if they do not, or if MoEngage does not answer.
         """
         workspace = self.workspace
         body = {

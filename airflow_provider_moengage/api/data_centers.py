@@ -1,4 +1,4 @@
-"""Which hosts a MoEngage data center has.
+"""The hosts of MoEngage's data centers.
 
 MoEngage API reference, "Data centers": the number in the dashboard's URL (``dashboard-01.moengage.com``)
 names the data center, and every API host carries the same number.
@@ -16,8 +16,8 @@ _WRITTEN = re.compile(r"(?:dc)?[\s_-]*0*(\d{1,3})", re.IGNORECASE)
 def normalise_data_center(value: object) -> str:
     """Return the two- or three-digit number of a data center as MoEngage writes it in host names.
 
-    :param value: what a person may have written: ``1``, ``"01"``, ``"DC-01"``, ``"dc1"``, ``101``.
-    :raises ValueError: where it names no data center that MoEngage has.
+    :param value: what users write: ``1``, ``"01"``, ``"DC-01"``, ``"dc1"``, ``101``.
+    :raises ValueError: if MoEngage has no such data center.
     """
     match = _WRITTEN.fullmatch(str(value).strip())
     number = match[1].zfill(2) if match else None
@@ -37,5 +37,5 @@ def file_imports_url(data_center: str) -> str:
 
 
 def dashboard_url(data_center: str) -> str:
-    """Return the URL of the dashboard that people of this data center log in to."""
+    """Return the URL of the data center's dashboard."""
     return f"https://dashboard-{data_center}.moengage.com"

@@ -1,4 +1,4 @@
-"""What can end a conversation with MoEngage. Free of Airflow; the hook turns it into the provider's own tree."""
+"""Errors of the API clients, without Airflow. The hook translates them into the provider's exceptions."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from enum import Enum
 
 
 class ErrorKind(Enum):
-    """Why a request, or a run of requests, was given up."""
+    """Why a request failed."""
 
     AUTHENTICATION = "authentication"
     """401, 403 or 409: the key, the workspace or the caller is not accepted."""
     REQUEST = "request"
-    """MoEngage will never take this request as it is."""
+    """MoEngage rejects this request; repeating it unchanged does not help."""
     NOT_FOUND = "not found"
     """MoEngage does not have what the request names."""
     RATE_LIMIT = "rate limit"
     """Still throttled after the longest wait that makes sense."""
     SERVER = "server"
-    """5xx, no connection or no answer, after every attempt."""
+    """5xx, no connection or no response, after every attempt."""
 
 
 class ApiError(Exception):
-    """MoEngage could not be talked to, or said no.
+    """MoEngage could not be reached, or it rejected a request.
 
-    :param kind: what sort of end this is.
+    :param kind: the kind of failure.
     :param message: a sentence for people, free of keys and of personal data.
-    :param status_code: HTTP status of the last answer, None where there was none.
-    :param request_id: MoEngage's own id of the request, for its support.
-    :param retry_after: seconds until another attempt makes sense, where that is known.
+    :param status_code: HTTP status of the last response; None if there was none.
+    :param request_id: MoEngage's ID of the request, for its support.
+    :param retry_after: seconds until another attempt makes sense, if known.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""File imports: what MoEngage says of the files it has read, and of the imports that read them.
+"""File imports: models of the files that MoEngage read, and of the imports that read them.
 
 MoEngage API reference, "Get File Import Run History" (``POST /v1.0/data/fileimports/import/run/history``) and
-"Get Import Details" (``POST /v1.0/data/fileimports/import/status``). The documents leave room, and everything
-here reads each of the forms: counts and booleans may be text, ``data`` may be null, a partial success has two
-names, times carry no zone and are UTC, and the order of files is not documented.
+"Get Import Details" (``POST /v1.0/data/fileimports/import/status``). The documentation is
+ambiguous, so every form is accepted: counts and booleans may be text, ``data`` may be null, a partial success has
+two names, times carry no zone and are UTC, and the order of files is not documented.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ PAGE_SIZE = 50
 SUCCESSFUL, FAILED, PARTIAL_SUCCESS = "SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS"
 TERMINAL = frozenset({SUCCESSFUL, FAILED, PARTIAL_SUCCESS})
 UNDERWAY = frozenset({"PROCESSING", "QUEUED", "WAITING", "SCHEDULED"})
-"""Documented words for what has not ended. A word that is neither here nor there is not an end either."""
+"""Documented statuses of unfinished files. An unknown status counts as unfinished too."""
 
 _PARTIAL = frozenset({"PARTIAL_FAILURE", "PARTIALLY_SUCCESSFUL", "PARTIAL"})
-"""The response's schema says PARTIAL_FAILURE, the filter's PARTIAL_SUCCESS: one state."""
+"""The response's schema has PARTIAL_FAILURE, the filter's PARTIAL_SUCCESS: the same state."""
 
 STATUS_FILTER = (SUCCESSFUL, FAILED, PARTIAL_SUCCESS, "PROCESSING", "QUEUED", "WAITING")
 
 LONGEST_RANGE = timedelta(days=30)
-"""A run history's date filter takes no more: over it, 400 ``Difference exceeds 30 days``."""
+"""The longest date filter of a run history; MoEngage answers 400 ``Difference exceeds 30 days`` beyond."""
 
 _MARGIN = timedelta(days=1)
-"""The filter is asked for a day more at both ends: what zone it reads its dates in is not documented. Whatever
-comes back too much is taken out here."""
+"""Added to the date filter at both ends, because its time zone is not documented. Files outside of the requested
+range are removed here."""
 
 _FIRST = datetime(1970, 1, 2, tzinfo=UTC)
-"""No file is older; a date of before has no room for the margin, or no four digits for its year."""
+"""No file is older. Subtracting the margin from an earlier date could fail."""
 
 
 DATA_KEY = (
@@ -83,7 +83,7 @@ class Triggering(Enum):
 
     TRIGGERED = "triggered"
     RAN_RECENTLY = "ran recently"
-    """It has run in the last five minutes, so this call triggered nothing."""
+    """The import ran in the last five minutes, so this call triggered nothing."""
     GONE = "gone"
     """The import is deleted or expired, or belongs to another workspace."""
     THROTTLED = "throttled"
@@ -108,16 +108,16 @@ class TriggerReply:
 
 @dataclass(frozen=True, slots=True)
 class FileRun:
-    """One file that an import has read, reads, or is about to read.
+    """One file that an import read, is reading, or is about to read.
 
-    :param id: MoEngage's own id of it.
-    :param file_status: ``SUCCESSFUL``, ``FAILED`` and ``PARTIAL_SUCCESS`` are ends; any other word is not.
+    :param id: MoEngage's ID of the file.
+    :param file_status: ``SUCCESSFUL``, ``FAILED`` and ``PARTIAL_SUCCESS`` are final; any other status is not.
     :param status_msg: why it failed, in MoEngage's words.
     :param type: ``USERS``, ``EVENTS`` or ``AUX_DATA``.
     :param scheduled_at: with time zone; None where MoEngage does not say.
     :param completed_at: with time zone; None until it has ended.
     :param file_size: bytes.
-    :param total_rows: rows of the file; every count is None where MoEngage does not say.
+    :param total_rows: rows of the file; every count is None if MoEngage does not report it.
     """
 
     id: str
@@ -138,19 +138,19 @@ class FileRun:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether MoEngage has done with it."""
+        """Whether MoEngage has finished with it."""
         return self.file_status in TERMINAL
 
     @property
     def is_known(self) -> bool:
-        """Whether its status is a word that MoEngage documents."""
+        """Whether its status is documented."""
         return self.is_terminal or self.file_status in UNDERWAY
 
     @property
     def rows_failed(self) -> int | None:
-        """Rows that failed, of users, events or auxiliary data; None where MoEngage does not say.
+        """Rows that failed, of users, events or auxiliary data; None if MoEngage does not report it.
 
-        A file is of one of these, and whether ``failed_rows`` counts auxiliary data as well is not documented.
+        A file has one of these kinds, and whether ``failed_rows`` counts auxiliary data as well is not documented.
         """
         counts = [count for count in (self.failed_rows, self.aux_data_failed_count) if count is not None]
         return max(counts, default=None)
@@ -161,19 +161,19 @@ class FileRun:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> FileRun:
-        """Make it again of what :meth:`to_dict` gave."""
+        """Return the object that :meth:`to_dict` was called on."""
         times = {name: read_time(plain.get(name)) for name in ("scheduled_at", "completed_at")}
         return cls(**{**{field.name: plain.get(field.name) for field in fields(cls)}, **times})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
 class ImportDetails:
-    """An import as it is set up in the dashboard, and how its last run went.
+    """An import as it is set up in the dashboard, and the result of its last run.
 
-    :param last_run_status: of the whole run; see :class:`FileRun` for the words.
+    :param last_run_status: of the whole run; see :class:`FileRun` for the values.
     :param schedule_type: ``PERIODIC`` or ``ONETIME``.
     :param import_source: ``SFTP``, ``S3`` or ``CSV``.
-    :param total_files: of the last run; every count is None where MoEngage does not say.
+    :param total_files: of the last run; every count is None if MoEngage does not report it.
     :param last_run_at: with time zone, as the other times.
     """
 
@@ -195,7 +195,7 @@ class ImportDetails:
 
     @property
     def is_underway(self) -> bool:
-        """Whether its last run has not ended yet, as far as MoEngage says."""
+        """Whether MoEngage reports that its last run has not ended yet."""
         return self.last_run_status in ("PROCESSING", "QUEUED", "WAITING")
 
 
@@ -238,7 +238,7 @@ def read_import(row: Mapping[str, Any]) -> ImportDetails:
 def read_rows(content: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], bool]:
     """Return the rows of a page, and whether another follows.
 
-    Where ``more_files`` is missing, as it may be from import details, another page may follow a full one.
+    If ``more_files`` is missing, as it may be from import details, another page may follow a full one.
     """
     data = content.get("data")
     entries = data if isinstance(data, list) else []
@@ -259,7 +259,7 @@ def read_status(word: Any) -> str | None:
 
 
 def read_time(value: Any) -> datetime | None:
-    """Return a moment with its time zone; one without is UTC. None for what is no time."""
+    """Return a datetime with its time zone (UTC if it has none); None if the value is not a time."""
     text = _text(value)
     if text is None:
         return None
@@ -270,7 +270,7 @@ def read_time(value: Any) -> datetime | None:
 
 
 def read_count(value: Any) -> int | None:
-    """Return a count, which may be text; None for what is no number."""
+    """Return a count, which may be text; None if it is not a number."""
     if isinstance(value, bool) or value is None:
         return None
     try:
@@ -283,7 +283,7 @@ def date_filters(start: datetime | None, end: datetime, *, now: datetime) -> Ite
     """Return the ``date`` filters that together cover a range: each spans at most 30 days.
 
     :param start: None for no filter at all.
-    :param now: an end after tomorrow is cut there, for nothing has run after now.
+    :param now: an end after tomorrow is cut there, because nothing has run after now.
     """
     if start is None:
         return
@@ -298,10 +298,10 @@ def date_filters(start: datetime | None, end: datetime, *, now: datetime) -> Ite
 
 
 def as_moment(name: str, value: object) -> datetime | None:
-    """Return a moment that a person gave: a datetime, a date, or ISO 8601 text. Without a zone it is UTC.
+    """Return a user's time: a datetime, a date, or ISO 8601 text. Without a zone it is UTC.
 
     :param name: the argument, for the error.
-    :raises ValueError: where it is no moment.
+    :raises ValueError: if it is not a time.
     """
     if value is None:
         return None

@@ -1,8 +1,8 @@
-"""The requests of file imports: trigger one, and read what became of files and imports.
+"""The requests of file imports: trigger an import, and read run histories and import details.
 
-MoEngage API reference, "File Imports". Everything but the trigger is a question that may be asked again. Each
-question is one request and one page: whoever asks keeps to the limit of 50 requests a minute for each of the two
-endpoints ("Rate Limits").
+MoEngage API reference, "File Imports". Everything but the trigger only reads and is safe to repeat. Each call
+is one request for one page; the caller keeps to the limit of 50 requests a minute for each of the two endpoints
+("Rate Limits").
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from airflow_provider_moengage.api.workspace import Workspace
 
 
 class FileImportsClient:
-    """One conversation about file imports with one workspace. Not for several threads at once.
+    """A client of the file imports API of one workspace. Not thread-safe.
 
     :param now: UTC epoch seconds.
     """
@@ -57,11 +57,11 @@ class FileImportsClient:
         return FileImportsClient(self.workspace, now=self._now)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._session.close()
 
     def trigger(self, import_id: str) -> TriggerReply:
-        """Trigger an import, once, and say what became of it. Never raises for what the network does."""
+        """Trigger an import with a single request and return the outcome. Network errors never raise."""
         try:
             response = self._post(TRIGGER_PATH + quote(import_id, safe=""), None)
         except requests.RequestException as error:
@@ -92,7 +92,7 @@ class FileImportsClient:
 
         :param query: filters, as the API has them.
         :param page: from 1; 50 imports each.
-        :raises ApiError: where MoEngage does not say.
+        :raises ApiError: if MoEngage does not answer.
         """
         rows, has_more = self._page(IMPORTS_PATH, query, page)
         return [read_import(row) for row in rows], has_more
@@ -161,7 +161,7 @@ class FileImportsClient:
         )
 
     def _sentence(self, content: Mapping[str, Any]) -> str | None:
-        """One line of MoEngage's own words, whatever the shape; no key, which a gateway may send back."""
+        """Return MoEngage's message as one line, without the key, which a gateway may echo."""
         error = content.get("error")
         parts = [error.get("message") if isinstance(error, Mapping) else error]
         parts += [content.get(name) for name in ("title", "message", "description")]
@@ -204,7 +204,7 @@ def _triggering(status_code: int, content: Mapping[str, Any]) -> Triggering:
 
 
 def _is_page(content: Mapping[str, Any]) -> bool:
-    """Tell a page from a failure that comes as a 200, or from what somebody else answers."""
+    """Return whether a 200 is a page: not a failure, and not a proxy's response."""
     status = str(content.get("status") or "").casefold()
     return (
         "data" in content
@@ -214,5 +214,5 @@ def _is_page(content: Mapping[str, Any]) -> bool:
 
 
 def _is_absence(words: str, page: int) -> bool:
-    """Read the words of a 400; past the end, the import details speak of an invalid offset."""
+    """Return whether a 400's message means "not found"; past the last page, it mentions an invalid offset."""
     return ("import" in words and "exist" in words) or (page > 1 and "offset" in words)

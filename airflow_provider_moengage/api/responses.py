@@ -1,7 +1,7 @@
-"""What an answer of MoEngage means: the one table behind every retry, wait and reject.
+"""Classifies MoEngage's responses: the one table behind every retry, wait and reject.
 
 MoEngage API reference, "Bulk Import", "Rate Limits" and "Error codes". Two quirks shape this module: the
-documents say that all bulk requests return 200, so the body decides before the status does, and
+documentation says that all bulk requests return 200, so the body decides before the status does, and
 ``x-ratelimit-reset`` is documented both as seconds left and as UTC epoch seconds.
 """
 
@@ -20,30 +20,30 @@ from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 
 
 class Outcome(Enum):
-    """What became of one bulk request."""
+    """The outcome of one bulk request."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    """MoEngage took nothing of it, because of something in its elements."""
+    """MoEngage accepted none of it, because of something in its elements."""
     TOO_LARGE = "too large"
     THROTTLED = "throttled"
-    """Surely not processed; to be sent again once the window opens."""
+    """Certainly not processed; to be sent again when the rate limit allows."""
     NOT_SENT = "not sent"
     """No connection was made, so nothing can have been processed."""
     SERVER_ERROR = "server error"
-    """A 5xx. A 502 or a 504 may follow acceptance, so it is not sure that nothing was processed."""
+    """A 5xx. A 502 or a 504 may follow acceptance, so the request may have been processed."""
     UNKNOWN = "unknown"
-    """Sent, and no answer that says what became of it."""
+    """Sent, without a response that reports the outcome."""
     DENIED = "denied"
-    """401, 403, 409: no request will be accepted until a person has mended something."""
+    """401, 403, 409: no request will be accepted until somebody fixes the connection or the account."""
     UNEXPECTED = "unexpected"
-    """A status or an error that is about the request as a whole, not about its elements."""
+    """A status or an error about the request as a whole, not about its elements."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer, read. ``error_type`` and ``message`` are MoEngage's words, which may quote an element:
-    they may stand in a reject beside it, never in a log.
+    """A response. ``error_type`` and ``message`` are MoEngage's words, which may quote an element: they may be
+    stored in its reject, but never logged.
     """
 
     outcome: Outcome
@@ -54,7 +54,7 @@ class Reply:
     retry_after: float | None = None
     """Seconds to wait, by ``Retry-After`` or by ``x-ratelimit-reset``."""
     remaining: int | None = None
-    """``x-ratelimit-remaining``: what the server says is left in the present window."""
+    """``x-ratelimit-remaining``: requests left in the current window, as the server reports it."""
 
 
 _BY_STATUS = {
@@ -69,8 +69,8 @@ _BY_STATUS = {
     429: Outcome.THROTTLED,
 }
 
-# Of a 400, or of a 200 with "fail": types and messages that speak of the request or of who sends it, not of an
-# element, so that splitting cannot help.
+# Of a 400, or of a 200 with "fail": types and messages about the request or its sender, not about an element, so
+# splitting cannot help.
 _BY_WORDS = {
     "rate limits exceeded": Outcome.THROTTLED,
     "rate limit exceeded": Outcome.THROTTLED,
@@ -89,16 +89,16 @@ _RESET_IS_EPOCH_FROM = 1_000_000_000.0
 """A reset value this large (2001-09-09) cannot be seconds left in a window of 60 s."""
 
 LONGEST_HINT = 3_600.0
-"""Seconds; a server's hint beyond an hour is cut, for no documented window of the Data API is longer."""
+"""Seconds; a server's hint beyond an hour is cut, because no documented window of the Data API is longer."""
 
 
 def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Reply:
-    """Read an answer of the bulk import endpoint.
+    """Read a response of the bulk import endpoint.
 
     :param status_code: HTTP status.
-    :param headers: the answer's headers, looked up without regard to case.
-    :param body: the answer's body, as it came.
-    :param now: UTC epoch seconds, to turn moments in headers into seconds to wait.
+    :param headers: the response's headers, case-insensitive.
+    :param body: the response's body.
+    :param now: UTC epoch seconds, to convert times in headers into seconds to wait.
     """
     content = read_object(body)
     status = str(content.get("status", "")).lower()
@@ -116,7 +116,7 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now
 
 
 def read_retry_after(headers: Mapping[str, str], *, now: float, longest: float = LONGEST_HINT) -> float | None:
-    """Return how many seconds the server asks to wait, or None where it does not say.
+    """Return how many seconds the server asks to wait, or None if it does not.
 
     ``Retry-After`` wins (seconds or an HTTP date), then ``x-ratelimit-reset`` in either documented reading.
     """
@@ -138,11 +138,11 @@ def read_retry_after(headers: Mapping[str, str], *, now: float, longest: float =
 
 
 def refusal(reply: Reply, who: str = "MoEngage") -> ApiError:
-    """Put an answer that ends everything into one sentence that says what to do, without MoEngage's own text
-    (which may quote what was sent).
+    """Return the error for a response that ends everything. Its message says what to do, without MoEngage's own
+    text, which may quote what was sent.
 
-    :param reply: the answer.
-    :param who: whose answer it is: MoEngage, or the host that stands in for it.
+    :param reply: the response.
+    :param who: who responded: MoEngage, or the host that replaces it.
     """
     if reply.outcome is Outcome.DENIED or (reply.outcome is Outcome.REFUSED and reply.status_code == 200):
         kind, advice = ErrorKind.AUTHENTICATION, _DENIALS.get(reply.status_code or 0, _DENIALS[401])
@@ -186,7 +186,7 @@ def _outcome(status_code: int, status: str, error: _Error) -> Outcome:
         if status == "success":
             return Outcome.ACCEPTED
         if status not in ("fail", "error"):
-            return Outcome.UNKNOWN  # a proxy's page, an empty body: MoEngage has not said that it took anything
+            return Outcome.UNKNOWN  # a proxy's page or an empty body: not a confirmation by MoEngage
         outcome = Outcome.REFUSED
     elif status_code >= 500:
         return Outcome.SERVER_ERROR
@@ -196,8 +196,8 @@ def _outcome(status_code: int, status: str, error: _Error) -> Outcome:
 
 
 def _by_words(error: _Error) -> Outcome | None:
-    """What a refusal is really about, where its type or its whole message is one that MoEngage documents. A
-    message is never searched for words: it may quote an element.
+    """Return the outcome if a refusal's type or its whole message is a documented one. A message is never searched
+    for words, because it may quote an element.
     """
     for said in (error.type, error.message):
         if said is not None and (outcome := _BY_WORDS.get(said.strip().casefold().rstrip("."))):
@@ -219,7 +219,7 @@ def _error_of(content: dict[str, Any]) -> _Error:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """Return a body's JSON object; an empty one where it is anything else (a proxy's page, for example)."""
+    """Return a body's JSON object; an empty one if it is anything else (for example, a proxy's page)."""
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

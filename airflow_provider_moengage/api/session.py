@@ -1,4 +1,4 @@
-"""HTTP as every family of the API needs it: how a session is opened, and what a request without an answer means.
+"""HTTP for every API family: opens sessions, and classifies requests without a response.
 
 MoEngage API reference, "Authentication": Basic, with the workspace id and the key of the API family.
 """
@@ -15,24 +15,24 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyErr
 from airflow_provider_moengage.api.responses import Outcome, Reply
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds to wait for a TCP and TLS connection. A live host answers in well under one."""
+"""Seconds to wait for a TCP and TLS connection. A live host needs well under one."""
 
 SOURCE = "airflow-provider-moengage"
-"""What we call ourselves in ``User-Agent`` and in the test call's ``source``."""
+"""Our name in ``User-Agent`` and in the test call's ``source``."""
 
 
 class Session(requests.Session):
-    """A session that follows no redirect: requests reads its target all the same, and fails over a broken one."""
+    """A session that follows no redirect. requests would read its target anyway, and fail if it is malformed."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 (requests' signature)
-        """Return that there is none."""
+        """Return None: there is no redirect."""
         return None
 
 
 def open_session(url: str, workspace_id: str, key: str) -> Session:
-    """Return a session for requests to ``url``. Not for several threads.
+    """Return a session for requests to ``url``. Not thread-safe.
 
-    The environment's proxies and CA bundle are looked up once, not once a request.
+    The environment's proxies and CA bundle are looked up once, not for each request.
 
     :param url: scheme and authority.
     :param key: the API key, sent as Basic auth.
@@ -44,20 +44,20 @@ def open_session(url: str, workspace_id: str, key: str) -> Session:
     session.proxies.update(settings["proxies"])
     session.verify = settings["verify"]
     session.trust_env = False
-    # A request that is repeated is repeated by whoever knows whether that is safe.
+    # Only callers retry, because they know whether that is safe.
     session.mount(url, HTTPAdapter(max_retries=0))
     return session
 
 
 def basic_auth(workspace_id: str, key: str) -> HTTPBasicAuth:
-    """Return the credentials, as bytes: of a text, requests encodes Latin-1, and its error for a stray character
-    holds the key.
+    """Return the credentials, as bytes: requests encodes text as Latin-1, and its error for a stray character
+    contains the key.
     """
     return HTTPBasicAuth(workspace_id.encode(), key.encode())
 
 
 def no_answer(error: requests.RequestException) -> Reply:
-    """Tell a request that surely never left from one that may have been processed."""
+    """Classify a request without a response: certainly not sent, or possibly processed."""
     if isinstance(error, requests.ConnectTimeout):
         return Reply(Outcome.NOT_SENT, message="no connection within the timeout")
     if isinstance(error, requests.exceptions.InvalidURL):
@@ -73,7 +73,7 @@ def no_answer(error: requests.RequestException) -> Reply:
 
 
 def _reason(error: requests.RequestException) -> object:
-    """What urllib3 says behind an error. It makes a ProxyError of a connection cut after the body as well."""
+    """Return urllib3's original error. A ProxyError may also mean a connection that was cut after the body."""
     reason = _first_reason(error)
     return reason.original_error if isinstance(reason, ProxyError) else reason
 
@@ -83,17 +83,17 @@ def _first_reason(error: requests.RequestException) -> object:
 
 
 def _is_tunnel(reason: object) -> bool:
-    """Tell a proxy's refusal of CONNECT, which http.client raises as a bare OSError, from a broken stream."""
+    """Return whether a proxy refused CONNECT, which http.client raises as a bare OSError."""
     return type(reason) is OSError and str(reason).startswith("Tunnel connection failed")
 
 
 def _is_certificate(reason: object) -> bool:
-    """Tell a certificate that is not accepted from a TLS stream that broke, maybe after the body had left."""
+    """Return whether a certificate was rejected; other TLS errors may occur after the body was sent."""
     return isinstance(reason, SSLError) and isinstance(reason.args[0], SSLCertVerificationError)
 
 
 def cause(error: requests.RequestException) -> str:
-    """Name what happened without the exception's text, which quotes URLs and whatever a proxy said."""
+    """Return the cause of an error without its text, which quotes URLs and a proxy's response."""
     if isinstance(error, requests.Timeout):
         return "no response within the timeout"
     reason = _reason(error)

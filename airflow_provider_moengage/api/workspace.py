@@ -1,4 +1,4 @@
-"""Where a MoEngage workspace is and what opens it."""
+"""A MoEngage workspace: its hosts and its keys."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from airflow_provider_moengage.api.data_centers import data_api_url, file_import
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where a MoEngage workspace is and what opens it.
+    """A MoEngage workspace: its hosts and its keys.
 
     :param workspace_id: also called app id.
     :param data_api_key: key of the Data tile; it serves bulk import and file imports.
-    :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` gives it.
+    :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` returns it.
     :param base_url: replaces scheme and authority of every API family; None for MoEngage's own hosts.
-    :param timeout: seconds that MoEngage may stay silent before a request is given up.
+    :param timeout: seconds without data from MoEngage after which a request fails.
     :param campaign_api_key: key for business events.
     """
 

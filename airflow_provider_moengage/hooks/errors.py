@@ -1,4 +1,4 @@
-"""From what the API says to what a task raises."""
+"""Translates errors of the API into the exceptions that a task raises."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ BY_KIND: dict[ErrorKind, type[MoEngageError]] = {
 
 
 def translated(error: ApiError, conn_id: str, so_far: str) -> MoEngageError:
-    """Return the provider's own error.
+    """Return the provider's exception for an error of the API.
 
-    :param so_far: what is done and what is not, as the end of a sentence.
+    :param so_far: what was done and what was not, as the end of a sentence.
     """
     return BY_KIND[error.kind](
         f"Connection {conn_id!r}: {error.message}; {so_far}",

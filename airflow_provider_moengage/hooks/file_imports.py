@@ -1,4 +1,4 @@
-"""File imports between Airflow and the API: what is asked, how often, and which error each answer becomes."""
+"""File imports between Airflow and the API: checked queries, retries of the trigger, and translated errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
 
 ATTEMPTS = 3
-"""Times that a question is asked, and that an import is triggered whose call had no answer."""
+"""Calls to trigger an import while there is no response."""
 
 COOLDOWN = timedelta(minutes=5)
 """Between two runs of an import (MoEngage API reference, "Trigger File Import")."""
@@ -48,7 +48,7 @@ SCHEDULE_STATUSES = ("SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS", "SCHEDULED", "PR
 
 @dataclass(frozen=True, slots=True)
 class RunsQuery:
-    """A question to a run history, checked."""
+    """A checked query of a run history."""
 
     ref: ImportRef
     statuses: tuple[str, ...] = ()
@@ -56,13 +56,13 @@ class RunsQuery:
     end: datetime | None = None
 
     def requests(self, now: datetime) -> list[dict[str, Any]]:
-        """Return the bodies, without page numbers, that together ask it."""
+        """Return the request bodies that together cover the query, without page numbers."""
         filters: dict[str, Any] = {"file_status": list(self.statuses)} if self.statuses else {}
         dates = list(date_filters(self.start, self.end or now, now=now))
         return [{**self.ref.query, **filters, "date": date} for date in dates] or [{**self.ref.query, **filters}]
 
     def matches(self, run: FileRun) -> bool:
-        """Whether a file is really one that was asked for."""
+        """Return whether a file matches the query."""
         when = run.scheduled_at
         is_early = when is not None and self.start is not None and when < self.start
         is_late = when is not None and self.end is not None and when > self.end
@@ -77,7 +77,7 @@ def runs_query(
     start: object = None,
     end: object = None,
 ) -> RunsQuery:
-    """Check the arguments of a question to a run history.
+    """Check the arguments of a run history query.
 
     :raises ValueError: naming the one that is wrong.
     """
@@ -91,7 +91,7 @@ def runs_query(
 def imports_query(
     import_name: str | None, *, schedule_status: str | Iterable[str] | None, **filters: str | None
 ) -> dict[str, Any]:
-    """Check the filters of a question for imports.
+    """Check the filters of an imports query.
 
     :raises ValueError: naming the one that is wrong.
     """
@@ -160,13 +160,13 @@ def trigger(client: FileImportsClient, import_id: str) -> None:
             if reply.triggering is Triggering.TRIGGERED:
                 return
             if reply.triggering is Triggering.RAN_RECENTLY and may_have_run:
-                return  # the call before this one, which had no answer
+                return  # by the call before this one, which had no response
             may_have_run = may_have_run or reply.triggering is Triggering.UNKNOWN
             raise trigger_error(name, reply)
 
 
 def trigger_error(import_id: str, reply: TriggerReply) -> MoEngageError:
-    """Return what an answer means that has triggered nothing, or maybe nothing."""
+    """Return the error for a response that triggered nothing, or possibly nothing."""
     kind, advice = _TRIGGER_ERRORS[reply.triggering]
     said = f" ({reply.message})" if reply.message else ""
     what = f"MoEngage answered {reply.status_code}{said}" if reply.status_code else str(reply.message)
@@ -205,7 +205,7 @@ def no_such_import(ref: ImportRef, conn_id: str, error: ApiError) -> MoEngageImp
 
 
 def _attempts() -> Any:
-    """Return tries of something harmless: again after what may be over in a moment, and not after a throttle."""
+    """Return the attempts to trigger: transient server errors are retried, a 429 is not."""
     import tenacity
 
     def may_be_over(error: BaseException) -> bool:

@@ -83,7 +83,7 @@ Decide = Callable[[Sequence[FileRun]], Finding]
 
 
 class Client(Protocol):
-    """What the poller asks; see :class:`~airflow_provider_moengage.api.file_imports_client.FileImportsClient`."""
+    """The poller's requests; see :class:`~airflow_provider_moengage.api.file_imports_client.FileImportsClient`."""
 
     def file_runs(self, query: dict[str, Any], *, page: int) -> tuple[list[FileRun], bool]:
         """One page of a run history."""
@@ -95,18 +95,18 @@ class Client(Protocol):
         """A client of the same workspace with connections of its own."""
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
 
 
 class Clock:
-    """Time, as the poller sees it: one place to inject another one."""
+    """The poller's clock, which tests replace."""
 
     def time(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Seconds since an arbitrary time; never goes back."""
         return time.monotonic()
 
     async def sleep(self, seconds: float, woken: asyncio.Event) -> None:
-        """Let ``seconds`` pass, or less where ``woken`` is set before."""
+        """Sleep for ``seconds``, or until ``woken`` is set."""
         try:
             async with asyncio.timeout(seconds):
                 await woken.wait()
@@ -121,14 +121,14 @@ class Waiter:
         self.spec = spec
         self.decide = decide
         self.since = since
-        """When it came."""
+        """When it started to wait."""
         self.failures = 0
         self._note: str | None = None
         self._updates: deque[Finding | BaseException] = deque()
         self._has_update = asyncio.Event()
 
     async def next(self) -> Finding:
-        """Return the next finding that says something new.
+        """Return the next finding that differs from the one before.
 
         :raises ApiError: if polling cannot succeed.
         """
@@ -141,7 +141,7 @@ class Waiter:
         return update
 
     def tell(self, update: Finding | BaseException) -> bool:
-        """Pass an update on, unless it is nothing new; return whether it was passed on."""
+        """Pass an update on, unless nothing changed; return whether it was passed on."""
         if isinstance(update, Finding):
             if update.result is None and update.note in (None, self._note):
                 return False
@@ -160,11 +160,11 @@ class _Import:
     waiters: dict[int, Waiter] = field(default_factory=dict, init=False)
     read_at: float = field(default=float("-inf"), init=False)
     mark: tuple[Any, ...] | None = field(default=None, init=False)
-    """What the import details said when, or before, its run history was read last."""
+    """The import details as of the last read of its run history."""
     seen: tuple[Any, ...] | None = field(default=None, init=False)
-    """What they say now."""
+    """The import details now."""
     is_over: bool = field(default=False, init=False)
-    """They say that its last run has ended."""
+    """Whether the import details report that its last run has ended."""
 
     @property
     def interval(self) -> float:
@@ -175,7 +175,7 @@ class _Import:
         return self.seen is not None and self.seen != self.mark
 
     def urgency(self, now: float, *, is_watched: bool) -> tuple[int, float] | None:
-        """Return how urgent a look is, the least first; None where none is due."""
+        """Return how urgent a poll is, the smallest first; None if none is due."""
         if now < self.due_at:
             return None
         if is_watched and self.seen is not None:

@@ -1,4 +1,4 @@
-"""Which files of an import are waited for, and whether all of them have ended."""
+"""Selects the files of an import to wait for, and decides whether all of them have ended."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from airflow_provider_moengage.api.file_imports import FileRun, read_time
 
 MOST_BASELINE_IDS = 1_000
-"""Ids that a baseline holds. Older files are told by their time: an XCom and a state store (64 kB) have bounds."""
+"""IDs in a baseline. Older files are recognised by their time: XComs and the state store (64 kB) are limited."""
 
 NEXT_RUN = timedelta(minutes=5)
-"""An import runs once in five minutes, so what was scheduled this much later is of another run."""
+"""An import runs once in five minutes, so files scheduled this much later belong to another run."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -22,11 +22,11 @@ _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What the run history held before an import was triggered.
+    """The run history before an import was triggered.
 
     :param ids: of its newest files.
     :param since: files that were scheduled then or earlier are old, whatever their id: a run's files may all have
-        one time. None: ``ids`` has all.
+        one time. None: ``ids`` is complete.
     """
 
     ids: frozenset[str]
@@ -36,28 +36,28 @@ class Baseline:
     def of(cls, runs: Iterable[FileRun]) -> Baseline:
         """Return the baseline of a run history."""
         newest_first = sorted(runs, key=_age, reverse=True)
-        timeless = [run for run in newest_first if run.scheduled_at is None]  # only their ids can tell them
+        timeless = [run for run in newest_first if run.scheduled_at is None]  # only their ids identify them
         dated = [run for run in newest_first if run.scheduled_at is not None]
         kept = dated[: max(1, MOST_BASELINE_IDS - len(timeless))]
         is_cut = len(dated) > len(kept)
         return cls(frozenset(run.id for run in (*timeless, *kept)), kept[-1].scheduled_at if is_cut else None)
 
     def is_new(self, run: FileRun) -> bool:
-        """Whether a file is none of those."""
+        """Return whether a file is not in the baseline."""
         is_old = self.since is not None and run.scheduled_at is not None and run.scheduled_at <= self.since
         return run.id not in self.ids and not is_old
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which files are waited for.
+    """Selects the files to wait for.
 
-    :param file_name: an exact name or a glob; of several runs of one name the newest counts.
-    :param since: files that were scheduled after this moment.
-    :param baseline: files that were not there before.
+    :param file_name: an exact name or a glob; of several files with one name, the newest counts.
+    :param since: files scheduled after this time.
+    :param baseline: files that are not in it.
     :param expected_files: how many there must be, at least.
 
-    Without any of the first three it is the newest file of the import.
+    Without any of the first three, the newest file of the import is selected.
     """
 
     file_name: str | None = None
@@ -66,7 +66,7 @@ class Selection:
     expected_files: int = 1
 
     def choose(self, runs: Iterable[FileRun]) -> tuple[FileRun, ...]:
-        """Return the files waited for that are there, in the order in which they were scheduled."""
+        """Return the selected files that exist, in the order in which they were scheduled."""
         found = [run for run in runs if self._is_meant(run)]
         if self.file_name is None and self.since is None and self.baseline is None:
             newest = max(found, key=_age, default=None)
@@ -81,7 +81,7 @@ class Selection:
         return tuple(sorted(by_name.values(), key=lambda run: (_age(run)[0], run.file_name)))
 
     def _of_first_run(self, found: list[FileRun]) -> list[FileRun]:
-        """Leave out what a later run has brought, unless there are too few files without it."""
+        """Return the files of the first run only, unless these are too few."""
         first = min((run.scheduled_at for run in found if run.scheduled_at is not None), default=None)
         if first is None:
             return found
@@ -89,11 +89,11 @@ class Selection:
         return of_first if len(of_first) >= self.expected_files else found
 
     def are_over(self, chosen: Sequence[FileRun]) -> bool:
-        """Whether enough files are there and each has ended."""
+        """Return whether there are enough files and each has ended."""
         return len(chosen) >= self.expected_files and all(run.is_terminal for run in chosen)
 
     def describe(self, chosen: Sequence[FileRun]) -> str:
-        """Say how it stands, for the log."""
+        """Return the state of the files, for the log."""
         if not chosen:
             return "no such file yet"
         wanted = f"{len(chosen)} of {self.expected_files}" if self.expected_files > 1 else f"{len(chosen)}"
@@ -121,14 +121,14 @@ class Selection:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Selection:
-        """Make it again of what :meth:`to_dict` gave."""
+        """Return the object that :meth:`to_dict` was called on."""
         ids = plain.get("baseline")
         baseline = None if ids is None else Baseline(frozenset(ids), read_time(plain.get("baseline_since")))
         return cls(plain.get("file_name"), read_time(plain.get("since")), baseline, plain.get("expected_files", 1))
 
 
 def is_named(run: FileRun, file_name: str | None) -> bool:
-    """Whether a file has an exact name or one that a glob fits; None fits all."""
+    """Return whether a file has this name or matches this glob; None matches all."""
     return file_name is None or run.file_name == file_name or fnmatchcase(run.file_name, file_name)
 
 

@@ -1,4 +1,4 @@
-"""Whether files that have ended are a success: one decision for operator and sensor."""
+"""Decides whether finished files are a success, for operator and sensor alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARTIAL_POLICIES = ("fail", "accept")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is a success.
+    """What counts as success.
 
     :param partial_success: ``fail`` or ``accept`` files of which some rows failed.
     :param max_failed_rows: rows that may have failed, over all files; None for any number.
@@ -22,7 +22,7 @@ class Policy:
     max_failed_rows: int | None = None
 
     def complaint(self, files: Sequence[FileRun]) -> str | None:
-        """Return what is wrong with files that have ended, as a sentence; None for a success."""
+        """Return what is wrong with finished files, as a sentence; None if they are a success."""
         failed = [file for file in files if file.file_status == FAILED]
         partial = [file for file in files if file.file_status == PARTIAL_SUCCESS]
         if failed:

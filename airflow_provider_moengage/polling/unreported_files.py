@@ -27,9 +27,9 @@ class UnreportedFiles:
         self._lock = threading.Lock()
 
     def look(self, runs: Sequence[FileRun]) -> list[FileRun] | None:
-        """Return the files that are news and were not returned before, the first that finished first.
+        """Return the unreported files that were not returned before, in the order in which they finished.
 
-        None where there is none, but an empty list from the look that made the memory.
+        None if there are none, but an empty list from the first poll, which creates the memory.
         """
         finished = [run for run in runs if run.is_terminal]
         with self._lock:
@@ -43,14 +43,14 @@ class UnreportedFiles:
         return sorted(fresh, key=lambda run: (str(run.completed_at), run.id)) or None
 
     def told(self, run: FileRun) -> None:
-        """Take a file into the memory."""
+        """Mark a file as reported."""
         with self._lock:
             memory = self._memory or Baseline(frozenset())
             self._memory = Baseline(memory.ids | {run.id}, memory.since)
             self._pending.discard(run.id)
 
     def _trim(self, runs: Sequence[FileRun]) -> None:
-        """Keep the newest ids, as long as no older file is still to be told."""
+        """Keep only the newest IDs, unless an older file is still unreported."""
         is_open = [not run.is_terminal or self._is_news(run) for run in runs]
         trimmed = Baseline.of(run for run, still in zip(runs, is_open, strict=True) if not still)
         if all(trimmed.is_new(run) for run, still in zip(runs, is_open, strict=True) if still):
@@ -58,7 +58,7 @@ class UnreportedFiles:
 
     @property
     def memory(self) -> Baseline | None:
-        """The finished files that are no news; None before the first look."""
+        """The finished files that need no report; None before the first poll."""
         return self._memory
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class UnreportedFiles:
 
 
 def memory_of(kept: object) -> Baseline | None:
-    """Make a memory again of what :meth:`UnreportedFiles.to_dict` gave; None where it cannot be read."""
+    """Return the memory that :meth:`UnreportedFiles.to_dict` returned; None if it cannot be read."""
     if not isinstance(kept, Mapping) or not isinstance(kept.get("ids"), list):
         return None
     since: datetime | None = read_time(kept.get("since"))

@@ -1,4 +1,4 @@
-"""The sensor that waits until MoEngage has read files: in a worker, or in the triggerer without holding a slot."""
+"""The sensor that waits for the files of an import: in a worker, or in the triggerer without holding a slot."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ if TYPE_CHECKING:
 _KEY = "moengage_file_import_polls"
 
 MOST_FILES = 1_000_000
-"""More than an import has: a bound against mistakes."""
+"""More than any import has."""
 
 
 class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-ignore]
-    """Waits until MoEngage has done with files of an import, and returns what became of them.
+    """Waits until MoEngage has finished with files of an import, and returns their results.
 
-    Succeeds when all of the files are ``SUCCESSFUL``; fails with :class:`MoEngageImportFailedError` when one is
-    ``FAILED``, or ``PARTIAL_SUCCESS`` and that is not accepted. Looks once before it defers. An import that does
-    not exist fails at once, as does a key that is not accepted; other failed polls fail the task when five come in
-    a row, and a throttled one just waits.
+    Succeeds when all of the files are ``SUCCESSFUL``; fails with :class:`MoEngageImportFailedError` if one is
+    ``FAILED``, or ``PARTIAL_SUCCESS`` and that is not accepted. Polls once before it defers. An import that does
+    not exist fails at once, as does a rejected key; other failed polls fail the task after five in a row, and a
+    throttled one only waits.
 
     :param import_id: the import; this, ``import_name``, or an XCom as ``since``. Templated, as all below.
-    :param import_name: as the dashboard has it; ignored where there is an ``import_id``.
-    :param file_name: an exact name, or a glob such as ``users_*.csv``. Of several runs of one name, the newest.
-    :param since: only files that were scheduled after this moment (datetime, or ISO 8601 text; without a zone it
-        is UTC); or the XCom of :class:`TriggerFileImportOperator`: only files that were not there before it.
-    :param expected_files: how many files there must be, at least. All that are there must have ended.
+    :param import_name: as the dashboard has it; ignored if ``import_id`` is given.
+    :param file_name: an exact name, or a glob such as ``users_*.csv``. Of several files with one name, the newest.
+    :param since: only files scheduled after this time (datetime, or ISO 8601 text; without a zone it is UTC); or
+        the XCom of :class:`TriggerFileImportOperator`: only files that did not exist before it.
+    :param expected_files: how many files there must be, at least. Every file found must have ended.
     :param deferrable: wait in the triggerer; the default is ``[operators] default_deferrable`` of airflow.cfg.
-    :param poke_interval: seconds between two looks. In the triggerer all who wait for an import share its looks.
+    :param poke_interval: seconds between two polls. In the triggerer, all waits for an import share its polls.
     :param partial_success: ``fail`` or ``accept`` a file of which some rows failed.
     :param max_failed_rows: rows that may have failed, over all files that are accepted; None for any number.
     :param moengage_conn_id: the workspace's connection.
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
 
     ``timeout``, ``soft_fail``, ``mode``, ``exponential_backoff`` and the like are Airflow's own. With neither
-    ``file_name`` nor ``since`` it is the newest file of the import that is waited for.
+    ``file_name`` nor ``since``, the sensor waits for the newest file of the import.
     """
 
     template_fields: Sequence[str] = (
@@ -126,7 +126,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
             return files
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Poll once."""
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         wait = self._wait()
@@ -148,11 +148,11 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         except MoEngageImportFailedError as error:
             if not self.silent_fail:
                 raise
-            self._failure = error  # silent_fail is about polls; what became of the files is no failed poll
+            self._failure = error  # silent_fail is about failed polls, not about failed files
             return PokeReturnValue(is_done=True)
 
     def execute_complete(self, context: Context, event: Any = None) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Go on with what the trigger has seen."""
+        """Continue with what the trigger found out."""
         wait = self._wait()
         with self._soft():
             try:
@@ -186,7 +186,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
 
     @contextmanager
     def _soft(self) -> Iterator[None]:
-        """Skip instead of failing where soft_fail or never_fail says so: the same in every mode."""
+        """Skip instead of failing if soft_fail or never_fail is set: the same in every mode."""
         try:
             yield
         except (MoEngageError, AirflowSensorTimeout, AirflowTaskTimeout) as error:
@@ -198,7 +198,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
     def _poll_failed(self, context: Context, error: MoEngageError) -> None:
         self._failed_polls += 1
         if not self.deferrable and self.reschedule:
-            # Each poll is a process of its own. Without a store nothing is known of the ones before.
+            # Each poll is a process of its own. Without a store, earlier ones are unknown.
             state, number = TaskState(context, _KEY), getattr(context.get("ti"), "try_number", None)
             kept = state.get() or {}
             before = kept.get("failed", 0) if kept.get("try_number") == number else 0
@@ -218,7 +218,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
                 state.forget()
 
     def _wait(self) -> FileWait:
-        """Return what is waited for, now that templates are rendered."""
+        """Return what to wait for, now that templates are rendered."""
         since, triggered = _read_since(self.since)
         if triggered is not None:
             import_id, baseline = triggered
@@ -257,9 +257,9 @@ def _check_file_name(name: object) -> None:
 
 
 def _read_since(since: object) -> tuple[datetime | None, tuple[str, Baseline] | None]:
-    """Return a moment, or the import and the baseline of an operator's XCom."""
+    """Return a time, or the import and the baseline of an operator's XCom."""
     if isinstance(since, str) and since.lstrip().startswith("{"):
-        since = _literal(since)  # what a template makes of an XCom where the Dag does not render native objects
+        since = _literal(since)  # a rendered XCom, if the Dag does not render native objects
     if isinstance(since, Mapping):
         import_id, ids = since.get("import_id"), since.get("baseline")
         if not isinstance(import_id, str) or isinstance(ids, str) or not isinstance(ids, Sequence):

@@ -111,7 +111,7 @@ class ImportCall:
         if known is not None or self._record.is_kept:
             return known
         if self._policy.on_cooldown == "fail":
-            return None  # an earlier try that was refused would be answered with the very run that refused it
+            return None  # the newest run may be the one because of which an earlier try was refused
         files = self._history()
         run = self._record.earlier_in(files, self._import_id)
         if run is None or has_failed(run, files):

@@ -1,7 +1,7 @@
 """What a task stores about the import it triggers, so that a retry continues to wait and never triggers again.
 
-Airflow's state store keeps it across tries (3.3 and later). A Clear is a person's wish to trigger it anew; Airflow
-raises ``max_tries`` then, and for no retry.
+Airflow's state store keeps it across tries (3.3 and later). A Clear triggers it again: Airflow raises
+``max_tries`` only then, never for a retry.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _KEY = "moengage_file_import"
 _CALLING, _TRIGGERED, _DONE = "calling", "triggered", "done"
 
 SAME_RUN = timedelta(minutes=1)
-"""Files that were scheduled within a minute are of one run: an import runs once in five."""
+"""Files scheduled within a minute belong to one run: an import runs once in five."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRun:
-    """A run of an import as the task that has triggered it knows it: MoEngage gives it no id.
+    """A run of an import, as the task that triggered it knows it: MoEngage assigns no ID.
 
     :param triggered_at: when the call was made, with time zone.
-    :param baseline: the files that were there before.
-    :param ran_at: when the newest of these was scheduled; None where there was none.
+    :param baseline: the files that existed before.
+    :param ran_at: when the newest of these was scheduled; None if there was none.
     """
 
     import_id: str
@@ -38,7 +38,7 @@ class ImportRun:
 
     @classmethod
     def before(cls, import_id: str, runs: list[FileRun], now: datetime) -> ImportRun:
-        """Return the run that a call made now would make."""
+        """Return the run that a call made now would trigger."""
         return cls(import_id, now, Baseline.of(runs), newest(runs))
 
     def facts(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class ImportRun:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> ImportRun:
-        """Make it again of what :meth:`to_dict` gave."""
+        """Return the object that :meth:`to_dict` was called on."""
         return cls(
             plain["import_id"],
             read_time(plain["triggered_at"]) or datetime.now(UTC),
@@ -88,12 +88,12 @@ class ImportRecord:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the next try will know of this one."""
+        """Whether the record survives until the next try."""
         return self._state.is_kept
 
     def earlier(self, import_id: str) -> tuple[ImportRun, bool] | None:
-        """Return the run that an earlier try has called for, and whether it surely was triggered. None where this
-        try is to trigger.
+        """Return the run that an earlier try requested, and whether it was certainly triggered. None if this try
+        is to trigger.
         """
         kept = self._state.get()
         if (
@@ -103,12 +103,12 @@ class ImportRecord:
         ):
             return None
         if kept["status"] == _DONE and kept.get("retries") != self._clear_epoch.retries:
-            return None  # with other `retries` a Clear may look like a retry, and whatever was triggered has ended
+            return None  # with changed `retries`, a Clear may look like a retry; the run has ended anyway
         return ImportRun.from_dict(kept["run"]), kept["status"] != _CALLING
 
     def earlier_in(self, runs: list[FileRun], import_id: str) -> ImportRun | None:
-        """Return the run that an earlier try seems to have triggered, where there is no store: the newest since
-        the Dag run began. None for a first try.
+        """Return the run that an earlier try seems to have triggered, if there is no store: the newest since the
+        Dag run began. None for a first try.
         """
         began = getattr(self._dag_run, "start_date", None)
         if self.is_kept or not self._clear_epoch.is_retry or began is None:
@@ -121,19 +121,19 @@ class ImportRecord:
         return ImportRun(import_id, last, Baseline.of(before), newest(before))
 
     def calling(self, run: ImportRun) -> None:
-        """Remember that from now on the import may be triggered. Returns when that is stored."""
+        """Store that the import may be triggered from now on; returns once it is stored."""
         self._keep(_CALLING, run)
 
     def triggered(self, run: ImportRun) -> None:
-        """Remember that it was."""
+        """Store that it was triggered."""
         self._keep(_TRIGGERED, run)
 
     def done(self, run: ImportRun) -> None:
-        """Remember that the task is about to end well."""
+        """Store that the task is about to succeed."""
         self._keep(_DONE, run)
 
     def forget(self) -> None:
-        """Forget it: the next try triggers."""
+        """Delete the record: the next try triggers."""
         self._state.forget()
 
     def _keep(self, status: str, run: ImportRun) -> None:

@@ -31,7 +31,7 @@ GRACE = timedelta(minutes=5)
 
 
 LONGEST_TIMEOUT = 10 * 366 * 86_400.0
-"""Seconds: longer than anybody waits, and short enough for date arithmetic."""
+"""Seconds: longer than any wait, and short enough for date arithmetic."""
 
 
 MOST_ROWS = 1_000_000_000

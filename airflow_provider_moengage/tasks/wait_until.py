@@ -1,4 +1,4 @@
-"""Waiting for a moment without holding a worker slot: Airflow's own trigger, wherever this Airflow has it."""
+"""Waits until a time without holding a worker slot, with Airflow's own trigger."""
 
 from __future__ import annotations
 

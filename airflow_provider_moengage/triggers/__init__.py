@@ -1,1 +1,1 @@
-"""What runs in the triggerer. Nothing here sends anything."""
+"""Triggers. They only read; nothing here triggers an import."""

@@ -101,7 +101,7 @@ class FileImportRunTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Warn that the import continues (Airflow 3.3 and later)."""
         self.log.warning(
-            "The task was killed. MoEngage cannot cancel an import: a run of import %s that has begun goes on",
+            "The task was killed. MoEngage cannot cancel an import: a run of import %s that has started continues",
             self.what[1],
         )
 

@@ -1,4 +1,4 @@
-"""Scheduling a Dag on a file import: a trigger that fires for each file that MoEngage has finished."""
+"""A trigger that fires for each file that MoEngage finishes, to schedule Dags on a file import."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from airflow_provider_moengage.api.file_imports import (
     ImportRef,
     read_status,
 )
+from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.polling.poller import Decide, Finding, WaitSpec
 from airflow_provider_moengage.triggers.pollers import poll_updates
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.polling.unreported_files import UnreportedFiles
 
 LOOK_AGAIN = 300.0
-"""Seconds until it looks again after what a person has to mend: a key, an import that is gone."""
+"""Seconds until the next poll after an error that somebody has to fix: a key, an import that is gone."""
 
 
 class FileImportRunEventTrigger(BaseEventTrigger):
@@ -148,13 +149,13 @@ class FileImportRunEventTrigger(BaseEventTrigger):
 class Memory:
     """What an asset's trigger stores across restarts: in Airflow's asset state store, if there is one (3.3)."""
 
-    def __init__(self, store: Any, key: str, log: Any) -> None:
+    def __init__(self, store: Any, key: str, log: Log) -> None:
         self._store = store
         self._key = key
         self._log = log
 
     async def read(self) -> Any:
-        """Return what was written last; None for nothing."""
+        """Return what was written last; None if nothing was."""
         if self._store is None:
             return None
         try:
@@ -164,7 +165,7 @@ class Memory:
             return None
 
     async def write(self, value: dict[str, Any]) -> None:
-        """Remember a JSON-ready value."""
+        """Store a JSON-ready value."""
         if self._store is None:
             return
         try:

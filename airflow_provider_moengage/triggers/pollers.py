@@ -1,7 +1,7 @@
 """The pollers of a triggerer: one for each workspace, on each event loop.
 
-A triggerer has one loop; ``dag.test()`` makes a new one for each trigger. Whatever belongs to a loop is kept under
-it and goes with it; the budgets belong to the process.
+A triggerer has one loop; ``dag.test()`` creates a new one for each trigger. Pollers are stored by their loop and
+end with it; the budgets belong to the process.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ CLOCK = Clock()
 """The clock of pollers and budgets."""
 
 CONNECTION_KEPT = 60.0
-"""Seconds for which a connection that was read serves the triggers that start with it."""
+"""Seconds for which a connection is cached."""
 
 READ_AGAIN = 10.0
 """Seconds until a connection that could not be read is read again."""
 
 DEFAULT_PER_MINUTE = 40.0
-"""Of the 50 requests a minute that MoEngage takes, run history and import details each."""
+"""Of the 50 requests a minute that MoEngage allows, for run history and import details each."""
 
 
 class Pollers:
@@ -55,8 +55,8 @@ class Pollers:
     async def workspace(self, conn_id: str, *, other_than: Workspace | None = None) -> Workspace:
         """Return the workspace of a connection, read once for the many triggers that start together.
 
-        :param other_than: what MoEngage has just not accepted: if that is what is kept, read anew.
-        :raises MoEngageRequestError: where the connection is not set up.
+        :param other_than: a workspace that MoEngage has just rejected: if it is the cached one, read again.
+        :raises MoEngageRequestError: if the connection is not set up.
         """
         failed = 0
         while True:
@@ -162,14 +162,14 @@ def _budgets(workspace: Workspace) -> Budgets:
 
 
 async def _read(conn_id: str) -> Workspace:
-    # In asgiref's thread: on Airflow 3.1 a connection that is read in any other one does not find its way back to
-    # the triggerer's loop. Requests never run there, for it is one thread for all.
+    # In asgiref's thread, because on Airflow 3.1 reading a connection in any other thread never returns to the
+    # triggerer's loop. Requests never run there, because all callers share this thread.
     from asgiref.sync import sync_to_async
 
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
     def read() -> Workspace:
-        from airflow_provider_moengage.api import file_imports_client  # noqa: F401 - 0.2 s that the loop is spared
+        from airflow_provider_moengage.api import file_imports_client  # noqa: F401 (imported off the event loop: 0.2 s)
 
         return MoEngageHook(conn_id).settings.workspace
 
@@ -177,9 +177,9 @@ async def _read(conn_id: str) -> Workspace:
         return await sync_to_async(read)()
     except MoEngageRequestError:
         raise
-    except Exception as error:  # Airflow's API server is restarted, which Airflow 3.3 calls "not found"
+    except Exception as error:  # Airflow's API server restarts, which Airflow 3.3 reports as "not found"
         raise _UnreadableError(type(error).__name__) from error
 
 
 class _UnreadableError(Exception):
-    """A connection could not be read just now."""
+    """A connection could not be read at present."""
