@@ -71,8 +71,8 @@ class KillableClient:
         self._switch = switch
 
     def bulk_import(self, body: bytes) -> Reply:
-        self._switch.point()
-        with self._switch.request():
+        with self._switch.request():  # before the point: a thread must not pass it and send after the wait
+            self._switch.point()
             reply = self._client.bulk_import(body)
         self._switch.point()
         return reply

@@ -182,7 +182,7 @@ def test_the_checkpoint_is_small_and_contains_two_keys(
 
     assert sync.task.store is not None
     text = json.dumps(list(sync.task.store.values()))
-    assert len(text) < 8_000
+    assert len(text) < 20_000  # the later a response of a busy machine, the more ranges it has
     assert text.count("shop ") == 2
     assert "user" not in text
 
