@@ -1,9 +1,9 @@
-// Stacked bars, drawn to the width that they have.
+// Charts with stacked bars, as wide as their container.
 
 import { s } from "./dom.js";
 import { compact } from "./format.js";
 
-const CHARACTER = 6.4; // px of a character of an axis label
+const CHARACTER = 6.4; // width in px of a character in an axis label
 const FOOT = 20;
 const HEAD = 8;
 const drawings = new Map();
@@ -14,8 +14,8 @@ const widths = new ResizeObserver((entries) => {
   }
 });
 
-// columns: [{ label, title, values, must, apart }], one value for each of kinds (class names);
-// must: its label is always there, apart: it stands after a gap.
+// columns: [{ label, title, values, must, apart }] with one value for each of kinds (class names);
+// must: the label is always drawn, apart: the bar follows a gap.
 export function bars(host, chart) {
   if (!drawings.has(host)) widths.observe(host);
   draw(host, chart);
@@ -37,7 +37,7 @@ function draw(host, chart) {
   const left = Math.max(...marks.map((mark) => compact(mark).length)) * CHARACTER + 8;
   const floor = height - FOOT;
   const y = (value) => floor - (value / top) * (floor - HEAD);
-  const aside = ({ label: text }) => text.length * CHARACTER + 16; // room of a bar that stands apart
+  const aside = ({ label: text }) => text.length * CHARACTER + 16; // width of a bar after a gap
   const rest = columns.filter(({ apart }) => apart).reduce((room, column) => room - aside(column), width - left);
   const usualBand = rest / Math.max(columns.filter(({ apart }) => !apart).length, 1);
   const bands = columns.map((column) => (column.apart ? aside(column) : usualBand));
@@ -48,7 +48,7 @@ function draw(host, chart) {
   ]);
   let x = left;
   const places = bands.map((band) => (x += band) - band);
-  // Labels that must be there go first; of the others every second, third, ... where all would not fit.
+  // Required labels come first; of the others, only every second, third, ... is drawn if not all fit.
   const middle = (index, size) => Math.min(Math.max(places[index] + bands[index] / 2, size / 2), width - size / 2);
   const labelled = [...columns.keys()].filter((index) => columns[index].label);
   const usual = labelled.filter((index) => !columns[index].must);
