@@ -65,7 +65,7 @@ def test_mark_failed_while_deferred_ends_the_wait_and_a_clear_resumes_it(
     airflow.mark_failed(EXAMPLE, run, "wait")
     airflow.until_task(EXAMPLE, run, "wait", "failed")
     until(
-        lambda: "MoEngage has no call that cancels an import" in airflow.log(EXAMPLE),
+        lambda: "MoEngage cannot cancel an import" in airflow.log(EXAMPLE),
         "the trigger to log it",
         lambda: airflow.log(EXAMPLE),
     )
