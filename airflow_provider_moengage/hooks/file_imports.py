@@ -208,12 +208,8 @@ def _attempts() -> Any:
     """Return the attempts to trigger: transient server errors are retried, a 429 is not."""
     import tenacity
 
-    def may_be_over(error: BaseException) -> bool:
-        is_server = isinstance(error, ApiError) and error.kind is ErrorKind.SERVER
-        return is_server or isinstance(error, MoEngageServerError)
-
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(may_be_over),
+        retry=tenacity.retry_if_exception_type(MoEngageServerError),
         wait=tenacity.wait_random_exponential(multiplier=1, max=5),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         reraise=True,

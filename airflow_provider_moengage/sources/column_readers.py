@@ -49,3 +49,14 @@ def reject(what: str, column: str) -> Reader:
     """
     unreadable = Unreadable(what, column)
     return lambda _: unreadable
+
+
+def read_time(value: Any) -> Any:
+    """Return a duration as MySQL and ClickHouse write a TIME: ``-838:59:59.000000`` to ``838:59:59.000000``."""
+    if not isinstance(value, dt.timedelta):
+        return value
+    sign, positive = ("-", -value) if value.days < 0 else ("", value)
+    minutes, seconds = divmod(positive.days * 86_400 + positive.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{positive.microseconds:06}" if positive.microseconds else ""
+    return f"{sign}{hours:02}:{minutes:02}:{seconds:02}{fraction}"

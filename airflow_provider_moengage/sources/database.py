@@ -182,7 +182,7 @@ def database_of(connection: Any) -> Database:
 
 def is_operational(error: BaseException) -> bool:
     """Return whether an error is an OperationalError of a driver, or one derived from it."""
-    return any(kind.__name__ == "OperationalError" for kind in type(error).__mro__)
+    return "OperationalError" in _kinds(error)
 
 
 def folded(names: Sequence[str]) -> list[str]:

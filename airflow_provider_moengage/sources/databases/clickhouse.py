@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
-from airflow_provider_moengage.sources.column_readers import read_json
+from airflow_provider_moengage.sources.column_readers import read_json, read_time
 from airflow_provider_moengage.sources.database import Database, SourceColumn, is_operational
 from airflow_provider_moengage.sources.statement import Quoting
 
@@ -134,17 +134,6 @@ def _read_nested(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_read_nested(item) for item in value]
     return read_time(value) if isinstance(value, dt.timedelta) else value
-
-
-def read_time(value: Any) -> Any:
-    """Return a Time as the database writes it: ``-999:59:59`` to ``999:59:59``."""
-    if not isinstance(value, dt.timedelta):
-        return value
-    sign, positive = ("-", -value) if value.days < 0 else ("", value)
-    minutes, seconds = divmod(positive.days * 86_400 + positive.seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    fraction = f".{positive.microseconds:06}" if positive.microseconds else ""
-    return f"{sign}{hours:02}:{minutes:02}:{seconds:02}{fraction}"
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

@@ -12,9 +12,8 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
+from airflow_provider_moengage.sources.column_readers import read_json, read_time, reject
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
 from airflow_provider_moengage.sources.statement import Quoting
 
@@ -96,15 +95,14 @@ class _MySQL(Database):
 
     def _reader(self, name: str, type_name: str, code: int, size: int | None) -> Reader | None:
         if type_name == "GEOMETRY":
-            geometry = Unreadable(f"a geometry; use ST_AsText({name}) in the query", name)
-            return lambda _: geometry
+            return reject(f"a geometry; use ST_AsText({name}) in the query", name)
         if type_name == "TIMESTAMP" and self._zone is not dt.UTC:
             return self._read_timestamp(name)
         if type_name == "BIT":
             return _read_boolean if size == 1 else _read_bits
         if code == _TINY and size == 1:
             return _read_boolean
-        return {"SET": _read_set, "TIME": _read_time, "JSON": _read_json}.get(type_name)
+        return {"SET": _read_set, "TIME": read_time, "JSON": read_json}.get(type_name)
 
     def _read_timestamp(self, name: str) -> Reader:
         zone = self._zone
@@ -226,21 +224,3 @@ def _read_set(value: Any) -> list[str]:
     if isinstance(value, str):
         return sorted(value.split(",")) if value else []
     return sorted(value)
-
-
-def _read_time(value: Any) -> Any:
-    """Return a TIME as the database writes it: ``-838:59:59.000000`` to ``838:59:59.000000``."""
-    if not isinstance(value, dt.timedelta):
-        return value
-    sign, positive = ("-", -value) if value.days < 0 else ("", value)
-    minutes, seconds = divmod(positive.days * 86_400 + positive.seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    fraction = f".{positive.microseconds:06}" if positive.microseconds else ""
-    return f"{sign}{hours:02}:{minutes:02}:{seconds:02}{fraction}"
-
-
-def _read_json(value: Any) -> Any:
-    try:
-        return msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return Unreadable("text that is not JSON")
