@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-import msgspec
-
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
+from airflow_provider_moengage.sources.column_readers import read_json
 from airflow_provider_moengage.sources.database import NO_QUERY, Database, Reader, SourceColumn
 from airflow_provider_moengage.sources.statement import Quoting
 
@@ -140,7 +139,7 @@ def _reader(name: str, declared: Any) -> Reader | None:
         return _reader_of_fields({field: read for field, read in readers.items() if read is not None}, None)
     if kind.startswith("timestamp"):
         return _read_timestamp
-    return {"json": _read_json, "date": _read_day}.get(kind)
+    return {"json": read_json, "date": _read_day}.get(kind)
 
 
 def _reader_of_items(read: Reader | None) -> Reader | None:
@@ -178,10 +177,3 @@ def _read_day(value: Any) -> Any:
     if not isinstance(value, dt.date):
         return Unreadable("a date outside the years 1 to 9999")
     return value  # including 9999-12-31: infinite, or the usual date for "until further notice"
-
-
-def _read_json(value: Any) -> Any:
-    try:
-        return msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return Unreadable("text that is not JSON")
