@@ -1,12 +1,25 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from airflow_provider_moengage.sources.ndjson import NdjsonFiles
-from airflow_provider_moengage.storage import file_to_write, is_local, storage_path, write_whole
+from airflow_provider_moengage.storage import (
+    file_to_write,
+    is_local,
+    open_private,
+    private_folder,
+    remove_leftovers,
+    storage_path,
+    write_whole,
+)
 from tests.import_files.test_folder import attach
 
 
@@ -61,3 +74,135 @@ def test_an_object_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     write_whole(file_to_write("memory://bucket/a.json"), b"{}")
 
     assert store.cat_file("/bucket/a.json") == b"{}"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o277, 0o777], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The umask of the worker: one that allows everything, the usual one, and two that allow nothing."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_files_and_new_folders_are_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    file = file_to_write(f"{tmp_path}/a/b/state.json")
+
+    write_whole(file, b"first")
+    write_whole(file, b"{}")
+
+    assert [mode(path) for path in (tmp_path / "a", tmp_path / "a/b")] == [0o700, 0o700]
+    assert mode(tmp_path / "a/b/state.json") == 0o600
+
+
+def test_an_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o775)
+
+    write_whole(file_to_write(f"{tmp_path}/shared/mine/a.json"), b"{}")
+
+    assert [mode(tmp_path / name) for name in ("shared", "shared/mine")] == [0o775, 0o700]
+
+
+def test_a_new_folder_keeps_the_group_of_a_setgid_folder(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o2775)
+
+    private_folder(tmp_path / "shared" / "mine")
+
+    assert mode(tmp_path / "shared/mine") & 0o777 == 0o700
+    assert (tmp_path / "shared/mine").stat().st_gid == (tmp_path / "shared").stat().st_gid
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(FileExistsError):
+        private_folder(tmp_path / "file")
+
+
+def test_a_file_that_others_could_read_becomes_private_when_it_is_replaced_or_continued(tmp_path: Path) -> None:
+    for name in ("replaced", "continued"):
+        (tmp_path / name).write_bytes(b"old")
+        (tmp_path / name).chmod(0o664)
+
+    write_whole(tmp_path / "replaced", b"new")
+    with open_private(tmp_path / "continued", "r+b") as stream:
+        stream.seek(0, os.SEEK_END)
+        stream.write(b"er")
+
+    assert {path.name: (path.read_bytes(), oct(mode(path))) for path in tmp_path.iterdir()} == {
+        "replaced": (b"new", "0o600"),
+        "continued": (b"older", "0o600"),
+    }
+
+
+def test_a_symbolic_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("of somebody else")
+    (tmp_path / "link").symlink_to(victim)
+
+    with pytest.raises(OSError, match="link"):
+        open_private(tmp_path / "link", "wb")
+
+    assert victim.read_text() == "of somebody else"
+
+
+def _write_and_die(file: Path) -> None:
+    """Write a file in a process that is killed before the file is complete."""
+
+    with mock.patch("os.fsync", side_effect=lambda _descriptor: os._exit(9)):
+        write_whole(file, b"half")
+
+
+def test_a_killed_write_leaves_the_old_file_and_its_remains_are_removed(tmp_path: Path) -> None:
+    file = tmp_path / "run.checkpoint.json"
+    others = [
+        tmp_path / name
+        for name in (
+            "run.checkpoint.json.abc.new",
+            "run.checkpoint.json.abcdefgh.new.gz",
+            "rerun.checkpoint.json.abcdefgh.new",
+            "run.checkpoint.json.fence.abcdefgh.new",
+            "run.checkpoint.json",
+        )
+    ]
+    for path in others:
+        path.write_bytes(b"complete")
+    killed = multiprocessing.get_context("fork").Process(target=_write_and_die, args=(file,))
+    killed.start()
+    killed.join()
+    remains = [path.read_bytes() for path in set(tmp_path.iterdir()) - set(others)]
+    (tmp_path / "run.checkpoint.json.new").write_bytes(b"of version 0.1")
+
+    remove_leftovers(file_to_write(str(file)))
+
+    assert killed.exitcode == 9
+    assert remains == [b"half"]
+    assert set(tmp_path.iterdir()) == set(others)
+    assert file.read_bytes() == b"complete"
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_whole(tmp_path / "a.json", b"{}")
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_leftovers_on_an_object_store_are_none_because_an_object_appears_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = attach("memory", monkeypatch)
+    store.pipe_file("/bucket/a.json.abcdefgh.new", b"of somebody else")
+
+    remove_leftovers(file_to_write("memory://bucket/a.json"))
+
+    assert store.cat_file("/bucket/a.json.abcdefgh.new") == b"of somebody else"

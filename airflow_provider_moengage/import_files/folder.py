@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
-from airflow_provider_moengage.storage import is_local, local_or_remote
+from airflow_provider_moengage.import_files.scratch import ScratchFolder
+from airflow_provider_moengage.storage import is_local, local_or_remote, open_private, private_folder
 
 _NO_HOST = ("", "file", "local", "memory")
 """Schemes whose paths begin with a folder; with any other, a bucket, container or host comes first."""
+
+_PART = ".part"
+
+_GROUP_CAN_READ = 0o640
 
 _APPEAR_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
 """Schemes of object stores, where a file appears once it is complete. Elsewhere it appears while it is written."""
@@ -53,11 +58,18 @@ def check_manifest_path(manifest_path: object, folder: str) -> str:
     return manifest_path
 
 
-class ErrorLog(Protocol):
+class FolderLog(Protocol):
     """The part of a logger that :class:`ImportFolder` uses."""
+
+    def info(self, message: str, /, *args: Any) -> Any:
+        """Write a line."""
 
     def error(self, message: str, /, *args: Any) -> Any:
         """Write a line about an error."""
+
+
+def _is_of_nobody(_name: str) -> bool:
+    return False
 
 
 class ImportFolder:
@@ -65,13 +77,19 @@ class ImportFolder:
 
     On a disk they are in the folder itself, under hidden names until they are renamed. On any other storage they
     are written to the worker's temporary folder and uploaded: to an object store under their names, to SFTP and
-    the like under hidden names first.
+    the like under hidden names first. On entry, hidden files of earlier tries that were killed are removed.
+
+    On a disk only the worker's user can read the files (mode 0600). In a folder with the setgid bit the folder's
+    group can read them too (0640), such as the group of an SFTP server that MoEngage reads from.
 
     :param folder: URI of any ObjectStoragePath.
     :param log: gets the names of files that could not be removed.
+    :param is_of_earlier_try: returns whether a file with this name belongs to an earlier try of the same task.
     """
 
-    def __init__(self, folder: str, log: ErrorLog) -> None:
+    def __init__(
+        self, folder: str, log: FolderLog, is_of_earlier_try: Callable[[str], bool] = _is_of_nobody
+    ) -> None:
         place = local_or_remote(folder)
         self._store: _Store = (
             _Disk(place)
@@ -79,10 +97,19 @@ class ImportFolder:
             else _Remote(place.fs, place.path, appears_whole=place.protocol in _APPEAR_WHOLE)
         )
         self._log = log
+        self._is_of_earlier_try = is_of_earlier_try
         self._names: list[str] = []
         self._streams: list[IO[bytes]] = []
 
     def __enter__(self) -> Self:
+        try:
+            names = list(self._store.names())
+        except Exception as error:  # noqa: BLE001 (each file system has its own errors; it may allow only writing)
+            self._log.info("The folder cannot be searched for files of earlier tries (%s)", type(error).__name__)
+            names = []
+        for name in names:
+            if self._is_of_earlier_try(_revealed(name)) and self._try(self._store.remove, name):
+                self._log.info("Removed %s, which an earlier try had left incomplete", name)
         return self
 
     def __exit__(
@@ -125,15 +152,20 @@ class ImportFolder:
             raise
         self._names = []
 
-    def _try(self, act: Callable[[str], None], name: str) -> None:
+    def _try(self, act: Callable[[str], None], name: str) -> bool:
         try:
             act(name)
         except Exception as error:  # noqa: BLE001 (each file system fails in its own way)
             self._log.error("%s could not be removed (%s)", name, type(error).__name__)
+            return False
+        return True
 
 
 class _Store(Protocol):
     """One kind of storage, and the steps by which files get there."""
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all files in the folder; none if it cannot have hidden ones."""
 
     def create(self, name: str) -> IO[bytes]: ...
 
@@ -146,7 +178,7 @@ class _Store(Protocol):
         """Make the file appear."""
 
     def remove(self, name: str) -> None:
-        """Remove a file that may have appeared."""
+        """Remove a file, if it is there."""
 
     def discard(self, name: str) -> None:
         """Remove the hidden file, if there is one."""
@@ -158,9 +190,13 @@ class _Disk:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def names(self) -> Iterable[str]:
+        return [path.name for path in self._folder.iterdir()] if self._folder.exists() else []
+
     def create(self, name: str) -> IO[bytes]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return self._hidden(name).open("wb")
+        private_folder(self._folder)
+        self._hidden(name).unlink(missing_ok=True)
+        return open_private(self._hidden(name), "xb")
 
     def exists(self, name: str) -> bool:
         return (self._folder / name).exists()
@@ -169,6 +205,8 @@ class _Disk:
         pass
 
     def reveal(self, name: str) -> None:
+        if self._folder.stat().st_mode & stat.S_ISGID:
+            self._hidden(name).chmod(_GROUP_CAN_READ)
         self._hidden(name).rename(self._folder / name)
 
     def remove(self, name: str) -> None:
@@ -194,10 +232,15 @@ class _Remote:
         self._folder = PurePosixPath(folder)
         self._appears_whole = appears_whole
         self._hidden: set[str] = set()
-        self._here = TemporaryDirectory(prefix="moengage-")
+        self._here = ScratchFolder()
+
+    def names(self) -> Iterable[str]:
+        if self._appears_whole or not self._fs.exists(str(self._folder)):
+            return []
+        return [PurePosixPath(path).name for path in self._fs.ls(str(self._folder), detail=False)]
 
     def create(self, name: str) -> IO[bytes]:
-        return (Path(self._here.name) / name).open("wb")
+        return open_private(self._here.path / name, "wb")
 
     def exists(self, name: str) -> bool:
         with suppress(PermissionError):  # with write access only, this cannot be known
@@ -225,10 +268,10 @@ class _Remote:
             self.remove(_hidden(name))
 
     def close(self) -> None:
-        self._here.cleanup()
+        self._here.close()
 
     def _upload(self, name: str, to: str) -> None:
-        self._fs.put_file(os.path.join(self._here.name, name), self._path(to))  # noqa: PTH118
+        self._fs.put_file(os.fspath(self._here.path / name), self._path(to))
 
     def _path(self, name: str) -> str:
         return str(self._folder / name)
@@ -236,4 +279,10 @@ class _Remote:
 
 def _hidden(name: str) -> str:
     """Return a name that matches no import's pattern: it begins with a dot and does not end in a date."""
-    return f".{name}.part"
+    return f".{name}{_PART}"
+
+
+def _revealed(hidden: str) -> str:
+    """Return the name that a hidden file was to get; empty if the file is not a hidden one."""
+    is_hidden = hidden.startswith(".") and hidden.endswith(_PART)
+    return hidden[1 : -len(_PART)] if is_hidden else ""

@@ -32,6 +32,8 @@ _TOKEN_LENGTH = 12
 _LONGEST_PREFIX = 100 - len("_") - _TOKEN_LENGTH - len("_0001")
 """User guide, "File Limits": 100 characters before the date, of which the token and the part take some."""
 
+_NAME = re.compile(rf".+_(?P<token>[0-9a-f]{{{_TOKEN_LENGTH}}})_[0-9]{{4}}_[0-9]{{8}}_[0-9]{{4}}\.(csv|json)")
+
 _PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_ ]*[A-Za-z0-9_])?")
 
 
@@ -46,25 +48,36 @@ class FileNames:
     :param token: unique to the try.
     :param moment: when the try began, in UTC.
     :param extension: ``csv`` or ``json``.
+    :param earlier_tokens: the tokens of earlier tries of the same task, also of those before a Clear.
     """
 
     prefix: str
     token: str
     moment: datetime
     extension: str
+    earlier_tokens: frozenset[str] = frozenset()
 
     @classmethod
     def of_try(cls, context: Mapping[str, Any], *, prefix: str, extension: str) -> FileNames:
         """Return the names for the try that a task's context belongs to."""
         ti = context["ti"]
-        identity = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number)
-        token = sha256("\0".join(map(str, identity)).encode()).hexdigest()[:_TOKEN_LENGTH]
+        identity = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+        earlier = frozenset(_token((*identity, number)) for number in range(1, ti.try_number))
         moment = to_utc(getattr(ti, "start_date", None) or datetime.now(UTC))
-        return cls(prefix, token, moment, extension)
+        return cls(prefix, _token((*identity, ti.try_number)), moment, extension, earlier)
 
     def of_part(self, part: int) -> str:
         """Return the name of one of the files, counted from 1."""
         return f"{self.prefix}_{self.token}_{part:04}_{self.moment:%Y%m%d_%H%M}.{self.extension}"
+
+    def is_of_earlier_try(self, name: str) -> bool:
+        """Return whether a file has the name of an earlier try's file, whatever its prefix."""
+        found = _NAME.fullmatch(name)
+        return found is not None and found["token"] in self.earlier_tokens
+
+
+def _token(identity: tuple[Any, ...]) -> str:
+    return sha256("\0".join(map(str, identity)).encode()).hexdigest()[:_TOKEN_LENGTH]
 
 
 def check_prefix(prefix: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_moengage.bulk.resume.fence import Fence
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, Store
 from airflow_provider_moengage.exceptions import MoEngageError
-from airflow_provider_moengage.storage import file_to_write, write_whole
+from airflow_provider_moengage.storage import file_to_write, remove_leftovers, write_whole
 from airflow_provider_moengage.tasks.files import checkpoint_path_of_task
 from airflow_provider_moengage.tasks.state import ClearEpoch, TaskState
 
@@ -55,13 +55,15 @@ class _Value:
 
 
 class FileStore:
-    """Stores a checkpoint in a file, which is always replaced as a whole.
+    """Stores a checkpoint in a file, which is always replaced as a whole. Creating a store removes what a killed
+    try has left of a replacement.
 
     :param path: its URI.
     """
 
     def __init__(self, path: str) -> None:
         self._file = file_to_write(path)
+        remove_leftovers(self._file)
 
     def load(self) -> dict[str, Any] | None:
         """Return the checkpoint; None if there is none.

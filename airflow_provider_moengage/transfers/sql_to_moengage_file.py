@@ -157,7 +157,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         """
         self._check_templated(are_rendered=True)
         names = FileNames.of_try(context, prefix=self.prefix, extension=self.file_format)
-        with ImportFolder(self.folder, self.log) as folder:
+        with ImportFolder(self.folder, self.log, names.is_of_earlier_try) as folder:
             rows, files = self._write(folder, names)
             if files and self.manifest_path:
                 self._write_manifest(self.manifest_path, rows)

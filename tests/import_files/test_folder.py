@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +21,8 @@ from airflow_provider_moengage.import_files.folder import (
     check_folder,
     check_manifest_path,
 )
+from airflow_provider_moengage.import_files.scratch import ScratchFolder
+from airflow_provider_moengage.import_files.splitting import FileNames
 
 LOG = logging.getLogger("tests.import_folder")
 NAMES = ("users_0001_20261122_0310.csv", "users_0002_20261122_0310.csv")
@@ -242,6 +248,186 @@ def test_a_file_that_cannot_be_removed_is_named_in_the_log(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
         f"{name} could not be removed (PermissionError)" for name in NAMES
     ]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(params=[0o000, 0o277], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_on_a_disk_nobody_else_can_read_the_files_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "not" / "there"
+
+    with ImportFolder(str(path), LOG) as folder:
+        write(folder)
+        hidden = {mode(file) for file in path.iterdir()}
+        folder.publish()
+
+    assert hidden == {0o600}
+    assert {mode(file) for file in path.iterdir()} == {0o600}
+    assert {mode(path), mode(path.parent)} == {0o700}
+
+
+def test_an_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o775)
+
+    publish(tmp_path)
+
+    assert mode(tmp_path) == 0o775
+    assert {mode(file) for file in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_setgid_folder_shares_the_files_with_its_group_once_they_appear(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2750)
+
+    with ImportFolder(str(tmp_path), LOG) as folder:
+        write(folder)
+        hidden = {mode(file) for file in tmp_path.iterdir()}
+        folder.publish()
+
+    assert hidden == {0o600}
+    assert {mode(file) for file in tmp_path.iterdir()} == {0o640}
+    assert {file.stat().st_gid for file in tmp_path.iterdir()} == {tmp_path.stat().st_gid}
+
+
+def test_a_symbolic_link_in_the_place_of_a_hidden_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("of somebody else")
+    folder = tmp_path / "users"
+    folder.mkdir()
+    (folder / f".{NAMES[0]}.part").symlink_to(victim)
+
+    publish(folder)
+
+    assert victim.read_text() == "of somebody else"
+    assert (folder / NAMES[0]).read_bytes() == CONTENT
+
+
+def test_the_workers_temporary_files_are_private(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attach("s3", monkeypatch)
+
+    with ImportFolder("s3://bucket/users", LOG) as folder:
+        write(folder)
+        [scratch] = temporary.iterdir()
+        modes = mode(scratch), {mode(file) for file in scratch.iterdir()}
+
+    assert modes == (0o700, {0o600})
+
+
+def try_number(number: int, dag_id: str = "nightly") -> FileNames:
+    """The names of one try's files."""
+    task = SimpleNamespace(dag_id=dag_id, run_id="r", task_id="t", map_index=-1, try_number=number)
+    return FileNames.of_try({"ti": task}, prefix="users", extension="csv")
+
+
+def hidden_of(names: FileNames, part: int = 1) -> str:
+    return f".{names.of_part(part)}.part"
+
+
+OTHERS = [
+    hidden_of(try_number(3)),
+    hidden_of(try_number(1, dag_id="weekly")),
+    try_number(1).of_part(1),
+    f"{try_number(1).of_part(1)}.part",
+    f".{try_number(1).of_part(1)}",
+    ".notes.part",
+]
+"""Files of a later try, of another task, that MoEngage reads, and of somebody else."""
+
+
+@pytest.mark.parametrize("place", ["disk", "memory://bucket/users"])
+def test_a_try_removes_what_earlier_ones_have_left_and_nothing_else(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    store = attach("memory", monkeypatch)
+    left = [hidden_of(try_number(1)), hidden_of(try_number(2), part=2), *OTHERS]
+    folder = tmp_path / "users"
+    folder.mkdir()
+    for name in left:
+        (folder / name).write_bytes(b"half")
+        store.pipe_file(f"/bucket/users/{name}", b"half")
+
+    with ImportFolder(str(folder) if place == "disk" else place, LOG, try_number(3).is_of_earlier_try):
+        pass
+
+    found = [path.name for path in folder.iterdir()] if place == "disk" else store.names()
+    assert sorted(found) == sorted(OTHERS)
+
+
+def test_a_store_that_cannot_be_listed_is_written_all_the_same(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = attach("memory", monkeypatch)
+    store.pipe_file(f"/bucket/users/{hidden_of(try_number(1))}", b"half")
+
+    def forbidden(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(store, "ls", forbidden)
+    with ImportFolder("memory://bucket/users", LOG, try_number(2).is_of_earlier_try) as folder:
+        write(folder)
+        folder.publish()
+
+    assert set(NAMES) <= set(store.names())
+
+
+def _write_and_die(folder: str) -> None:
+    """Write files in a process that is killed before it publishes them."""
+    with ImportFolder(folder, LOG) as import_folder:
+        write(import_folder)
+        os._exit(9)
+
+
+def test_the_next_try_removes_the_temporary_files_of_a_killed_one_and_not_those_of_a_live_one(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach("s3", monkeypatch)
+    of_somebody_else = temporary / "moengage-files"
+    of_somebody_else.mkdir()
+    with ImportFolder("s3://bucket/users", LOG) as live:
+        write(live)
+        alive = set(temporary.iterdir())
+        killed = multiprocessing.get_context("fork").Process(target=_write_and_die, args=("s3://bucket/users",))
+        killed.start()
+        killed.join()
+        left = set(temporary.iterdir()) - alive
+        files_left = [len(list(path.iterdir())) for path in left]
+
+        with ImportFolder("s3://bucket/users", LOG):
+            remaining = set(temporary.iterdir())
+
+        assert killed.exitcode == 9
+        assert files_left == [len(NAMES)]
+        assert remaining > alive
+        assert not remaining & left
+    of_somebody_else.rmdir()
+
+
+def test_a_folder_that_is_taken_for_abandoned_before_it_is_locked_is_created_again(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    flock = fcntl.flock
+
+    def too_late(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        [path] = temporary.iterdir()
+        path.rmdir()
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    scratch = ScratchFolder()
+    exists = scratch.path.exists()
+    scratch.close()
+    scratch.close()
+
+    assert exists
 
 
 FOLDERS = [

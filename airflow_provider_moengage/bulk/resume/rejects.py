@@ -1,6 +1,7 @@
 """Rejected elements: counted by code, and written to a file, one line each, if a path is given.
 
-The file holds whole elements, which are personal data. The log gets codes and positions only.
+The file holds whole elements, which are personal data: on a disk, only the worker's user can read it. The log gets
+codes and positions only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 
 from airflow_provider_moengage.bulk.elements.checks import Finding
 from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, Unreadable, to_plain
-from airflow_provider_moengage.storage import is_local
+from airflow_provider_moengage.storage import is_local, open_private, remove_file
 
 _POSITIONS_KEPT = 20
 """Positions that the log line of a code names. The file, if there is one, has all of them."""
@@ -46,12 +47,6 @@ class RejectsFile(Protocol):
 
     def open(self, mode: str) -> IO[Any]:
         """Open it."""
-
-    def exists(self) -> bool:
-        """Return whether it exists."""
-
-    def unlink(self) -> None:
-        """Remove it."""
 
 
 class Rejects:
@@ -227,9 +222,12 @@ class _Collected:
         earlier, is_whole = self._earlier(size)
         stream: IO[bytes]
         if not self.is_on_disk:
-            stream = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the run)
+            stream = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the run; no other process sees it)
+        elif earlier == self._part:
+            stream = open_private(self._part, "r+b")
         else:
-            stream = self._part.open("r+b" if earlier == self._part else "w+b")
+            remove_file(self._part)
+            stream = open_private(self._part, "x+b")
         self.stream = stream
         if earlier is not None and not (self.is_on_disk and earlier == self._part):
             with earlier.open("rb") as source:
@@ -261,13 +259,11 @@ class _Collected:
             stream.close()
             if end and self.is_on_disk:
                 self._part.replace(self._file)
-        if self._part.exists():
-            self._part.unlink()
+        remove_file(self._part)
 
     def remove_earlier(self) -> None:
         """Remove the file of an earlier run."""
-        if self._file.exists():
-            self._file.unlink()
+        remove_file(self._file)  # type: ignore[arg-type]  # a RejectsFile is one or the other
 
     def _earlier(self, size: int) -> tuple[Any, bool]:
         """Return what an earlier try left, or None, and whether it has all bytes."""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import stat
 import threading
 from collections.abc import Mapping
 from decimal import Decimal
@@ -15,6 +17,8 @@ import pytest
 from airflow_provider_moengage.bulk.elements.checks import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
+from airflow_provider_moengage.storage import is_local, storage_path
+from tests.import_files.test_folder import attach
 from tests.names import name_of
 
 FINDING = Finding(Code.CUSTOMER_ID_REFUSED, "customer_id: dropped")
@@ -333,3 +337,90 @@ def test_earlier_rejects_without_a_file_are_reported_missing(path: Path) -> None
 
     assert rejects.begin() is False
     assert not rejects.holds_lines
+
+
+def mode(path: Path) -> str:
+    return oct(stat.S_IMODE(path.stat().st_mode))
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277], ids=oct)
+def test_only_the_workers_user_can_read_rejects_whatever_the_umask(path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        rejects = Rejects(path)
+        rejects.add(0, {"customer_id": "jane"}, [FINDING])
+        collected = mode(path.with_name(f"{path.name}.part"))
+        rejects.close()
+    finally:
+        os.umask(before)
+
+    assert (collected, mode(path)) == ("0o600", "0o600")
+
+
+@pytest.mark.parametrize("is_resumed", [True, False])
+def test_what_an_earlier_try_left_readable_becomes_private(path: Path, is_resumed: bool) -> None:
+    part = path.with_name(f"{path.name}.part")
+    for file in (path, part):
+        file.write_bytes(b"{}\n")
+        file.chmod(0o664)
+
+    rejects = Rejects(path)
+    if is_resumed:
+        rejects.restore(1, {"customer_id_refused": 1}, 3)
+    rejects.add(0, {"customer_id": "jane"}, [FINDING])
+    collected = mode(part)
+    rejects.close()
+
+    assert (collected, mode(path)) == ("0o600", "0o600")
+    assert len(lines(path)) == 1 + is_resumed
+
+
+def test_a_symbolic_link_in_the_place_of_the_collected_rejects_is_replaced_and_not_followed(path: Path) -> None:
+    victim = path.with_name("victim")
+    victim.write_text("of somebody else")
+    path.with_name(f"{path.name}.part").symlink_to(victim)
+
+    written(path, {"customer_id": "jane"})
+
+    assert victim.read_text() == "of somebody else"
+
+
+def exists(file: Any) -> bool:
+    return bool(file.exists() if is_local(file) else file.fs.exists(file.path))
+
+
+@pytest.mark.parametrize("is_remote", [True, False])
+def test_the_next_try_removes_the_collected_rejects_of_a_killed_one_even_without_rejects_of_its_own(
+    path: Path, monkeypatch: pytest.MonkeyPatch, is_remote: bool
+) -> None:
+    attach("memory", monkeypatch)
+    file: Any = storage_path("memory://bucket/rejects.ndjson") if is_remote else path
+    part, other = file.parent / f"{file.name}.part", file.parent / "other.ndjson.part"
+    with other.open("wb") as stream:
+        stream.write(b"of somebody else")
+    killed = Rejects(file)
+    killed.track()
+    killed.add(0, {"customer_id": "jane"}, [FINDING])
+    killed.flush(is_last=True)
+    was_left = exists(part)
+
+    rejects = Rejects(file)
+    rejects.begin()
+    rejects.close()
+
+    assert was_left
+    assert not exists(part)
+    assert exists(other)
+
+
+def test_a_file_on_another_storage_is_removed_if_nothing_is_rejected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = attach("memory", monkeypatch)
+    store.pipe_file("/bucket/rejects.ndjson", b"{}\n")
+
+    rejects = Rejects(storage_path("memory://bucket/rejects.ndjson"))
+    rejects.begin()
+    rejects.close()
+
+    assert not store.exists("/bucket/rejects.ndjson")

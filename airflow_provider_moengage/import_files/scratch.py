@@ -1,0 +1,60 @@
+"""A folder on the worker for files on their way to another storage. What a killed process has left is found."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+_PREFIX = "moengage-files-"
+
+
+class ScratchFolder:
+    """A folder in the worker's temporary folder, for this process only (mode 0700).
+
+    A process locks its folder until it ends, however it ends. Creating a folder removes those of the same user
+    that nobody has locked.
+    """
+
+    def __init__(self) -> None:
+        _remove_abandoned()
+        self.path, self._lock = _create()
+
+    def close(self) -> None:
+        """Remove the folder."""
+        if self._lock is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
+
+
+def _create() -> tuple[Path, int | None]:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        path.chmod(stat.S_IRWXU)  # the umask may have cleared bits
+        with suppress(FileNotFoundError):  # another process took it for abandoned before it was locked
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():
+                return path, lock
+            os.close(lock)
+
+
+def _remove_abandoned() -> None:
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # of somebody else, locked by its process, or already gone
+            _remove_if_abandoned(path)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(lock).st_uid == os.geteuid():
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path)
+    finally:
+        os.close(lock)
