@@ -11,26 +11,33 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_moengage.emulator.dashboard.control_api import control_routes
+from airflow_provider_moengage.emulator.dashboard.control_api import CONTROL_PATH, control_routes
+from airflow_provider_moengage.emulator.dashboard.origin_guard import AllowedHosts, OriginGuard
 from airflow_provider_moengage.emulator.http import Answer, Call, failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from starlette.types import ASGIApp
+
     from airflow_provider_moengage.emulator.family import Family
     from airflow_provider_moengage.emulator.workspace import Workspaces
 
 
-def create_app(workspaces: Workspaces) -> Starlette:
-    """Return the ASGI application that serves ``workspaces``."""
+def create_app(workspaces: Workspaces, hosts: AllowedHosts | None = None) -> ASGIApp:
+    """Return the ASGI application that serves ``workspaces``.
+
+    :param hosts: by which names it may be addressed; None: localhost.
+    """
     endpoints = [
         Route(endpoint.path, _exchange(endpoint.key, workspaces), methods=[endpoint.method])
         for endpoint in workspaces.default.endpoints
     ]
-    return Starlette(
+    app = Starlette(
         routes=[*endpoints, *control_routes(workspaces)],
         exception_handlers={HTTPException: _unrouted(workspaces.default.families)},
     )
+    return OriginGuard(app, hosts or AllowedHosts(), CONTROL_PATH)
 
 
 def _exchange(endpoint_key: tuple[str, str], workspaces: Workspaces) -> Callable[[Request], Awaitable[Response]]:

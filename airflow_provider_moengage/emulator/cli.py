@@ -76,6 +76,7 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         clock=time.time if options.speed == 1 else AcceleratedClock(options.speed),
         host=options.host,
         port=options.port,
+        allow=options.allow,
     )
     for name in options.business_event:
         campaign = object_id(f"campaign of {name}")
@@ -111,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=_DEFAULT_PORT, help="port to listen on; 0 selects a free one")
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="further host name or address by which clients may address the emulator; repeatable",
+    )
     parser.add_argument("--workspace-id", default="EMULATOR", help="id of the workspace")
     parser.add_argument("--data-api-key", default="emulator-data-key", help="key for the Data APIs")
     parser.add_argument("--campaign-api-key", default="emulator-campaign-key", help="key for business events")

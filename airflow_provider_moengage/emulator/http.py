@@ -55,6 +55,21 @@ def is_json(headers: Mapping[str, str]) -> bool:
     return media_type == "application/json"
 
 
+def read_json(body: bytes | str, kind: Any = Any) -> Any:
+    """Return the value of a JSON text.
+
+    :param kind: the type that it must have.
+    :raises msgspec.DecodeError: if it is not JSON, or nested so deep that it cannot be read.
+    :raises msgspec.ValidationError: if it is of another type.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError("JSON is malformed: not UTF-8") from error
+    except RecursionError:
+        raise msgspec.DecodeError("JSON is nested too deep") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Status, body and headers of an answer."""

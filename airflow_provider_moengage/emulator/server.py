@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Self
 import uvicorn
 
 from airflow_provider_moengage.emulator.app import create_app
+from airflow_provider_moengage.emulator.dashboard.origin_guard import AllowedHosts
 from airflow_provider_moengage.emulator.settings import Credentials, Settings
 from airflow_provider_moengage.emulator.workspace import Workspace, Workspaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
 _KEEP_ALIVE_SECONDS = 75
@@ -38,6 +39,9 @@ class Emulator:
     :param clock: returns epoch seconds; used for limits and times of arrival.
     :param host: address to listen on.
     :param port: 0: a free port, chosen at the first start.
+    :param allow: names and addresses, besides localhost and ``host``, by which requests may address it, such as
+        the name of a container. Others are refused, so that no web page can reach it by a name of its own.
+    :raises ValueError: if one of these is not a host name or an address.
     """
 
     def __init__(
@@ -48,10 +52,12 @@ class Emulator:
         clock: Callable[[], float] = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
+        allow: Sequence[str] = (),
     ) -> None:
         self._clock = clock
         self._host = host
         self._port = port
+        self._hosts = AllowedHosts(host, allow)
         self._running: _Running | None = None
         self.workspace = Workspace(credentials or Credentials(), settings or Settings(), clock)
         self.workspaces = Workspaces(self.workspace)
@@ -87,7 +93,7 @@ class Emulator:
         # asyncio sets this only if the socket has its protocol set. Without it an answer takes 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = listener.getsockname()[1]
-        self._running = _Running(create_app(self.workspaces), listener)
+        self._running = _Running(create_app(self.workspaces, self._hosts), listener)
 
     def stop(self) -> None:
         """Cut all connections and stop the server; does nothing if it is not running."""

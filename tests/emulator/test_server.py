@@ -142,7 +142,7 @@ def test_a_client_that_disconnects_while_sending_is_not_counted(
     host, port = client.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
-            b"POST /v1/transition/EMULATOR HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nnot a hundred bytes"
+            b"POST /v1/transition/EMULATOR HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nnot a hundred"
         )
     assert client.bulk(*BODY["elements"]).status_code == 200
     assert workspace.counts.requests == 1

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from airflow_provider_moengage.emulator.http import read_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -75,8 +77,8 @@ def read_envelope(body: bytes) -> list[Any]:
     if not body:
         raise Refusal("Empty request body", "Empty request body")
     try:
-        envelope = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        envelope = read_json(body)
+    except msgspec.DecodeError:
         raise Refusal("Malformed JSON", "Malformed JSON") from None
     if type(envelope) is not dict:
         raise Refusal("TypeError", "expected object")

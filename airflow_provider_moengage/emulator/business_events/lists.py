@@ -30,7 +30,7 @@ from airflow_provider_moengage.emulator.business_events.answers import (
 )
 from airflow_provider_moengage.emulator.business_events.state import BusinessEventState
 from airflow_provider_moengage.emulator.family import Result
-from airflow_provider_moengage.emulator.http import Call, is_json, with_headers
+from airflow_provider_moengage.emulator.http import Call, is_json, read_json, with_headers
 from airflow_provider_moengage.emulator.limits import throttle_headers
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def _query_of_body(call: Call) -> _Query:
     if not is_json(call.headers):
         raise _BadParameter("Content-Type should be application/json.", "Content-Type")
     try:
-        fields = msgspec.json.decode(call.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        fields = read_json(call.body)
+    except msgspec.DecodeError:
         raise _BadParameter("Malformed JSON", "body") from None
     if type(fields) is not dict:
         raise _BadParameter("Expected an object.", "body", "INVALID_TYPE")

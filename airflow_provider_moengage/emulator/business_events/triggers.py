@@ -35,7 +35,7 @@ from airflow_provider_moengage.emulator.business_events.definitions import Busin
 from airflow_provider_moengage.emulator.business_events.firings import Firing, Version
 from airflow_provider_moengage.emulator.business_events.state import BusinessEventState
 from airflow_provider_moengage.emulator.family import Context, Result
-from airflow_provider_moengage.emulator.http import Call, basic_credentials, is_json
+from airflow_provider_moengage.emulator.http import Call, basic_credentials, is_json, read_json
 from airflow_provider_moengage.emulator.limits import throttle_headers
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def _check_v5(context: Context, call: Call, trace: Trace) -> Answer | None:
 def _fields(body: bytes) -> Any:
     """Return the decoded body, or a `Violation` if it is not JSON."""
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return read_json(body)
+    except msgspec.DecodeError:
         return Violation("body", "body")
 
 

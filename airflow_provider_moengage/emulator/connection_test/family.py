@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from airflow_provider_moengage.emulator.family import Context, Endpoint, Family, Result
-from airflow_provider_moengage.emulator.http import Answer, Call, basic_credentials, failure, is_json, json_answer
+from airflow_provider_moengage.emulator.http import (
+    Answer,
+    Call,
+    basic_credentials,
+    failure,
+    is_json,
+    json_answer,
+    read_json,
+)
 
 APP_NAME = "MoEngage emulator"
 
@@ -52,10 +60,10 @@ def _refused(context: Context, call: Call) -> Answer | None:  # noqa: PLR0911 - 
     if not is_json(call.headers):
         return failure(415, "Content-Type should be application/json", "Unsupported Media Type")
     try:
-        probe = msgspec.json.decode(call.body, type=Probe)
+        probe = read_json(call.body, Probe)
     except msgspec.ValidationError as error:
         return failure(400, str(error), "ParamsRequired")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except msgspec.DecodeError:
         return failure(400, "Malformed JSON", "Malformed JSON")
     if (probe.app_id, probe.app_secret) != pair:
         return failure(401, "app_id and app_secret do not match", "Authentication Required")

@@ -1,6 +1,6 @@
 """The control API, ``/_emulator/...``: inspect what arrived, change settings, inject faults.
 
-It has no counterpart at MoEngage and needs no key.
+It has no counterpart at MoEngage and needs no key. `origin_guard` keeps the web pages of other sites away from it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
 from airflow_provider_moengage.emulator.dashboard.connection_help import connection
+from airflow_provider_moengage.emulator.dashboard.control_body import BodyError, read_payload
 from airflow_provider_moengage.emulator.dashboard.page import page_routes
 from airflow_provider_moengage.emulator.dashboard.snapshot import snapshot
 from airflow_provider_moengage.emulator.faults import Fault
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
 
     from airflow_provider_moengage.emulator.workspace import Workspace, Workspaces
 
+CONTROL_PATH = "/_emulator/"
+
 ELEMENTS_PAGE = 1_000
+
+_PRIVATE = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 _HOME = """\
 This is the MoEngage emulator of airflow-provider-moengage: a MoEngage workspace on your own machine.
@@ -87,12 +96,14 @@ def control_routes(workspaces: Workspaces) -> list[Route]:
                 )
             try:
                 base_url = str(request.base_url).rstrip("/")
-                control_request = ControlRequest(request.query_params, _payload(await request.body()), base_url)
+                control_request = ControlRequest(request.query_params, await read_payload(request), base_url)
                 return _json(action(workspace, control_request))
+            except BodyError as error:
+                return _json({"error": str(error)}, error.status)
             except ValueError as error:
                 return _json({"error": str(error)}, 400)
 
-        return Route(f"/_emulator/{path}", control, methods=[method])
+        return Route(f"{CONTROL_PATH}{path}", control, methods=[method])
 
     def page_snapshot(workspace: Workspace, _request: ControlRequest) -> Any:
         ids = [known.credentials.workspace_id for known in workspaces]
@@ -241,15 +252,6 @@ def _reset(workspace: Workspace, _request: ControlRequest) -> Any:
     return {"status": "ok"}
 
 
-def _payload(body: bytes) -> Any:
-    if not body:
-        return None
-    try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"body: {error}") from error
-
-
 def _whole_number(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name)
     if text is None:
@@ -260,4 +262,6 @@ def _whole_number(query: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _json(payload: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(payload), status_code=status, media_type="application/json")
+    return Response(
+        msgspec.json.encode(payload), status_code=status, headers=_PRIVATE, media_type="application/json"
+    )

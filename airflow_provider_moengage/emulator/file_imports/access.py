@@ -17,7 +17,7 @@ from airflow_provider_moengage.emulator.file_imports.answers import (
     file_import_failure,
     unauthorized,
 )
-from airflow_provider_moengage.emulator.http import Call, basic_credentials, is_json
+from airflow_provider_moengage.emulator.http import Call, basic_credentials, is_json, read_json
 from airflow_provider_moengage.emulator.limits import limit_headers
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def query(
 
 def _fields(body: bytes) -> dict[str, Any]:
     try:
-        fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        fields = read_json(body)
+    except msgspec.DecodeError:
         raise BadQueryError("value") from None
     if type(fields) is not dict:
         raise BadQueryError("value")

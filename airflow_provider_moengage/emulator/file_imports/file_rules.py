@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
+from airflow_provider_moengage.emulator.http import read_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -156,7 +158,7 @@ def _check_json(file: TextIO, required: list[str]) -> Rows:
     rows = Rows()
     for line in _Lines(file):
         try:
-            fields = msgspec.json.decode(line)
+            fields = read_json(line)
         except msgspec.DecodeError:
             fields = None
         if type(fields) is not dict:

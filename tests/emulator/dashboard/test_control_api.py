@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,8 +165,78 @@ def test_since_returns_only_later_firings(client: Client, workspace: Workspace) 
     assert (summary["firings"], summary["campaigns_started"], summary["flows_started"]) == (2, 4, 2)
 
 
-def test_a_body_that_is_not_json_is_400(client: Client) -> None:
-    assert requests.post(f"{client.url}/_emulator/faults", data=b"{", timeout=5).status_code == 400
+JSON = {"Content-Type": "application/json"}
+
+
+def send(client: Client, body: bytes, path: str = "faults", headers: Mapping[str, str] = JSON) -> tuple[int, str]:
+    response = requests.post(f"{client.url}/_emulator/{path}", data=body, headers=dict(headers), timeout=5)
+    return response.status_code, response.json().get("error", "")
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b'{"kind": "\xff"}', b"[" * 100_000])
+def test_a_body_that_is_not_json_is_400(client: Client, body: bytes) -> None:
+    status, error = send(client, body)
+
+    assert (status, error[:6]) == (400, "body: ")
+
+
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+)
+@pytest.mark.parametrize(
+    "path", ["faults", "settings", "business_events", "file_imports", "file_imports/run", "reset"]
+)
+def test_a_body_that_is_not_declared_as_json_is_415(
+    client: Client, workspace: Workspace, path: str, media_type: str
+) -> None:
+    workspace.add_fault(Fault("status", status=500))
+
+    status, error = send(client, b"{}", path, {"Content-Type": media_type})
+
+    assert (status, error) == (415, "Content-Type: expected application/json")
+    assert len(workspace.faults) == 1
+
+
+def test_a_body_without_a_media_type_is_415(client: Client) -> None:
+    assert send(client, b"{}", headers={})[0] == 415
+
+
+def test_json_with_a_character_set_is_accepted(client: Client) -> None:
+    assert send(client, b"{}", "settings", {"Content-Type": "Application/JSON; charset=utf-8"})[0] == 200
+
+
+def nested(levels: int) -> bytes:
+    return b'{"kind": "status", "body": ' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (nested(20), "fault: "),
+        (nested(21), "body: expected at most 20 levels"),
+        (b"[" * 50_000 + b"]" * 50_000, "body: JSON is nested too deep"),
+    ],
+)
+def test_a_body_may_have_twenty_levels(client: Client, body: bytes, told: str) -> None:
+    status, error = send(client, body)
+
+    assert (status, error[: len(told)]) == (400, told)
+
+
+@pytest.mark.parametrize(("size", "status"), [(1_000_000, 200), (1_000_001, 413)])
+def test_a_body_may_have_a_million_bytes(client: Client, workspace: Workspace, size: int, status: int) -> None:
+    body = b'{"kind": "status", "body": "%s"}' % (b"x" * (size - 30))
+
+    assert (len(body), send(client, body)[0]) == (size, status)
+    assert len(workspace.faults) == (status == 200)
+
+
+def test_what_arrived_is_for_the_emulators_own_page_only(client: Client) -> None:
+    headers = client.control("GET", "connection").headers
+
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
 
 
 def test_a_since_that_is_not_a_number_is_400(client: Client) -> None:

@@ -34,7 +34,8 @@ let timer = null;
 
 async function call(method, name, payload, query) {
   const body = payload === undefined ? undefined : JSON.stringify(payload);
-  const answer = await fetch(path(name, query), { method, body, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  const answer = await fetch(path(name, query), { method, headers, body, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
   const said = await answer.json();
   if (!answer.ok) throw new Error(said.error ?? `HTTP ${answer.status}`);
   return said;
