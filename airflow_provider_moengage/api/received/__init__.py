@@ -1,0 +1,1 @@
+"""What a server sent, and the scrub without which nobody reads it."""
