@@ -20,7 +20,7 @@ from tests.samples.samples import cases, load
 SAMPLES = load("connection_test")
 
 
-def tested(sample: dict[str, Any]) -> str:
+def app_name_of(sample: dict[str, Any]) -> str:
     """Return what the client makes of a response."""
     with loopback(answer(sample["status"], json.dumps(sample["body"]).encode())) as server:
         client = MoEngageClient(Workspace("WS", "key", base_url=server.url, timeout=5.0))
@@ -31,10 +31,10 @@ def tested(sample: dict[str, Any]) -> str:
 @pytest.mark.parametrize("sample", cases(SAMPLES["responses"]))
 def test_a_response_is_read_as_what_its_page_says(sample: dict[str, Any]) -> None:
     if sample["status"] == 200:
-        assert tested(sample) == "Your_Workspace_ID"
+        assert app_name_of(sample) == "Your_Workspace_ID"
         return
     with pytest.raises(ApiError) as caught:
-        tested(sample)
+        app_name_of(sample)
 
     assert (caught.value.kind, caught.value.request_id) == (ErrorKind.AUTHENTICATION, "kKcQUqvo")
 
