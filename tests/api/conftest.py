@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.openapi.traffic import contract_is_kept, recorded_problems  # noqa: F401 (fixtures)
+
 
 @pytest.fixture(autouse=True)
 def _no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

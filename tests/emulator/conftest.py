@@ -8,6 +8,7 @@ import pytest
 from airflow_provider_moengage.emulator import Emulator, Settings
 from tests.emulator.client import Client
 from tests.emulator.fake_clock import FakeClock
+from tests.openapi.traffic import contract_is_kept, recorded_problems  # noqa: F401 (fixtures)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

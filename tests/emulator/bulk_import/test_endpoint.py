@@ -305,6 +305,7 @@ def test_an_event_may_identify_its_user_by_identifiers(client: Client, workspace
     assert workspace.counts.users == 1
 
 
+@pytest.mark.breaks_contract
 @pytest.mark.parametrize(
     ("current_time", "day"),
     [

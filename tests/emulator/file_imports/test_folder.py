@@ -174,6 +174,7 @@ def test_a_dashboard_run_uses_the_folder_unless_files_are_given(workspace: Works
     assert [file.file_name for file in workspace.run_file_import("i1").files] == ["users_20240101.csv"]
 
 
+@pytest.mark.breaks_contract
 def test_a_run_imports_at_most_100_files_in_order_of_name(
     client: Client, workspace: Workspace, clock: FakeClock, folder: Path
 ) -> None:
