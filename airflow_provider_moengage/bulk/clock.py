@@ -1,4 +1,4 @@
-"""What all parts of a run use: the time, which tests replace, the log, and the error that stops a run."""
+"""What all parts of a run use: the time, which tests replace, the log, and what stops a run."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ class SystemClock:
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
         """Wait for ``seconds``, or until ``stopped`` is set; return whether it is set."""
         return stopped.wait(seconds)
+
+
+class StopRequest:
+    """A request to end a run. A signal handler may make it, so it takes no lock that a thread might hold."""
+
+    is_made = False
+
+    def make(self) -> None:
+        """Ask the run to end, whether it has begun or not."""
+        self.is_made = True
 
 
 class StoppedError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_moengage.api.errors import ApiError
-from airflow_provider_moengage.bulk.clock import Log, StoppedError
+from airflow_provider_moengage.bulk.clock import Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.fence import FencedError
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
@@ -44,7 +44,7 @@ class BulkImport:
         self._options = options
         self._saved_run = saved_run
         self._metrics = BulkMetrics(conn_id)
-        self._delivery: Delivery | None = None
+        self._stop = StopRequest()
         path = options.rejects_path
         if saved_run is not None and source.is_resumable:
             path = saved_run.rejects_path or path  # an earlier try has written its rejects there
@@ -56,21 +56,20 @@ class BulkImport:
         return self._metrics.report
 
     def stop(self) -> None:
-        """Make :meth:`run` end; may be called from another thread or a signal handler."""
-        if self._delivery is not None:
-            self._delivery.stop()
+        """Make :meth:`run` end, also before it has begun; another thread or a signal handler may call it."""
+        self._stop.make()
 
     def run(self, client: MoEngageClient, limits: Limits, log: Log) -> DeliveryReport:
         """Deliver the elements and return the report, whatever was rejected.
 
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
-        context = RunContext.create(self._options, limits, log)
+        context = RunContext.create(self._options, limits, log, stop=self._stop)
         try:
-            self._delivery = Delivery(
+            delivery = Delivery(
                 context, self._source, client, self._rejects, saved_run=self._saved_run, observe=self._metrics
             )
-            return self._deliver(self._delivery)
+            return self._deliver(delivery)
         except UnknownOutcomeError as error:
             raise MoEngageOutcomeUnknownError(
                 "Nothing was sent because delivery='at_most_once' never sends an element twice:"
@@ -78,7 +77,6 @@ class BulkImport:
                 " rest yourself"
             ) from None
         finally:
-            self._delivery = None
             self._metrics.end()
 
     def _deliver(self, delivery: Delivery) -> DeliveryReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage import metrics
@@ -78,15 +78,21 @@ def check_parsed_trigger(event_name: Any, event_attributes: Any, triggered_by: A
     )
 
 
-def trigger(client: MoEngageClient, conn_id: str, request: TriggerRequest) -> dict[str, Any]:
+def trigger(
+    client: MoEngageClient,
+    conn_id: str,
+    request: TriggerRequest,
+    before_sending: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """Trigger a business event once, and count the outcome.
 
+    :param before_sending: called before each attempt; an exception of it means that nothing is sent.
     :return: MoEngage's response, JSON-ready.
     :raises MoEngageError: see :meth:`MoEngageHook.trigger_business_event`.
     """
     count = metrics.Metrics(conn_id).count
     try:
-        answer = _trigger(client, request)
+        answer = _trigger(client, request, before_sending)
     except MoEngageRateLimitError:
         count(metrics.OVER_QUOTA)
         raise
@@ -117,15 +123,21 @@ def check(client: MoEngageClient, conn_id: str, request: TriggerRequest) -> None
         raise MoEngageRequestError(f"{event}: {'; '.join(misfits)}. Nothing was triggered")
 
 
-def _trigger(client: MoEngageClient, request: TriggerRequest) -> dict[str, Any]:
+def _trigger(
+    client: MoEngageClient, request: TriggerRequest, before_sending: Callable[[], None]
+) -> dict[str, Any]:
     import tenacity
+
+    def attempt() -> TriggerReply:
+        before_sending()
+        return client.trigger_business_event(request)
 
     reply: TriggerReply = tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda reply: reply.outcome is TriggerOutcome.NOT_SENT),
         wait=tenacity.wait_random_exponential(multiplier=1, max=5),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
-    )(client.trigger_business_event, request)
+    )(attempt)
     if reply.outcome in (TriggerOutcome.TRIGGERED, TriggerOutcome.PARTIAL):
         return _answer(request, reply)
     raise _error(request, reply)

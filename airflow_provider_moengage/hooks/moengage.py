@@ -43,6 +43,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         super().__init__()
         self.moengage_conn_id = moengage_conn_id
         self._bulk_import: BulkImport | None = None
+        self._is_stop_requested = False
         self.last_report: DeliveryReport | None = None
         """The counts of the last :meth:`bulk_import`, even if it failed."""
 
@@ -115,16 +116,23 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             self.last_report = report
             return check_rejects(report, options)
         self._bulk_import = run = BulkImport(self.moengage_conn_id, source, options, memory)
+        if self._is_stop_requested:
+            run.stop()
         try:
             with closing(self.get_conn()) as client:
                 report = run.run(client, self.settings.limits, self.log)
         finally:
             self._bulk_import = None
+            self._is_stop_requested = False
             self.last_report = run.report
         return check_rejects(report, options)
 
     def stop_bulk_import(self) -> None:
-        """Stop a :meth:`bulk_import` at once; may be called from another thread or a signal handler."""
+        """Stop a :meth:`bulk_import` at once, or the next one if none is running.
+
+        Another thread or a signal handler may call it.
+        """
+        self._is_stop_requested = True
         if self._bulk_import is not None:
             self._bulk_import.stop()
 

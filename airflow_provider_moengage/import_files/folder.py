@@ -85,10 +85,15 @@ class ImportFolder:
     :param folder: URI of any ObjectStoragePath.
     :param log: gets the names of files that could not be removed.
     :param is_of_earlier_try: returns whether a file with this name belongs to an earlier try of the same task.
+    :param before_each: called before each step of publishing; an exception of it removes all files.
     """
 
     def __init__(
-        self, folder: str, log: FolderLog, is_of_earlier_try: Callable[[str], bool] = _is_of_nobody
+        self,
+        folder: str,
+        log: FolderLog,
+        is_of_earlier_try: Callable[[str], bool] = _is_of_nobody,
+        before_each: Callable[[], None] = lambda: None,
     ) -> None:
         place = local_or_remote(folder)
         self._store: _Store = (
@@ -98,6 +103,7 @@ class ImportFolder:
         )
         self._log = log
         self._is_of_earlier_try = is_of_earlier_try
+        self._before_each = before_each
         self._names: list[str] = []
         self._streams: list[IO[bytes]] = []
 
@@ -142,8 +148,10 @@ class ImportFolder:
         revealed: list[str] = []
         try:
             for name in self._names:
+                self._before_each()
                 self._store.prepare(name)
             for name in self._names:
+                self._before_each()
                 revealed.append(name)
                 self._store.reveal(name)
         except BaseException:

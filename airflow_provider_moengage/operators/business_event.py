@@ -122,6 +122,10 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         """Send nothing from now on. A request in flight continues."""
         self._is_killed = True
 
+    def _check_not_killed(self) -> None:
+        if self._is_killed:
+            raise MoEngageError(f"Business event {self.event_name!r}: the task was killed before it was triggered")
+
     def _run(self, context: Context, give_up_at: datetime) -> dict[str, Any]:
         hook = MoEngageHook(self.moengage_conn_id)
         if flag("dry_run", self.is_dry_run):
@@ -148,12 +152,11 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self, hook: MoEngageHook, request: TriggerRequest, record: TriggerRecord, give_up_at: datetime
     ) -> dict[str, Any]:
         _ = hook.settings  # raises if the connection is wrong, before the record says that a request may be sent
-        if self._is_killed:
-            raise MoEngageError(f"Business event {self.event_name!r}: the task was killed before it was triggered")
+        self._check_not_killed()
         record.about_to_send()
         try:
             with closing(hook.get_conn()) as client:
-                answer = business_events.trigger(client, self.moengage_conn_id, request)
+                answer = business_events.trigger(client, self.moengage_conn_id, request, self._check_not_killed)
         except MoEngageOutcomeUnknownError as error:
             raise self._unknown_outcome(error, record) from None
         except MoEngageRateLimitError as error:
@@ -204,6 +207,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
                 request_id=error.request_id,
                 retry_after=error.retry_after,
             )
+        self._check_not_killed()
         self.log.info("%s Trying again at %s", error.message, opens_at.isoformat(timespec="seconds"))
         metrics.Metrics(self.moengage_conn_id).count(metrics.QUOTA_DEFERRALS)
         self.defer(

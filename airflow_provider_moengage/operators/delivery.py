@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty, path_text
 from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions, check_parsed_options
-from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageOutcomeUnknownError
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.tasks.files import rejects_path_of_task
 from airflow_provider_moengage.tasks.outlets import COUNTS, add_to_asset_events
@@ -85,6 +85,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.moengage_conn_id = moengage_conn_id
         self._hook: MoEngageHook | None = None
+        self._is_killed = False
         check_parsed_options(self._options())
         if not (checkpoint_path is None or is_unresolved(checkpoint_path)):
             self._folder("checkpoint_path", self.checkpoint_path)
@@ -102,6 +103,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
 
         options = self.delivery_options(context)
         self._hook = hook = MoEngageHook(self.moengage_conn_id)
+        self.check_not_killed()
         saved_run = None if options.dry_run else self._saved_run(hook, inputs, options, context)
         given = {name: getattr(options, name) for name in OPTION_NAMES}
         report = hook.bulk_import(source, memory=saved_run, **given).to_dict()
@@ -130,9 +132,18 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         return None
 
     def on_kill(self) -> None:
-        """Stop the lanes: they stop waiting and send nothing more."""
+        """Send nothing from now on, whether the delivery has begun or not. A request in flight continues."""
+        self._is_killed = True
         if self._hook is not None:
             self._hook.stop_bulk_import()
+
+    def check_not_killed(self) -> None:
+        """Check that the task may still begin to send.
+
+        :raises MoEngageError: if it was killed.
+        """
+        if self._is_killed:
+            raise MoEngageError("The task was killed before it sent anything")
 
     def delivery_options(self, context: Context) -> DeliveryOptions:
         """Return the options, now that templates are rendered.

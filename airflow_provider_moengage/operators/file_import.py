@@ -189,6 +189,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         wakes_at = cooldown.may_run_at
         if limit is not None:
             wakes_at = min(wakes_at, datetime.fromtimestamp(limit, UTC))
+        self.pause(0)
         self.defer(
             trigger=wait_until(wakes_at),
             method_name="resume_after_cooldown",
@@ -214,6 +215,7 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         watch = self._watch(run)
         files, failed_polls = self._look(watch, 0)
         if files is None and self.deferrable:
+            self.pause(0)
             self.defer(
                 trigger=watch.trigger(
                     poke_interval=self.poke_interval,

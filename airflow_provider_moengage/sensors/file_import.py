@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -47,6 +48,10 @@ _KEY = "moengage_file_import_polls"
 
 MOST_FILES = 1_000_000
 """More than any import has."""
+
+
+class _KilledError(MoEngageError):
+    """The task was killed: this is not a failed poll."""
 
 
 class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-ignore]
@@ -113,6 +118,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         self.moengage_conn_id = moengage_conn_id
         self._failed_polls = 0
         self._failure: MoEngageImportFailedError | None = None
+        self._is_killed = False
         self._check_arguments()
 
     def execute(self, context: Context) -> Any:
@@ -130,9 +136,10 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         wait = self._wait()
+        self._check_not_killed()
         try:
-            files = wait.poll(MoEngageHook(self.moengage_conn_id), self.log)
-        except (MoEngageAuthError, MoEngageImportNotFoundError):
+            files = wait.poll(MoEngageHook(self.moengage_conn_id), self.log, self._pause)
+        except (MoEngageAuthError, MoEngageImportNotFoundError, _KilledError):
             raise
         except MoEngageRateLimitError as error:
             self.log.info("%s", error)
@@ -150,6 +157,18 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
                 raise
             self._failure = error  # silent_fail is about failed polls, not about failed files
             return PokeReturnValue(is_done=True)
+
+    def on_kill(self) -> None:
+        """Poll no more: the poll that follows raises. MoEngage cannot cancel an import."""
+        self._is_killed = True
+
+    def _check_not_killed(self) -> None:
+        if self._is_killed:
+            raise _KilledError("The task was killed while it waited; MoEngage continues with the import")
+
+    def _pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._check_not_killed()
 
     def execute_complete(self, context: Context, event: Any = None) -> list[dict[str, Any]]:  # noqa: ARG002
         """Continue with what the trigger found out."""
@@ -170,6 +189,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
             raise self._failure
         if seen.is_done:
             return seen.xcom_value
+        self._check_not_killed()
         timeout = timedelta(seconds=min(self.timeout, LONGEST_TIMEOUT))
         self.defer(
             trigger=self._wait().trigger(
@@ -189,6 +209,8 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         """Skip instead of failing if soft_fail or never_fail is set: the same in every mode."""
         try:
             yield
+        except _KilledError:
+            raise
         except (MoEngageError, AirflowSensorTimeout, AirflowTaskTimeout) as error:
             if self.soft_fail or self.never_fail:
                 flag = "soft_fail" if self.soft_fail else "never_fail"

@@ -134,6 +134,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         given = (self.conn_id, self.sql, self.parameters, self.key_columns, self.key_range, mappings)
         if self._window is None:
             return self.deliver(source, lambda: given, context)
+        self.check_not_killed()  # with at most once, the watermark moves before anything is sent
         if self._window.window.is_empty:
             source = Stream(())
         with self._window.moving_the_watermark(

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage.arguments import is_unresolved, non_empty, one_of, path_text, whole
 from airflow_provider_moengage.bulk.mapping import Attributes, check_attributes
-from airflow_provider_moengage.exceptions import MoEngageRequestError
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
 from airflow_provider_moengage.import_files.folder import (
     ImportFolder,
     check_folder,
@@ -145,6 +145,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         self.parameters = parameters
         self.fetch_size = fetch_size
         self.moengage_conn_id = moengage_conn_id
+        self._is_killed = False
         self._check_columns()
         self._check_templated(are_rendered=False)
 
@@ -157,8 +158,10 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         """
         self._check_templated(are_rendered=True)
         names = FileNames.of_try(context, prefix=self.prefix, extension=self.file_format)
-        with ImportFolder(self.folder, self.log, names.is_of_earlier_try) as folder:
+        given = (self.folder, self.log, names.is_of_earlier_try, self._check_not_killed)
+        with ImportFolder(*given) as folder:
             rows, files = self._write(folder, names)
+            self._check_not_killed()
             if files and self.manifest_path:
                 self._write_manifest(self.manifest_path, rows)
             folder.publish()
@@ -172,6 +175,14 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
         counts = {"files": len(files), "rows": result["rows"], "bytes": result["bytes"]}
         add_to_asset_events(cast("Mapping[str, Any]", context), self.outlets, counts, self.log)
         return result
+
+    def on_kill(self) -> None:
+        """Publish nothing from now on; :meth:`execute` raises, and removes what it has written."""
+        self._is_killed = True
+
+    def _check_not_killed(self) -> None:
+        if self._is_killed:
+            raise MoEngageError("The task was killed before its files were complete, so none was published")
 
     def _write(self, folder: ImportFolder, names: FileNames) -> tuple[ImportRows, list[WrittenFile]]:
         hook = database_hook(self.conn_id)
@@ -189,6 +200,7 @@ class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-igno
             most_bytes = whole("max_file_bytes", self.max_file_bytes, 1, LARGEST_FILE)
             splitter = FileSplitter(folder.create, names, header=rows.header, most_bytes=most_bytes)
             for position, row in enumerate(result.read(rows.typed)):
+                self._check_not_killed()
                 line, findings = rows.encode(row)
                 if not line:
                     invalid.add(position, findings)

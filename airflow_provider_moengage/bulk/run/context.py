@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from airflow_provider_moengage.bulk.clock import Clock, Log, SystemClock
+from airflow_provider_moengage.bulk.clock import Clock, Log, StopRequest, SystemClock
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from airflow_provider_moengage.bulk.resume.counters import Counters
@@ -17,6 +17,7 @@ class RunContext:
 
     :param clock: the time; tests inject another one.
     :param stopped: set when the run ends; all waiting ends then.
+    :param stop: a request to end it; nothing is sent once it is made.
     :param log: gets progress and warnings: counts, codes and positions only.
     :param counters: what is done so far.
     :param options: how to deliver.
@@ -25,24 +26,33 @@ class RunContext:
 
     clock: Clock
     stopped: threading.Event
+    stop: StopRequest
     log: Log
     counters: Counters
     options: DeliveryOptions
     pacer: Pacer
 
     @classmethod
-    def create(cls, options: DeliveryOptions, limits: Limits, log: Log, clock: Clock | None = None) -> RunContext:
+    def create(
+        cls,
+        options: DeliveryOptions,
+        limits: Limits,
+        log: Log,
+        clock: Clock | None = None,
+        stop: StopRequest | None = None,
+    ) -> RunContext:
         """Return the context of a run that starts now.
 
         :param limits: the workspace's limits.
         :param clock: None: the machine's time.
+        :param stop: a request to end the run that may be made already; None: a new one.
         """
         clock = clock or SystemClock()
         stopped = threading.Event()
         pacer = Pacer(limits, clock, stopped)
         started_at = clock.monotonic()
         counters = Counters(lambda: clock.monotonic() - started_at, lambda: pacer.waited)
-        return cls(clock, stopped, log, counters, options, pacer)
+        return cls(clock, stopped, stop or StopRequest(), log, counters, options, pacer)
 
     @property
     def is_at_most_once(self) -> bool:

@@ -85,7 +85,6 @@ class Delivery:
         self._sends_itself = False
         self._packers: list[Packer] = []
         self._failure: BaseException | None = None
-        self._is_stop_requested = False
 
     def run(self) -> DeliveryReport:
         """Deliver every element, in order for each user.
@@ -205,11 +204,11 @@ class Delivery:
         return minutes * WINDOW / max(counters.requests, 1)
 
     def stop(self) -> None:
-        """End the run at once: :meth:`run` raises, and lanes that wait stop waiting.
+        """End the run at once: nothing more is sent, :meth:`run` raises, and lanes that wait stop waiting.
 
         A signal handler may call it: it takes no lock, which the interrupted thread might hold.
         """
-        self._is_stop_requested = True
+        self._context.stop.make()
 
     @property
     def accepted(self) -> int:
@@ -287,7 +286,7 @@ class Delivery:
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._is_stop_requested or self._context.stopped.is_set():
+        if self._context.stop.is_made or self._context.stopped.is_set():
             raise StoppedError
 
     def _report(self) -> DeliveryReport:

@@ -70,6 +70,7 @@ class Sender:
     ) -> None:
         self._clock = context.clock
         self._stopped = context.stopped
+        self._stop = context.stop
         self._log = context.log
         self._counters = context.counters
         self._pacer = context.pacer
@@ -163,6 +164,9 @@ class Sender:
 
     def _send_once(self, client: Client, batch: Batch, body: bytes, sent_at: float) -> Reply:
         self._checkpoint.announce(batch)
+        if self._stop.is_made:  # the reader, which ends the run, may still wait for the source
+            self._checkpoint.withdraw(batch)
+            raise StoppedError
         self._counters.count_request(len(body))
         reply = client.bulk_import(body)
         if reply.outcome is Outcome.ACCEPTED:
