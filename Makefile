@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 CLOUD_DATABASES := bigquery clickhouse databricks generated_sql oracle redshift snowflake sqlserver trino
 
-.PHONY: help demo airflow test coverage databases cloud-databases standalone e2e browser executors chromium redis \
+.PHONY: help demo airflow test coverage databases cloud-databases standalone live e2e browser executors chromium redis \
 	mariadb drivers chaos bench bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
@@ -71,6 +71,9 @@ chromium:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ -n "$(CHROMIUM)" ] \
 		|| $(call debian,chromium) \
 		|| echo "No Chromium: the browser tests are skipped (apt-get install chromium, or CHROMIUM=/path/to/it)"
+
+live: $(VENV)/.dev  ## Check a real workspace, given by MOENGAGE_* variables; it changes one test user and triggers nothing
+	@$(BIN)/python -m devtools.live
 
 executors: $(VENV)/.dev $(VENV)/.executors redis  ## Run the sharded sync on LocalExecutor, and on two Celery workers with Redis
 	$(BIN)/python -m pytest -rs tests/executors
