@@ -88,7 +88,8 @@ class FileStore:
 
 class StateStore:
     """Stores a checkpoint in Airflow's state store. A large one takes several values and a head that lists them,
-    which is written last.
+    which is written last. Values that no head lists are removed, because they may contain keys of rows: when a
+    small checkpoint replaces a large one, and by the next try if this one is killed before it has done so.
 
     :param context: the task's context.
     """
@@ -97,13 +98,17 @@ class StateStore:
         self._context = context
         self._head = TaskState(context, _KEY)
         self._slot = 0
+        self._is_large = False
 
     def load(self) -> dict[str, Any] | None:
         """Return the checkpoint; None if there is none."""
         head = self._head.get()
         if not head or "values" not in head:
+            self._remove(0, 1)
             return head
         self._slot = head["shelf"]
+        self._remove(1 - self._slot)
+        self._is_large = True
         parts = [self._value(self._slot, number).get() for number in range(head["values"])]
         return _read("".join([part.get("text", "") if part else "" for part in parts]))
 
@@ -112,6 +117,9 @@ class StateStore:
         text = json.dumps(state)
         if len(text) <= LARGEST_VALUE:
             self._head.set(state)
+            if self._is_large:
+                self._is_large = False
+                self._remove(0, 1)
             return
         slot = 1 - self._slot  # the values of the current slot stay intact until the head lists the other slot
         parts = [text[start : start + LARGEST_VALUE] for start in range(0, len(text), LARGEST_VALUE)]
@@ -119,6 +127,14 @@ class StateStore:
             self._value(slot, number).set({"text": part})
         self._head.set({"values": len(parts), "shelf": slot})
         self._slot = slot
+        self._is_large = True
+
+    def _remove(self, *slots: int) -> None:
+        for slot in slots:
+            number = 0
+            while (value := self._value(slot, number)).get() is not None:
+                value.forget()
+                number += 1
 
     def _value(self, slot: int, number: int) -> TaskState:
         return TaskState(self._context, f"{_KEY}.{slot}.{number}")
