@@ -154,6 +154,19 @@ def check_key_values(column: SourceColumn, values: Sequence[Any], first_row: int
             key_to_json((value,), (column.name,))
 
 
+def is_same_key(key: Key, other: Key) -> bool:
+    """Return whether two keys that are equal in Python are the same.
+
+    When a zone's clocks are set back, an hour occurs twice, and Python compares only what the clocks show.
+    """
+    return all(
+        not isinstance(value, datetime)
+        or value.tzinfo is not second.tzinfo
+        or value.utcoffset() == second.utcoffset()
+        for value, second in zip(key, other, strict=True)
+    )
+
+
 def check_key(key: Key, names: Sequence[str], row: int) -> None:
     """Check that no value of a key is NULL.
 

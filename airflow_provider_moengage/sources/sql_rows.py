@@ -6,7 +6,6 @@ import base64
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from operator import eq
 from typing import Any
 
 from airflow_provider_moengage.bulk.elements.fast_path import Preparer
@@ -23,6 +22,7 @@ from airflow_provider_moengage.sources.sql_key import (
     check_key_types,
     check_key_values,
     digest,
+    is_same_key,
     key_from_json,
     key_to_json,
 )
@@ -278,8 +278,8 @@ class _Reading:
         if self._is_first:  # report a key that cannot be stored before anything is sent
             key_to_json(keys[0], names)
             self._is_first = False
-        for row, is_same in enumerate(map(eq, keys, [self._before, *keys]), number):
-            if is_same:
+        for row, (key, before) in enumerate(zip(keys, [self._before, *keys], strict=False), number):
+            if key == before and is_same_key(key, before):
                 raise ValueError(
                     f"key_columns ({self._key_columns}): rows {row - 1} and {row} have the same key; add columns"
                     " until the key of each row is unique"

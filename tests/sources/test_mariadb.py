@@ -133,25 +133,18 @@ def test_values_arrive_by_their_column(connected: MoEngage, warehouse: None) -> 
     }
 
 
-def test_partial_dates_and_odd_booleans_are_rejects(
-    connected: MoEngage, server: MariaDB, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_odd_boolean_is_a_reject(connected: MoEngage, server: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
     with MySQLdb.connect(host="127.0.0.1", port=server.port, user="root", db="warehouse") as connection:
         cursor = connection.cursor()
-        cursor.execute("SET sql_mode = ''")
-        cursor.execute("CREATE TABLE odd (user_id VARCHAR(9), born DATE, seen DATETIME, active TINYINT(1))")
-        cursor.execute(
-            "INSERT INTO odd VALUES ('ok', '2026-01-31', '2026-01-31 12:00:00', 1),"
-            " ('zero', '0000-00-00', NULL, 0), ('part', '2026-02-00', NULL, 1),"
-            " ('two', NULL, NULL, 2), ('minus', NULL, NULL, -5)"
-        )
+        cursor.execute("CREATE TABLE odd (user_id VARCHAR(9), active TINYINT(1))")
+        cursor.execute("INSERT INTO odd VALUES ('one', 1), ('zero', 0), ('two', 2), ('minus', -5)")
         connection.commit()
     connect(monkeypatch, server)
 
-    report = sync("SELECT * FROM odd", max_rejects=3).execute(Task().context)
+    report = sync("SELECT * FROM odd", max_rejects=2).execute(Task().context)
 
-    assert report["rejects"] == {"value_not_readable": 3}
+    assert report["rejects"] == {"value_not_readable": 2}
     assert {element["customer_id"]: element["attributes"] for element in connected.arrived} == {
-        "ok": {"born": "2026-01-31", "seen": "2026-01-31T12:00:00Z", "active": True},
+        "one": {"active": True},
         "zero": {"active": False},
     }

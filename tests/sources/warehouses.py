@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,7 +130,7 @@ MARIADB = (
     Type("BIGINT, INT, SMALLINT, TINYINT", "number", {"1": 1, "-9007199254740993": -9007199254740993}),
     Type(
         "TINYINT(1), BOOLEAN",
-        "boolean with mysqlclient; number with MySQL Connector, which does not say the width",
+        "boolean; number with MySQL Connector, which does not report the width",
         {"1": (True, 1)},
     ),
     Type("BIGINT UNSIGNED", "number", {"18446744073709551615": 18446744073709551615}),
@@ -142,22 +144,30 @@ MARIADB = (
     Type("CHAR(3)", "text, without spaces at its end", {"'a  '": "a"}),
     Type("VARBINARY, BLOB", "text if it is UTF-8; else reject", {"'text'": "text", "x'ff'": REJECT}),
     Type("BINARY(4)", "text if it is UTF-8, filled up with zero bytes; else reject", {"'ab'": "ab\0\0"}),
-    Type("DATE", "date; a zero date is NULL", {"'2026-01-02'": "2026-01-02", "'0000-00-00'": None}),
+    Type(
+        "DATE",
+        "date; a zero date or one without month or day: reject",
+        {"'2026-01-02'": "2026-01-02", "'0000-00-00'": REJECT, "'2026-02-00'": REJECT, "'0000-01-01'": REJECT},
+    ),
     Type(
         "DATETIME",
-        "datetime, taken as UTC; a zero date is NULL",
-        {"'2026-01-02 03:04:05.678'": "2026-01-02T03:04:05.678000Z"},
+        "datetime, taken as UTC; a zero date or one without month or day: reject",
+        {
+            "'2026-01-02 03:04:05.678'": "2026-01-02T03:04:05.678000Z",
+            "'0000-00-00 00:00:00'": REJECT,
+            "'2026-00-05 10:00:00'": REJECT,
+        },
     ),
     Type(
         "TIMESTAMP",
-        "datetime in UTC, whatever the server's zone",
-        {"'2026-01-02 03:04:05'": "2026-01-02T03:04:05Z"},
+        "datetime in UTC, whatever the server's zone; a zero date: reject",
+        {"'2026-01-02 03:04:05'": "2026-01-02T03:04:05Z", "'0000-00-00 00:00:00'": REJECT},
     ),
     Type(
         "TIME", "text: `-838:59:59`, `09:30:00`", {"'09:30:00'": "09:30:00", "'-838:59:59'": "-838:59:59"}, REFUSED
     ),
     Type("YEAR", "number", {"2026": 2026}),
-    Type("BIT(1)", "boolean with mysqlclient; number with MySQL Connector", {"1": (True, 1)}, REFUSED),
+    Type("BIT(1)", "boolean; number with MySQL Connector", {"1": (True, 1)}, REFUSED),
     Type("BIT(8)", "number", {"5": 5}, REFUSED),
     Type("ENUM", "text", {"'zinc'": "zinc", "'argent'": "argent"}, REFUSED),
     Type("SET", "sorted list of text", {"'b,a'": ["a", "b"], "''": []}, REFUSED),
@@ -327,6 +337,7 @@ NAMES = {
     "PostgreSQL, psycopg 3": ("PostgreSQL", "psycopg"),
     "MariaDB, mysqlclient": ("MariaDB", "MySQLdb"),
     "MariaDB, MySQL Connector": ("MariaDB", "mysql.connector"),
+    "MariaDB, PyMySQL": ("MariaDB", "pymysql"),
     "DuckDB, duckdb": ("DuckDB", "duckdb"),
 }
 
@@ -448,6 +459,9 @@ class Servers:
             cursor = connection.cursor()
             cursor.execute("SELECT VERSION()")
             [[version]] = cursor.fetchall()
+        hook = None
+        if driver == "pymysql":  # Airflow's hook has no such client
+            hook = SimpleNamespace(get_conn=partial(mariadb_connection, driver, port), get_records=lambda *_: [])
         return Warehouse(
             "MariaDB",
             driver,
@@ -455,6 +469,7 @@ class Servers:
             placeholder="%s",
             numbers="SELECT seq AS n FROM seq_1_to_{rows}",
             version=version.partition("-")[0],
+            hook=hook,
             airflow_connection=airflow_connection_to_mariadb(driver, port),
         )
 
@@ -465,15 +480,10 @@ def postgresql_url(port: int) -> str:
 
 def mariadb_connection(driver: str, port: int) -> Any:
     """Return a connection in which zero dates can be written and moments are UTC."""
-    options: dict[str, Any] = {"host": "127.0.0.1", "port": port, "user": "root"}
-    if driver == "MySQLdb":
-        import MySQLdb
-
-        connection = MySQLdb.connect(**options, db="warehouse", charset="utf8mb4")
-    else:
-        import mysql.connector
-
-        connection = mysql.connector.connect(**options, database="warehouse")
+    options: dict[str, Any] = {"host": "127.0.0.1", "port": port, "user": "root", "database": "warehouse"}
+    if driver != "mysql.connector":
+        options["charset"] = "utf8mb4"
+    connection = import_module(driver).connect(**options)
     connection.cursor().execute("SET sql_mode = '', time_zone = '+00:00'")
     return connection
 

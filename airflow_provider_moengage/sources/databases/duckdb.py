@@ -79,12 +79,10 @@ class _DuckDB(Database):
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it fetches a vector)
-        """Yield a cursor, which has its own session, in UTC unless the connection sets a time zone."""
+        """Yield a cursor, which has its own session: in UTC, or in the time zone that the connection sets."""
         with closing(connection.cursor()) as cursor:
-            zones = "SELECT current_setting('TimeZone')"
-            of_connection = connection.execute(zones).fetchone()[0]
-            if of_connection == cursor.execute(zones).fetchone()[0]:
-                cursor.execute("SET TimeZone = 'UTC'")
+            zone = _zone_of(connection) or "UTC"
+            cursor.execute(f"SET TimeZone = {_literal(zone)}")
             yield cursor
 
     def may_quote_a_value(self, error: BaseException, *, is_fetching: bool) -> bool:
@@ -102,6 +100,28 @@ class _DuckDB(Database):
         :raises ValueError: if the driver is too old to report column types.
         """
         return tuple(_column(str(described[0]), described[1]) for described in cursor.description or ())
+
+
+def _zone_of(connection: Any) -> str | None:
+    """Return the time zone that a connection or its database sets; None if it has this machine's."""
+    import duckdb
+
+    zone, scope = _zone_and_scope(connection)
+    if scope != "LOCAL":
+        with closing(duckdb.connect(":memory:")) as unchanged:
+            if _zone_and_scope(unchanged)[0] == zone:
+                return None
+    return zone
+
+
+def _zone_and_scope(connection: Any) -> tuple[str, str]:
+    query = "SELECT value, scope FROM duckdb_settings() WHERE name = 'TimeZone'"
+    zone, scope = connection.execute(query).fetchone()
+    return str(zone), str(scope)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _column(name: str, declared: Any) -> SourceColumn:

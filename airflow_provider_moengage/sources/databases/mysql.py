@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -29,6 +30,8 @@ _DATE, _DATETIME = 10, 12
 _TYPE_NAMES = {
     _FLOAT: "FLOAT",
     _DOUBLE: "DOUBLE",
+    _DATE: "DATE",
+    _DATETIME: "DATETIME",
     _TIMESTAMP: "TIMESTAMP",
     _TIME: "TIME",
     _BIT: "BIT",
@@ -97,21 +100,14 @@ class _MySQL(Database):
         if type_name == "GEOMETRY":
             return reject(f"a geometry; use ST_AsText({name}) in the query", name)
         if type_name == "TIMESTAMP" and self._zone is not dt.UTC:
-            return self._read_timestamp(name)
+            return _timestamp_reader(name, self._zone)
+        if type_name in ("DATE", "DATETIME", "TIMESTAMP"):
+            return _day_reader(name)
         if type_name == "BIT":
             return _read_boolean if size == 1 else _read_bits
         if code == _TINY and size == 1:
             return _read_boolean
         return {"SET": _read_set, "TIME": read_time, "JSON": read_json}.get(type_name)
-
-    def _read_timestamp(self, name: str) -> Reader:
-        zone = self._zone
-        unknown = Unreadable("a TIMESTAMP, but the session's time zone is unknown; set time_zone = '+00:00'", name)
-
-        def read(value: dt.datetime) -> Any:
-            return unknown if zone is None else value.replace(tzinfo=zone)
-
-        return read
 
 
 class _MySQLClient(_MySQL):
@@ -123,10 +119,10 @@ class _MySQLClient(_MySQL):
         yield connection.cursor(SSCursor)
 
     def prepare(self, connection: Any) -> None:
-        """Set up the session, and let a partial date such as ``2026-02-00`` reject its row: it arrives as NULL."""
+        """Set up the session. The driver's own converters would return None for a date such as ``2026-02-00``."""
         super().prepare(connection)
         for code in (_DATE, _DATETIME, _TIMESTAMP):
-            connection.converter[code] = _read_date_or_time
+            connection.converter[code] = _day_or_text
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
         """Describe the columns: mysqlclient reports the lengths in the description, and the flags separately."""
@@ -170,12 +166,17 @@ class _Connector(_MySQL):
         # Not closed, for the same reason; closing with unread rows would raise.
         yield connection.cursor(buffered=False, raw=False, dictionary=False)
 
-    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
-        """Describe the columns: MySQL Connector/Python reports flags but no lengths."""
-        return tuple(
-            self._column(str(described[0]), described[1], described[7], None)
-            for described in cursor.description or ()
-        )
+    def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:
+        """Describe the columns: MySQL Connector/Python reports flags but no lengths.
+
+        The driver's own converters would return None for a date such as ``2026-02-00``.
+        """
+        described = cursor.description or ()
+        if any(column[1] in (_DATE, _DATETIME, _TIMESTAMP) for column in described):
+            from mysql.connector.conversion import MySQLConverter
+
+            connection.converter_class = _converter_class(connection.converter_class or MySQLConverter)
+        return tuple(self._column(str(column[0]), column[1], column[7], None) for column in described)
 
     def is_lost(self, error: BaseException) -> bool:
         return super().is_lost(error) and getattr(error, "errno", None) in _LOST
@@ -207,13 +208,55 @@ _NOT_A_BOOLEAN = Unreadable(
 )
 
 
-def _read_date_or_time(value: Any) -> Any:
-    """Return a date or a datetime; None for the zero date, which stands for "none" in MySQL."""
-    text = value.decode() if isinstance(value, bytes) else value
+def _day_or_text(value: Any, *_: Any) -> Any:
+    """Return a date or a datetime; its text if the calendar does not have it (``2026-02-00``)."""
+    text = value if isinstance(value, str) else bytes(value).decode()
     try:
         return dt.date.fromisoformat(text) if len(text) == len("2026-01-31") else dt.datetime.fromisoformat(text)
     except ValueError:
-        return None if text.startswith("0000-00-00") else Unreadable("a date without a month or a day")
+        return text
+
+
+@cache
+def _converter_class(kind: type) -> type:
+    """Return a MySQL Connector/Python converter class that keeps dates that the calendar does not have."""
+    names = ("_date_to_python", "_newdate_to_python", "_datetime_to_python", "_timestamp_to_python")
+    return type("MoEngageConverter", (kind,), dict.fromkeys(names, staticmethod(_day_or_text)))
+
+
+def _not_in_calendar(name: str) -> Unreadable:
+    return Unreadable(
+        f"a date that is not in the calendar; if it is a zero date that means none, use NULLIF({name}, 0) in the"
+        " query",
+        name,
+    )
+
+
+def _day_reader(name: str) -> Reader:
+    """Return the reader of a DATE or DATETIME, or of a TIMESTAMP in UTC."""
+    not_in_calendar = _not_in_calendar(name)
+    return lambda value: value if isinstance(value, dt.date) else not_in_calendar
+
+
+def _timestamp_reader(name: str, zone: dt.tzinfo | None) -> Reader:
+    """Return the reader of a TIMESTAMP.
+
+    :param zone: the session's time zone; None if it is unknown.
+    """
+    advice = "set time_zone = '+00:00'"
+    unknown = Unreadable(f"a TIMESTAMP, but the session's time zone is unknown; {advice}", name)
+    twice = Unreadable(f"a TIMESTAMP in an hour that the session's time zone has twice; {advice}", name)
+    not_in_calendar = _not_in_calendar(name)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dt.datetime):
+            return not_in_calendar
+        if zone is None:
+            return unknown
+        moment = value.replace(tzinfo=zone)
+        return moment if moment.utcoffset() == moment.replace(fold=1).utcoffset() else twice
+
+    return read
 
 
 def _read_bits(value: Any) -> int:
