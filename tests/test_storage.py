@@ -206,3 +206,26 @@ def test_leftovers_on_an_object_store_are_none_because_an_object_appears_whole(
     remove_leftovers(file_to_write("memory://bucket/a.json"))
 
     assert store.cat_file("/bucket/a.json.abcdefgh.new") == b"of somebody else"
+
+
+def test_a_pattern_finds_files_in_the_store_that_they_are_read_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = attach("memory", monkeypatch)
+    for name in ("a/1.ndjson", "a/deep/2.ndjson", "a/3.txt", "b/4.ndjson"):
+        store.pipe_file(f"/bucket/{name}", json.dumps({"name": name}).encode())
+    store.makedirs("/bucket/a/folder.ndjson")
+
+    found = {
+        pattern: [element["name"] for element in NdjsonFiles.matching(f"memory://bucket/{pattern}")]
+        for pattern in ("a/1.ndjson", "a/*.ndjson", "*/?.ndjson", "a/**/*.ndjson", "[ab]/[14].ndjson")
+    }
+
+    assert found == {
+        "a/1.ndjson": ["a/1.ndjson"],
+        "a/*.ndjson": ["a/1.ndjson"],
+        "*/?.ndjson": ["a/1.ndjson", "b/4.ndjson"],
+        "a/**/*.ndjson": ["a/1.ndjson", "a/deep/2.ndjson"],
+        "[ab]/[14].ndjson": ["a/1.ndjson", "b/4.ndjson"],
+    }
+    for missing in ("a/9.ndjson", "c/*.ndjson", "a"):
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            NdjsonFiles.matching(f"memory://bucket/{missing}")

@@ -34,8 +34,8 @@ class NdjsonFiles:
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             plain, wild = _cut(pattern)
             path = storage_path(plain)
-            matches = [file for file in path.glob(wild) if file.is_file()] if wild else [path]
-            if not matches or not all(match.is_file() for match in matches):
+            matches = [match for match in (_glob(path, wild) if wild else [path]) if path.fs.isfile(match.path)]
+            if not matches:
                 raise FileNotFoundError(f"path {pattern!r}: no such file")
             found.update(sorted((str(match), match) for match in matches))
         return cls(tuple(found.values()))
@@ -89,6 +89,15 @@ def _cut(pattern: str) -> tuple[str, str]:
     wild = next((at for at, folder in enumerate(folders) if _GLOB & set(folder)), len(folders))
     plain = "/".join(folders[:wild]) or ("/" if rest.startswith("/") else "." if not separator else "")
     return f"{scheme}{separator}{plain}", "/".join(folders[wild:])
+
+
+def _glob(folder: ObjectStoragePath, wild: str) -> list[Any]:
+    """Return what matches in a folder, by the file system that files are read with. Some versions of
+    ObjectStoragePath match without the connection's credentials.
+    """
+    base = folder.path.strip("/")
+    found = folder.fs.glob(f"{folder.path.rstrip('/')}/{wild}")
+    return [folder / name.strip("/").removeprefix(base).lstrip("/") for name in found]
 
 
 def _plain(path: ObjectStoragePath) -> str:
