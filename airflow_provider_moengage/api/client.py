@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
-import requests
 
 from airflow_provider_moengage.api.business_events import (
     CAMPAIGN_KEY,
@@ -24,15 +24,12 @@ from airflow_provider_moengage.api.business_events import (
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.event_schemas import EventSchema, read_schemas
 from airflow_provider_moengage.api.responses import Outcome, Reply, read_object, read_reply, refusal
-from airflow_provider_moengage.api.session import (
-    CONNECT_TIMEOUT,
-    SOURCE,
-    basic_auth,
-    cause,
-    no_answer,
-    open_session,
-)
+from airflow_provider_moengage.api.session import SOURCE, basic_auth, open_session, reply_of
+from airflow_provider_moengage.api.transport.failures import NoAnswerError
 from airflow_provider_moengage.api.workspace import Workspace
+
+if TYPE_CHECKING:
+    import requests
 
 MOST_PAGES = 50
 """Pages of business events read to find one: 20 events each; the limit is 60 requests a minute."""
@@ -66,48 +63,35 @@ class MoEngageClient:
 
         :param body: a whole request body, JSON in UTF-8, at most 100,000 bytes.
         """
-        session = self._session
         try:
-            if self._bulk_request is None:  # building it is about 25 % of a request's CPU time
-                self._bulk_request = session.prepare_request(requests.Request("POST", self._bulk_url))
-            request = self._bulk_request.copy()
-            request.body = body
-            request.headers["Content-Length"] = str(len(body))
-            if session.cookies:  # a load balancer's
-                request.prepare_cookies(session.cookies)
-            response = session.send(
-                request,
-                timeout=(CONNECT_TIMEOUT, self.workspace.timeout),
-                allow_redirects=False,
-                proxies=session.proxies,
-                verify=session.verify,
-            )
-        except requests.RequestException as error:
-            return no_answer(error)
+            response = self._session.exchange(self._bulk_prepared(body), timeout=self.workspace.timeout)
+        except NoAnswerError as error:
+            return reply_of(error)
         return read_reply(response.status_code, response.headers, response.content, now=self._now())
+
+    def _bulk_prepared(self, body: bytes) -> requests.PreparedRequest:
+        if self._bulk_request is None:  # building it is about 25 % of a request's CPU time
+            self._bulk_request = self._session.prepared("POST", self._bulk_url)
+        request = self._bulk_request.copy()
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+        if self._session.cookies:  # a load balancer's
+            request.prepare_cookies(self._session.cookies)
+        return request
 
     def trigger_business_event(self, request: TriggerRequest) -> TriggerReply:
         """Trigger a business event with a single request and return the outcome. Network errors never raise."""
         try:
-            response = self._session.post(
+            response = self._session.ask(
+                "POST",
                 self.workspace.data_url + request.path,
                 data=request.encode(),
                 auth=self._campaign_auth,
-                timeout=(CONNECT_TIMEOUT, self.workspace.timeout),
-                allow_redirects=False,
+                timeout=self.workspace.timeout,
             )
-        except requests.RequestException as error:
-            reply = no_answer(error)
-            is_sent = reply.outcome not in (Outcome.NOT_SENT, Outcome.UNEXPECTED)
-            outcome = TriggerOutcome.UNKNOWN if is_sent else TriggerOutcome.NOT_SENT
-            return TriggerReply(outcome, message=reply.message)
-        except OSError as error:
-            if "TLS CA certificate bundle" not in str(error):
-                raise
-            return TriggerReply(
-                TriggerOutcome.NOT_SENT,
-                message="the file with TLS certificates (REQUESTS_CA_BUNDLE) does not exist",
-            )
+        except NoAnswerError as error:
+            outcome = TriggerOutcome.UNKNOWN if error.is_sent else TriggerOutcome.NOT_SENT
+            return TriggerReply(outcome, message=error.message)
         return read_trigger_reply(
             response.status_code, response.headers, response.content, request=request, now=self._now()
         )
@@ -122,15 +106,15 @@ class MoEngageClient:
         for _ in range(MOST_PAGES):
             query = {"name": name, **({"cursor": cursor} if cursor else {})}
             try:
-                response = self._session.get(
+                response = self._session.ask(
+                    "GET",
                     url + LIST_PATH,
                     params=query,
                     auth=self._campaign_auth,
-                    timeout=(CONNECT_TIMEOUT, self.workspace.timeout),
-                    allow_redirects=False,
+                    timeout=self.workspace.timeout,
                 )
-            except requests.RequestException as error:
-                raise ApiError(ErrorKind.SERVER, f"{url} could not be reached: {cause(error)}") from None
+            except NoAnswerError as error:
+                raise ApiError(ErrorKind.SERVER, f"{url} could not be reached: {error.message}") from None
             content = read_object(response.content)
             if response.status_code in (401, 403):
                 raise ApiError(ErrorKind.AUTHENTICATION, f"{url} answered {response.status_code}: {CAMPAIGN_KEY}")
@@ -158,16 +142,16 @@ class MoEngageClient:
             "region": workspace.data_center or "",
         }
         try:
-            response = self._session.post(
+            response = self._session.ask(
+                "POST",
                 f"{workspace.data_url}/v1/integrations/authentication",
                 data=msgspec.json.encode(body),
                 headers={"MOE-APPKEY": workspace.workspace_id.encode()},
                 timeout=TEST_TIMEOUT,
-                allow_redirects=False,
             )
-        except requests.RequestException as error:
+        except NoAnswerError as error:
             raise ApiError(
-                ErrorKind.SERVER, f"{workspace.data_url} could not be reached: {cause(error)}"
+                ErrorKind.SERVER, f"{workspace.data_url} could not be reached: {error.message}"
             ) from None
         reply = read_reply(response.status_code, response.headers, response.content, now=self._now())
         if reply.outcome is Outcome.ACCEPTED:

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-import requests
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import (
@@ -32,8 +31,9 @@ from airflow_provider_moengage.api.file_imports import (
     read_rows,
 )
 from airflow_provider_moengage.api.paging import Retries, read_pages
-from airflow_provider_moengage.api.responses import Outcome, read_object, read_retry_after
-from airflow_provider_moengage.api.session import CONNECT_TIMEOUT, cause, no_answer, open_session
+from airflow_provider_moengage.api.responses import read_object, read_retry_after
+from airflow_provider_moengage.api.session import Answer, open_session
+from airflow_provider_moengage.api.transport.failures import NoAnswerError
 from airflow_provider_moengage.api.workspace import Workspace
 
 
@@ -57,17 +57,17 @@ class FileImportsClient:
         return FileImportsClient(self.workspace, now=self._now)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and cut the one on which another thread waits for a response."""
+        self._session.abandon()
         self._session.close()
 
     def trigger(self, import_id: str) -> TriggerReply:
         """Trigger an import with a single request and return the outcome. Network errors never raise."""
         try:
             response = self._post(TRIGGER_PATH + quote(import_id, safe=""), None)
-        except requests.RequestException as error:
-            reply = no_answer(error)
-            is_sent = reply.outcome not in (Outcome.NOT_SENT, Outcome.UNEXPECTED)
-            return TriggerReply(Triggering.UNKNOWN if is_sent else Triggering.NOT_SENT, message=reply.message)
+        except NoAnswerError as error:
+            outcome = Triggering.UNKNOWN if error.is_sent else Triggering.NOT_SENT
+            return TriggerReply(outcome, message=error.message)
         content = read_object(response.content)
         return TriggerReply(
             _triggering(response.status_code, content),
@@ -126,22 +126,22 @@ class FileImportsClient:
     def _page(self, path: str, query: Mapping[str, Any], page: int) -> tuple[list[Mapping[str, Any]], bool]:
         try:
             response = self._post(path, {**query, "offset": page})
-        except requests.RequestException as error:
-            raise ApiError(ErrorKind.SERVER, f"{self._url} could not be reached: {cause(error)}") from None
+        except NoAnswerError as error:
+            raise ApiError(ErrorKind.SERVER, f"{self._url} could not be reached: {error.message}") from None
         content = read_object(response.content)
         if response.status_code == 200 and _is_page(content):
             return read_rows(content)
         raise self._refusal(response, content, page)
 
-    def _post(self, path: str, body: Mapping[str, Any] | None) -> requests.Response:
-        return self._session.post(
+    def _post(self, path: str, body: Mapping[str, Any] | None) -> Answer:
+        return self._session.ask(
+            "POST",
             self._url + path,
             data=None if body is None else msgspec.json.encode(body),
-            timeout=(CONNECT_TIMEOUT, self.workspace.timeout),
-            allow_redirects=False,
+            timeout=self.workspace.timeout,
         )
 
-    def _refusal(self, response: requests.Response, content: Mapping[str, Any], page: int) -> ApiError:
+    def _refusal(self, response: Answer, content: Mapping[str, Any], page: int) -> ApiError:
         status = response.status_code
         said = self._sentence(content)
         kind, advice = ErrorKind.REQUEST, f"it rejected the request ({said})" if said else _NO_ANSWER

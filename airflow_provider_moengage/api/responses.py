@@ -144,6 +144,8 @@ def refusal(reply: Reply, who: str = "MoEngage") -> ApiError:
     :param reply: the response.
     :param who: who responded: MoEngage, or the host that replaces it.
     """
+    if reply.status_code is None and reply.message is not None:  # our words: there was no response
+        return ApiError(ErrorKind.SERVER, f"{who} could not be reached: {reply.message}")
     if reply.outcome is Outcome.DENIED or (reply.outcome is Outcome.REFUSED and reply.status_code == 200):
         kind, advice = ErrorKind.AUTHENTICATION, _DENIALS.get(reply.status_code or 0, _DENIALS[401])
     elif reply.outcome is Outcome.THROTTLED:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from airflow_provider_moengage.api import client as client_module
+from airflow_provider_moengage.api import session as session_module
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply
@@ -90,7 +91,7 @@ def test_a_refused_connection_is_surely_not_sent(open_client: Open) -> None:
 
 
 def test_a_connect_timeout_is_surely_not_sent(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr(session_module, "CONNECT_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as door, ExitStack() as stack:
         for _ in range(4):  # fill the queue of a server that accepts nobody
             waiting = stack.enter_context(socket.socket())
@@ -124,7 +125,7 @@ def test_the_environments_proxy_is_used(open_client: Open, monkeypatch: pytest.M
 def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_unknown(
     open_client: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CONNECT_TIMEOUT", 60.0)
+    monkeypatch.setattr(session_module, "CONNECT_TIMEOUT", 60.0)
     with loopback(keep_silent) as server:
         reply = open_client(server.url, timeout=0.2).bulk_import(BODY)
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_provider_moengage.api import file_imports_client as client_module
+from airflow_provider_moengage.api import session as session_module
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import Triggering
 from airflow_provider_moengage.api.file_imports_client import FileImportsClient
@@ -247,7 +247,7 @@ def test_a_refused_connection_has_surely_triggered_nothing(open_client: Open) ->
 def test_a_connect_timeout_has_surely_triggered_nothing(
     open_client: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr(session_module, "CONNECT_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as door, ExitStack() as stack:
         for _ in range(4):  # fill the queue of a server that accepts nobody
             waiting = stack.enter_context(socket.socket())

@@ -1,0 +1,106 @@
+"""Every endpoint that the clients ask, and what each says of a request that got no response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from airflow_provider_moengage.api.business_events import TriggerOutcome, TriggerRequest
+from airflow_provider_moengage.api.client import MoEngageClient
+from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.file_imports import Triggering
+from airflow_provider_moengage.api.file_imports_client import FileImportsClient
+from airflow_provider_moengage.api.responses import Outcome
+from airflow_provider_moengage.api.workspace import Workspace
+
+KEY = "a-very-secret-key"
+ELEMENTS = b'{"type":"transition","elements":[{"customer_id":"jane@example.com"}]}'
+
+Said = tuple[Enum, str | None]
+"""The outcome, and the message."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One endpoint.
+
+    :param ask: sends one request.
+    :param not_sent: the outcome of a request that was certainly not processed.
+    :param lasting: the same, if only another connection or environment can help.
+    :param unknown: the outcome of a request that may have been processed.
+    :param has_body: whether its requests have a body.
+    """
+
+    ask: Callable[[Workspace], Said]
+    not_sent: Enum
+    lasting: Enum
+    unknown: Enum
+    has_body: bool = True
+
+
+def workspace(url: str, timeout: float = 5.0) -> Workspace:
+    return Workspace("WS", KEY, "01", url, timeout, campaign_api_key=KEY)
+
+
+def _bulk_import(place: Workspace) -> Said:
+    client = MoEngageClient(place)
+    try:
+        reply = client.bulk_import(ELEMENTS)
+    finally:
+        client.close()
+    return reply.outcome, reply.message
+
+
+def _business_event(place: Workspace) -> Said:
+    client = MoEngageClient(place)
+    try:
+        reply = client.trigger_business_event(TriggerRequest("New movie"))
+    finally:
+        client.close()
+    return reply.outcome, reply.message
+
+
+def _trigger_import(place: Workspace) -> Said:
+    client = FileImportsClient(place)
+    try:
+        reply = client.trigger("an-import")
+    finally:
+        client.close()
+    return reply.triggering, reply.message
+
+
+def _raising(ask: Callable[[MoEngageClient, FileImportsClient], object]) -> Callable[[Workspace], Said]:
+    def asked(place: Workspace) -> Said:
+        client, file_imports = MoEngageClient(place), FileImportsClient(place)
+        try:
+            ask(client, file_imports)
+        except ApiError as error:
+            return error.kind, error.message.partition(" could not be reached: ")[2]
+        finally:
+            client.close()
+            file_imports.close()
+        raise AssertionError("it was answered")
+
+    return asked
+
+
+SERVER = ErrorKind.SERVER
+
+ENDPOINTS = {
+    "bulk import": Endpoint(_bulk_import, Outcome.NOT_SENT, Outcome.UNEXPECTED, Outcome.UNKNOWN),
+    "business event": Endpoint(
+        _business_event, TriggerOutcome.NOT_SENT, TriggerOutcome.NOT_SENT, TriggerOutcome.UNKNOWN
+    ),
+    "event list": Endpoint(
+        _raising(lambda client, _: client.find_business_event("New movie")), SERVER, SERVER, SERVER, has_body=False
+    ),
+    "connection test": Endpoint(_raising(lambda client, _: client.test_connection()), SERVER, SERVER, SERVER),
+    "trigger of an import": Endpoint(
+        _trigger_import, Triggering.NOT_SENT, Triggering.NOT_SENT, Triggering.UNKNOWN, has_body=False
+    ),
+    "run history": Endpoint(
+        _raising(lambda _, client: client.file_runs({"import_id": "i"}, page=1)), SERVER, SERVER, SERVER
+    ),
+    "import details": Endpoint(_raising(lambda _, client: client.imports({}, page=1)), SERVER, SERVER, SERVER),
+}
