@@ -35,10 +35,11 @@ class ScratchFolder:
 def _create() -> tuple[Path, int | None]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        path.chmod(stat.S_IRWXU)  # the umask may have cleared bits
         with suppress(FileNotFoundError):  # another process took it for abandoned before it was locked
+            path.chmod(stat.S_IRWXU)  # the umask may have cleared bits
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(OSError):  # a file system without locks, where no process can take it for abandoned
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if path.exists():
                 return path, lock
             os.close(lock)

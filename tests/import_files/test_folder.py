@@ -430,6 +430,19 @@ def test_a_folder_that_is_taken_for_abandoned_before_it_is_locked_is_created_aga
     assert exists
 
 
+def test_without_locks_no_folder_is_taken_for_abandoned(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError("locks are not supported")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    first, second = ScratchFolder(), ScratchFolder()
+    remaining = set(temporary.iterdir())
+    for folder in (first, second):
+        folder.close()
+
+    assert remaining == {first.path, second.path}
+
+
 FOLDERS = [
     "/data/users",
     "users",
