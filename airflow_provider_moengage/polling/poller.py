@@ -4,6 +4,9 @@ A response about an import serves everyone who waits for it. If several imports 
 (50 imports per page) tell which of them changed, and only their run histories are read. Requests stay within a
 budget and run in a thread, so the event loop is never blocked. What a thousand waiters derive from a response is
 computed in the thread as well, and they are woken a few at a time.
+
+Each poller has one thread of its own, as it sends one request at a time. The event loop's default executor serves
+all providers of a triggerer: servers that do not answer must not take its threads, nor those of other workspaces.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails, ImportRef
@@ -33,7 +37,12 @@ DETAILS_AWAITED = 5.0
 """Seconds that the first polls wait for import details, which tell which imports to poll."""
 
 PATIENCE = 120.0
-"""Seconds per request in total: a server that sends a byte now and then never times out."""
+"""Seconds per request in total. A request has a deadline of its own, but nothing cuts the resolution of a name."""
+
+THREAD = "moengage-poller"
+"""Name of the pollers' threads."""
+
+Result = TypeVar("Result")
 
 WAKE_AT_ONCE = 20
 """Waiters woken before the event loop runs other tasks."""
@@ -95,7 +104,7 @@ class Client(Protocol):
         """A client of the same workspace with connections of its own."""
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and cut the one on which a thread waits for a response."""
 
 
 class Clock:
@@ -189,7 +198,7 @@ class _Import:
 class Poller:
     """Polls MoEngage for all waiters of one workspace, on one event loop.
 
-    :param client: asked in threads, one question at a time.
+    :param client: asked in the poller's thread, one question at a time.
     :param budgets: of the run history and of the import details.
     :param log: told what concerns the workspace; what concerns a waiter reaches it as a note.
     :param patience: real seconds for one question.
@@ -207,6 +216,7 @@ class Poller:
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
+        self._thread = _own_thread()
         self._history = budgets.history
         self._details = budgets.details
         self._log = log
@@ -257,6 +267,7 @@ class Poller:
             self._task = None
         self._on_idle()
         self._client.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self) -> None:
         try:
@@ -281,15 +292,20 @@ class Poller:
         ask = getattr(self._client, what)
         try:
             async with asyncio.timeout(self._patience):
-                answer: tuple[list[Any], bool] = await asyncio.to_thread(ask, query, page=page)
+                answer: tuple[list[Any], bool] = await self._in_thread(lambda: ask(query, page=page))
                 return answer
         except TimeoutError:
             stuck, self._client = self._client, self._client.fork()
-            stuck.close()  # except the connection in use by the stuck thread
+            stuck.close()
+            self._thread.shutdown(wait=False)
+            self._thread = _own_thread()
             raise ApiError(ErrorKind.SERVER, f"no complete response within {self._patience:.0f} s") from None
 
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
     async def _serve(self, waiters: Sequence[Waiter], runs: Sequence[FileRun]) -> None:
-        findings = await asyncio.to_thread(_decide_all, waiters, runs)
+        findings = await self._in_thread(lambda: _decide_all(waiters, runs))
         told = 0
         for waiter, finding in findings:
             told += waiter.tell(finding)
@@ -438,6 +454,10 @@ class Poller:
             waiter.tell(error)
             if number % WAKE_AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+
+def _own_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix=THREAD)
 
 
 def _decide_all(waiters: Sequence[Waiter], runs: Sequence[FileRun]) -> list[tuple[Waiter, Finding | Exception]]:
