@@ -90,6 +90,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@my-bucket/moengage/checkpoints",
                         "default": "",
                     },
+                    "changes_path": {
+                        "description": (
+                            "Folder where syncs with changed_only store what MoEngage has accepted, unless a task"
+                            " sets its own path: an ObjectStoragePath URI that all workers can reach. The files"
+                            " contain 24 bytes a user: digests, no IDs and no values."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@my-bucket/moengage/changes",
+                        "default": "",
+                    },
                     "file_import_requests_per_minute": {
                         "description": (
                             "Maximum requests per minute that one triggerer sends to a workspace's run history,"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.workspace import Workspace
+from airflow_provider_moengage.bulk.changed.state import Changes, SyncState
+from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.report import DeliveryReport
@@ -17,6 +19,7 @@ from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.delivery import Delivery
+from airflow_provider_moengage.bulk.run.lane import Client
 from airflow_provider_moengage.bulk.sources import Stream
 from airflow_provider_moengage.emulator import Emulator, Settings
 from devtools.fake_clock import FakeClock
@@ -51,6 +54,8 @@ class MoEngage:
         limits: Limits = UNLIMITED,
         rejects: Any = None,
         saved_run: SavedRun | None = None,
+        changes: Changes | None = None,
+        wrap: Callable[[Client], Client] = lambda client: client,
         **options: Any,
     ) -> DeliveryReport:
         workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.emulator.url, timeout=10.0)
@@ -59,7 +64,8 @@ class MoEngage:
             DeliveryOptions(**{"concurrency": self.lanes, **options}), limits, self.log, self.clock
         )
         source = elements if isinstance(elements, Stream) else Stream(elements)
-        delivery = Delivery(context, source, client, Rejects(rejects), saved_run=saved_run)
+        tracker = None if changes is None else opened(changes, source, context)
+        delivery = Delivery(context, source, wrap(client), Rejects(rejects), saved_run=tracker or saved_run)
         try:
             return delivery.run()
         finally:
@@ -74,6 +80,23 @@ class MoEngage:
     def accepted_sizes(self) -> list[int]:
         """Sizes of the accepted bodies, in bytes."""
         return [request.size for request in self.emulator.workspace.requests if request.accepted]
+
+
+def opened(changes: Changes, source: Stream, context: RunContext) -> ChangeTracker:
+    """Open the state of a sync for one try."""
+    at_most_once = context.is_at_most_once
+    state = SyncState(
+        changes, context.clock, context.log, is_dry_run=context.options.dry_run, at_most_once=at_most_once
+    )
+    state.open(context.stop)
+    return ChangeTracker(
+        source,
+        context.counters,
+        context.log,
+        state,
+        at_most_once=at_most_once,
+        may_repeat=changes.may_repeat,
+    )
 
 
 def connection_to(moengage: MoEngage, **changes: Any) -> str:

@@ -15,6 +15,7 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference" / "index.md"
 PUBLIC = [
     ("api.file_imports", "FileRun"),
     ("api.file_imports", "ImportDetails"),
+    ("bulk.changes", "ChangedOnly"),
     ("bulk.mapping", "Column"),
     ("bulk.mapping", "CustomerMapping"),
     ("bulk.mapping", "DeviceMapping"),

@@ -85,6 +85,16 @@ class Batch:
         """Return a slice of them."""
         return Batch(self.lines[part], self.positions[part], self.weights[part], self.users[part])
 
+    def pick(self, places: Sequence[int]) -> Batch:
+        """Return those at some indexes."""
+        lines = self.lines
+        return Batch(
+            [lines[at] for at in places],
+            [self.positions[at] for at in places],
+            [self.weights[at] for at in places],
+            [self.users[at] for at in places],
+        )
+
     def each(self) -> Iterator[Batch]:
         """Yield each element as a batch of its own."""
         apart = self.part(slice(None))

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """The counts of one run. ``accepted + rejected`` is the number of elements read.
+    """The counts of one run. ``accepted + rejected + unchanged`` is the number of elements read.
 
     In a dry run they count what would have been sent.
     """
@@ -36,6 +36,14 @@ class DeliveryReport:
     """Rejected elements by code; one element may have several."""
     rejects_path: str | None = None
     resumed: bool = False
+    unchanged: int = 0
+    """With ``changed_only``: elements that were not sent, because MoEngage has accepted them as they are."""
+    new: int = 0
+    """With ``changed_only``: elements of users whom no earlier run had."""
+    changed: int = 0
+    """With ``changed_only``: elements that differ from what MoEngage accepted last."""
+    removed: int = 0
+    """With ``changed_only``: users and devices of earlier runs that no row had."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON-ready values: the XCom of the bulk operators."""
@@ -50,10 +58,19 @@ class DeliveryReport:
             f" {counted(self.events, 'event')} with {counted(self.actions, 'action')},"
             f" {counted(self.devices, 'device')})",
             f"{self.rejected:,} rejected",
+            *self._compared,
             f"{counted(self.requests, 'request')} ({self.retries:,} of them retries), {_size(self.bytes)}",
             f"{self.elapsed_seconds:.1f} s, of which {self.throttled_seconds:.1f} s waiting for the rate limit",
         ]
         return "; ".join(parts)
+
+    @property
+    def _compared(self) -> list[str]:
+        if not (self.unchanged or self.new or self.changed or self.removed):
+            return []
+        return [
+            f"{self.new:,} new, {self.changed:,} changed, {self.unchanged:,} unchanged, {self.removed:,} removed"
+        ]
 
 
 def counted(count: int, noun: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.bulk.changed.lease import InUseError
+from airflow_provider_moengage.bulk.changed.state import Changes, StateError, SyncState
+from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.fence import FencedError
@@ -18,6 +21,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageError,
     MoEngageOutcomeUnknownError,
     MoEngageRejectsError,
+    MoEngageRequestError,
 )
 from airflow_provider_moengage.hooks.errors import translated
 from airflow_provider_moengage.metrics import BulkMetrics
@@ -36,13 +40,22 @@ class BulkImport:
     :param source: the elements.
     :param options: how to deliver them.
     :param saved_run: what earlier tries left; None if there is nothing to resume from.
+    :param changes: what the elements are compared with; None: all of them are sent.
     """
 
-    def __init__(self, conn_id: str, source: Source, options: DeliveryOptions, saved_run: SavedRun | None) -> None:
+    def __init__(
+        self,
+        conn_id: str,
+        source: Source,
+        options: DeliveryOptions,
+        saved_run: SavedRun | None,
+        changes: Changes | None = None,
+    ) -> None:
         self._conn_id = conn_id
         self._source = source
         self._options = options
         self._saved_run = saved_run
+        self._changes = changes
         self._metrics = BulkMetrics(conn_id)
         self._stop = StopRequest()
         path = options.rejects_path
@@ -66,8 +79,14 @@ class BulkImport:
         """
         context = RunContext.create(self._options, limits, log, stop=self._stop)
         try:
+            tracker = None if self._changes is None else self._opened(self._changes, context)
             delivery = Delivery(
-                context, self._source, client, self._rejects, saved_run=self._saved_run, observe=self._metrics
+                context,
+                self._source,
+                client,
+                self._rejects,
+                saved_run=tracker or self._saved_run,
+                observe=self._metrics,
             )
             return self._deliver(delivery)
         except UnknownOutcomeError as error:
@@ -78,6 +97,37 @@ class BulkImport:
             ) from None
         finally:
             self._metrics.end()
+
+    def _opened(self, changes: Changes, context: RunContext) -> ChangeTracker:
+        options = context.options
+        state = SyncState(
+            changes,
+            context.clock,
+            context.log,
+            is_dry_run=options.dry_run,
+            at_most_once=context.is_at_most_once,
+        )
+        try:
+            state.open(context.stop)
+        except InUseError as error:
+            raise MoEngageError(
+                f"Nothing was sent because {error} is using the state in {changes.folder}: of two runs of one sync"
+                " at a time, the second fails. Give the Dag max_active_runs=1"
+            ) from None
+        except StateError as error:
+            raise MoEngageRequestError(str(error)) from None
+        except FencedError:
+            raise MoEngageError("Another try of this task has taken over, so this one stopped") from None
+        except StoppedError:
+            raise MoEngageError("The run was stopped; nothing was sent") from None
+        return ChangeTracker(
+            self._source,
+            context.counters,
+            context.log,
+            state,
+            at_most_once=context.is_at_most_once,
+            may_repeat=changes.may_repeat,
+        )
 
     def _deliver(self, delivery: Delivery) -> DeliveryReport:
         try:
@@ -98,6 +148,8 @@ class BulkImport:
             raise MoEngageError(
                 f"Another try of this task has taken over, so this one stopped; {_accepted_before(delivery)}"
             ) from None
+        except StateError as error:
+            raise MoEngageError(str(error)) from None
         except StoppedError:
             raise MoEngageError(f"The run was stopped; {_accepted_before(delivery)}") from None
 
@@ -111,7 +163,7 @@ def check_rejects(report: DeliveryReport, options: DeliveryOptions) -> DeliveryR
 
     :raises MoEngageRejectsError: if more elements were rejected than ``max_rejects`` allows.
     """
-    if options.allows(report.rejected, report.accepted + report.rejected):
+    if options.allows(report.rejected, report.accepted + report.rejected + report.unchanged):
         return report
     by_code = ", ".join(f"{count:,} {code}" for code, count in report.rejects.items())
     others = "would have been sent (dry run)" if report.dry_run else "were accepted"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
     from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
+    from airflow_provider_moengage.bulk.changed.state import Changes
     from airflow_provider_moengage.bulk.report import DeliveryReport
     from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
     from airflow_provider_moengage.hooks.bulk_import import BulkImport
@@ -81,7 +82,12 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         return run_connection_test(self.get_conn)
 
     def bulk_import(
-        self, elements: Iterable[object] | Source, *, memory: SavedRun | None = None, **delivery_options: Any
+        self,
+        elements: Iterable[object] | Source,
+        *,
+        memory: SavedRun | None = None,
+        changes: Changes | None = None,
+        **delivery_options: Any,
     ) -> DeliveryReport:
         """Deliver users, events and devices; nothing is lost, and each user's elements arrive in order.
 
@@ -89,6 +95,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             stream, read once.
         :param memory: what earlier tries of the same task left, and where this one stores its progress; None
             stores nothing. The operators pass it.
+        :param changes: the state of a sync that sends only what changed. The operators pass it.
         :param delivery_options: see :class:`~airflow_provider_moengage.bulk.options.DeliveryOptions`; here a
             ``rejects_path`` names a file and ends in ``.ndjson``.
         :return: the counts of the run.
@@ -115,7 +122,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             self.log.info("An earlier try of this task has delivered everything; nothing is sent again")
             self.last_report = report
             return check_rejects(report, options)
-        self._bulk_import = run = BulkImport(self.moengage_conn_id, source, options, memory)
+        self._bulk_import = run = BulkImport(self.moengage_conn_id, source, options, memory, changes)
         if self._is_stop_requested:
             run.stop()
         try:

@@ -24,6 +24,8 @@ from airflow_provider_moengage.tasks.state import ClearEpoch
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_moengage.api.workspace import Workspace
+    from airflow_provider_moengage.bulk.changed.state import Changes
     from airflow_provider_moengage.bulk.mapping import ElementMapping
     from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
     from airflow_provider_moengage.bulk.sources import Source
@@ -91,12 +93,17 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             self._folder("checkpoint_path", self.checkpoint_path)
 
     def deliver(
-        self, source: Iterable[object] | Source, inputs: Callable[[], Sequence[object]], context: Context
+        self,
+        source: Iterable[object] | Source,
+        inputs: Callable[[], Sequence[object]],
+        context: Context,
+        changes: Callable[[Workspace], Changes] | None = None,
     ) -> dict[str, Any]:
         """Deliver the elements and return the report, which becomes the task's XCom.
 
         :param inputs: returns what the elements are made of: a retry with the same inputs resumes where this try
             ends.
+        :param changes: returns what the elements are compared with, which takes the place of a checkpoint.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
@@ -104,9 +111,11 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         options = self.delivery_options(context)
         self._hook = hook = MoEngageHook(self.moengage_conn_id)
         self.check_not_killed()
-        saved_run = None if options.dry_run else self._saved_run(hook, inputs, options, context)
+        has_checkpoint = not options.dry_run and changes is None
+        saved_run = self._saved_run(hook, inputs, options, context) if has_checkpoint else None
+        compared = None if changes is None else changes(hook.settings.workspace)
         given = {name: getattr(options, name) for name in OPTION_NAMES}
-        report = hook.bulk_import(source, memory=saved_run, **given).to_dict()
+        report = hook.bulk_import(source, memory=saved_run, changes=compared, **given).to_dict()
         counts = {name: report[name] for name in COUNTS}
         add_to_asset_events(cast("Mapping[str, Any]", context), self.outlets, counts, self.log)
         return report

@@ -39,6 +39,17 @@ class Query:
     parameters: Any
     mappings: Sequence[ElementMapping]
     fetch_size: int
+    mappings_for: Callable[[Sequence[ElementMapping], Sequence[str]], Sequence[ElementMapping]] | None = None
+    """Returns the mappings to use for a query with these columns; None: the given ones."""
+
+    def recipes(self, columns: Sequence[str], typed: Typed) -> list[RowRecipe]:
+        """Return how rows with these columns become elements.
+
+        :param typed: receives the columns to read as a type.
+        :raises ValueError: naming the columns that are wrong.
+        """
+        mappings = self.mappings if self.mappings_for is None else self.mappings_for(self.mappings, columns)
+        return compile_mappings(mappings, columns, typed)
 
 
 class Rows(Stream):
@@ -69,7 +80,7 @@ class Rows(Stream):
         query = self._query
         with stream_query(query.hook, query.sql, query.parameters, fetch_size=query.fetch_size) as result:
             typed: Typed = {}
-            recipes = compile_mappings(query.mappings, result.columns, typed)
+            recipes = query.recipes(result.columns, typed)
             preparer = row_preparer(recipes)
             read = result.reader(typed)
             first = 0
@@ -251,7 +262,7 @@ class _Reading:
             query.hook, query.sql, query.parameters, self._key_columns, key_range, fetch_size=query.fetch_size
         ) as result:
             typed: Typed = {}
-            recipes = compile_mappings(query.mappings, result.columns, typed)
+            recipes = query.recipes(result.columns, typed)
             preparer = row_preparer(recipes)
             at = self._key_columns.indexes(result.columns)
             columns = [result.described[index] for index in at]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_moengage import lineage
@@ -11,11 +13,13 @@ from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once
+from airflow_provider_moengage.tasks.changes import changes_of_task, check_changed_only
 from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context
 
+    from airflow_provider_moengage.bulk.changes import ChangedOnly
     from airflow_provider_moengage.lineage import Lineage
 
 
@@ -55,6 +59,9 @@ class SqlToMoEngageOperator(DeliveryOperator):
         A run that finds the watermark past its own end sends nothing and succeeds. Overlapping runs of the Dag may
         send the same rows: give it ``max_active_runs=1``. The asset becomes an inlet of the task; for a mapped
         task it has to be listed in ``inlets``, and each map index has a watermark of its own.
+    :param changed_only: send only rows that differ from what MoEngage last accepted from this task, see
+        :class:`~airflow_provider_moengage.bulk.changes.ChangedOnly`. For customers and devices. A retry reads the
+        query from its start, and sends only what no earlier try has had accepted.
     :param fetch_size: rows to read from the database at a time, 1 to 100,000. Templated.
 
     The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
@@ -84,6 +91,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         key_columns: Sequence[str] | None = None,
         key_range: Mapping[str, Any] | None = None,
         watermark: Asset | None = None,
+        changed_only: ChangedOnly | None = None,
         fetch_size: int = 5_000,
         **kwargs: Any,
     ) -> None:
@@ -95,6 +103,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         self.key_columns = key_columns
         self.key_range = key_range
         self.watermark = watermark
+        self.changed_only = changed_only
         self._window: TaskWindow | None = None
         self.fetch_size = fetch_size
         for name in ("sql", "conn_id"):
@@ -110,6 +119,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
             check_watermark(watermark, sql, parameters, key_range)
             if watermark not in [*self.inlets, *self.outlets]:
                 self.inlets = [*self.inlets, watermark]
+        if changed_only is not None:
+            check_changed_only(changed_only, self._mappings(), key_range)
         if not is_unresolved(fetch_size):
             rows_at_once(fetch_size)
 
@@ -120,27 +131,52 @@ class SqlToMoEngageOperator(DeliveryOperator):
             not a SELECT.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
+        from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
         from airflow_provider_moengage.bulk.sources import Stream
         from airflow_provider_moengage.sources.sql_rows import KeyedRows, Query, Rows
 
         mappings = self._mappings()
         hook = database_hook(self.conn_id)
-        query = Query(hook, self.sql, self.parameters, mappings, rows_at_once(self.fetch_size))
+        changed_only = self.changed_only
+        columns = None if changed_only is None else NewColumns(changed_only.on_new_columns, self.log)
+        query = Query(
+            hook,
+            self.sql,
+            self.parameters,
+            mappings,
+            rows_at_once(self.fetch_size),
+            None if columns is None else columns.mappings,
+        )
         if self.key_columns is None:
             source: Any = Rows(query)
         else:
             key_range = KeyRange() if self.key_range is None else KeyRange.from_dict(self.key_range)
             source = KeyedRows(query, KeyColumns(self.key_columns), key_range)
+        changes = None
+        if changed_only is not None and columns is not None:
+            changes = partial(
+                changes_of_task,
+                changed_only,
+                self._changes_path(changed_only),
+                cast("Mapping[str, Any]", context),
+                mappings=mappings,
+                columns=columns,
+                key_columns=self.key_columns,
+                reads_all=self._window is None,
+            )
         given = (self.conn_id, self.sql, self.parameters, self.key_columns, self.key_range, mappings)
         if self._window is None:
-            return self.deliver(source, lambda: given, context)
+            return self.deliver(source, lambda: given, context, changes)
         self.check_not_killed()  # with at most once, the watermark moves before anything is sent
         if self._window.window.is_empty:
             source = Stream(())
         with self._window.moving_the_watermark(
             is_dry_run=flag("dry_run", self.is_dry_run), at_most_once=self.delivery == "at_most_once"
         ):
-            return self.deliver(source, lambda: given, context)
+            return self.deliver(source, lambda: given, context, changes)
+
+    def _changes_path(self, option: ChangedOnly) -> str | None:
+        return self._folder_of_deployment("changes_path") if option.path is None else str(option.path)
 
     def _inputs_of_lineage(self) -> Lineage:
         return lineage.tables_of(database_hook(self.conn_id), self.sql, self.conn_id, self.parameters)
@@ -162,6 +198,11 @@ class SqlToMoEngageOperator(DeliveryOperator):
             self._window = TaskWindow(self.watermark, cast("Mapping[str, Any]", context), self.log)
             context = self._window.in_templates(cast("Mapping[str, Any]", context))
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if (option := self.changed_only) is not None:
+            path, resync = (
+                self.render_template(value, context, jinja_env) for value in (option.path, option.resync)
+            )
+            self.changed_only = replace(option, path=path, resync=resync)
 
     def _mappings(self) -> list[ElementMapping]:
         given: Any = self.mapping

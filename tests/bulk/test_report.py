@@ -40,6 +40,10 @@ def test_the_report_is_json_with_the_documented_fields() -> None:
         "rejects": {"customer_id_refused": 3},
         "rejects_path": "s3://bucket/rejects.ndjson",
         "resumed": False,
+        "unchanged": 0,
+        "new": 0,
+        "changed": 0,
+        "removed": 0,
     }
 
 

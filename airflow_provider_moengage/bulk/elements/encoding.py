@@ -21,6 +21,9 @@ from airflow_provider_moengage.arguments import in_utc
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")  # it gets only Decimals that any reader can hold
 
+ENCODING_VERSION = 1
+"""Changes when an element is written in other bytes than before: a sync of changed rows then sends all of them."""
+
 ENCODING_ERRORS = (ValueError, TypeError, OverflowError, RecursionError)
 """What msgspec raises: half a surrogate pair and an int of thousands of digits are ValueErrors."""
 

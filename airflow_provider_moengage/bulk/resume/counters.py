@@ -31,6 +31,13 @@ class Counters:
         self.requests = 0
         self.bytes = 0
         self.retries = 0
+        self.unchanged = 0
+        """Elements that were not sent, because MoEngage has accepted them as they are."""
+        self.new = 0
+        self.changed = 0
+        """Elements of users whom no earlier run had, and of those who changed: sent, or to be sent."""
+        self.removed = 0
+        """Users and devices of earlier runs that no row had."""
         self.warnings: Counter[str] = Counter()
         """Accepted elements by code of what MoEngage will cut, ignore or alter."""
         self.stored_rejects = 0
@@ -71,6 +78,13 @@ class Counters:
                 self.actions += weight.actions * number
                 for code in weight.warnings:
                     self.warnings[code] += number
+
+    def count_compared(self, *, unchanged: int = 0, new: int = 0, changed: int = 0) -> None:
+        """Count elements that were compared with an earlier run."""
+        with self._lock:
+            self.unchanged += unchanged
+            self.new += new
+            self.changed += changed
 
     def count_refused(self, reason: str) -> None:
         """Count an element that MoEngage has refused when it was alone in a request."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
+from typing import TypeVar
 from zlib import crc32
 
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.responses import Outcome
 from airflow_provider_moengage.bulk.batch import Batch, Elements
+from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import StoppedError
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW
@@ -31,6 +33,8 @@ from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.bulk.run.sender import Sender
 from airflow_provider_moengage.bulk.sources import Source
 
+Packed = TypeVar("Packed", Elements, Batch)
+
 _LAST_WAIT = 1.0
 """Seconds that lanes have to end once the run is over. One that still waits for an answer is abandoned."""
 
@@ -45,7 +49,8 @@ class Delivery:
     :param source: what to deliver.
     :param client: the workspace to send to.
     :param rejects: gets what cannot be sent.
-    :param saved_run: what earlier tries left, and where this one stores what it has done; None stores nothing.
+    :param saved_run: what earlier tries left, and where this one stores what it has done; None stores nothing. A
+        :class:`~airflow_provider_moengage.bulk.changed.tracker.ChangeTracker` also picks the elements to send.
     :param observe: called with the report so far and the used share of the limit: at the beginning, with each
         progress line, and at the end.
     :raises UnknownOutcomeError: if an earlier try may have sent what must not be sent twice.
@@ -58,7 +63,7 @@ class Delivery:
         client: Client,
         rejects: Rejects,
         *,
-        saved_run: SavedRun | None = None,
+        saved_run: SavedRun | ChangeTracker | None = None,
         observe: Callable[[DeliveryReport, float], None] | None = None,
     ) -> None:
         self._context = context
@@ -71,9 +76,14 @@ class Delivery:
         self._options = context.options
         self._counters = context.counters
         self._limits = context.pacer.limits
-        self._checkpoint = Checkpoint(
-            source, context.counters, rejects, context.log, saved_run, at_most_once=context.is_at_most_once
-        )
+        self._changes = saved_run if isinstance(saved_run, ChangeTracker) else None
+        self._checkpoint: Checkpoint | ChangeTracker
+        if isinstance(saved_run, ChangeTracker):
+            self._checkpoint = saved_run
+        else:
+            self._checkpoint = Checkpoint(
+                source, context.counters, rejects, context.log, saved_run, at_most_once=context.is_at_most_once
+            )
         self._encoder = Encoder()
         self._reader = Reader(context.options.validation, rejects, self._checkpoint, self._encoder)
         self._lane_scaler = LaneScaler(context.clock.monotonic, self._seconds_at_limit)
@@ -102,6 +112,8 @@ class Delivery:
         except BaseException as error:
             self._end_early(error)
             raise
+        if self._changes is not None:
+            self._changes.settle()
         report = self._report()
         self._describe(report, "")
         try:
@@ -137,9 +149,7 @@ class Delivery:
             # An early end closes the source's cursor.
             with closing(self._reader.elements(between_chunks)) as chunks:
                 for elements in chunks:
-                    for number, some in self._by_lane(elements):
-                        for full in self._packers[number].add(some):
-                            self._hand_over(number, full, progress)
+                    self._pack(elements, progress)
                     self._adapt(progress)
             self._drain(progress)
             self._send_leftovers(progress)
@@ -150,6 +160,16 @@ class Delivery:
             for lane in self._lanes:
                 lane.join(_LAST_WAIT / len(self._lanes))
 
+    def _pack(self, elements: Elements, progress: Progress) -> None:
+        if self._changes is None:
+            for number, some in self._by_lane(elements):
+                for full in self._packers[number].add(some):
+                    self._hand_over(number, full, progress)
+            return
+        for number, changed in self._by_lane(self._reader.changed(elements)):
+            for full in self._packers[number].add_lines(changed):
+                self._hand_over(number, full, progress)
+
     def _open_lanes(self, number: int) -> None:
         limits = self._limits
         while len(self._lanes) < number:
@@ -159,7 +179,7 @@ class Delivery:
             for _ in self._lanes
         ]
 
-    def _by_lane(self, elements: Elements) -> Iterable[tuple[int, Elements]]:
+    def _by_lane(self, elements: Packed) -> Iterable[tuple[int, Packed]]:
         """Split elements, in order, by the lane of each one's user."""
         if len(self._lanes) == 1:
             return [(0, elements)]
@@ -219,6 +239,11 @@ class Delivery:
     def rejected(self) -> int:
         """Elements rejected so far."""
         return self._rejects.count
+
+    @property
+    def unchanged(self) -> int:
+        """Elements that did not have to be sent so far."""
+        return self._counters.unchanged
 
     @property
     def share_of_limit(self) -> float:
@@ -308,6 +333,10 @@ class Delivery:
             rejects=dict(sorted(self._rejects.by_code.items())),
             rejects_path=self._rejects.path if self._rejects.holds_lines else None,
             resumed=self._checkpoint.is_resumed,
+            unchanged=counters.unchanged,
+            new=counters.new,
+            changed=counters.changed,
+            removed=counters.removed,
         )
 
     def _call_observer(self, report: DeliveryReport | None = None) -> None:

@@ -62,6 +62,19 @@ class Packer:
             else:
                 yield from self._add_each(some)
 
+    def add_lines(self, batch: Batch) -> Iterator[Batch]:
+        """Take elements that are encoded already, one in each part; otherwise like :meth:`add`."""
+        step = self._encoder.count_for(_BYTES_TOGETHER, most=_TOGETHER)
+        for start in range(0, len(batch), step):
+            some = batch.part(slice(start, start + step))
+            data = b",".join(some.parts)
+            users, events = budgets(some.weights)
+            if self._has_room(len(data), users, events):
+                self._append(data, some, users, events)
+            else:
+                for one in some.each():
+                    yield from self.add_encoded(one)
+
     def add_encoded(self, batch: Batch) -> Iterator[Batch]:
         """Take one element that is encoded already; otherwise like :meth:`add`."""
         [line], [one] = batch.parts, batch.weights

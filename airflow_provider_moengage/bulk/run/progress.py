@@ -23,6 +23,10 @@ class Counts(Protocol):
         """Elements rejected so far."""
 
     @property
+    def unchanged(self) -> int:
+        """Elements that did not have to be sent so far."""
+
+    @property
     def share_of_limit(self) -> float:
         """How much of the workspace's limit the last minute took, from 0 to 1."""
 
@@ -55,7 +59,7 @@ class Progress:
         self._total = total
         self._also = also
         self._started_at = self._last_at = clock.monotonic()
-        self._done_at_start = self._done_at_last = counts.accepted + counts.rejected  # by earlier tries
+        self._done_at_start = self._done_at_last = _done(counts)  # by earlier tries
 
     def log_if_due(self) -> None:
         """Write a line if 10 seconds have passed since the last one."""
@@ -64,7 +68,7 @@ class Progress:
         if elapsed < INTERVAL:
             return
         counts = self._counts
-        done = counts.accepted + counts.rejected
+        done = _done(counts)
         rate = (done - self._done_at_last) / elapsed
         of_total = f" of {self._total:,}" if self._total is not None else ""
         line = (
@@ -79,3 +83,7 @@ class Progress:
         self._log.info("%s", line)
         self._also()
         self._last_at, self._done_at_last = now, done
+
+
+def _done(counts: Counts) -> int:
+    return counts.accepted + counts.rejected + counts.unchanged

@@ -11,9 +11,10 @@ from uuid import UUID
 
 import msgspec
 
-from airflow_provider_moengage.bulk.batch import Elements
+from airflow_provider_moengage.bulk.batch import Batch, Elements
+from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.elements.checks import Finding, Prepared
-from airflow_provider_moengage.bulk.elements.encoding import Encoder
+from airflow_provider_moengage.bulk.elements.encoding import ENCODING_ERRORS, Encoder
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
@@ -35,11 +36,14 @@ class Reader:
     :param encoder: the encoder of the run; it knows how large elements are.
     """
 
-    def __init__(self, validation: str, rejects: Rejects, checkpoint: Checkpoint, encoder: Encoder) -> None:
+    def __init__(
+        self, validation: str, rejects: Rejects, checkpoint: Checkpoint | ChangeTracker, encoder: Encoder
+    ) -> None:
         self._validation = validation
         self._rejects = rejects
         self._checkpoint = checkpoint
         self._encoder = encoder
+        self._changes = checkpoint if isinstance(checkpoint, ChangeTracker) else None
         self._size = 1
 
     def elements(self, between_chunks: Callable[[], None]) -> Generator[Elements]:
@@ -56,6 +60,41 @@ class Reader:
                         self._rejects.add(position, element, [_IN_FLIGHT])
                 if to_send.given:
                     yield self._good(to_send)
+
+    def changed(self, elements: Elements) -> Batch:
+        """Return, encoded, those that MoEngage does not have as they are; only for a run with a change tracker."""
+        if self._changes is None:
+            raise RuntimeError("this run has no state to compare elements with")
+        ready, lines = self._encoded(elements)
+        return self._changes.changed(
+            ready,
+            lines,
+            lambda position, line: self._rejects.add(position, msgspec.json.decode(line), [_IN_FLIGHT]),
+        )
+
+    def _encoded(self, elements: Elements) -> tuple[Elements, list[bytes]]:
+        """Return elements that can be sent, and each as JSON; reject the others."""
+        try:
+            lines = self._encoder.each(elements.elements) if len(elements) else []
+        except ENCODING_ERRORS as error:
+            if len(elements) == 1:
+                self._refuse_at(elements, 0, error)
+                return elements[:0], []
+            parts = [self._encoded(elements[at : at + 1]) for at in range(len(elements))]
+            fine = [at for at, (part, _) in enumerate(parts) if len(part)]
+            return elements.pick(fine), [line for _, part in parts for line in part]
+        too_large = {at for at, line in enumerate(lines) if len(line) > LARGEST_ELEMENT}
+        if not too_large:
+            return elements, lines
+        for at in sorted(too_large):
+            self._refuse_at(elements, at, len(lines[at]))
+        fine = [at for at in range(len(elements)) if at not in too_large]
+        return elements.pick(fine), [lines[at] for at in fine]
+
+    def _refuse_at(self, elements: Elements, at: int, why: int | Exception) -> None:
+        self.refuse(elements.positions[at], elements.elements[at], why)
+        if self._changes is not None:
+            self._changes.note_rejected(elements.weights[at].kind, elements.users[at], elements.elements[at])
 
     def refuse(self, position: int, element: Any, why: int | Exception) -> None:
         """Reject an element that no body can hold.
@@ -82,6 +121,8 @@ class Reader:
         for at in sorted(bad):
             prepared = ready.flawed[at]
             self._rejects.add(chunk.positions[at], prepared.given, prepared.findings)
+            if self._changes is not None:
+                self._changes.note_rejected(prepared.kind, prepared.user, prepared.element)
         return elements.pick([at for at in range(len(elements)) if at not in bad])
 
     def _passes(self, prepared: Prepared) -> bool:

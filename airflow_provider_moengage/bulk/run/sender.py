@@ -15,6 +15,7 @@ import tenacity
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
 from airflow_provider_moengage.bulk.batch import Batch
+from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import StoppedError
 from airflow_provider_moengage.bulk.elements.checks import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
@@ -66,7 +67,11 @@ class Sender:
     """
 
     def __init__(
-        self, context: RunContext, rejects: Rejects, checkpoint: Checkpoint, lane_scaler: LaneScaler
+        self,
+        context: RunContext,
+        rejects: Rejects,
+        checkpoint: Checkpoint | ChangeTracker,
+        lane_scaler: LaneScaler,
     ) -> None:
         self._clock = context.clock
         self._stopped = context.stopped

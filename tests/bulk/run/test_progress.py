@@ -16,6 +16,7 @@ class Run:
 
     accepted: int = 0
     rejected: int = 0
+    unchanged: int = 0
     share_of_limit: float = 0.0
     throttled_seconds: float = 0.0
     least: float = 0.0

@@ -1,0 +1,242 @@
+"""The folder of a sync's state, on any storage.
+
+| file | contains |
+|---|---|
+| ``manifest-<generation>.json`` | which part is current, and of which run, mapping and workspace it is |
+| ``part-<generation>-<token>.bin`` | the records of a whole run |
+| ``journal-<generation>-<number>-<token>-<sequence>.bin`` | what a run has sent since |
+| ``lease.json`` | which run uses the state now |
+
+A manifest is created, never overwritten: of two runs that have both read generation 7, one creates generation 8,
+and the other fails. Two generations are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+import msgspec
+
+from airflow_provider_moengage.bulk.changed.part import DamagedError, sync
+from airflow_provider_moengage.bulk.changed.records import checksum
+from airflow_provider_moengage.storage import is_local, write_whole
+
+_KEPT = 2
+"""Generations."""
+
+_MANIFEST = re.compile(r"manifest-(\d{8})\.json")
+_OF_GENERATION = re.compile(r"(?:part|journal)-(\d{8})-[\w-]+\.bin")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation of the state.
+
+    :param generation: 1, 2, 3, ...
+    :param token: of the run that has created it.
+    :param encoding: version of how elements are encoded; digests of another version cannot be compared.
+    :param salt: of the digests, in hexadecimal.
+    :param workspace: digest of the workspace that the users are in.
+    :param mapping: fingerprint of the mappings.
+    :param columns: of the query.
+    :param moment: logical date of the run, ISO 8601 in UTC; None if it had none.
+    :param run: of which run it is, for messages.
+    :param tries: digest of the tries of that run.
+    :param part: name of the part; None if no run has read all rows yet.
+    :param repeated: users whom several rows had, and what was accepted last, in hexadecimal.
+    :param consumed: names of the journals that the part contains.
+    """
+
+    generation: int
+    token: str
+    encoding: int
+    salt: str
+    workspace: str
+    mapping: str
+    columns: list[str]
+    moment: str | None
+    run: str
+    tries: str
+    part: str | None
+    repeated: dict[str, str]
+    consumed: list[str]
+
+
+class GenerationTakenError(Exception):
+    """Another run has created this generation."""
+
+
+class StateFolder:
+    """Reads and writes the files of a state.
+
+    :param path: a pathlib Path, or an ObjectStoragePath.
+    """
+
+    def __init__(self, path: Any) -> None:
+        self._path = path
+        self.is_on_disk = is_local(path)
+
+    def create(self) -> None:
+        """Create the folder, readable by its owner only."""
+        if self.is_on_disk:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._path.mkdir(exist_ok=True, mode=0o700)
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def names(self) -> list[str]:
+        """Return the names of its files, sorted."""
+        try:
+            if self.is_on_disk:
+                return sorted(file.name for file in self._path.iterdir())
+            found = self._path.fs.ls(self._path.path, detail=False)
+            return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+        except FileNotFoundError:
+            return []
+
+    def generations(self) -> list[int]:
+        """Return the generations that have a manifest, the newest first."""
+        found = (_MANIFEST.fullmatch(name) for name in self.names())
+        return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def manifest(self, generation: int) -> Manifest:
+        """Read a manifest.
+
+        :raises DamagedError: if it is not as it was written.
+        """
+        try:
+            content = json.loads(self.read(_manifest_name(generation)))
+            given = content.pop("checksum")
+            found = msgspec.convert(content, Manifest)
+        except (ValueError, KeyError, AttributeError, TypeError, msgspec.ValidationError):
+            raise DamagedError("the manifest is damaged") from None
+        if given != _checksum_of(content) or found.generation != generation:
+            raise DamagedError("the manifest is damaged")
+        return found
+
+    def commit(self, manifest: Manifest) -> None:
+        """Create a generation.
+
+        :raises GenerationTakenError: if another run has created it.
+        """
+        content = msgspec.to_builtins(manifest)
+        data = json.dumps({**content, "checksum": _checksum_of(content)}).encode()
+        file = self._path / _manifest_name(manifest.generation)
+        if self.is_on_disk:
+            new = file.with_name(f"{file.name}.{manifest.token}")
+            with self._new(new) as stream:
+                stream.write(data)
+                sync(stream)
+            try:
+                os.link(new, file)
+            except FileExistsError:
+                raise GenerationTakenError from None
+            finally:
+                new.unlink()
+            return
+        if file.fs.exists(file.path):
+            raise GenerationTakenError
+        file.fs.pipe_file(file.path, data)
+        try:  # an object store may have overwritten what another run wrote meanwhile
+            is_mine = self.manifest(manifest.generation).token == manifest.token
+        except DamagedError:
+            is_mine = False
+        if not is_mine:
+            raise GenerationTakenError
+
+    def clean_up(self, current: Manifest) -> None:
+        """Remove what no generation that is kept needs. Call it by the run that holds the lease."""
+        oldest = current.generation - _KEPT + 1
+        parts = {current.part} | {part for part in map(self._part_of, range(oldest, current.generation)) if part}
+        for name in self.names():
+            if match := _MANIFEST.fullmatch(name):
+                is_needed = int(match[1]) >= oldest
+            elif _OF_GENERATION.fullmatch(name):
+                is_needed = name in parts or (name.startswith("journal-") and name not in current.consumed)
+            else:
+                is_needed = not name.startswith("manifest-")
+            if not is_needed:
+                self.remove(name)
+
+    def _part_of(self, generation: int) -> str | None:
+        try:
+            return self.manifest(generation).part
+        except (DamagedError, FileNotFoundError):
+            return None
+
+    def new_file(self, name: str) -> IO[bytes]:
+        """Create a file, readable by its owner only, and open it to write."""
+        return self._new(self._path / name)
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file to read."""
+        file = self._path / name
+        stream: IO[bytes] = file.open("rb") if self.is_on_disk else file.fs.open(file.path, "rb")
+        return stream
+
+    def read(self, name: str) -> bytes:
+        """Return what a file contains."""
+        with self.open(name) as stream:
+            return stream.read()
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        file = self._path / name
+        if self.is_on_disk:
+            file.unlink(missing_ok=True)
+        elif file.fs.exists(file.path):
+            file.fs.rm_file(file.path)
+
+    def journals(self) -> Iterator[tuple[int, str]]:
+        """Yield generation and name of each journal, in the order in which they were written."""
+        for name in self.names():
+            match = _OF_GENERATION.fullmatch(name)
+            if match and name.startswith("journal-"):
+                yield int(match[1]), name
+
+    def read_document(self, name: str) -> dict[str, Any] | None:
+        """Return a small JSON document; None if there is none, empty if it cannot be read."""
+        try:
+            content = json.loads(self.read(name))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def write_document(self, name: str, content: Mapping[str, Any]) -> None:
+        """Replace a small JSON document."""
+        write_whole(self._path / name, json.dumps(content).encode())
+
+    def _new(self, file: Any) -> IO[bytes]:
+        if self.is_on_disk:
+            return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        stream: IO[bytes] = file.fs.open(file.path, "wb")
+        return stream
+
+
+def part_name(generation: int, token: str) -> str:
+    """Return the name of a part."""
+    return f"part-{generation:08}-{token}.bin"
+
+
+def journal_name(generation: int, number: int, token: str, sequence: int) -> str:
+    """Return the name of a journal; names sort in the order of their numbers.
+
+    :param generation: the one that the run has read.
+    :param number: of the try.
+    :param sequence: of the file, within the try.
+    """
+    return f"journal-{generation:08}-{number:04}-{token}-{sequence:06}.bin"
+
+
+def _manifest_name(generation: int) -> str:
+    return f"manifest-{generation:08}.json"
+
+
+def _checksum_of(content: Mapping[str, Any]) -> str:
+    return checksum(json.dumps(content, sort_keys=True).encode()).hex()

@@ -1,0 +1,136 @@
+"""Finds records in any order: a hash table in a file on the local disk, with one small read for a look-up.
+
+Memory does not grow with the records but for four bytes per sixteen of them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from airflow_provider_moengage.bulk.changed.records import (
+    KEY_BYTES,
+    RECORD_BYTES,
+    packed,
+    unpacked,
+)
+
+_BUCKETS = 128
+"""Files that are open at once while an index is built; half of what a process may always open."""
+_RECORDS_PER_SLOT = 16
+_READ = 1_024 * RECORD_BYTES
+
+
+class DiskIndex:
+    """An index of records. If a key is in several records, the last one counts.
+
+    :param records: records as bytes, any number at a time.
+    """
+
+    def __init__(self, records: Iterable[bytes]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="moengage-")
+        path = Path(self._folder.name) / "records"
+        buckets = _Buckets(Path(self._folder.name), records)
+        slots = max(buckets.count // _RECORDS_PER_SLOT, 1)
+        bits = max(8, (slots - 1).bit_length())
+        self._shift = 32 - bits
+        self._starts = array("I", [0]) * ((1 << bits) + 1)
+        self.count = self._write(path, buckets)
+        self._file = os.open(path, os.O_RDONLY)
+        self._seen = bytearray(self.count // 8 + 1)
+
+    def _write(self, path: Path, buckets: _Buckets) -> int:
+        """Write the records in the order of their keys, without repetition; return how many there are."""
+        starts, shift = self._starts, self._shift
+        written = 0
+        slot = 0
+        with path.open("wb") as file:
+            for data in buckets:
+                bucket = dict(unpacked(data))
+                keys = sorted(bucket)
+                file.write(packed(keys, [bucket[key] for key in keys]))
+                for key in keys:
+                    of_key = int.from_bytes(key[:4]) >> shift
+                    while slot < of_key:
+                        slot += 1
+                        starts[slot] = written
+                    written += 1
+        for rest in range(slot + 1, len(starts)):
+            starts[rest] = written
+        return written
+
+    def look_up(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the content of each key, and None for those that are not in the index; remember them as seen."""
+        starts, shift, file, seen, read = self._starts, self._shift, self._file, self._seen, os.pread
+        found: list[bytes | None] = []
+        for key in keys:
+            slot = int.from_bytes(key[:4]) >> shift
+            first = starts[slot]
+            data = read(file, (starts[slot + 1] - first) * RECORD_BYTES, first * RECORD_BYTES)
+            at = data.find(key)
+            while at > 0 and at % RECORD_BYTES:
+                at = data.find(key, at + 1)
+            if at < 0:
+                found.append(None)
+                continue
+            number = first + at // RECORD_BYTES
+            seen[number >> 3] |= 1 << (number & 7)
+            found.append(data[at + KEY_BYTES : at + RECORD_BYTES])
+        return found
+
+    def unseen(self) -> Iterator[tuple[bytes, bytes]]:
+        """Return key and content of the records that were not looked up."""
+        seen = self._seen
+        for first in range(0, self.count, _READ // RECORD_BYTES):
+            data = os.pread(self._file, _READ, first * RECORD_BYTES)
+            for number, record in enumerate(unpacked(data), first):
+                if not seen[number >> 3] & (1 << (number & 7)):
+                    yield record
+
+    def close(self) -> None:
+        """Remove it from the disk."""
+        os.close(self._file)
+        self._folder.cleanup()
+
+
+class _Buckets:
+    """Records by the first byte of their keys: files that are small enough to sort in memory.
+
+    :param folder: for the files.
+    """
+
+    def __init__(self, folder: Path, records: Iterable[bytes]) -> None:
+        self.count = 0
+        self._paths = [folder / str(number) for number in range(_BUCKETS)]
+        files: list[IO[bytes]] = [path.open("wb", buffering=1 << 13) for path in self._paths]
+        try:
+            for data in records:
+                for at in range(0, len(data), RECORD_BYTES):
+                    files[data[at] * _BUCKETS >> 8].write(data[at : at + RECORD_BYTES])
+                self.count += len(data) // RECORD_BYTES
+        finally:
+            for file in files:
+                file.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the records of each bucket, in order, and remove its file."""
+        for path in self._paths:
+            yield path.read_bytes()
+            path.unlink()
+
+
+def repeated_keys(records: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return the keys that are in several records, each with the content of the last one."""
+    found: dict[bytes, bytes] = {}
+    with tempfile.TemporaryDirectory(prefix="moengage-") as folder:
+        for data in _Buckets(Path(folder), records):
+            last = dict(unpacked(data))
+            if len(last) * RECORD_BYTES < len(data):
+                counts = Counter(key for key, _ in unpacked(data))
+                found.update((key, last[key]) for key, count in counts.items() if count > 1)
+    return found

@@ -1,0 +1,465 @@
+"""The state of a sync as one run finds it, and the next generation that the run makes of it.
+
+Until the next generation exists, the last one and the journals since are the truth. So a run that is killed at any
+moment leaves a state that is right: it may send a user once more, and never takes a change for sent.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import IO
+
+from airflow_provider_moengage.bulk.changed import journal
+from airflow_provider_moengage.bulk.changed.folder import (
+    GenerationTakenError,
+    Manifest,
+    StateFolder,
+    journal_name,
+    part_name,
+)
+from airflow_provider_moengage.bulk.changed.index import DiskIndex, repeated_keys
+from airflow_provider_moengage.bulk.changed.known import Known
+from airflow_provider_moengage.bulk.changed.lease import Lease
+from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
+from airflow_provider_moengage.bulk.changed.part import DamagedError, Part, PartWriter, sync
+from airflow_provider_moengage.bulk.changed.records import UNKNOWN, Digests, packed, unpacked
+from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError, StopRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRun:
+    """A run of a sync, as its state records it.
+
+    :param run: Dag, task and run, for messages.
+    :param tries: equal for all tries of the run, until somebody clears it.
+    :param moment: logical date, ISO 8601 in UTC; None if the run has none.
+    :param workspace: digest of the workspace.
+    :param mapping: fingerprint of the mappings.
+    :param reads_all: whether the query has every user. False for a window of time.
+    :param resync: whether to send everything.
+    """
+
+    run: str
+    tries: str
+    moment: str | None
+    workspace: str
+    mapping: str
+    encoding: int
+    reads_all: bool = True
+    resync: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a run compares its elements with.
+
+    :param folder: of the state.
+    :param run: the run.
+    :param columns: gets the columns of the query.
+    :param may_repeat: whether a user may be in several rows: not if users are the key of the query.
+    """
+
+    folder: StateFolder
+    run: SyncRun
+    columns: NewColumns
+    may_repeat: bool
+
+
+class StateError(Exception):
+    """The state cannot be used for this run. The message says why, and what to do."""
+
+
+class SyncState:
+    """The state, opened for one try.
+
+    :param changes: where it is, and of which run.
+    :param is_dry_run: read it, and change nothing.
+    :param at_most_once: what was sent has to survive a power failure.
+    """
+
+    def __init__(self, changes: Changes, clock: Clock, log: Log, *, is_dry_run: bool, at_most_once: bool) -> None:
+        self._folder = folder = changes.folder
+        self._run = run = changes.run
+        self._columns = changes.columns
+        self._log = log
+        self._is_dry_run = is_dry_run
+        self._at_most_once = at_most_once
+        tries = blake2b(run.tries.encode(), digest_size=4).hexdigest()
+        self._token = f"{tries}{secrets.token_hex(4)}"
+        self._tries = tries
+        self._lease = None if is_dry_run else Lease(folder, run.run, self._token, clock)
+        self._lock = threading.Lock()
+        self._journal: _Journal | None = None
+        self._part: PartWriter | None = None
+        self._part_name = ""
+        self._part_file: IO[bytes] | None = None
+        self._others: DiskIndex | None = None
+        self._mine: DiskIndex | None = None
+        self._consumed: list[str] = []
+        self._is_damaged = False
+        self._keeps_unseen = True
+        self._streams: list[IO[bytes]] = []
+        self.attempted: dict[bytes, set[bytes]] = {}
+        """What an earlier try of this run has sent without an answer: contents by key."""
+        self.repeated: dict[bytes, bytes] = {}
+        """Users that several rows of the last run had, and what was accepted last."""
+        self.has_earlier_try = False
+        self.sends_all = False
+        """Whether all users are sent, whatever MoEngage has."""
+        self._known = Known(iter(()))
+
+    def open(self, stop: StopRequest) -> None:
+        """Take the lease and read the newest generation.
+
+        :raises InUseError: if another run uses the state.
+        :raises StateError: if the state is another workspace's, or of a later run.
+        """
+        try:
+            self._open(stop)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, stop: StopRequest) -> None:
+        folder = self._folder
+        if self._lease is not None:
+            folder.create()
+            self._lease.take(stop, self._log)
+        found = self._newest()
+        if found is not None:
+            self._check(found)
+        manifest = self._manifest = found or self._first()
+        self._columns.known = manifest.columns or None
+        self._digests = Digests(bytes.fromhex(manifest.salt))
+        journals = [(generation, name) for generation, name in folder.journals() if name not in manifest.consumed]
+        self._consumed = [name for _, name in folder.journals()]
+        mine, others = self._divided(journals)
+        self.has_earlier_try = bool(mine)
+        self.sends_all = self._must_send_all(manifest)
+        self.repeated = {bytes.fromhex(key): bytes.fromhex(content) for key, content in manifest.repeated.items()}
+        self._known = Known(iter(()) if manifest.part is None else self._blocks(manifest))
+        self._others = self._index_of_others(others) if others else None
+        self._read_earlier_tries(mine)
+        if not self._is_dry_run:
+            number = 1 + max((int(name.split("-")[2]) for name in self._consumed), default=0)
+            self._journal = _Journal(
+                folder,
+                lambda sequence: journal_name(manifest.generation, number, self._token, sequence),
+                self._lease,
+                syncs=self._at_most_once,
+            )
+            self._part_name = part_name(manifest.generation + 1, self._token)
+            self._part_file = folder.new_file(self._part_name)
+            self._part = PartWriter(self._part_file)
+
+    @property
+    def digests(self) -> Digests:
+        """What makes keys and contents."""
+        return self._digests
+
+    def accepted_before(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Return what MoEngage has of each key: by earlier runs, and by earlier tries of this run."""
+        found = self._known.contents(keys)
+        if self._others is not None:
+            for at, content in enumerate(self._others.look_up(keys)):
+                if content is not None:
+                    found[at] = content
+        mine: list[bytes | None] = [None] * len(keys) if self._mine is None else self._mine.look_up(keys)
+        return found, mine
+
+    def record(self, keys: Sequence[bytes], contents: Sequence[bytes]) -> None:
+        """Store what these rows have, as if MoEngage accepted it."""
+        if self._part is not None:
+            self._part.add(packed(keys, contents))
+
+    def note_sent(self, records: bytes) -> None:
+        """Record that a request is about to leave; returns when it may.
+
+        :raises FencedError: if another try has taken over.
+        """
+        self._write(journal.SENT, records, is_urgent=True)
+
+    def note_accepted(self, records: bytes) -> None:
+        """Record what MoEngage has accepted."""
+        self._write(journal.ACCEPTED, records, is_urgent=self._at_most_once)
+
+    def note_not_accepted(self, records: bytes) -> None:
+        """Record that a request was certainly not processed."""
+        self._write(journal.NOT_ACCEPTED, records, is_urgent=False)
+
+    def renew(self) -> None:
+        """Renew the lease if it is time.
+
+        :raises FencedError: if another try or run has taken over.
+        """
+        if self._lease is not None:
+            self._lease.renew()
+
+    @property
+    def shows_removed(self) -> bool:
+        """Whether a user without a row has left. Known only once all rows were read."""
+        before = self._manifest
+        # A try that was killed after it had stored its result may have sent all.
+        is_comparable = before.part is not None and before.tries != self._tries and not self.sends_all
+        return self._run.reads_all and is_comparable and not self._is_damaged
+
+    def drop_unseen(self) -> int:
+        """Forget the users that no row had, once all rows were read; return how many there are."""
+        self._keeps_unseen = False
+        return sum(1 for _ in self._unseen())
+
+    def commit(self, exceptions: Mapping[bytes, bytes | None], *, may_repeat: bool) -> int:
+        """Make the next generation.
+
+        :param exceptions: keys whose element was not accepted: what MoEngage has of them, None if nothing.
+        :param may_repeat: whether a user may be in several rows.
+        :return: how many users were in several rows.
+        :raises StateError: if another run has made it.
+        """
+        if self._part is None or self._journal is None or self._lease is None:
+            return 0
+        if self._keeps_unseen:
+            for key, content in self._unseen():
+                self._part.add(key + content)
+        self._part.close(exceptions)
+        self._part = None
+        repeated: dict[bytes, bytes] = {}
+        if may_repeat:
+            with self._folder.open(self._part_name) as stream:
+                repeated = repeated_keys(Part(stream).blocks())
+            repeated.update((key, UNKNOWN) for key in exceptions.keys() & repeated.keys())
+        self._journal.close()
+        self._lease.check()
+        run, before = self._run, self._manifest
+        after = Manifest(
+            generation=before.generation + 1,
+            token=self._token,
+            encoding=run.encoding,
+            salt=before.salt,
+            workspace=run.workspace,
+            mapping=run.mapping,
+            columns=list(self._columns.used),
+            moment=run.moment or before.moment,
+            run=run.run,
+            tries=self._tries,
+            part=self._part_name,
+            repeated={key.hex(): content.hex() for key, content in repeated.items()},
+            consumed=[*self._consumed, *self._journal.names],
+        )
+        try:
+            self._folder.commit(after)
+        except GenerationTakenError:
+            raise StateError(
+                f"Another run has stored its result in {self._folder} meanwhile. What this run sent arrived, but"
+                " it is not in the state: the next run sends these users again"
+            ) from None
+        self._folder.clean_up(after)
+        self._lease.release()
+        return len(repeated)
+
+    def close(self) -> None:
+        """Keep what was accepted for the next run or try. Also after :meth:`commit`."""
+        if self._journal is not None:
+            with self._lock:
+                self._journal.close()
+        if self._part is not None and self._part_file is not None:
+            self._part = None
+            self._part_file.close()
+            self._folder.remove(self._part_name)
+        self._known.close()
+        for index in (self._others, self._mine):
+            if index is not None:
+                index.close()
+        self._others = self._mine = None
+        for stream in self._streams:
+            stream.close()
+        if self._lease is not None:
+            self._lease.release()
+
+    def _newest(self) -> Manifest | None:
+        generations = self._folder.generations()
+        if not generations:
+            return None
+        try:
+            return self._folder.manifest(generations[0])
+        except DamagedError:
+            self._log.warning("The state in %s is damaged; sending everything again", self._folder)
+            return None
+
+    def _first(self) -> Manifest:
+        """Return a generation without users, in place of one that is missing or damaged."""
+        run = self._run
+        manifest = Manifest(
+            generation=(self._folder.generations() or [0])[0] + 1,
+            token=self._token,
+            encoding=run.encoding,
+            salt=secrets.token_hex(16),
+            workspace=run.workspace,
+            mapping=run.mapping,
+            columns=[],
+            moment=None,
+            run=run.run,
+            tries=self._tries,
+            part=None,
+            repeated={},
+            consumed=[name for _, name in self._folder.journals()],
+        )
+        if not self._is_dry_run:
+            try:
+                self._folder.commit(manifest)
+            except GenerationTakenError:
+                raise StateError(f"Another run has begun to use {self._folder} at the same moment") from None
+        return manifest
+
+    def _check(self, manifest: Manifest) -> None:
+        run = self._run
+        if manifest.workspace != run.workspace:
+            raise StateError(
+                f"The state in {self._folder} is of another workspace, so nothing was sent. Give changed_only"
+                " another path, or remove the folder to start again"
+            )
+        if manifest.moment and run.moment and run.moment < manifest.moment:
+            raise StateError(
+                f"The state in {self._folder} is of a later run ({manifest.run}), so nothing was sent: the rows of"
+                f" {run.moment} would replace newer ones. Run the task for the latest date"
+            )
+
+    def _must_send_all(self, manifest: Manifest) -> bool:
+        reasons = (
+            (self._run.resync, "resync is set"),
+            (manifest.mapping != self._run.mapping, "the mapping has changed since the last run"),
+            (manifest.encoding != self._run.encoding, "this version of the provider encodes elements differently"),
+        )
+        for applies, why in reasons:
+            if applies:
+                self._log.info("Sending all users because %s", why)
+                return True
+        if manifest.part is None:
+            self._log.info("No earlier run has read all rows; sending the users that no run has sent")
+        return False
+
+    def _blocks(self, manifest: Manifest) -> Iterator[dict[bytes, bytes]]:
+        repeated = self.repeated
+        try:
+            stream = self._folder.open(manifest.part or "")
+            self._streams.append(stream)
+            for block in Part(stream).accepted():
+                for key in repeated.keys() & block.keys():
+                    del block[key]
+                yield block
+        except (DamagedError, FileNotFoundError):
+            self._is_damaged = True
+            self._log.warning(
+                "The state in %s is damaged; sending the users of whom it is not known what MoEngage has",
+                self._folder,
+            )
+
+    def _divided(self, journals: Sequence[tuple[int, str]]) -> tuple[list[str], list[tuple[int, str]]]:
+        """Return the journals of this run's tries, and those of other runs with their generations."""
+        generation = self._manifest.generation
+
+        def is_mine(name: str) -> bool:
+            return name.split("-")[3].startswith(self._tries)
+
+        mine = [name for base, name in journals if base == generation and is_mine(name)]
+        return mine, [(base, name) for base, name in journals if name not in mine]
+
+    def _index_of_others(self, journals: Sequence[tuple[int, str]]) -> DiskIndex:
+        """Return what earlier runs, which did not read all rows, sent since the last generation."""
+
+        def records() -> Iterator[bytes]:
+            data = self._read([name for base, name in journals if base == self._manifest.generation])
+            yield from journal.accepted(data)
+            # A journal of an older generation: another run has stored its result since, so either may be newer.
+            outdated = self._read([name for base, name in journals if base != self._manifest.generation])
+            for some in journal.accepted(outdated):
+                keys = [key for key, _ in unpacked(some)]
+                yield packed(keys, [UNKNOWN] * len(keys))
+            unsettled = list(journal.unsettled(self._read([name for _, name in journals])))
+            yield packed(unsettled, [UNKNOWN] * len(unsettled))
+
+        return DiskIndex(records())
+
+    def _read_earlier_tries(self, names: Sequence[str]) -> None:
+        if names:
+            self._mine = DiskIndex(journal.accepted(self._read(names)))
+            self.attempted = journal.unsettled(self._read(names))
+
+    def _read(self, names: Sequence[str]) -> Iterator[bytes]:
+        return (self._folder.read(name) for name in names)
+
+    def _unseen(self) -> Iterator[tuple[bytes, bytes]]:
+        others = {} if self._others is None else dict(self._others.unseen())
+        for key, content in self._known.unseen():
+            yield key, others.pop(key, content)
+        yield from others.items()
+        yield from self.repeated.items()
+
+    def _write(self, kind: bytes, records: bytes, *, is_urgent: bool) -> None:
+        if self._journal is not None and records:
+            with self._lock:
+                self._journal.write(journal.block(kind, records), is_urgent=is_urgent)
+
+
+class _Journal:
+    """The journal that this try writes: one growing file on a disk, several files on an object store.
+
+    :param name: returns the name of the file with a number.
+    :param syncs: whether what is urgent has to survive a power failure too.
+    """
+
+    def __init__(
+        self, folder: StateFolder, name: Callable[[int], str], lease: Lease | None, *, syncs: bool
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._lease = lease
+        self._syncs = syncs
+        self._stream: IO[bytes] | None = None
+        self._pending: list[bytes] = []
+        self.names: list[str] = []
+        self._is_closed = False
+
+    def write(self, block: bytes, *, is_urgent: bool) -> None:
+        """Write a block; at once if it is urgent."""
+        if self._is_closed:
+            raise StoppedError
+        self._pending.append(block)
+        if is_urgent or self._folder.is_on_disk:
+            self._flush(syncs=is_urgent and self._syncs)
+
+    def close(self) -> None:
+        """Write what is pending; nothing is written after that."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with suppress(Exception):
+            self._flush(syncs=False)
+        if self._stream is not None:
+            self._stream.close()
+
+    def _flush(self, *, syncs: bool) -> None:
+        if not self._pending:
+            return
+        if self._lease is not None:
+            self._lease.check()
+        data = b"".join(self._pending)
+        if self._stream is None:
+            name = self._name(len(self.names))
+            self._stream = self._folder.new_file(name)
+            self.names.append(name)
+        stream, self._stream = self._stream, None
+        stream.write(data)  # if this is interrupted, the blocks go into another file
+        stream.flush()
+        if syncs:
+            sync(stream)
+        self._pending.clear()
+        if self._folder.is_on_disk:
+            self._stream = stream
+        else:
+            stream.close()

@@ -1,0 +1,258 @@
+"""Picks the elements that changed, and records what becomes of them: the checkpoint of a sync of changed rows.
+
+A try reads the source from its start. What an earlier try has had accepted is not sent again, unless the row has
+changed since.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from airflow_provider_moengage.bulk.batch import Batch, Elements
+from airflow_provider_moengage.bulk.changed.bloom import BloomFilter
+from airflow_provider_moengage.bulk.changed.records import UNKNOWN, packed
+from airflow_provider_moengage.bulk.changed.state import SyncState
+from airflow_provider_moengage.bulk.clock import Log
+from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.resume.counters import Counters
+from airflow_provider_moengage.bulk.sources import Chunk, Source
+
+
+class ChangeTracker:
+    """Compares the elements of a run with the state of its sync. Reader and lanes share it.
+
+    It has the methods of :class:`~airflow_provider_moengage.bulk.resume.checkpoint.Checkpoint`.
+
+    :param source: what is read.
+    :param counters: counts of what is done.
+    :param log: gets a line about what was found.
+    :param state: the opened state.
+    :param at_most_once: what an earlier try may have sent is not sent again.
+    :param may_repeat: whether a user may be in several rows: not if users are the key of the query.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        counters: Counters,
+        log: Log,
+        state: SyncState,
+        *,
+        at_most_once: bool,
+        may_repeat: bool,
+    ) -> None:
+        self._source = source
+        self._counters = counters
+        self._log = log
+        self._state = state
+        self._at_most_once = at_most_once
+        self._may_repeat = may_repeat
+        self._lock = threading.Lock()
+        self._pending: dict[int, tuple[bytes, bytes, bytes | None]] = {}
+        """Elements that are to be accepted, by position: key, content, and what MoEngage had."""
+        self._in_flight: set[int] = set()
+        self._rejected: list[bytes] = []
+        self._exceptions: dict[bytes, bytes | None] = {}
+        self._repeated: dict[bytes, bytes] = {}
+        self._lately: dict[bytes, bytes] = {}
+        self._sent = BloomFilter()
+        self._has_read_any = False
+        self._has_read_all = False
+        self._has_unidentified = False
+        self.is_resumed = state.has_earlier_try
+
+    def chunks(self, size: Callable[[], int]) -> Generator[Chunk]:
+        """Read the source from its start."""
+        yield from self._source.chunks(None, size)
+        self._has_read_all = True
+
+    def take_up(self, chunk: Chunk) -> tuple[Chunk, Chunk | None]:
+        """Return all of it: :meth:`changed` decides what is sent."""
+        self._state.renew()
+        return chunk, None
+
+    def note_rejected(self, kind: str, user: str, element: Any) -> None:
+        """Record that a row is there although its element was rejected before it was compared.
+
+        :param user: a key of the user.
+        :param element: to see whether it says who the user is.
+        """
+        self._has_read_any = True
+        try:
+            is_identified = isinstance(element.customer_id, str)
+        except AttributeError:
+            fields = element if isinstance(element, dict) else {}
+            needed = ("customer_id", "device_id") if kind == "device" else ("customer_id",)
+            is_identified = all(isinstance(fields.get(name), str) for name in needed)
+        if is_identified:
+            self._rejected += self._state.digests.keys(kind, [identity_of(kind, user, element)])
+        else:
+            self._has_unidentified = True
+
+    def changed(self, elements: Elements, lines: Sequence[bytes], reject: Callable[[int, Any], None]) -> Batch:
+        """Return those that have to be sent.
+
+        :param lines: the elements as JSON.
+        :param reject: called with position and line of an element that an earlier try has sent with an unknown
+            outcome, and that must not be sent again.
+        """
+        state = self._state
+        keys = self._keys(elements)
+        contents = state.digests.contents(lines)
+        found, mine = self._accepted_before(keys)
+        state.record(keys, contents)
+        if self._may_repeat or state.repeated:
+            self._find_repeated(keys, contents, found, mine)
+        for at in [at for at, key in enumerate(keys) if key in state.attempted] if state.attempted else ():
+            found[at], mine[at] = UNKNOWN, None
+        self._has_read_any = True
+        if state.sends_all:
+            places: Sequence[int] = range(len(keys))
+        else:
+            places = [at for at, content in enumerate(contents) if content != found[at] or mine[at] is not None]
+        to_send: list[int] = []
+        for at in places:
+            key, content = keys[at], contents[at]
+            if self._at_most_once and content in state.attempted.get(key, ()):
+                self._exceptions[key] = UNKNOWN
+                reject(elements.positions[at], lines[at])
+                continue
+            is_new = found[at] is None
+            self._counters.count_compared(new=is_new, changed=not is_new)
+            if mine[at] == content:
+                self._counters.count_accepted([elements.weights[at]])
+                continue
+            to_send.append(at)
+            self._pending[elements.positions[at]] = (key, content, mine[at] or found[at])
+        self._counters.count_compared(unchanged=len(keys) - len(places))
+        return Batch(
+            [lines[at] for at in to_send],
+            [elements.positions[at] for at in to_send],
+            [elements.weights[at] for at in to_send],
+            [elements.users[at] for at in to_send],
+        )
+
+    def announce(self, batch: Batch) -> None:
+        """Record that a request is about to be sent; returns when it may be.
+
+        :raises FencedError: if another try has taken over.
+        """
+        with self._lock:
+            self._in_flight.update(batch.positions)
+        self._state.note_sent(self._records(batch))
+
+    def withdraw(self, batch: Batch) -> None:
+        """Record that a request was certainly not processed."""
+        self._state.note_not_accepted(self._records(batch))
+        with self._lock:
+            self._in_flight.difference_update(batch.positions)
+
+    def accept(self, batch: Batch) -> None:
+        """Record what MoEngage has accepted."""
+        self._state.note_accepted(self._records(batch))
+        with self._lock:
+            self._in_flight.difference_update(batch.positions)
+            for position in batch.positions:
+                self._pending.pop(position, None)
+            self._counters.count_accepted(batch.weights)
+
+    def settle(self) -> None:
+        """Count the users whose rows have left, once everything was sent."""
+        if self._rejected:
+            self._accepted_before([])
+        with self._lock:
+            for position, (key, _, before) in self._pending.items():
+                is_unknown = position in self._in_flight or (self._may_repeat and before is not None)
+                self._exceptions[key] = UNKNOWN if is_unknown else before
+            self._pending.clear()
+        if not self._has_read_any:
+            self._log.warning("The query returned no rows; no user counts as removed")
+        elif self._has_unidentified:
+            self._log.warning("The ID of a row could not be read; no user counts as removed")
+        elif self._has_read_all and self._state.shows_removed:
+            self._counters.removed = self._state.drop_unseen()
+
+    def close(self) -> None:
+        """Keep what was accepted, for another try. Nothing is stored after that."""
+        self._state.close()
+
+    def finish(self, report: DeliveryReport) -> None:  # noqa: ARG002 (the checkpoint's signature)
+        """Make what this run found the state of the sync.
+
+        :raises StateError: if another run has done so meanwhile.
+        """
+        repeated = self._state.commit(self._exceptions, may_repeat=self._may_repeat)
+        self._state.close()
+        if repeated:
+            self._log.warning(
+                "%s users are in several rows of the query: the last row counts. Rows that differ are sent in each"
+                " run; make the query return one row per user",
+                f"{repeated:,}",
+            )
+
+    def _keys(self, elements: Elements) -> list[bytes]:
+        """Return the digest of who each element is of."""
+        digests, weights = self._state.digests, elements.weights
+        kind = weights[0].kind if weights else ""
+        if kind != "device" and all(weight.kind == kind for weight in weights):
+            return digests.keys(kind, elements.users)
+        return [
+            digests.keys(weight.kind, [identity_of(weight.kind, user, element)])[0]
+            for weight, user, element in zip(weights, elements.users, elements.elements, strict=True)
+        ]
+
+    def _accepted_before(self, keys: list[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Return what MoEngage has of each key, and store what it has of the rows that were rejected before."""
+        rejected, self._rejected = self._rejected, []
+        state = self._state
+        found, mine = state.accepted_before([*keys, *rejected])
+        kept: dict[bytes, bytes] = {}
+        for key, by_runs, by_tries in zip(rejected, found[len(keys) :], mine[len(keys) :], strict=True):
+            before = by_tries or by_runs or state.repeated.pop(key, None)
+            if key in state.attempted:
+                before = UNKNOWN
+            if before is not None:
+                kept[key] = before
+        state.record(list(kept), list(kept.values()))
+        return found[: len(keys)], mine[: len(keys)]
+
+    def _find_repeated(
+        self,
+        keys: Sequence[bytes],
+        contents: Sequence[bytes],
+        found: list[bytes | None],
+        mine: list[bytes | None],
+    ) -> None:
+        """Correct what MoEngage has of users that an earlier row of this run had, too."""
+        state = self._state
+        here: dict[bytes, bytes] = {}
+        for at, (key, content) in enumerate(zip(keys, contents, strict=True)):
+            for rows in (here, self._lately, self._repeated):
+                if key in rows:
+                    found[at], mine[at] = rows[key], None
+                    break
+            else:
+                if key in state.repeated:
+                    last = state.repeated.pop(key)
+                    self._repeated[key] = content
+                    found[at] = last if found[at] is None else found[at]
+                elif key in self._sent:
+                    found[at], mine[at] = UNKNOWN, None
+            here[key] = content
+            if key in self._repeated:
+                self._repeated[key] = content
+            if content != found[at]:
+                self._sent.add(key)
+        self._lately = here
+
+    def _records(self, batch: Batch) -> bytes:
+        with self._lock:
+            pending = [self._pending[position] for position in batch.positions if position in self._pending]
+        return packed([key for key, _, _ in pending], [content for _, content, _ in pending])
+
+
+def identity_of(kind: str, user: str, element: Any) -> str:
+    """Return who an element is of: a user, or one of its devices."""
+    return f"{user}\0{element['device_id']}" if kind == "device" else user

@@ -1,0 +1,111 @@
+"""The state of a task that sends only changed rows: where it is, and which run it is of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b, sha256
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_moengage.arguments import flag, in_utc, non_empty
+from airflow_provider_moengage.bulk.changes import ChangedOnly
+from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping, ElementMapping
+from airflow_provider_moengage.tasks.state import ClearEpoch
+from airflow_provider_moengage.tasks.watermark import Run
+
+if TYPE_CHECKING:
+    from airflow_provider_moengage.api.workspace import Workspace
+    from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
+    from airflow_provider_moengage.bulk.changed.state import Changes
+
+_LONGEST_NAME = 100
+"""Characters of a folder's name that are readable; file systems allow 255 bytes."""
+
+
+def check_changed_only(option: object, mappings: Sequence[ElementMapping], key_range: object) -> None:
+    """Check ``changed_only``, alone and together with the other arguments.
+
+    :raises ValueError: naming what is wrong.
+    """
+    if not isinstance(option, ChangedOnly):
+        raise ValueError(f"changed_only: expected ChangedOnly(...), not {type(option).__name__}")
+    if not all(isinstance(mapping, CustomerMapping | DeviceMapping) for mapping in mappings):
+        raise ValueError(
+            "changed_only: expected mappings of customers and devices only. Send events with a watermark, which"
+            " selects those that are new"
+        )
+    if key_range is not None:
+        raise ValueError("changed_only: cannot be combined with key_range")
+
+
+def changes_of_task(  # noqa: PLR0913 (what the operator knows)
+    option: ChangedOnly,
+    path: str | None,
+    context: Mapping[str, Any],
+    workspace: Workspace,
+    *,
+    mappings: Sequence[ElementMapping],
+    columns: NewColumns,
+    key_columns: Sequence[str] | None,
+    reads_all: bool,
+) -> Changes:
+    """Return what a task's rows are compared with.
+
+    :param path: URI of the folder with the states of tasks.
+    :param reads_all: whether the query returns every user, not only those of a window of time.
+    :raises ValueError: naming the option that is wrong or missing.
+    """
+    from airflow_provider_moengage.bulk.changed.folder import StateFolder
+    from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+    from airflow_provider_moengage.bulk.elements.encoding import ENCODING_VERSION
+    from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
+    from airflow_provider_moengage.storage import local_or_remote
+
+    if path is None:
+        raise ValueError(
+            "changed_only.path: expected a folder for the state, here or as [moengage] changes_path in airflow.cfg"
+        )
+    ti, dag_run = context["ti"], context["dag_run"]
+    folder = non_empty("changed_only.path", path, "a folder").rstrip("/")
+    moment = getattr(dag_run, "logical_date", None) or getattr(dag_run, "run_after", None)
+    place = f"{workspace.data_url}\0{workspace.workspace_id}"
+    epoch = ClearEpoch(context)
+    run = SyncRun(
+        run=f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}",
+        tries=json.dumps([ti.dag_id, ti.task_id, ti.run_id, epoch.max_tries]),
+        moment=None if moment is None else _in_utc(moment),
+        workspace=blake2b(place.encode(), digest_size=8).hexdigest(),
+        mapping=fingerprint(list(mappings)),
+        encoding=ENCODING_VERSION,
+        reads_all=reads_all and not Run.of(context).is_backfill,
+        resync=flag("changed_only.resync", option.resync),
+    )
+    return Changes(
+        StateFolder(local_or_remote(f"{folder}/{_folder_name(ti)}")),
+        run,
+        columns,
+        may_repeat=not all(_is_unique(mapping, key_columns or ()) for mapping in mappings),
+    )
+
+
+def _folder_name(ti: Any) -> str:
+    """Return a name that is unique to a task, short, and safe in file systems and URLs."""
+    identity = [ti.dag_id, ti.task_id]
+    readable = "__".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", part) for part in identity)[:_LONGEST_NAME]
+    return f"{readable}__{sha256(chr(0).join(identity).encode()).hexdigest()[:8]}"
+
+
+def _in_utc(moment: datetime) -> str:
+    return in_utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat(timespec="microseconds")
+
+
+def _is_unique(mapping: ElementMapping, key_columns: Sequence[str]) -> bool:
+    """Return whether no two rows are of the same user or device, because part of who it is is the query's key."""
+    names = [key_columns] if isinstance(key_columns, str) else key_columns
+    keys = {name.casefold() for name in names}
+    if isinstance(mapping, DeviceMapping):
+        return bool(keys) and keys <= {mapping.customer_id.casefold(), mapping.device_id.casefold()}
+    user = getattr(mapping, "customer_id", None)
+    return user is not None and keys == {user.casefold()}

@@ -1,0 +1,101 @@
+"""The comparison with the last run, on random tables in random orders."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from hashlib import blake2b
+
+import pytest
+
+from airflow_provider_moengage.bulk.changed.index import DiskIndex, repeated_keys
+from airflow_provider_moengage.bulk.changed.known import Known
+from airflow_provider_moengage.bulk.changed.records import packed
+
+ORDERS = ("same", "shuffled", "reversed", "bursts", "rotated", "some moved", "empty", "almost sorted")
+
+
+def key(number: int) -> bytes:
+    return blake2b(str(number).encode(), digest_size=16).digest()
+
+
+def content(number: int) -> bytes:
+    return blake2b(str(number).encode(), digest_size=8).digest()
+
+
+def blocks(records: list[tuple[bytes, bytes]]) -> Iterator[dict[bytes, bytes]]:
+    for at in range(0, len(records), 16):
+        yield dict(records[at : at + 16])
+
+
+def reordered(  # noqa: C901 (a list of orders)
+    rows: list[tuple[int, int]], order: str, chance: random.Random
+) -> list[tuple[int, int]]:
+    if order == "shuffled":
+        chance.shuffle(rows)
+    elif order == "reversed":
+        rows.reverse()
+    elif order == "rotated" and rows:
+        at = chance.randrange(len(rows))
+        rows = rows[at:] + rows[:at]
+    elif order == "bursts":
+        for _ in range(3):
+            at = chance.randrange(len(rows) + 1)
+            if chance.random() < 0.5:
+                rows[at:at] = [(chance.randrange(10**6, 10**12), 0) for _ in range(chance.randrange(800))]
+            else:
+                del rows[at : at + chance.randrange(800)]
+    elif order == "some moved":
+        for _ in range(len(rows) // 50):
+            rows.insert(chance.randrange(len(rows)), rows.pop(chance.randrange(len(rows))))
+    elif order == "almost sorted":
+        rows.sort(key=lambda row: row[0] + chance.randrange(40))
+    elif order == "empty":
+        rows.clear()
+    return rows
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("part", range(4))
+def test_no_change_is_missed_and_removed_users_are_exact_in_any_order(order: str, part: int) -> None:
+    for seed in range(part * 6, (part + 1) * 6):
+        chance = random.Random(f"{order} {seed}")
+        before = [(number, chance.randrange(3)) for number in range(chance.choice([0, 1, 5, 100, 1000, 3000]))]
+        rows = [
+            (number, what if chance.random() > 0.05 else what + 10)
+            for number, what in before
+            if chance.random() > 0.02
+        ]
+        for _ in range(chance.randrange(1 + len(before) // 20)):
+            rows.insert(chance.randrange(len(rows) + 1), (chance.randrange(10**6, 10**12), 0))
+        rows = list(dict(reordered(rows, order, chance)).items())
+        known = Known(blocks([(key(n), content(c)) for n, c in before]), window=64, most_waiting=200)
+
+        sent = []
+        at = 0
+        while at < len(rows):
+            some = rows[at : at + chance.randrange(1, 60)]
+            at += len(some)
+            found = known.contents([key(n) for n, _ in some])
+            sent += [row for row, what in zip(some, found, strict=True) if what != content(row[1])]
+        removed = [one for one, _ in known.unseen()]
+        known.close()
+
+        had = dict(before)
+        assert {row for row in rows if had.get(row[0]) != row[1]} <= set(sent)
+        assert sorted(removed) == sorted(key(n) for n in had.keys() - dict(rows).keys())
+        if order in ("same", "almost sorted"):
+            assert len(sent) == sum(had.get(n) != c for n, c in rows)
+
+
+def test_an_index_finds_each_record_and_the_last_one_of_a_key() -> None:
+    keys = [key(n) for n in range(5_000)]
+    records = [packed(keys, [content(n) for n in range(5_000)]), packed(keys[:10], [content(7)] * 10)]
+    index = DiskIndex(records)
+
+    assert index.look_up([*keys, key(9_999)]) == [content(7)] * 10 + [content(n) for n in range(10, 5_000)] + [
+        None
+    ]
+    assert list(index.unseen()) == []
+    assert repeated_keys(records) == dict.fromkeys(keys[:10], content(7))
+    index.close()
