@@ -12,13 +12,13 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from airflow_provider_moengage.api.responses import read_object, read_retry_after
+from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome, names_started, trigger_outcome
 from airflow_provider_moengage.arguments import non_empty, one_of
 
 API_VERSIONS = ("v1", "v5")
@@ -109,24 +109,6 @@ class TriggerRequest:
         return msgspec.json.encode(self.body())
 
 
-class TriggerOutcome(Enum):
-    """The outcome of a trigger."""
-
-    TRIGGERED = "triggered"
-    PARTIAL = "partial"
-    """v5: some campaigns or flows were started, others were skipped because of a quota."""
-    OVER_QUOTA = "over quota"
-    """Nothing was started because the quota is used up; safe to repeat."""
-    NOTHING_ATTACHED = "nothing attached"
-    """v5: nothing was started because no active campaign or flow uses the event."""
-    REFUSED = "refused"
-    DENIED = "denied"
-    NOT_SENT = "not sent"
-    """No connection was made, so nothing was started; safe to repeat."""
-    UNKNOWN = "unknown"
-    """The request may have been sent, and no response rules out that campaigns have started."""
-
-
 @dataclass(frozen=True, slots=True)
 class TriggerReply:
     """A parsed response. ``message`` is MoEngage's, with every value of the request removed."""
@@ -137,6 +119,8 @@ class TriggerReply:
     request_id: str | None = None
     retry_after: float | None = None
     """Seconds, if the server reported them."""
+    has_started: bool = False
+    """Whether the response names campaigns or flows that were started."""
     triggered_campaign_ids: tuple[str, ...] = ()
     failed_campaign_ids: tuple[str, ...] = ()
     triggered_flow_ids: tuple[str, ...] = ()
@@ -161,88 +145,17 @@ def read_trigger_reply(
     data = content.get("data")
     result = data if isinstance(data, dict) else {}
     return TriggerReply(
-        outcome=_outcome(status_code, content, result, request.api_version),
+        outcome=trigger_outcome(status_code, body, request.api_version),
         status_code=status_code,
         message=_without(_sentence(content), request),
         request_id=_request_id(content, headers),
         retry_after=read_retry_after(headers, now=now, longest=LONGEST_WINDOW),
+        has_started=names_started(body),
         triggered_campaign_ids=_ids(result, "triggered_campaign_ids"),
         failed_campaign_ids=_ids(result, "failed_campaign_ids"),
         triggered_flow_ids=_ids(result, "triggered_flow_ids"),
         failed_flow_ids=_ids(result, "failed_flow_ids"),
     )
-
-
-_BY_STATUS = {
-    301: TriggerOutcome.REFUSED,
-    307: TriggerOutcome.REFUSED,
-    308: TriggerOutcome.REFUSED,
-    400: TriggerOutcome.REFUSED,
-    401: TriggerOutcome.DENIED,
-    403: TriggerOutcome.DENIED,
-    404: TriggerOutcome.REFUSED,
-    405: TriggerOutcome.REFUSED,
-    409: TriggerOutcome.DENIED,
-    413: TriggerOutcome.REFUSED,
-    415: TriggerOutcome.REFUSED,
-    422: TriggerOutcome.REFUSED,
-    429: TriggerOutcome.OVER_QUOTA,
-}
-"""Status codes that mean that nothing was started. After any other, campaigns may have started."""
-
-
-def _outcome(status_code: int, content: dict[str, Any], result: dict[str, Any], version: str) -> TriggerOutcome:
-    if not 200 <= status_code < 300:
-        return _BY_STATUS.get(status_code, TriggerOutcome.UNKNOWN)
-    if version == "v5":
-        return _v5_outcome(result)
-    message = str(content.get("message") or "").casefold()
-    is_error = content.get("error") is not None or str(content.get("status") or "success").casefold() != "success"
-    return (
-        TriggerOutcome.TRIGGERED
-        if status_code == 200 and "trigger" in message and not is_error
-        else TriggerOutcome.UNKNOWN
-    )
-
-
-def _v5_outcome(result: dict[str, Any]) -> TriggerOutcome:
-    """Read v5's 200. IDs and counts take precedence over the status, so that a start is never overlooked."""
-    status = str(result.get("triggered_status") or "").upper()
-    if status not in ("SUCCESS", "PARTIAL_SUCCESS", "FAILURE"):
-        return TriggerOutcome.UNKNOWN
-    summary = result.get("summary")
-    numbers = summary if isinstance(summary, dict) else {}
-    started = _any(result, numbers, "triggered")
-    skipped = _any(result, numbers, "failed")
-    if (started and skipped) or status == "PARTIAL_SUCCESS":
-        return TriggerOutcome.PARTIAL
-    if status == "SUCCESS":
-        if skipped:
-            return TriggerOutcome.UNKNOWN
-        return (
-            TriggerOutcome.TRIGGERED
-            if started or _number(numbers.get("total")) != 0
-            else TriggerOutcome.NOTHING_ATTACHED
-        )
-    if started:
-        return TriggerOutcome.UNKNOWN
-    return (
-        TriggerOutcome.OVER_QUOTA if skipped or _number(numbers.get("total")) else TriggerOutcome.NOTHING_ATTACHED
-    )
-
-
-def _any(result: dict[str, Any], numbers: dict[str, Any], kind: str) -> bool:
-    return bool(
-        _ids(result, f"{kind}_campaign_ids") or _ids(result, f"{kind}_flow_ids") or _number(numbers.get(kind))
-    )
-
-
-def _number(value: Any) -> int | None:
-    """Return a count; MoEngage's other endpoints also send counts as text."""
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return None
 
 
 def _sentence(content: dict[str, Any]) -> str | None:

@@ -16,7 +16,6 @@ import msgspec
 from airflow_provider_moengage.api.business_events import (
     CAMPAIGN_KEY,
     LIST_PATH,
-    TriggerOutcome,
     TriggerReply,
     TriggerRequest,
     read_trigger_reply,
@@ -26,6 +25,7 @@ from airflow_provider_moengage.api.event_schemas import EventSchema, read_schema
 from airflow_provider_moengage.api.responses import Outcome, Reply, read_object, read_reply, refusal
 from airflow_provider_moengage.api.session import SOURCE, basic_auth, open_session, reply_of
 from airflow_provider_moengage.api.transport.failures import NoAnswerError
+from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
 from airflow_provider_moengage.api.workspace import Workspace
 
 if TYPE_CHECKING:

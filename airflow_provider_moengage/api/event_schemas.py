@@ -23,10 +23,11 @@ class EventSchema:
     name: str
     attributes: Mapping[str, str]
 
-    def misfits(self, attributes: Mapping[str, Any]) -> list[str]:
+    def misfits(self, attributes: Mapping[str, Any], *, are_types_checked: bool = True) -> list[str]:
         """Return a sentence for each attribute that MoEngage would refuse; undocumented types accept every value.
 
         :param attributes: attribute to JSON value.
+        :param are_types_checked: if not, only the names are compared.
         """
         sentences = []
         for name, value in attributes.items():
@@ -34,7 +35,7 @@ class EventSchema:
             if kind is None:
                 known = ", ".join(sorted(self.attributes)) or "none"
                 sentences.append(f"it has no attribute {name!r} (it has: {known})")
-            elif value is not None and kind in _FITS and not _FITS[kind](value):
+            elif are_types_checked and value is not None and kind in _FITS and not _FITS[kind](value):
                 sentences.append(f"attribute {name!r} is a {kind}, and the value is not ({type(value).__name__})")
         return sentences
 

@@ -11,11 +11,11 @@ from airflow_provider_moengage.api.business_events import (
     LEAST_WAIT,
     SHORTEST_WINDOW,
     UNKNOWN_ADVICE,
-    TriggerOutcome,
     TriggerReply,
     TriggerRequest,
 )
 from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
 from airflow_provider_moengage.arguments import is_unresolved
 from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, to_plain
 from airflow_provider_moengage.exceptions import (
@@ -106,8 +106,14 @@ def trigger(
     return answer
 
 
+class CampaignsStartedError(MoEngageOutcomeUnknownError):
+    """MoEngage answered with a failure that names campaigns or flows as started: never to be repeated."""
+
+
 def check(client: MoEngageClient, conn_id: str, request: TriggerRequest) -> None:
-    """Check that MoEngage has the event, with these attributes and types.
+    """Check that MoEngage has the event, with these attributes and, for v5, types.
+
+    The list is v5's. v1 has types of its own (string, int, float, array, date), so for v1 only the names count.
 
     :raises MoEngageError: see :meth:`MoEngageHook.check_business_event`.
     """
@@ -119,7 +125,7 @@ def check(client: MoEngageClient, conn_id: str, request: TriggerRequest) -> None
         raise translated(error, conn_id, so_far) from None
     if schema is None:
         raise MoEngageRequestError(f"{event}: MoEngage has no business event with this name")
-    if misfits := schema.misfits(request.event_attributes):
+    if misfits := schema.misfits(request.event_attributes, are_types_checked=request.api_version == "v5"):
         raise MoEngageRequestError(f"{event}: {'; '.join(misfits)}. Nothing was triggered")
 
 
@@ -171,11 +177,15 @@ def _error(request: TriggerRequest, reply: TriggerReply) -> MoEngageError:
     if request_id:
         sentences.append(f"Request id {request_id}")
     cause = reply.message if reply.status_code is None else f"MoEngage answered {reply.status_code}"
-    if reply.message and reply.status_code is not None and reply.status_code >= 300:
-        cause = f"{cause} ({reply.message})"  # the message of a 200 always reads like that of a success
+    is_v5_page = reply.status_code == 200 and request.api_version == "v5"  # its message reads like a success
+    if reply.message and reply.status_code is not None and not is_v5_page:
+        cause = f"{cause} ({reply.message})"
     retry_after = reply.retry_after
     if reply.outcome is TriggerOutcome.OVER_QUOTA:
         retry_after = SHORTEST_WINDOW if retry_after is None else max(retry_after, LEAST_WAIT)
+    if reply.outcome is TriggerOutcome.UNKNOWN and reply.has_started:
+        kind = CampaignsStartedError
+        sentences.insert(0, "The response names campaigns or flows that have started")
     return kind(
         f"Business event {request.event_name!r}: {cause}. {'. '.join(sentences)}.",
         status_code=reply.status_code,

@@ -52,7 +52,8 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     :param fail_on_partial: fail if v5 skipped some of the campaigns or flows because of a quota. The others have
         started, so no retry triggers them again.
     :param retry_unknown: let Airflow retry after an unknown outcome: campaigns may start twice.
-    :param check_event: check first that MoEngage has this event, with these attributes and types.
+    :param check_event: check first that MoEngage has this event, with these attributes and, for
+        v5, types (v1 has types of its own, which no list of MoEngage has).
     :param dry_run: check everything, also the event if ``check_event`` is set, and trigger nothing. Templated.
     :param moengage_conn_id: the workspace's connection. Templated.
     :raises ValueError: when the Dag is parsed, if an argument is invalid; the message names it.
@@ -153,7 +154,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     ) -> dict[str, Any]:
         _ = hook.settings  # raises if the connection is wrong, before the record says that a request may be sent
         self._check_not_killed()
-        record.about_to_send()
+        record.about_to_send(self.event_name)
         try:
             with closing(hook.get_conn()) as client:
                 answer = business_events.trigger(client, self.moengage_conn_id, request, self._check_not_killed)
@@ -187,7 +188,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
 
     def _unknown_outcome(self, error: MoEngageOutcomeUnknownError, record: TriggerRecord) -> MoEngageError:
         """Return the error with which the task fails if campaigns may have started."""
-        if not self.retry_unknown:
+        if not self.retry_unknown or isinstance(error, business_events.CampaignsStartedError):
             record.unknown()
             return error
         record.nothing_started()

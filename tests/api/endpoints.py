@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from airflow_provider_moengage.api.business_events import TriggerOutcome, TriggerRequest
+from airflow_provider_moengage.api.business_events import (
+    TriggerRequest,
+)
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import Triggering
 from airflow_provider_moengage.api.file_imports_client import FileImportsClient
 from airflow_provider_moengage.api.responses import Outcome
+from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
 from airflow_provider_moengage.api.workspace import Workspace
 
 KEY = "a-very-secret-key"

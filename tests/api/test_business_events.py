@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from airflow_provider_moengage.api.business_events import (
-    TriggerOutcome,
     TriggerReply,
     TriggerRequest,
     read_trigger_reply,
 )
+from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
 
 REQUEST = TriggerRequest(
     "New movie",
@@ -65,6 +65,70 @@ def test_a_response_of_v1_shows_whether_campaigns_may_have_started(
     status: int, body: Any, outcome: TriggerOutcome
 ) -> None:
     assert read(status, body).outcome is outcome
+
+
+NO_SUCCESS: list[Any] = [
+    {"message": "Business event was not triggered"},
+    {"message": "Business event trigger failed"},
+    {"message": "The business event wasn't triggered"},
+    {"message": "No campaign was triggered"},
+    {"message": "0 campaigns triggered"},
+    {"message": "The business event could not be triggered"},
+    {"message": "The business event will be triggered"},
+    {"message": ["The business event has been triggered"]},
+    {**TRIGGERED, "success": False},
+    {**TRIGGERED, "success": "false"},
+    {**TRIGGERED, "status_code": "400 Bad Request"},
+    {**TRIGGERED, "errors": ["x"]},
+    {**TRIGGERED, "data": {"code": 429, "title": "rate limiter exception"}},
+    {**TRIGGERED, "data": {"status": "error"}},
+    {"data": TRIGGERED},
+    {},
+    [TRIGGERED],
+    b"The business event has been triggered",
+]
+
+
+@pytest.mark.parametrize("body", NO_SUCCESS)
+@pytest.mark.parametrize("version", ["v1", "v5"])
+def test_2nd_a_200_that_does_not_say_that_the_event_has_been_triggered_is_no_success(
+    body: Any, version: str
+) -> None:
+    assert read(200, body, version).outcome is TriggerOutcome.UNKNOWN
+
+
+@pytest.mark.parametrize("extra", [{"success": False}, {"status": "fail"}, {"error": {"message": "x"}}])
+def test_a_200_of_v5_that_contradicts_itself_is_unknown(extra: dict[str, Any]) -> None:
+    body = {**v5("SUCCESS", **totals(1, 1), triggered_campaign_ids=["a"]), **extra}
+
+    assert read(200, body, "v5").outcome is TriggerOutcome.UNKNOWN
+
+
+NAMED_STARTS: list[Any] = [
+    {"data": {"triggered_campaign_ids": ["a"]}},
+    {"data": {"triggered_flow_ids": "f"}},
+    {"error": {"message": "m", "details": [{"summary": {"total": 2, "triggered": "1"}}]}},
+    {"triggered_campaign_ids": ["a"], "error": {}},
+    {"data": {"triggered_status": "partial_success"}},
+]
+
+
+@pytest.mark.parametrize("body", NAMED_STARTS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500, 503])
+@pytest.mark.parametrize("version", ["v1", "v5"])
+def test_a_failure_that_names_started_campaigns_or_flows_counts_as_started(
+    status: int, body: Any, version: str
+) -> None:
+    reply = read(status, body, version)
+
+    assert reply.outcome is TriggerOutcome.UNKNOWN
+    assert reply.has_started
+
+
+def test_a_failure_with_empty_lists_of_started_campaigns_started_nothing() -> None:
+    body = v5("FAILURE", **totals(1, 0, 1), triggered_campaign_ids=[], triggered_flow_ids=None)
+
+    assert read(429, body, "v5").outcome is TriggerOutcome.OVER_QUOTA
 
 
 def v5(status: str | None, **data: Any) -> dict[str, Any]:

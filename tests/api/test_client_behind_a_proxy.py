@@ -9,9 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from airflow_provider_moengage.api.business_events import TriggerOutcome, TriggerRequest
+from airflow_provider_moengage.api.business_events import (
+    TriggerRequest,
+)
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.responses import Outcome
+from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
 from airflow_provider_moengage.api.workspace import Workspace
 from tests.api.loopback import Act, Loopback, cut, loopback, reset, send
 from tests.api.test_client import certificate, tls

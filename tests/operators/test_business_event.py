@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
+import logging
+import threading
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +26,8 @@ from airflow_provider_moengage.exceptions import (
 )
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
+from airflow_provider_moengage.tasks.business_event_state import TriggerRecord
+from tests.api.loopback import answer, loopback
 from tests.delivering import MoEngage, connection_to
 from tests.task import Store
 from tests.task import Task as BaseTask
@@ -524,7 +529,7 @@ CHECKS: list[tuple[dict[str, Any], str | None]] = [
 def test_check_event_compares_event_and_attributes_with_moengage_first(
     campaigns: MoEngage, options: dict[str, Any], message: str | None, dry_run: bool
 ) -> None:
-    what = operator(check_event=True, dry_run=dry_run, **options)
+    what = operator("v5", check_event=True, dry_run=dry_run, **options)
 
     if message is None:
         assert Task().run(what)["dry_run"] is dry_run
@@ -567,3 +572,138 @@ def test_a_value_that_cannot_be_sent_is_named_before_anything_is_sent(campaigns:
         Task().run(operator(event_attributes={"year": float("nan")}))
 
     assert campaigns.emulator.workspace.counts.requests == 0
+
+
+def test_2nd_check_event_compares_only_names_for_v1_whose_types_differ_from_those_of_the_list(
+    campaigns: MoEngage,
+) -> None:
+    Task().run(operator(check_event=True, dry_run=True, event_attributes={"title": ["a", "list"]}))
+
+    with pytest.raises(MoEngageRequestError, match="it has no attribute 'size'"):
+        Task().run(operator(check_event=True, event_attributes={"size": 1}))
+
+
+class Interrupted(BusinessEventOperator):
+    """Does something else between its checks and the request."""
+
+    meanwhile: Any = None
+
+    def _checked_request(self, hook: MoEngageHook) -> Any:
+        request = super()._checked_request(hook)
+        if self.meanwhile is not None:
+            self.meanwhile()
+        return request
+
+
+def test_a_try_that_another_one_overtook_during_its_checks_sends_nothing(campaigns: MoEngage) -> None:
+    task = Task()
+    slow = Interrupted(task_id="trigger", event_name="New movie", check_event=True)
+    slow.meanwhile = lambda: task.run(operator())
+
+    with pytest.raises(MoEngageOutcomeUnknownError, match="another try of this task"):
+        task.run(slow)
+
+    assert triggers(campaigns) == 1
+    assert task.run(operator())["status"] == "SUCCESS"
+    assert triggers(campaigns) == 1, "the record of the try that sent it is intact"
+
+
+def test_a_try_from_before_a_clear_leaves_the_record_of_a_later_one_alone(campaigns: MoEngage) -> None:
+    task = Task()
+    old = TriggerRecord(task.context, logging.getLogger("old"))
+    assert old.answer_of_earlier_try("e", may_repeat=False) is None
+    old.about_to_send("e")
+    task.clear()
+    with pytest.raises(MoEngageOutcomeUnknownError):
+        task.run(operator())
+    task.clear()
+    assert task.run(operator())["status"] == "SUCCESS"
+
+    old.nothing_started()
+
+    task.retry()
+    task.run(operator())
+    assert triggers(campaigns) == 1
+
+
+class Baton(Store):
+    """A store whose operations two threads do in a given order."""
+
+    def __init__(self, order: str) -> None:
+        super().__init__()
+        self.order = list(order)
+        self.turn = threading.Condition()
+
+    def _wait(self) -> None:
+        name = threading.current_thread().name
+        with self.turn:
+            self.turn.wait_for(lambda: name not in self.order or self.order[0] == name, timeout=10)
+            if self.order and self.order[0] == name:
+                self.order.pop(0)
+            self.turn.notify_all()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._wait()
+        return super().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self._wait()
+        super().set(key, value)
+
+    def leave(self) -> None:
+        """Let the other thread go on."""
+        with self.turn:
+            self.order = [name for name in self.order if name != threading.current_thread().name]
+            self.turn.notify_all()
+
+
+def test_of_two_tries_at_once_at_most_one_sends_in_every_order_of_their_steps() -> None:
+    steps = 7
+    orders = [
+        "".join("a" if n in chosen else "b" for n in range(2 * steps))
+        for chosen in itertools.combinations(range(2 * steps), steps)
+    ]
+    for order in orders[::4]:
+        task = Task()
+        task.store = store = Baton(order)
+        may_send: list[str] = []
+
+        def attempt() -> None:
+            try:
+                record = TriggerRecord(task.context, logging.getLogger("t"))  # noqa: B023 (joined below)
+                record.answer_of_earlier_try("e", may_repeat=False)
+                record.about_to_send("e")
+                may_send.append(threading.current_thread().name)  # noqa: B023
+            except MoEngageOutcomeUnknownError:
+                pass
+            finally:
+                store.leave()  # noqa: B023
+
+        threads = [threading.Thread(target=attempt, name=name) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert len(may_send) <= 1, order
+
+
+STARTED = {"data": {"triggered_status": "PARTIAL_SUCCESS", "triggered_campaign_ids": ["c1"]}}
+
+
+@pytest.mark.parametrize("retry_unknown", [False, True])
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_a_failure_that_names_started_campaigns_is_never_triggered_again(
+    status: int, retry_unknown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(answer(status, json.dumps(STARTED).encode())) as server:
+        connection = {"conn_type": "moengage", "login": "W", "password": "k", "host": server.url}
+        monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
+        task = Task()
+        with pytest.raises(MoEngageOutcomeUnknownError, match="names campaigns or flows that have started"):
+            task.run(operator("v5", retry_unknown=retry_unknown))
+        task.retry()
+        if not retry_unknown:
+            with pytest.raises(MoEngageOutcomeUnknownError):
+                task.run(operator("v5"))
+
+        assert len(server.requests) == 1

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 import requests
 
-from airflow_provider_moengage.api.business_events import TriggerOutcome, TriggerRequest, read_trigger_reply
+from airflow_provider_moengage.api.business_events import (
+    TriggerRequest,
+    read_trigger_reply,
+)
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.event_schemas import read_schemas
+from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
 from airflow_provider_moengage.emulator import BusinessEvent
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
