@@ -20,6 +20,7 @@ IS_INSTALLED = all(map(shutil.which, ("mariadbd", "mariadb-install-db")))
 
 _SERVER_USER = "mysql"
 _SECONDS_TO_START = 30.0
+_PORTS_TO_TRY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def mariadb_server(*options: str, tls: bool = False) -> Iterator[MariaDB]:
 
     :param options: additional options for ``mariadbd``, such as ``--default-time-zone=+05:30``.
     :param tls: give it a certificate, and refuse connections without TLS.
-    :raises RuntimeError: if it does not accept connections within 30 seconds.
+    :raises RuntimeError: if it does not accept connections, after 30 seconds, on three ports.
     """
     home = Path(tempfile.mkdtemp(prefix="mariadb-of-the-tests-"))
     home.chmod(0o755)
@@ -66,19 +67,24 @@ def mariadb_server(*options: str, tls: bool = False) -> Iterator[MariaDB]:
         shared = ["--no-defaults", f"--datadir={data}", *as_user]
         first = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(["mariadb-install-db", *shared, *first], check=True, capture_output=True)
-        port = _free_port()
-        with (home / "server.log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    *("mariadbd", *shared, *secured, f"--port={port}", "--bind-address=127.0.0.1"),
-                    *(f"--socket={data}/socket", f"--pid-file={data}/pid", "--skip-name-resolve"),
-                    *("--character-set-server=utf8mb4", "--innodb-flush-log-at-trx-commit=0", *options),
-                ],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        _until_ready(process, port, home / "server.log")
+        for _ in range(_PORTS_TO_TRY):  # another process may take the port before the server does
+            port = _free_port()
+            with (home / "server.log").open("wb") as log:
+                process = subprocess.Popen(
+                    [
+                        *("mariadbd", *shared, *secured, f"--port={port}", "--bind-address=127.0.0.1"),
+                        *(f"--socket={data}/socket", f"--pid-file={data}/pid", "--skip-name-resolve"),
+                        *("--character-set-server=utf8mb4", "--innodb-flush-log-at-trx-commit=0", *options),
+                    ],
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            if _is_ready(process, port, data):
+                break
+        else:
+            end = (home / "server.log").read_text()[-2000:]
+            raise RuntimeError(f"mariadbd does not accept connections; the end of its log: {end}")
         yield MariaDB(port, certificate)
     finally:
         if process is not None:
@@ -116,11 +122,16 @@ def _free_port() -> int:
         return port
 
 
-def _until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _is_ready(process: subprocess.Popen[bytes], port: int, data: Path) -> bool:
+    """Wait for a server; return whether it accepts connections, rather than another one on the same port."""
     deadline = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as connection:
-            if connection.connect_ex(("127.0.0.1", port)) == 0:
-                return
+            # The server writes the file after it has taken the port.
+            if (data / "pid").exists() and connection.connect_ex(("127.0.0.1", port)) == 0:
+                return True
         time.sleep(0.05)  # the server is another process, which signals nothing when it is ready
-    raise RuntimeError(f"mariadbd does not accept connections; the end of its log: {log.read_text()[-2000:]}")
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    return False

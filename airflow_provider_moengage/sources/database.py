@@ -66,6 +66,9 @@ class Database:
     """Matches the name that the database gives a second column of the same name when the query is a subquery; the
     group is the original name. None: the database keeps the name or raises an error."""
 
+    renames_in_subqueries = False
+    """Whether a column can have another name when the query is a subquery."""
+
     is_described_late = False
     """Whether the columns are known only after the first rows have been fetched."""
 

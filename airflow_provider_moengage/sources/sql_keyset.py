@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from airflow_provider_moengage.bulk.mapping import check_columns
-from airflow_provider_moengage.sources.database import database_of
+from airflow_provider_moengage.sources.database import SourceColumn, database_of, is_operational
 from airflow_provider_moengage.sources.sql_key import Key, KeyColumns, KeyRange, check_key_types
 from airflow_provider_moengage.sources.sql_placeholders import paramstyle_of, placeholder_form
 from airflow_provider_moengage.sources.sql_stream import (
     DatabaseHook,
+    LostConnectionError,
     Parameters,
     RowStream,
     stream_made_query,
@@ -56,34 +58,77 @@ def stream_range(
         return ranged_query(statement, key_columns, key_range, parameters, style, doubles_percent=doubled)
 
     with ExitStack() as stack:
-        try:
+        with _explained(hook, sql, parameters, key_columns):
             result = stack.enter_context(stream_made_query(hook, sql, make_query, fetch_size=fetch_size))
-        except Exception as error:
-            if _SAME_NAMES.search(str(error)):
-                _check_columns(hook, sql, parameters)
-            if _NO_ORDER.search(str(error)):
-                _check_key_types(hook, sql, parameters, key_columns)
-            raise
         if result.database.may_be_renamed(result.columns):
-            _check_columns(hook, sql, parameters)
+            _check_columns(hook, sql, parameters, key_columns)
+        if result.database.renames_in_subqueries:
+            names = _names(hook, sql, parameters)
+            result = replace(result, described=tuple(map(_renamed, result.described, names)))
         yield result
 
 
-_SAME_NAMES = re.compile(r"ambiguous|duplicate column|specified multiple times", re.IGNORECASE)
-"""Database errors if a subquery has several columns with the same name."""
+def check_keys(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns) -> None:
+    """Check that a query has the key columns, that they can be keys, and that its columns have distinct names.
+
+    :raises ValueError: naming the column.
+    """
+    with (
+        _explained(hook, sql, parameters, key_columns),
+        stream_query(hook, sql, parameters, fetch_size=1, wrap=no_rows_query) as result,
+    ):
+        check_columns(result.columns)
+        if result.database.may_be_renamed(result.columns):
+            _check_columns(hook, sql, parameters, key_columns)
+        at = key_columns.indexes(result.columns)
+        check_key_types([result.described[index] for index in at], result.database.name)
+
+
+@contextmanager
+def _explained(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns) -> Iterator[None]:
+    """Replace a database's error by one that names the key column or the duplicate, if it is about these.
+
+    :raises ValueError: naming the column.
+    """
+    try:
+        yield
+    except (ValueError, LostConnectionError):
+        raise
+    except Exception as error:
+        _check_columns(hook, sql, parameters, key_columns)
+        if _NO_ORDER.search(str(error)):
+            _check_key_types(hook, sql, parameters, key_columns)
+        raise
 
 
 _NO_ORDER = re.compile(r"ordering operator|not orderable|cannot be (?:sorted|ordered)", re.IGNORECASE)
 """Database errors for ORDER BY a column whose type has no order."""
 
 
-def _check_columns(hook: DatabaseHook, sql: str, parameters: Parameters) -> None:
-    """Check that the columns of a query, run unchanged, have distinct names.
+def _check_columns(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns) -> None:
+    """Check that the columns of a query, run unchanged, have distinct names and include the key.
 
-    :raises ValueError: naming the duplicates.
+    :raises ValueError: naming the duplicates, or the column that is missing.
     """
     with stream_query(hook, sql, parameters, fetch_size=1) as result:
         check_columns(result.columns)
+        key_columns.indexes(result.columns)
+
+
+def _names(hook: DatabaseHook, sql: str, parameters: Parameters) -> tuple[str, ...]:
+    """Return the names of a query's columns outside of a subquery."""
+    try:
+        with stream_query(hook, sql, parameters, fetch_size=1, wrap="{}\nLIMIT 0".format) as result:
+            return result.columns
+    except Exception as error:
+        if not is_operational(error):
+            raise
+    with stream_query(hook, sql, parameters, fetch_size=1) as result:  # it has a LIMIT of its own
+        return result.columns
+
+
+def _renamed(column: SourceColumn, name: str) -> SourceColumn:
+    return column if column.name == name else replace(column, name=name)
 
 
 def _check_key_types(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns) -> None:
@@ -208,6 +253,11 @@ def counting_query(sql: str, key_columns: KeyColumns) -> str:
 def no_keys_query(sql: str, key_columns: KeyColumns) -> str:
     """Return a query that returns the key columns and no rows."""
     return f"SELECT {key_columns} FROM {as_table(sql)} WHERE 1 = 0"  # noqa: S608 (checked names)
+
+
+def no_rows_query(sql: str) -> str:
+    """Return a query that returns a query's columns and no rows."""
+    return f"SELECT * FROM {as_table(sql)} WHERE 1 = 0"  # noqa: S608 (the user's own statement)
 
 
 def numbered_keys_query(sql: str, key_columns: KeyColumns, numbers: Sequence[int]) -> str:

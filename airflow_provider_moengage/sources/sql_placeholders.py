@@ -60,6 +60,8 @@ def _form_by_name(sql: str, parameters: Mapping[str, Any], paramstyle: str) -> s
 
 
 def _form_by_position(sql: str, paramstyle: str) -> str:
+    if paramstyle == "qmark" and "?" not in sql and re.search(r"\$\d", sql):
+        return "${number}"  # DuckDB
     if paramstyle != "named":
         return _BY_POSITION[paramstyle]
     # With a list, each of these drivers has its own placeholders: Oracle :1 or :name, Databricks ?, Vertica %s.

@@ -22,7 +22,7 @@ from airflow_provider_moengage.sources.database import (
     database_of,
     reader_of_rows,
 )
-from airflow_provider_moengage.sources.statement import one_statement
+from airflow_provider_moengage.sources.statement import check_is_query, one_statement
 
 Parameters = Any
 """What the driver accepts: a sequence or a mapping, for the driver's own placeholder style."""
@@ -135,7 +135,7 @@ def stream_query(
     :param parameters: in the form that the driver accepts.
     :param fetch_size: rows to hold in memory at once.
     :param wrap: converts the user's statement to the one that is run.
-    :raises ValueError: if there is more than one statement, or it returns no rows (it is not a SELECT).
+    :raises ValueError: if there is more than one statement, or it is not a SELECT.
     """
 
     def make_query(_: Any, statement: str) -> tuple[str, Parameters]:
@@ -158,6 +158,7 @@ def stream_made_query(
         database = database_of(connection)
         stack.callback(database.close, connection)
         statement = one_statement(sql, database.quoting)
+        check_is_query(statement, database.quoting)
         if as_table:
             statement = database.table(statement)
         at_once = min(fetch_size, database.most_rows_at_once or fetch_size)

@@ -7,6 +7,7 @@ are quoted differs between databases (:class:`Quoting`).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -41,6 +42,7 @@ _DOLLAR_TAG = re.compile(r"\$(?:[A-Za-z_]\w*)?\$")
 _Q_STRING = re.compile(r"[nN]?[qQ]'(\S)")
 _Q_CLOSING = {"[": "]", "{": "}", "(": ")", "<": ">"}
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_NAME = re.compile(r"[A-Za-z_\"`\[]")
 _ESCAPE_PREFIX = re.compile(r"(?<![\w$])[eE]$")
 
 
@@ -67,7 +69,52 @@ def one_statement(sql: str, quoting: Quoting) -> str:
         at = after
     if not end:
         raise ValueError("sql: expected a SELECT, found only whitespace and comments")
-    return sql[:end].lstrip()
+    return _without_parentheses(sql[:end].lstrip(), quoting)
+
+
+_QUERIES = frozenset(("SELECT", "SEL", "WITH", "VALUES", "TABLE", "FROM", "PIVOT", "UNPIVOT", "LOCKING"))
+"""Words that a query begins with, in any dialect: SEL and LOCKING are Teradata's, PIVOT is DuckDB's."""
+_WRITES = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"))
+_AFTER_WITH = _WRITES | {"SELECT", "SEL", "VALUES", "TABLE", "FROM"}
+
+
+def check_is_query(sql: str, quoting: Quoting) -> None:
+    """Check that a statement only reads, because a driver may run and commit any other statement.
+
+    :param sql: one statement.
+    :param quoting: how the database's SQL marks strings and comments.
+    :raises ValueError: if it is not a query.
+    """
+    words = outer_words(sql, quoting)
+    tokens = list(_tokens(sql, quoting))
+    found = next((token for token in tokens if token != "("), "")  # noqa: S105 (no password)
+    if found == "WITH":
+        found = next((word for word in words if word in _AFTER_WITH), "WITH")
+    if found not in _QUERIES:
+        found = found if _WORD.fullmatch(found) else "no word"
+        raise ValueError(f"sql: expected one SELECT, found a statement that begins with {found}")
+    if "INTO" in words:
+        raise ValueError("sql: expected one SELECT, found SELECT ... INTO, which writes; remove INTO")
+    for before, verb, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if before == "(" and verb in _WRITES and _NAME.match(after):
+            raise ValueError(f"sql: expected one SELECT, found one that contains {verb}; remove it")
+
+
+def _without_parentheses(sql: str, quoting: Quoting) -> str:
+    """Return a statement without the parentheses around all of it, which SQLite accepts only in a subquery."""
+    depth = at = 0
+    opened = None
+    """Where the first parenthesis is, if only comments come before it."""
+    while at < len(sql):
+        after, is_content = _skip(sql, at, quoting)
+        if is_content:
+            depth += {"(": 1, ")": -1}.get(sql[at:after], 0)
+            if not depth:
+                is_around = opened is not None and after == len(sql)
+                return one_statement(sql[(opened or 0) + 1 : at], quoting) if is_around else sql
+            opened = at if opened is None else opened
+        at = after
+    return sql
 
 
 def outer_words(sql: str, quoting: Quoting) -> list[str]:
@@ -76,18 +123,26 @@ def outer_words(sql: str, quoting: Quoting) -> list[str]:
     :param quoting: how the database's SQL marks strings and comments.
     """
     words = []
-    depth = at = 0
+    depth = 0
+    for token in _tokens(sql, quoting):
+        if not depth and _WORD.match(token):
+            words.append(token)
+        depth += {"(": 1, ")": -1}.get(token, 0)
+    return words
+
+
+def _tokens(sql: str, quoting: Quoting) -> Iterator[str]:
+    """Yield the parts of a statement without comments and whitespace: words, in upper case, and all others."""
+    at = 0
     while at < len(sql):
         after, is_content = _skip(sql, at, quoting)
         word = _WORD.match(sql, at) if is_content and after == at + 1 else None
         if word is not None:
             after = word.end()
-            if not depth:
-                words.append(word.group().upper())
+            yield word.group().upper()
         elif is_content:
-            depth += {"(": 1, ")": -1}.get(sql[at:after], 0)
+            yield sql[at:after]
         at = after
-    return words
 
 
 def _skip(sql: str, at: int, quoting: Quoting) -> tuple[int, bool]:

@@ -11,14 +11,13 @@ from airflow_provider_moengage.arguments import non_empty, whole
 from airflow_provider_moengage.sources.sql_key import (
     Key,
     KeyColumns,
-    check_key_types,
     key_to_json,
     null_key_error,
 )
 from airflow_provider_moengage.sources.sql_keyset import (
+    check_keys,
     check_order,
     counting_query,
-    no_keys_query,
     numbered_keys_query,
 )
 from airflow_provider_moengage.sources.sql_stream import database_hook, stream_query
@@ -73,10 +72,7 @@ def plan_shards(
         with stream_query(hook, sql, parameters, fetch_size=most, wrap=wrap) as result:
             return [tuple(row) for row in result.rows]
 
-    with stream_query(
-        hook, sql, parameters, fetch_size=1, wrap=partial(no_keys_query, key_columns=columns)
-    ) as result:
-        check_key_types(result.described, result.database.name)
+    check_keys(hook, sql, parameters, columns)
     [(rows, *keyed)] = rows_of(partial(counting_query, key_columns=columns))
     for name, count in zip(columns.names, keyed, strict=True):
         if count < rows:

@@ -9,7 +9,8 @@ import pytest
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange
 from airflow_provider_moengage.sources.sql_keyset import check_order, stream_range
-from airflow_provider_moengage.sources.sql_stream import database_hook
+from airflow_provider_moengage.sources.sql_stream import database_hook, stream_query
+from airflow_provider_moengage.transfers.shards import plan_shards
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import MoEngage
 from tests.sources.warehouses import Warehouse
@@ -125,13 +126,157 @@ def test_many_columns_arrive(connected: MoEngage, warehouse: Warehouse) -> None:
     assert [element["attributes"] for element in connected.arrived] == [{f"c{n}": n for n in range(300)}] * 2
 
 
-def test_a_statement_that_is_no_query_changes_nothing(connected: MoEngage, warehouse: Warehouse) -> None:
-    warehouse.run(
-        "DROP TABLE IF EXISTS kept",
-        "CREATE TABLE kept (user_id VARCHAR(20), k INTEGER)",
-        "INSERT INTO kept VALUES ('u-1', 1)",
-    )
-    with pytest.raises(Exception, match=r"(?i)expected one SELECT|syntax error"):
-        sync("DELETE FROM kept")
+PEOPLE = "CREATE TABLE people (u VARCHAR(20), k INTEGER)"
+FIVE = "INSERT INTO people VALUES ('u1', 1), ('u2', 2), ('u3', 3), ('u4', 4), ('u5', 5)"
 
-    assert sync("SELECT * FROM kept")["accepted"] == 1
+SAME = {
+    "upper-case names": "SELECT U, K FROM people",
+    "parentheses": "(SELECT u, k FROM people)",
+    "parentheses and comments": "/* ( */ ((SELECT u, k FROM people -- )\n)) ;",
+    "with recursive": "WITH RECURSIVE c(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM c WHERE k < 5)"
+    " SELECT 'u' AS u, k FROM c",
+    "semicolons, comments and quotes in strings": "SELECT 'a;b''c -- /*' AS u, k FROM people -- it's; \"",
+    "a comment with a quote": "SELECT u, k /* it's */ FROM people",
+    "a hint": "SELECT /*+ x */ u, k FROM people",
+    "limit without order": "SELECT u, k FROM people LIMIT 2 OFFSET 1",
+    "a window function": "SELECT u, k, row_number() OVER (ORDER BY k DESC) AS n FROM people",
+    "like": "SELECT u, k FROM people WHERE u LIKE '%1'",
+    "colons in strings": "SELECT u, k, '10:30 :name' AS x FROM people",
+    "braces in strings": "SELECT u, k, '{name} {table} {number}' AS x FROM people",
+    "a question mark in a string": "SELECT u, k, '?' AS x FROM people",
+    "the provider's own names": "SELECT u, k FROM (SELECT u, k FROM people) moengage_rows",
+    "a column without a name": "SELECT u, k, 1 + 1 FROM people",
+    "whitespace": "select\tu,k\nfrom people\n",
+    "a function named as a statement": "SELECT u, k, (REPLACE(u, 'u', 'v')) AS x FROM people",
+}
+SAME_IN = {
+    "PostgreSQL": {
+        "table": "TABLE people",
+        "for update": "SELECT u, k FROM people FOR UPDATE",
+        "dollar strings": "SELECT $x$a;$$b'$x$ AS u, k FROM people",
+        "nested comments": "SELECT u, k /* a /* b; */ c */ FROM people",
+        "casts": "SELECT u, k::int AS k FROM people",
+        "distinct on": "SELECT DISTINCT ON (u) u, k FROM people",
+    },
+    "MariaDB": {
+        "for update": "SELECT u, k FROM people FOR UPDATE",
+        "backslashes": r"SELECT 'a\';b' AS u, k FROM people",
+        "hash comments": "SELECT u, k FROM people # it's;\n",
+        "dashes without a space": "SELECT 5--1 AS six, u, k FROM people",
+        "odd names": "SELECT u, k, 1 AS `a.b%c:d é` FROM people",
+    },
+    "DuckDB": {
+        "table": "TABLE people",
+        "from": "FROM people",
+        "from and select": "FROM people SELECT u, k",
+        "dollar strings": "SELECT $$a;b'$$ AS u, k FROM people",
+        "casts": "SELECT u, k::int AS k FROM people",
+        "odd names": 'SELECT u, k, 1 AS "a.b%c:d é🦊" FROM people',
+    },
+    "SQLite": {"odd names": 'SELECT u, k, 1 AS "a.b%c:d é🦊" FROM people'},
+}
+
+
+def rows_of(columns: tuple[str, ...], rows: Any) -> tuple[tuple[str, ...], list[Any]]:
+    return columns, sorted(map(tuple, rows))
+
+
+def test_rows_and_names_are_the_same_with_keys_as_without(warehouse: Warehouse) -> None:
+    warehouse.run("DROP TABLE IF EXISTS people", PEOPLE, FIVE)
+    hook, key = database_hook("warehouse"), KeyColumns(["k"])
+    for form, sql in {**SAME, **SAME_IN[warehouse.database]}.items():
+        with stream_query(hook, sql, fetch_size=10) as result:
+            expected = rows_of(result.columns, result.rows)
+        for key_range in (KeyRange(), KeyRange(after=(0,), up_to=(99,))):
+            with stream_range(hook, sql, None, key, key_range, fetch_size=10) as result:
+                assert rows_of(result.columns, result.rows) == expected, form
+        shards = plan_shards(conn_id="warehouse", sql=sql, key_columns=["k"], shards=2)
+        assert len(shards) == min(2, len(expected[1])), form
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("SELECT u FROM people", "key_columns: the query has no column 'k'; it has u"),
+        ("SELECT u, k, 1 AS a, 2 AS a FROM people", "sql: the query has several columns named a; rename them"),
+        ("SELECT 1; SELECT 2", "sql: expected one statement"),
+        ("-- nothing", "sql: expected a SELECT, found only whitespace and comments"),
+    ],
+)
+def test_an_error_is_the_same_with_keys_ranges_and_shards(
+    connected: MoEngage, warehouse: Warehouse, sql: str, problem: str
+) -> None:
+    warehouse.run("DROP TABLE IF EXISTS people", PEOPLE, FIVE)
+    for key_range in (None, {"after": [0], "up_to": [99]}):
+        with pytest.raises(ValueError, match=f"^{problem}"):
+            sync(sql, ["k"], key_range=key_range)
+    with pytest.raises(ValueError, match=f"^{problem}"):
+        plan_shards(conn_id="warehouse", sql=sql, key_columns=["k"], shards=2)
+
+    assert not connected.arrived
+
+
+WRITES = (
+    "DELETE FROM people",
+    "DELETE FROM people RETURNING u, k",
+    "INSERT INTO people VALUES ('z', 99) RETURNING u, k",
+    "/* SELECT */ UPDATE people SET k = k + 1 RETURNING u, k",
+    "WITH x AS (SELECT 1) DELETE FROM people",
+    "WITH x AS (SELECT 1) UPDATE people SET k = 0 RETURNING u, k",
+    "WITH x AS (INSERT INTO people VALUES ('y', 98) RETURNING u, k) SELECT * FROM x",
+    "WITH x AS ( /* */ DELETE FROM people RETURNING u, k) SELECT * FROM x",
+    "REPLACE INTO people VALUES ('q', 97)",
+    "SELECT u, k INTO copied FROM people",
+    "SELECT u, k FROM people INTO OUTFILE 'copied'",
+    "TRUNCATE TABLE people",
+    "DROP TABLE people",
+    "ALTER TABLE people ADD COLUMN n INTEGER",
+    "CREATE TABLE copied AS SELECT 1 AS k",
+    "COPY people TO 'copied'",
+    "CALL p()",
+    "EXPLAIN SELECT u, k FROM people",
+    "SHOW TABLES",
+    "PRAGMA table_info(people)",
+    "BEGIN",
+)
+
+
+def test_any_other_statement_is_refused_and_not_run(connected: MoEngage, warehouse: Warehouse) -> None:
+    warehouse.run("DROP TABLE IF EXISTS people", PEOPLE, FIVE)
+    for sql in WRITES:
+        for key_columns in (None, ["k"]):
+            with pytest.raises(ValueError, match=r"^sql: expected one SELECT, found"):
+                sync(sql, key_columns)
+        with pytest.raises(ValueError, match=r"^sql: expected one SELECT, found"):
+            plan_shards(conn_id="warehouse", sql=sql, key_columns=["k"], shards=2)
+
+    assert not connected.arrived
+    with stream_query(database_hook("warehouse"), "SELECT u, k FROM people", fetch_size=10) as result:
+        assert sorted(map(tuple, result.rows)) == [(f"u{n}", n) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("word", ["SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS", "HIGH_PRIORITY"])
+def test_words_that_mariadb_does_not_accept_in_subqueries_are_named(warehouse: Warehouse, word: str) -> None:
+    if warehouse.database != "MariaDB":
+        pytest.skip("words of MySQL")
+    warehouse.run("DROP TABLE IF EXISTS people", PEOPLE, FIVE)
+
+    with pytest.raises(ValueError, match=f"^sql: {word} is not possible with key_columns; remove it"):
+        plan_shards(conn_id="warehouse", sql=f"SELECT {word} u, k FROM people", key_columns=["k"], shards=2)
+
+
+def test_numbered_parameters_of_duckdb_are_possible_with_keys(connected: MoEngage, warehouse: Warehouse) -> None:
+    if warehouse.database != "DuckDB":
+        pytest.skip("placeholders of DuckDB")
+    warehouse.run("DROP TABLE IF EXISTS people", PEOPLE, FIVE)
+    sql = "SELECT u AS user_id, k FROM people WHERE k > $1 AND k < $2 AND k > $1"
+
+    for key_range in (None, {"after": [0], "up_to": [99]}):
+        assert sync(sql, ["k"], parameters=[1, 5], key_range=key_range)["accepted"] == 3
+    assert len(plan_shards(conn_id="warehouse", sql=sql, key_columns=["k"], shards=2, parameters=[1, 5])) == 2
+
+
+def test_a_syntax_error_is_the_databases_own(connected: MoEngage, warehouse: Warehouse) -> None:
+    for sql in ("SELECT u FROM people WHERE", "SELECT u FROM no_such_table"):
+        with pytest.raises(Exception, match=r"(?i)syntax|incomplete|no_such_table"):
+            sync(sql)

@@ -85,6 +85,10 @@ class _DuckDB(Database):
             cursor.execute(f"SET TimeZone = {_literal(zone)}")
             yield cursor
 
+    def is_lost(self, error: BaseException) -> bool:  # noqa: ARG002 (no error does)
+        """Return False: the database is in this process."""
+        return False
+
     def may_quote_a_value(self, error: BaseException, *, is_fetching: bool) -> bool:
         """Return whether a message may quote a value: DuckDB reads the first rows when it executes a query."""
         return super().may_quote_a_value(error, is_fetching=is_fetching) or (

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
 from airflow_provider_moengage.sources.column_readers import read_json, read_time, reject
 from airflow_provider_moengage.sources.database import Database, Reader, SourceColumn
-from airflow_provider_moengage.sources.statement import Quoting
+from airflow_provider_moengage.sources.statement import Quoting, outer_words
 
 _NET_WRITE_TIMEOUT = 31_536_000
 """Seconds that the server waits for the client to read rows (default 60). A year is the largest value that every
@@ -56,6 +56,9 @@ _KEY_ADVICE = {
 }
 
 
+_NOT_IN_SUBQUERIES = frozenset(("HIGH_PRIORITY", "SQL_CACHE", "SQL_CALC_FOUND_ROWS", "SQL_NO_CACHE"))
+
+
 def database_of(connection: Any) -> Database:
     """Return the class for a connection's driver."""
     drivers = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
@@ -71,6 +74,16 @@ class _MySQL(Database):
 
     def __init__(self) -> None:
         self._zone: dt.tzinfo | None = dt.UTC
+
+    def table(self, sql: str) -> str:
+        """Return the statement.
+
+        :raises ValueError: if it has a word that MySQL accepts only outside of subqueries.
+        """
+        for word in outer_words(sql, self.quoting):
+            if word in _NOT_IN_SUBQUERIES:
+                raise ValueError(f"sql: {word} is not possible with key_columns; remove it")
+        return sql
 
     def prepare(self, connection: Any) -> None:
         """Set the session to UTC, unless the connection sets a zone, and make the server wait for slow readers."""

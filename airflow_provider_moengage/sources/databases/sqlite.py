@@ -22,6 +22,7 @@ def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
 class _SQLite(Database):
     name = "SQLite"
     renamed_column = re.compile(r"(.+):\d+")
+    renames_in_subqueries = True  # SELECT USER_ID names the column as its table does, in a subquery as the query
     most_rows_at_once = 1_000  # larger batches save no round trip, and small ones fit the CPU cache
 
     @contextmanager
@@ -33,6 +34,10 @@ class _SQLite(Database):
             with suppress(AttributeError):  # a hook may wrap its connection
                 cursor.arraysize = fetch_size
             yield _Cursor(cursor)
+
+    def is_lost(self, error: BaseException) -> bool:  # noqa: ARG002 (no error does)
+        """Return False: the database is a file. Its OperationalError is also that of a syntax error."""
+        return False
 
 
 class _Cursor:
