@@ -20,7 +20,7 @@ PACKAGE = ROOT / "airflow_provider_moengage"
 
 ORDER: tuple[tuple[str, ...], ...] = (
     ("arguments",),
-    ("storage",),
+    ("storage", "scratch"),
     ("api",),
     ("bulk.changes", "bulk.clock", "bulk.options", "bulk.report", "bulk.elements.rules", "bulk.elements.weight"),
     ("bulk.batch", "bulk.mapping"),

@@ -7,10 +7,14 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
@@ -75,6 +79,29 @@ def test_rejects_and_checkpoint_of_a_query(connected: MoEngage, warehouse: None,
     ).execute(Task(has_store=False).context)
 
     assert_private(outside, files=3)
+
+
+def test_the_state_of_changed_only(connected: MoEngage, warehouse: None, outside: Path) -> None:
+    context: Any = {
+        "ti": SimpleNamespace(dag_id="dag", run_id="run", task_id="sync", map_index=-1),
+        "dag": SimpleNamespace(start_date=None),
+        "dag_run": SimpleNamespace(
+            run_id="run", run_type="scheduled", logical_date=datetime(2026, 1, 1, tzinfo=UTC)
+        ),
+        "params": {},
+    }
+    SqlToMoEngageOperator(
+        task_id="sync",
+        conn_id="warehouse",
+        sql="SELECT user_id, tier FROM users WHERE user_id <> 'null'",
+        mapping=CustomerMapping(customer_id="user_id"),
+        key_columns=["user_id"],
+        changed_only=ChangedOnly(path=str(outside / "changes")),
+    ).execute(context)
+
+    files = sum(path.is_file() for path in outside.rglob("*"))
+    assert files > 0
+    assert_private(outside, files=files)
 
 
 def test_import_files_and_manifest(warehouse: None, outside: Path) -> None:

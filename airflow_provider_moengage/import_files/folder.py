@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
-from airflow_provider_moengage.import_files.scratch import ScratchFolder
+from airflow_provider_moengage.scratch import ScratchFolder
 from airflow_provider_moengage.storage import is_local, local_or_remote, open_private, private_folder
 
 _NO_HOST = ("", "file", "local", "memory")

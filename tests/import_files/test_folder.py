@@ -21,8 +21,8 @@ from airflow_provider_moengage.import_files.folder import (
     check_folder,
     check_manifest_path,
 )
-from airflow_provider_moengage.import_files.scratch import ScratchFolder
 from airflow_provider_moengage.import_files.splitting import FileNames
+from airflow_provider_moengage.scratch import ScratchFolder
 
 LOG = logging.getLogger("tests.import_folder")
 NAMES = ("users_0001_20261122_0310.csv", "users_0002_20261122_0310.csv")

@@ -23,7 +23,7 @@ import msgspec
 
 from airflow_provider_moengage.bulk.changed.part import DamagedError, sync
 from airflow_provider_moengage.bulk.changed.records import checksum
-from airflow_provider_moengage.storage import is_local, write_whole
+from airflow_provider_moengage.storage import is_local, private_folder, write_whole
 
 _KEPT = 2
 """Generations."""
@@ -82,8 +82,7 @@ class StateFolder:
     def create(self) -> None:
         """Create the folder, readable by its owner only."""
         if self.is_on_disk:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._path.mkdir(exist_ok=True, mode=0o700)
+            private_folder(self._path)
 
     def __str__(self) -> str:
         return str(self._path)

@@ -6,7 +6,6 @@ Memory does not grow with the records but for four bytes per sixteen of them.
 from __future__ import annotations
 
 import os
-import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from airflow_provider_moengage.bulk.changed.records import (
     packed,
     unpacked,
 )
+from airflow_provider_moengage.scratch import ScratchFolder
 
 _BUCKETS = 128
 """Files that are open at once while an index is built; half of what a process may always open."""
@@ -33,9 +33,9 @@ class DiskIndex:
     """
 
     def __init__(self, records: Iterable[bytes]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="moengage-")
-        path = Path(self._folder.name) / "records"
-        buckets = _Buckets(Path(self._folder.name), records)
+        self._folder = ScratchFolder()
+        path = self._folder.path / "records"
+        buckets = _Buckets(self._folder.path, records)
         slots = max(buckets.count // _RECORDS_PER_SLOT, 1)
         bits = max(8, (slots - 1).bit_length())
         self._shift = 32 - bits
@@ -95,7 +95,7 @@ class DiskIndex:
     def close(self) -> None:
         """Remove it from the disk."""
         os.close(self._file)
-        self._folder.cleanup()
+        self._folder.close()
 
 
 class _Buckets:
@@ -127,8 +127,8 @@ class _Buckets:
 def repeated_keys(records: Iterable[bytes]) -> dict[bytes, bytes]:
     """Return the keys that are in several records, each with the content of the last one."""
     found: dict[bytes, bytes] = {}
-    with tempfile.TemporaryDirectory(prefix="moengage-") as folder:
-        for data in _Buckets(Path(folder), records):
+    with ScratchFolder() as folder:
+        for data in _Buckets(folder, records):
             last = dict(unpacked(data))
             if len(last) * RECORD_BYTES < len(data):
                 counts = Counter(key for key, _ in unpacked(data))

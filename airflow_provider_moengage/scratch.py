@@ -1,4 +1,4 @@
-"""A folder on the worker for files on their way to another storage. What a killed process has left is found."""
+"""A temporary folder on the worker for files with personal data. Those of killed processes are removed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,17 +23,27 @@ class ScratchFolder:
 
     def __init__(self) -> None:
         _remove_abandoned()
-        self.path, self._lock = _create()
+        self.path, lock = _create()
+        self._remove = weakref.finalize(self, _remove, self.path, lock)
+        self._remove.atexit = False  # a forked process would remove it when it ends
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Remove the folder."""
-        if self._lock is not None:
-            shutil.rmtree(self.path, ignore_errors=True)
-            os.close(self._lock)
-            self._lock = None
+        self._remove()
 
 
-def _create() -> tuple[Path, int | None]:
+def _remove(path: Path, lock: int) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    os.close(lock)
+
+
+def _create() -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=_PREFIX))
         with suppress(FileNotFoundError):  # another process took it for abandoned before it was locked
