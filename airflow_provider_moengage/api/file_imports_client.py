@@ -31,10 +31,13 @@ from airflow_provider_moengage.api.file_imports import (
     read_rows,
 )
 from airflow_provider_moengage.api.paging import Retries, read_pages
-from airflow_provider_moengage.api.responses import read_object, read_retry_after
+from airflow_provider_moengage.api.responses import read_http_date, read_object, read_retry_after
 from airflow_provider_moengage.api.session import Answer, open_session
 from airflow_provider_moengage.api.transport.failures import NoAnswerError
 from airflow_provider_moengage.api.workspace import Workspace
+
+LONGEST_COOLDOWN = 300.0
+"""Seconds: an import runs once in five minutes ("Trigger File Import"), so no longer wait makes sense."""
 
 
 class FileImportsClient:
@@ -46,6 +49,8 @@ class FileImportsClient:
     def __init__(self, workspace: Workspace, *, now: Callable[[], float] = time.time) -> None:
         self.workspace = workspace
         self._now = now
+        self.served_at: float | None = None
+        """When the last response was sent, by the server's clock: UTC epoch seconds; None if it has no date."""
         self._url = workspace.file_imports_url
         self._session = open_session(self._url, workspace.workspace_id, workspace.data_api_key)
         self._session.headers["MOE-APPKEY"] = workspace.workspace_id.encode()
@@ -73,7 +78,7 @@ class FileImportsClient:
             _triggering(response.status_code, content),
             status_code=response.status_code,
             message=self._sentence(content),
-            retry_after=read_retry_after(response.headers, now=self._now()),
+            retry_after=read_retry_after(response.headers, now=self._now(), longest=LONGEST_COOLDOWN),
         )
 
     def file_runs(self, query: Mapping[str, Any], *, page: int) -> tuple[list[FileRun], bool]:
@@ -134,12 +139,14 @@ class FileImportsClient:
         raise self._refusal(response, content, page)
 
     def _post(self, path: str, body: Mapping[str, Any] | None) -> Answer:
-        return self._session.ask(
+        answer = self._session.ask(
             "POST",
             self._url + path,
             data=None if body is None else msgspec.json.encode(body),
             timeout=self.workspace.timeout,
         )
+        self.served_at = read_http_date(answer.headers.get("date"))
+        return answer
 
     def _refusal(self, response: Answer, content: Mapping[str, Any], page: int) -> ApiError:
         status = response.status_code

@@ -85,11 +85,16 @@ _BY_WORDS = {
     "paramsrequired": Outcome.UNEXPECTED,
 }
 
-_RESET_IS_EPOCH_FROM = 1_000_000_000.0
-"""A reset value this large (2001-09-09) cannot be seconds left in a window of 60 s."""
+_EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e9, 1.0))
+"""From which value on a reset is a time since 1970, and how many of its units are a second: nanoseconds,
+microseconds, milliseconds, seconds. Smaller values are seconds left; a window of a minute has at most 60."""
 
-LONGEST_HINT = 3_600.0
-"""Seconds; a server's hint beyond an hour is cut, because no documented window of the Data API is longer."""
+LONGEST_HINT = 60.0
+"""Seconds; a longer hint is cut. The limits of the Data API and of file imports are per minute (MoEngage API
+reference, "Rate Limits"): a minute later, another request reports whether they allow more."""
+
+_LEAST_CLOCK_ERROR, _MOST_CLOCK_ERROR = 2.0, 86_400.0
+"""Seconds by which a worker's clock and the server's may differ."""
 
 
 def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Reply:
@@ -118,23 +123,56 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now
 def read_retry_after(headers: Mapping[str, str], *, now: float, longest: float = LONGEST_HINT) -> float | None:
     """Return how many seconds the server asks to wait, or None if it does not.
 
-    ``Retry-After`` wins (seconds or an HTTP date), then ``x-ratelimit-reset`` in either documented reading.
+    ``Retry-After`` wins (seconds or an HTTP date), then ``x-ratelimit-reset`` in either documented reading. Times
+    are compared with the server's own clock, if the response has a ``Date``: the worker's may be wrong.
+
+    :param now: UTC epoch seconds of the worker.
+    :param longest: seconds; the longest window of the API family.
     """
+    now += clock_difference(read_http_date(headers.get("date")), now=now)
     if (said := headers.get("retry-after")) is not None:
-        seconds = _number(said)
-        if seconds is None:
-            try:
-                moment = parsedate_to_datetime(said)
-            except (ValueError, OverflowError):
-                moment = None
-            if moment is not None:
-                seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
+        seconds = _greatest(said)
+        if seconds is None and (moment := read_http_date(said)) is not None:
+            seconds = moment - now
         if seconds is not None:
             return min(max(seconds, 0.0), longest)
-    reset = _number(headers.get("x-ratelimit-reset"))
+    reset = _greatest(headers.get("x-ratelimit-reset"))
     if reset is None:
         return None
-    return min(max(reset - now if reset >= _RESET_IS_EPOCH_FROM else reset, 0.0), longest)
+    for least, per_second in _EPOCH_UNITS:
+        if reset >= least:
+            reset = reset / per_second - now
+            break
+    return min(max(reset, 0.0), longest)
+
+
+def clock_difference(served_at: float | None, *, now: float) -> float:
+    """Return how many seconds the server's clock is ahead of the worker's.
+
+    :param served_at: the response's ``Date`` as UTC epoch seconds, or None. It has no fractions of a second, so a
+        difference within two seconds counts as none; one of more than a day is not a clock's.
+    """
+    difference = 0.0 if served_at is None else served_at - now
+    return difference if _LEAST_CLOCK_ERROR < abs(difference) <= _MOST_CLOCK_ERROR else 0.0
+
+
+def read_http_date(said: str | None) -> float | None:
+    """Return the UTC epoch seconds of an HTTP date."""
+    if said is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(said)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _greatest(said: str | None) -> float | None:
+    """Return a number; the greatest, if the header was sent several times, which joins them with commas, or has
+    parameters after a semicolon.
+    """
+    numbers = [_number(each.partition(";")[0]) for each in (said or "").split(",")]
+    return max((each for each in numbers if each is not None), default=None)
 
 
 def refusal(reply: Reply, who: str = "MoEngage") -> ApiError:

@@ -15,7 +15,7 @@ class Workspace:
     :param data_api_key: key of the Data tile; it serves bulk import and file imports.
     :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` returns it.
     :param base_url: replaces scheme and authority of every API family; None for MoEngage's own hosts.
-    :param timeout: seconds without data from MoEngage after which a request fails.
+    :param timeout: seconds that a request may take, with its whole response.
     :param campaign_api_key: key for business events.
     """
 

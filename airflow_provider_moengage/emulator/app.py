@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -57,7 +58,7 @@ def _exchange(endpoint_key: tuple[str, str], workspaces: Workspaces) -> Callable
         if answer is None:
             await _cut(request)
             return Response()
-        return _response(answer)
+        return _response(answer, workspace.time())
 
     return exchange
 
@@ -103,10 +104,9 @@ async def _cut(request: Request) -> None:
     await _disconnected(request)
 
 
-def _response(answer: Answer) -> Response:
-    return Response(
-        answer.body, status_code=answer.status, headers=dict(answer.headers), media_type=answer.media_type
-    )
+def _response(answer: Answer, now: float | None = None) -> Response:
+    headers = {"Date": formatdate(now, usegmt=True), **answer.headers}
+    return Response(answer.body, status_code=answer.status, headers=headers, media_type=answer.media_type)
 
 
 def _unrouted(families: Iterable[Family]) -> Callable[[Request, Exception], Response]:

@@ -127,6 +127,7 @@ class _Running:
             log_config=None,
             log_level="error",
             server_header=False,
+            date_header=False,  # the application sends one, of the emulated clock
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
         self._server = _Server(config)

@@ -53,6 +53,10 @@ class Workspace:
             endpoint.key: (family, endpoint) for family in self.families for endpoint in family.endpoints
         }
 
+    def time(self) -> float:
+        """Return the workspace's time: UTC epoch seconds."""
+        return self._clock()
+
     @property
     def endpoints(self) -> list[Endpoint]:
         """The endpoints of all families."""

@@ -10,6 +10,9 @@ from typing import Any
 from airflow_provider_moengage.api.file_imports import FileRun, read_time
 from airflow_provider_moengage.polling.selection import MOST_BASELINE_IDS, Baseline, is_named
 
+GONE_AFTER = 100
+"""Looks in a row that miss a file, after which MoEngage no longer lists it. Fewer are a look that missed it."""
+
 
 class UnreportedFiles:
     """The finished files of an import that were not reported yet.
@@ -24,6 +27,8 @@ class UnreportedFiles:
         self._statuses = frozenset(statuses)
         self._memory = memory
         self._pending: set[str] = set()
+        self._missed: dict[str, int] = {}
+        self._unfinished: set[str] = set()
         self._lock = threading.Lock()
 
     def look(self, runs: Sequence[FileRun]) -> list[FileRun] | None:
@@ -36,7 +41,8 @@ class UnreportedFiles:
             if self._memory is None:
                 self._memory = Baseline.of(finished)
                 return []
-            if len(self._memory.ids) > 2 * MOST_BASELINE_IDS:
+            self._note_missed(runs)
+            if runs and len(self._memory.ids) > 2 * MOST_BASELINE_IDS and not self._is_partial():
                 self._trim(runs)
             fresh = [run for run in finished if self._is_news(run) and run.id not in self._pending]
             self._pending.update(run.id for run in fresh)
@@ -49,12 +55,28 @@ class UnreportedFiles:
             self._memory = Baseline(memory.ids | {run.id}, memory.since)
             self._pending.discard(run.id)
 
+    def _note_missed(self, runs: Sequence[FileRun]) -> None:
+        """Count how often in a row each known file was missing."""
+        if not runs:
+            return
+        listed = {run.id for run in runs}
+        known = self._unfinished | (self._memory.ids if self._memory is not None else frozenset())
+        self._missed = {each: self._missed.get(each, 0) + 1 for each in known - listed}
+        self._unfinished |= {run.id for run in runs if not run.is_terminal}
+        self._unfinished -= {run.id for run in runs if run.is_terminal}
+
+    def _is_partial(self) -> bool:
+        """Return whether known files are missing from the last look, so it does not show which are the newest."""
+        return any(times < GONE_AFTER for times in self._missed.values())
+
     def _trim(self, runs: Sequence[FileRun]) -> None:
         """Keep only the newest IDs, unless an older file is still unreported."""
         is_open = [not run.is_terminal or self._is_news(run) for run in runs]
         trimmed = Baseline.of(run for run, still in zip(runs, is_open, strict=True) if not still)
         if all(trimmed.is_new(run) for run, still in zip(runs, is_open, strict=True) if still):
-            self._memory = trimmed
+            before = self._memory.since if self._memory is not None else None
+            since = max((each for each in (before, trimmed.since) if each is not None), default=None)
+            self._memory = Baseline(trimmed.ids, since)
 
     @property
     def memory(self) -> Baseline | None:

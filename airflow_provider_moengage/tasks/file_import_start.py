@@ -18,6 +18,7 @@ from airflow_provider_moengage import metrics
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import ImportRef, Triggering
 from airflow_provider_moengage.api.paging import Retries
+from airflow_provider_moengage.api.responses import clock_difference
 from airflow_provider_moengage.bulk.clock import Log, SystemClock
 from airflow_provider_moengage.exceptions import MoEngageRateLimitError
 from airflow_provider_moengage.hooks.errors import translated
@@ -132,7 +133,8 @@ class ImportCall:
         failed = 0
         while True:
             if run is None:
-                run = ImportRun.before(self._import_id, self._history(), now())
+                files = self._history()
+                run = ImportRun.before(self._import_id, files, self._served_now())
                 self._record.calling(run)
             if may_have_run and self._has_new_files(run):
                 return self._is_triggered(run)
@@ -178,8 +180,8 @@ class ImportCall:
         if self._policy.on_cooldown == "skip":
             raise AirflowSkipException(str(error))
         last = newest(self._history())
-        latest = now() + COOLDOWN + COOLDOWN_MARGIN  # whatever MoEngage's clock says
-        may_run_at = min(latest, max(now() + LEAST_WAIT, (last or _EPOCH) + COOLDOWN + COOLDOWN_MARGIN))
+        remaining = (last or _EPOCH) + COOLDOWN + COOLDOWN_MARGIN - self._served_now()
+        may_run_at = now() + min(COOLDOWN + COOLDOWN_MARGIN, max(LEAST_WAIT, remaining))
         if may_run_at > give_up_at:
             raise MoEngageRateLimitError(
                 f"{error} It could not be triggered within the timeout of {self._policy.timeout:g} s.",
@@ -190,6 +192,13 @@ class ImportCall:
         if self._policy.is_deferrable:
             raise CooldownError(may_run_at, run)
         self._pause((may_run_at - now()).total_seconds())
+
+    def _served_now(self) -> datetime:
+        """Return the current time by the clock of MoEngage, which the times of its run history are from. The
+        worker's may be wrong, and a lost call that seems to be long after the last run would count as triggered.
+        """
+        ours = now()
+        return ours + timedelta(seconds=clock_difference(self._client.served_at, now=ours.timestamp()))
 
     def _has_new_files(self, run: ImportRun) -> bool:
         return any(run.baseline.is_new(file) for file in self._history())

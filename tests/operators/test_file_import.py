@@ -316,6 +316,30 @@ def test_a_call_that_had_no_effect_is_made_again(imports: MoEngage, fault: Fault
     assert names(result) == [("users_2.csv", "SUCCESSFUL")]
 
 
+@pytest.mark.parametrize("hours", [-7, -0.1, 300 / 3_600, 0.5, 7])
+def test_a_lost_call_in_the_cooldown_is_not_taken_for_a_run_whatever_the_workers_clock_says(
+    imports: MoEngage, monkeypatch: pytest.MonkeyPatch, hours: float
+) -> None:
+    clock = imports.clock
+
+    class Wrong:
+        wait = staticmethod(clock.wait)
+
+        def time(self) -> float:
+            return clock.time() + hours * 3_600
+
+    monkeypatch.setattr(import_call, "CLOCK", Wrong())
+    imports.emulator.workspace.run_file_import(USERS)
+    pass_time(imports, 60)
+    imports.emulator.workspace.add_fault(Fault("cut_before", path=TRIGGER))
+
+    with pytest.raises(TaskDeferred) as deferred:
+        execute(Task(), deferrable=True)
+
+    assert triggers(imports) == 0
+    assert deferred.value.trigger.moment.timestamp() - Wrong().time() == pytest.approx(237, abs=10)
+
+
 def test_a_lost_answer_that_was_a_refusal_is_not_taken_for_a_run(imports: MoEngage) -> None:
     imports.emulator.workspace.run_file_import(USERS)
     pass_time(imports, 100)

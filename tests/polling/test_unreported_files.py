@@ -6,9 +6,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from airflow_provider_moengage.api.file_imports import FileRun
 from airflow_provider_moengage.polling.selection import MOST_BASELINE_IDS
-from airflow_provider_moengage.polling.unreported_files import UnreportedFiles, memory_of
+from airflow_provider_moengage.polling.unreported_files import GONE_AFTER, UnreportedFiles, memory_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ALL = ("SUCCESSFUL", "PARTIAL_SUCCESS", "FAILED")
@@ -125,3 +127,56 @@ def test_a_slow_file_is_told_when_it_ends_however_many_came_after_it() -> None:
     runs[0] = run(0)
 
     assert ids(news.look(runs)) == ["id-0"]
+
+
+def remembering(count: int) -> tuple[UnreportedFiles, list[FileRun]]:
+    """A watcher that has reported so many files, in a single look."""
+    news = UnreportedFiles(None, ALL, None)
+    news.look([])
+    runs = [run(each) for each in range(count)]
+    for fresh in news.look(runs) or []:
+        news.told(fresh)
+    return news, runs
+
+
+@pytest.mark.parametrize(
+    "listed", [slice(0, 0), slice(0, 1), slice(0, 1_500), slice(1_500, None), slice(0, None, 2)]
+)
+def test_a_look_that_misses_files_makes_none_news_again(listed: slice) -> None:
+    news, runs = remembering(2 * MOST_BASELINE_IDS + 500)
+
+    for each in (runs[listed], runs[listed], runs, runs[listed], runs):
+        assert news.look(each) is None
+
+
+def test_a_look_that_misses_files_does_not_bring_back_those_that_were_trimmed() -> None:
+    news, runs = remembering(2 * MOST_BASELINE_IDS + 500)
+    assert news.look(runs) is None
+    assert len(news.to_dict()["ids"]) <= MOST_BASELINE_IDS
+    later = runs + [run(each) for each in range(len(runs), len(runs) + 1_500)]
+    for fresh in news.look(later) or []:
+        news.told(fresh)
+
+    for each in (later[-900:], later, later[:10], later):
+        assert news.look(each) is None
+
+
+def test_a_slow_file_that_a_look_missed_is_still_told() -> None:
+    news = UnreportedFiles(None, ALL, None)
+    news.look([])
+    others = [run(each) for each in range(1, 2 * MOST_BASELINE_IDS + 500)]
+    for fresh in news.look([run(0, "PROCESSING"), *others]) or []:
+        news.told(fresh)
+
+    assert news.look(others) is None
+    assert ids(news.look([run(0), *others])) == ["id-0"]
+
+
+def test_files_that_moengage_no_longer_lists_do_not_keep_the_memory_large() -> None:
+    news, runs = remembering(2 * MOST_BASELINE_IDS + 500)
+    listed = runs[1_000:]
+    for _ in range(GONE_AFTER + 1):
+        assert news.look(listed) is None
+
+    assert len(news.to_dict()["ids"]) <= MOST_BASELINE_IDS
+    assert news.look(runs) is None
