@@ -51,6 +51,12 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
         "description": "The workspace's rate limit, if MoEngage has raised it. Default 60000.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
+    "identifiers": {
+        "label": "Identifiers",
+        "description": "Attributes that identify a user without an ID (Identity Resolution), with commas between"
+        " them, up to five. Default u_em, u_mb, uid, moe_mobile.",
+        "schema": {"type": ["string", "null"]},
+    },
 }
 
 HIDDEN_FIELDS = ["port", "schema", "extra"]

@@ -23,6 +23,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("storage", "scratch"),
     ("api",),
     ("bulk.changes", "bulk.clock", "bulk.options", "bulk.report", "bulk.elements.rules", "bulk.elements.weight"),
+    ("bulk.elements.findings", "bulk.elements.instructions"),
     ("bulk.batch", "bulk.mapping"),
     ("bulk.elements",),
     ("bulk.sources",),

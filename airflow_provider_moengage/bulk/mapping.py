@@ -11,10 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from airflow_provider_moengage.arguments import is_non_empty
+from airflow_provider_moengage.bulk.elements.instructions import array_edit_conflicts
 from airflow_provider_moengage.bulk.elements.rules import (
+    ADD_TO_LISTS,
     BLOCKED_ATTRIBUTE_NAMES,
     EVENT_PLATFORMS,
-    IDENTIFYING_ATTRIBUTES,
+    MOENGAGE_OWN_ATTRIBUTES,
+    MOST_IDENTIFIERS,
+    MOST_USER_ATTRIBUTES,
+    REMOVE_FROM_LISTS,
+    STANDARD_ATTRIBUTES,
 )
 from airflow_provider_moengage.bulk.typed_values import TYPES
 
@@ -69,6 +75,10 @@ class RowRecipe:
     """Further fields of an event's action; a NULL is left out."""
     identifiers: Sequence[tuple[str, int]] = ()
     """Identifiers of an event's user."""
+    identified_by: Sequence[str] = ()
+    """Attributes of a customer that identify the user if there is no customer id."""
+    list_edits: Sequence[tuple[str, Sequence[tuple[str, int]]]] = ()
+    """Fields inside a customer's attributes that edit lists, each with its attributes; a NULL is left out."""
     unset_nulls: bool = False
 
     def __call__(self, row: Row) -> Element:
@@ -85,6 +95,9 @@ class RowRecipe:
             always = {name: row[at] for name, at in self.always}
             action = {**self.constants, **always, **_not_null(self.optional, row), "attributes": attributes}
             return {**element, "actions": [action]}
+        for name, edits in self.list_edits:
+            if values := _not_null(edits, row):
+                attributes[name] = values
         element.update(self.constants, attributes=attributes)
         if self.unset_nulls and (nulls := [name for name, at in self.attributes if row[at] is None]):
             element["unset_attributes"] = [
@@ -113,9 +126,15 @@ class CustomerMapping:
         name to column (``{"u_em": "email"}``), or None for every column that has no other role.
     :param update_existing_only: do not create users who do not exist yet.
     :param unset_nulls: remove an attribute from the profile if its column is NULL. Otherwise a NULL leaves
-        the profile unchanged.
+        the profile unchanged. MoEngage offers this in early access: its customer success team switches it on, and
+        it works for custom attributes that the workspace has already.
     :param user_identifiers: identifying attribute name to column (``{"u_em": "email"}``), for workspaces with
-        Identity Resolution; sent as attributes: ``moe_mobile``, ``u_em``, ``u_mb``, ``uid``.
+        Identity Resolution; sent as attributes. At most five. Names other than ``moe_mobile``, ``u_em``, ``u_mb``
+        and ``uid`` must be among the ``identifiers`` of the connection or the operator. Without them, a row whose
+        customer id is NULL is rejected, whatever its attributes are.
+    :param add_to_lists: attribute name to the column with a value that is added to the attribute's list. A NULL
+        adds nothing. A list in ``attributes`` replaces the stored one instead.
+    :param remove_from_lists: the same for a value that is removed from the list.
     """
 
     customer_id: str | None = "user_id"
@@ -123,15 +142,27 @@ class CustomerMapping:
     update_existing_only: bool = False
     unset_nulls: bool = False
     user_identifiers: Mapping[str, ColumnName] | None = None
+    add_to_lists: Mapping[str, ColumnName] | None = None
+    remove_from_lists: Mapping[str, ColumnName] | None = None
 
     def __post_init__(self) -> None:
         _check_user(self)
         check_attributes(f"{type(self).__name__}.attributes", self.attributes)
-        if unknown := set(self.user_identifiers or ()) - IDENTIFYING_ATTRIBUTES:
-            known = ", ".join(sorted(IDENTIFYING_ATTRIBUTES))
+        _check_named("CustomerMapping.add_to_lists", self.add_to_lists or {})
+        _check_named("CustomerMapping.remove_from_lists", self.remove_from_lists or {})
+        named = [] if self.attributes is None else [str.__str__(_name_of(name)) for name in self.attributes]
+        self._check_names([*named, *(self.user_identifiers or ())])
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        """Check which attributes the rows set, and whose lists they edit."""
+        for message in array_edit_conflicts(self.add_to_lists or (), self.remove_from_lists or (), names):
+            raise ValueError(f"CustomerMapping.add_to_lists, remove_from_lists: {message}")
+        edited = [*(self.add_to_lists or ()), *(self.remove_from_lists or ())]
+        custom = {*names, *edited} - STANDARD_ATTRIBUTES - MOENGAGE_OWN_ATTRIBUTES
+        if len(custom) > MOST_USER_ATTRIBUTES:
             raise ValueError(
-                f"CustomerMapping.user_identifiers: {sorted(unknown)[0]!r} does not identify a customer; expected"
-                f" one of {known}"
+                f"CustomerMapping.attributes: {len(custom)} custom attributes, and a MoEngage workspace holds"
+                f" {MOST_USER_ATTRIBUTES}; name the columns that are needed"
             )
 
     def compile(self, columns: Sequence[str], typed: Typed | None = None) -> RowRecipe:
@@ -144,17 +175,25 @@ class CustomerMapping:
         index = QueryColumns(type(self).__name__, columns, typed)
         identifiers = index.of_mapping(self.user_identifiers)
         customer_id = None if self.customer_id is None else index.of(self.customer_id)
+        list_edits = [
+            (name, index.of_mapping(edits))
+            for name, edits in ((ADD_TO_LISTS, self.add_to_lists), (REMOVE_FROM_LISTS, self.remove_from_lists))
+            if edits
+        ]
         attributes = index.of_attributes(self.attributes) + identifiers
         if blocked := [name for name, _ in attributes if name in BLOCKED_ATTRIBUTE_NAMES]:
             raise ValueError(
                 f"CustomerMapping.attributes: MoEngage does not accept an attribute named {blocked[0]!r}; leave"
                 " the column out, or rename it ({'other_name': 'column'}, or AS in the query)"
             )
+        self._check_names([name for name, _ in attributes])
         return RowRecipe(
             kind="customer",
             customer_id=customer_id,
             attributes=attributes,
             constants={"update_existing_only": True} if self.update_existing_only else {},
+            identified_by=[name for name, _ in identifiers],
+            list_edits=list_edits,
             unset_nulls=self.unset_nulls,
         )
 
@@ -361,7 +400,12 @@ def _check_user(mapping: CustomerMapping | EventMapping) -> None:
             raise ValueError(f"{name}.customer_id: expected a column, or None together with user_identifiers")
     elif not is_non_empty(mapping.customer_id):
         raise ValueError(f"{name}.customer_id: expected the name of a column")
-    _check_named(f"{name}.user_identifiers", mapping.user_identifiers or {})
+    identifiers = mapping.user_identifiers or {}
+    _check_named(f"{name}.user_identifiers", identifiers)
+    if len(identifiers) > MOST_IDENTIFIERS:
+        raise ValueError(
+            f"{name}.user_identifiers: {len(identifiers)} names; a workspace has at most {MOST_IDENTIFIERS}"
+        )
 
 
 def check_attributes(what: str, attributes: Any) -> None:

@@ -15,7 +15,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from airflow_provider_moengage.bulk.elements.fast_path import Preparer, prepare_elements
+from airflow_provider_moengage.bulk.elements.encoding import Encoder
+from airflow_provider_moengage.bulk.elements.fast_path import PreparedElements, Preparer, prepare_elements
+from airflow_provider_moengage.bulk.elements.rules import DOCUMENTED, WorkspaceRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,15 @@ class Stream:
         """Read it from its start, whatever the bookmark."""
         return _numbered(iter(self.elements), 0, size)
 
+    def checked_as_read(self, rules_apply: bool, workspace: WorkspaceRules) -> Stream:
+        """Return the same elements; those of a generator are checked and encoded one by one, as they are read.
+
+        A generator may change an object that it has yielded, or yield it again. Nobody changes those of a list.
+        """
+        if isinstance(self.elements, list | tuple):
+            return self
+        return _CheckedAsRead(self, rules_apply, workspace)
+
     def remaining(self, bookmark: Mapping[str, Any]) -> Remaining:
         """Read a bookmark."""
         return Remaining((bookmark["last"], None))
@@ -135,10 +146,51 @@ class Stream:
         return {"last": remaining.last[0]}
 
 
+class _CheckedAsRead(Stream):
+    def __init__(self, stream: Stream, rules_apply: bool, workspace: WorkspaceRules) -> None:
+        super().__init__(stream.elements, stream.why_not)
+        self._rules_apply = rules_apply
+        self._workspace = workspace
+
+    def chunks(
+        self,
+        bookmark: Mapping[str, Any] | None,  # noqa: ARG002 (it has none)
+        size: Callable[[], int],
+    ) -> Generator[Chunk]:
+        elements, encoder, first = iter(self.elements), Encoder(), 0
+        while True:
+            some = islice(elements, size())
+            ready = prepare_elements(some, self._rules_apply, self._workspace, encoder)
+            if not ready.elements:
+                return
+            yield Chunk(range(first, first + len(ready.elements)), ready.elements, _AlreadyPrepared(ready))
+            first += len(ready.elements)
+
+
+@dataclass(frozen=True, slots=True)
+class _AlreadyPrepared:
+    """The preparer of elements that were checked as they were read."""
+
+    ready: PreparedElements
+
+    def __call__(
+        self,
+        given: Sequence[Any],  # noqa: ARG002
+        rules_apply: bool,  # noqa: ARG002
+        workspace: WorkspaceRules = DOCUMENTED,  # noqa: ARG002
+        /,
+    ) -> PreparedElements:
+        return self.ready
+
+
 class Numbered(Stream):
     """Elements that another reading gives in the same order: a list, or files that have not changed."""
 
     is_resumable = True
+
+    def checked_as_read(self, rules_apply: bool, workspace: WorkspaceRules) -> Stream:  # noqa: ARG002
+        """Return itself: the elements of a list or of files do not change while they are read."""
+        return self
 
     def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
         """Read it. Up to the bookmark's last element, an earlier try has read it too."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_moengage.api.data_centers import dashboard_url, normalise_data_center
 from airflow_provider_moengage.api.workspace import Workspace
+from airflow_provider_moengage.bulk.options import identifier_names
 from airflow_provider_moengage.bulk.rate_limit.pacer import DOCUMENTED_PER_MINUTE, Limits
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 
@@ -37,6 +38,8 @@ class ConnectionSettings:
     timeout: float
     """Seconds."""
     limits: Limits
+    identifiers: tuple[str, ...] | None = None
+    """Attributes that identify a user without a customer id; None: MoEngage's documented ones."""
 
     @property
     def workspace(self) -> Workspace:
@@ -82,6 +85,7 @@ def read_connection(connection: Any) -> ConnectionSettings:
                 form.number("events_per_minute", DOCUMENTED_PER_MINUTE, least=1, most=MOST_PER_MINUTE)
             ),
         ),
+        identifiers=form.identifiers(),
     )
 
 
@@ -136,6 +140,14 @@ class _Form:
         if parts.path or parts.query or parts.fragment:
             self._wrong("host", "expected only scheme, host and port; the provider appends MoEngage's paths")
         return text
+
+    def identifiers(self) -> tuple[str, ...] | None:
+        """Return the names of the attributes that identify a user: a list, or text with commas."""
+        given = self._extra.get("identifiers")
+        try:
+            return identifier_names("identifiers", given if isinstance(given, list) else self.text("identifiers"))
+        except ValueError as error:
+            self._wrong("identifiers", str(error).removeprefix("identifiers: "))
 
     def number(self, name: str, default: float, *, least: float, most: float) -> float:
         text = self.text(name)

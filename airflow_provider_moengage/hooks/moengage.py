@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -118,6 +119,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             raise ValueError(f"elements: expected a list or a stream of elements, not {name}")
         source: Any = elements if hasattr(elements, "is_resumable") else Stream(elements)
         options = DeliveryOptions(**delivery_options)
+        if options.identifiers is None:
+            options = replace(options, identifiers=self.settings.identifiers)
         if memory is not None and (report := memory.report) is not None:
             self.log.info("An earlier try of this task has delivered everything; nothing is sent again")
             self.last_report = report

@@ -58,6 +58,8 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         None: ``[moengage] checkpoint_path`` of airflow.cfg, else Airflow's state store (3.3 and later). On an
         earlier Airflow without a path, a retry starts from the beginning.
     :param dry_run: check, encode, pack and report, but send nothing.
+    :param identifiers: attributes that identify a user without a customer id (Identity Resolution), at most five;
+        None: the connection's ``identifiers``, else ``moe_mobile``, ``u_em``, ``u_mb`` and ``uid``.
     :param moengage_conn_id: the workspace's connection.
     """
 
@@ -74,6 +76,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         rejects_path: str | PathLike[str] | None = None,
         checkpoint_path: str | PathLike[str] | None = None,
         dry_run: bool = False,
+        identifiers: Sequence[str] | str | None = None,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
     ) -> None:
@@ -85,6 +88,7 @@ class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.rejects_path = path_text(rejects_path)
         self.checkpoint_path = path_text(checkpoint_path)
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
+        self.identifiers = identifiers
         self.moengage_conn_id = moengage_conn_id
         self._hook: MoEngageHook | None = None
         self._is_killed = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -55,15 +56,28 @@ class NdjsonFiles:
         decode = msgspec.json.Decoder().decode
         for path in self.paths:
             with path.open("rb") as file:  # type: ignore[no-untyped-call, unused-ignore]
-                for line in iter(file.readline, b""):  # Airflow 2's files cannot be iterated
-                    if line.isspace():
+                is_first = True
+                for read in iter(file.readline, b""):  # Airflow 2's files cannot be iterated
+                    line = _without_bom(path, read) if is_first else read
+                    is_first = False
+                    if not line or line.isspace():
                         continue
                     try:
                         element = decode(line)
-                    except (msgspec.DecodeError, UnicodeDecodeError):
+                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                         yield line.decode(errors="replace").rstrip("\r\n")
                         continue
                     yield _unwrapped(element)
+
+
+def _without_bom(path: ObjectStoragePath, line: bytes) -> bytes:
+    """Return a file's first line without the byte order mark that Windows tools and spreadsheets write.
+
+    :raises ValueError: if the file is not UTF-8.
+    """
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        raise ValueError(f"path {str(path)!r}: the file is in UTF-16 or UTF-32; save it as UTF-8")
+    return line.removeprefix(codecs.BOM_UTF8)
 
 
 def _unwrapped(line: Any) -> Any:

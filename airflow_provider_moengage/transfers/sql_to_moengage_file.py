@@ -27,7 +27,7 @@ from airflow_provider_moengage.tasks.outlets import add_to_asset_events
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_moengage.bulk.elements.checks import Finding
+    from airflow_provider_moengage.bulk.elements.findings import Finding
     from airflow_provider_moengage.import_files.splitting import WrittenFile
 
 _PREFIXES_OF_USERS = ("registered_user_data", "anonymous_user_data")

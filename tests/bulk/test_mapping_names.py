@@ -17,8 +17,3 @@ def test_an_attribute_name_that_moengage_does_not_accept_is_an_error_before_the_
         ValueError, match=r"CustomerMapping\.attributes: MoEngage does not accept an attribute named 'id'"
     ):
         mapping.compile(["user_id", "id", "email"])
-
-
-def test_an_unknown_identifier_is_an_error_when_the_dag_is_parsed() -> None:
-    with pytest.raises(ValueError, match="'loyalty_no' does not identify a customer; expected one"):
-        CustomerMapping(customer_id=None, user_identifiers={"loyalty_no": "card"})

@@ -94,3 +94,21 @@ def test_an_error_names_the_field_and_the_connection(changes: dict[str, Any], fi
 
 def test_settings_do_not_show_their_keys() -> None:
     assert KEY not in repr(read_connection(connection()))
+
+
+@pytest.mark.parametrize("given", ["u_em, loyalty_id", ["u_em", "loyalty_id"]])
+def test_identifiers_are_a_list_or_text_with_commas(given: Any) -> None:
+    settings = read_connection(connection(extra={"data_center": "1", "identifiers": given}))
+
+    assert settings.identifiers == ("u_em", "loyalty_id")
+
+
+@pytest.mark.parametrize("given", [None, "", "  ", []])
+def test_without_identifiers_the_documented_ones_apply(given: Any) -> None:
+    assert read_connection(connection(extra={"data_center": "1", "identifiers": given})).identifiers is None
+
+
+@pytest.mark.parametrize("given", ["a,b,c,d,e,f", ["a", 5], "a,,b"])
+def test_wrong_identifiers_are_an_error_of_the_field(given: Any) -> None:
+    with pytest.raises(MoEngageRequestError, match="Connection 'crm', field identifiers: "):
+        read_connection(connection(extra={"data_center": "1", "identifiers": given}))

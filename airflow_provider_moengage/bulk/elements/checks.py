@@ -6,9 +6,9 @@ before the element is sent. A message may name an attribute; it never holds a va
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -23,22 +23,18 @@ from airflow_provider_moengage.bulk.elements.encoding import (
     is_rounded,
     to_plain,
 )
-from airflow_provider_moengage.bulk.elements.event_time import event_time
-from airflow_provider_moengage.bulk.elements.rules import WARNINGS, Code
+from airflow_provider_moengage.bulk.elements.event_time import event_time, local_time
+from airflow_provider_moengage.bulk.elements.findings import Finding
+from airflow_provider_moengage.bulk.elements.instructions import (
+    check_array_edits,
+    check_device_platform,
+    check_unset,
+    opt_ins,
+    set_platform,
+)
+from airflow_provider_moengage.bulk.elements.objects import check_object, has_objects
+from airflow_provider_moengage.bulk.elements.rules import DOCUMENTED, Code, WorkspaceRules
 from airflow_provider_moengage.bulk.elements.weight import Weight, weight
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One problem with an element."""
-
-    code: Code
-    message: str
-
-    @property
-    def is_warning(self) -> bool:
-        """Whether MoEngage would accept the element anyway."""
-        return self.code in WARNINGS
 
 
 @dataclass(slots=True)
@@ -63,16 +59,27 @@ class Prepared:
         return weight(self.kind, self.actions, codes)
 
 
-def prepare(element: object, *, rules_apply: bool = True) -> Prepared:
-    """Check an element and convert its values for encoding. The original is not changed.
+def prepare(element: object, *, rules_apply: bool = True, workspace: WorkspaceRules = DOCUMENTED) -> Prepared:
+    """Check an element and convert its values for encoding. The original is not changed. Never raises.
 
     :param element: a dict as the API expects it, ``{"type": "customer", ...}``.
     :param rules_apply: False checks only what would prevent encoding.
+    :param workspace: what the rules depend on besides the element.
     """
+    try:
+        return _prepare(element, rules_apply, workspace)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 (any method of any value may raise anything)
+        message = f"a value cannot be read: one of its methods raised {type(error).__name__}; convert it before"
+        return Prepared(None, element, findings=[Finding(Code.VALUE_NOT_ENCODABLE, message)])
+
+
+def _prepare(element: object, rules_apply: bool, workspace: WorkspaceRules) -> Prepared:
     if not isinstance(element, Mapping):
         name = type(element).__name__
         finding = Finding(Code.ELEMENT_INVALID, f"expected a JSON object, not {name}")
-        return Prepared(element, element, findings=[finding])
+        return Prepared(None, element, findings=[finding])
     prepared = Prepared(dict(element), element)
     kind = element.get("type")
     check = _KINDS.get(kind) if isinstance(kind, str) else None
@@ -82,17 +89,22 @@ def prepare(element: object, *, rules_apply: bool = True) -> Prepared:
         expected = ", ".join(_KINDS)
         prepared.findings.append(Finding(Code.TYPE_INVALID, f"type: expected one of {expected}"))
     _plain_fields(prepared, rules_apply)
-    _identify(prepared)
+    _identify(prepared, workspace)
     if rules_apply and check is not None:
-        check(prepared)
+        check(prepared, workspace)
     return prepared
+
+
+def not_json(error: Exception) -> Finding:
+    """Return the finding for what only the encoder notices: half a surrogate pair, a huge number."""
+    return Finding(Code.VALUE_NOT_ENCODABLE, f"cannot be written as JSON ({type(error).__name__})")
 
 
 def _plain_fields(prepared: Prepared, rules_apply: bool) -> None:
     element, findings = prepared.element, prepared.findings
     for name, value in element.items():
         if name == "actions":
-            actions = value if isinstance(value, list | tuple) else _plain(name, value, findings)
+            actions = value if type(value) in (list, tuple) else _plain(name, value, findings)
             if isinstance(actions, list | tuple):
                 prepared.actions = len(actions)
                 actions = _actions(actions, findings, rules_apply)
@@ -101,10 +113,26 @@ def _plain_fields(prepared: Prepared, rules_apply: bool) -> None:
             element[name] = attribute_values(value, findings, rules_apply)
         elif name in ("customer_id", "device_id"):
             element[name] = identifier(name, value, findings)
+        elif name == "user_identifiers" and isinstance(value, dict):
+            element[name] = _user_identifiers(value, findings)
         elif type(name) is not str:
             findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field name is not a string; use string keys"))
         elif type(value) is not str:
             element[name] = _plain(name, value, findings)
+
+
+def _user_identifiers(given: dict[Any, Any], findings: list[Finding]) -> Any:
+    """Return a user's identifiers as text: MoEngage identifies users by String attributes only."""
+    plain = _plain("user_identifiers", given, findings)
+    if plain is None:
+        return None
+    exact = {str.__str__(name): value for name, value in given.items()}
+    return {
+        name: value
+        if value is None or isinstance(value, str)
+        else identifier(f"user_identifiers.{name}", exact[name], findings)
+        for name, value in plain.items()
+    }
 
 
 def _actions(actions: list[Any] | tuple[Any, ...], findings: list[Finding], rules_apply: bool) -> list[Any]:
@@ -120,6 +148,8 @@ def _actions(actions: list[Any] | tuple[Any, ...], findings: list[Finding], rule
             elif type(name) is not str:
                 findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "a field name is not a string; use string keys"))
             elif type(value) is not str:
+                if name == "user_time" and isinstance(value, dt.datetime):
+                    value = value.replace(tzinfo=None)  # noqa: PLW2901 (local time, which is not converted)
                 copy[name] = _plain(name, value, findings)
         plain.append(copy)
     return plain
@@ -141,26 +171,34 @@ def attribute_values(attributes: dict[Any, Any], findings: list[Finding], rules_
                 _check_text(name, value, findings)
         elif not (kind is int or kind is bool or value is None):
             plain = _plain(name, value, findings)
-            if rules_apply and type(plain) is list:
-                _check_list(name, plain, findings)
-            elif rules_apply and type(plain) is str:
-                _check_text(name, plain, findings)
-            if rules_apply and plain is not None and is_rounded(value):
-                message = (
-                    f"{name}: a decimal with more digits than a 64-bit float holds; the nearest float is sent"
-                )
-                findings.append(Finding(Code.NUMBER_ROUNDED, message))
+            if rules_apply and plain is not None:
+                _check_converted(name, value, plain, findings)
             if plain is not value:
                 changed = dict(attributes) if changed is None else changed
                 changed[name] = plain
     return attributes if changed is None else changed
 
 
+def _check_converted(name: str, value: Any, plain: Any, findings: list[Finding]) -> None:
+    if type(plain) is list:
+        _check_list(name, plain, findings)
+    elif type(plain) is dict and name not in rules.ARRAY_EDITS:
+        check_object(name, plain, findings)
+    elif type(plain) is str:
+        _check_text(name, plain, findings)
+    if is_rounded(value):
+        message = f"{name}: a decimal with more digits than a 64-bit float holds; the nearest float is sent"
+        findings.append(Finding(Code.NUMBER_ROUNDED, message))
+
+
 def _plain_names(attributes: dict[Any, Any], findings: list[Finding]) -> dict[str, Any]:
     """Return the attributes with plain str names: numpy, SQLAlchemy and Enums have subclasses of str."""
     if not all(isinstance(name, str) for name in attributes):
         findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "an attribute name is not a string; use string keys"))
-    return {str.__str__(name): value for name, value in attributes.items() if isinstance(name, str)}
+    plain = {str.__str__(name): value for name, value in attributes.items() if isinstance(name, str)}
+    if len(plain) != len(attributes) and not findings:
+        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, "two attributes have the same name; rename one"))
+    return plain
 
 
 def _plain(name: str, value: Any, findings: list[Finding]) -> Any:
@@ -174,7 +212,7 @@ def _plain(name: str, value: Any, findings: list[Finding]) -> Any:
     except NotReadableError as error:
         findings.append(Finding(Code.VALUE_NOT_READABLE, f"{name}: {error}"))
     except (NotEncodableError, RecursionError) as error:
-        what = "an object that contains itself" if isinstance(error, RecursionError) else error
+        what = error if isinstance(error, NotEncodableError) else "an object that contains itself"
         findings.append(
             Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {what} cannot be sent; convert it or leave it out")
         )
@@ -203,8 +241,12 @@ def _long_value(name: str, value: str) -> Finding:
 
 
 def _check_list(name: str, items: list[Any], findings: list[Finding]) -> None:
-    if len(items) > rules.LONGEST_LIST:
-        message = f"{name}: MoEngage keeps only the first 50 of {len(items)} items; shorten the list"
+    longest = rules.LONGEST_LIST
+    if has_objects(items):
+        longest = rules.LONGEST_LIST_OF_OBJECTS
+        check_object(name, items, findings)
+    if len(items) > longest:
+        message = f"{name}: MoEngage keeps only the first {longest} of {len(items)} items; shorten the list"
         findings.append(Finding(Code.LIST_TRUNCATED, message))
     elif any(isinstance(item, str) and len(item) > rules.LONGEST_VALUE for item in items):
         findings.append(
@@ -238,11 +280,8 @@ def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
             Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {error} cannot be sent; send a string or an integer")
         )
         return _NO_ID
-    if isinstance(plain, float) and not isinstance(value, Decimal) and abs(plain) > rules.LARGEST_EXACT_FLOAT:
-        message = (
-            f"{name}: a float beyond 2**53 has lost its last digits; read the column as text or as an integer"
-        )
-        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, message))
+    if reason := _not_exact(value, plain, name):
+        findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {reason}"))
         return _NO_ID
     plain = _whole_id(value, plain)
     if isinstance(plain, bool | int | float | str | UUID):
@@ -257,16 +296,34 @@ def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
     return _NO_ID
 
 
-def _whole_id(value: Any, plain: Any) -> Any:
-    """Return an id as it is written: a whole number without a fraction, a Decimal with all its digits."""
+def _not_exact(value: Any, plain: Any, name: str) -> str:
+    """Return why a value may not be the id that the source has; empty if it is."""
+    if isinstance(plain, bool) and name.startswith(("device_id", "user_identifiers")):  # of a customer: refused
+        return "true or false is not an id; send a string or an integer"
     if isinstance(value, Decimal):
-        if value.adjusted() < rules.LONGEST_VALUE and value == value.to_integral():
-            return int(value)  # not through a double, which has only 53 bits
-        return str(value) if is_rounded(value) else plain
-    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
+        is_whole = value == value.to_integral_value()
+    elif isinstance(plain, float):
+        is_whole = plain.is_integer()
+        limit = _FIRST_INEXACT.get(str(getattr(value, "dtype", "")), rules.FIRST_INEXACT_FLOAT)
+        if abs(plain) >= limit:
+            return "a float of this size has lost its last digits; read the column as text or as an integer"
+    else:
+        return ""
+    return "" if is_whole else "a number with a fraction is not an id; send a string or an integer"
 
 
-def _identify(prepared: Prepared) -> None:
+_FIRST_INEXACT = {"float16": 2**11, "float32": 2**24}
+"""For numpy's small floats, as :data:`rules.FIRST_INEXACT_FLOAT`."""
+
+
+def _whole_id(value: Any, plain: Any) -> Any:
+    """Return a whole id without a fraction; a Decimal not through a double, which has only 53 bits."""
+    if isinstance(value, Decimal):
+        return int(value) if value.adjusted() < rules.LONGEST_VALUE else str(value)
+    return int(plain) if isinstance(plain, float) else plain
+
+
+def _identify(prepared: Prepared, workspace: WorkspaceRules) -> None:
     element = prepared.element
     for name in ("customer_id", "device_id"):
         if element.get(name, "") is None:  # MoEngage accepts a missing id, but not null
@@ -279,31 +336,56 @@ def _identify(prepared: Prepared) -> None:
     if not isinstance(identifiers, dict):
         attributes = element.get("attributes")
         known = attributes if isinstance(attributes, dict) else {}
-        identifiers = {name: known[name] for name in rules.IDENTIFYING_ATTRIBUTES & known.keys()}
-    with suppress(ValueError):  # Python refuses to write an int of so many digits: it can't be encoded either
+        identifiers = {name: known[name] for name in _identifiers(workspace) & known.keys()}
+    try:
         prepared.user = repr(sorted((str(name), str(value)) for name, value in identifiers.items()))
+    except ValueError:  # Python refuses to write an int of so many digits
+        message = "an identifier is an integer of thousands of digits; send a shorter one"
+        prepared.findings.append(Finding(Code.VALUE_NOT_ENCODABLE, message))
 
 
-def _check_customer(prepared: Prepared) -> None:
+def _identifiers(workspace: WorkspaceRules) -> frozenset[str]:
+    return rules.IDENTIFYING_ATTRIBUTES if workspace.identifiers is None else workspace.identifiers
+
+
+def _check_customer(prepared: Prepared, workspace: WorkspaceRules) -> None:
     element, findings = prepared.element, prepared.findings
-    attributes = element.get("attributes")
+    attributes = element.get("attributes", {})
+    identified = False
     if isinstance(attributes, dict):
-        identified = any(attributes.get(name) for name in rules.IDENTIFYING_ATTRIBUTES)
+        identified = any(attributes.get(name) for name in _identifiers(workspace))
         _check_names(attributes, findings, user_attribute_name)
-        _check_opt_ins(attributes.get("platforms"), findings)
+        if "platforms" in attributes:
+            element["attributes"] = {**attributes, "platforms": opt_ins(attributes["platforms"], findings)}
+        check_array_edits(attributes, findings)
+        check_unset(element.get("unset_attributes"), attributes, findings)
+        if element.get("customer_id") is None:
+            _check_exact_identifiers(attributes, workspace, findings)
     else:
-        identified = False
-        findings.append(
-            Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object; send {} if there are none")
-        )
+        message = "attributes: expected an object; leave the field out if there are none"
+        findings.append(Finding(Code.ATTRIBUTES_INVALID, message))
     check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
-    _check_opt_ins(element.get("platforms"), findings)
+    if "platforms" in element:
+        element["platforms"] = opt_ins(element["platforms"], findings)
 
 
-def _check_event(prepared: Prepared) -> None:
+def _check_exact_identifiers(
+    attributes: dict[Any, Any], workspace: WorkspaceRules, findings: list[Finding]
+) -> None:
+    for name in sorted(_identifiers(workspace) & attributes.keys()):
+        value = attributes[name]
+        if isinstance(value, float) and abs(value) >= rules.FIRST_INEXACT_FLOAT:
+            message = f"attribute {name!r}: identifies the user, and a float of this size has lost its last digits"
+            findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{message}; send text"))
+
+
+def _check_event(prepared: Prepared, workspace: WorkspaceRules) -> None:
     element, findings = prepared.element, prepared.findings
     identifiers = element.get("user_identifiers")
-    identified = isinstance(identifiers, dict) and any(identifiers.values())
+    known = workspace.identifiers
+    identified = isinstance(identifiers, dict) and any(
+        value and (known is None or name in known) for name, value in identifiers.items()
+    )
     check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
     actions = element.get("actions")
     if not isinstance(actions, list) or not actions:
@@ -311,12 +393,12 @@ def _check_event(prepared: Prepared) -> None:
         return
     for action in actions:
         if isinstance(action, dict):
-            _check_action(action, findings)
+            _check_action(action, findings, workspace)
         else:
             findings.append(Finding(Code.EVENT_ACTIONS_EMPTY, "actions: expected every action to be an object"))
 
 
-def _check_action(action: dict[str, Any], findings: list[Finding]) -> None:
+def _check_action(action: dict[str, Any], findings: list[Finding], workspace: WorkspaceRules) -> None:
     findings.extend(action_name(action.get("action")))
     attributes = action.get("attributes")
     if isinstance(attributes, dict):
@@ -326,26 +408,42 @@ def _check_action(action: dict[str, Any], findings: list[Finding]) -> None:
             findings.append(Finding(Code.TOO_MANY_ATTRIBUTES, message))
     elif attributes is not None:
         findings.append(Finding(Code.ATTRIBUTES_INVALID, "attributes: expected an object"))
-    if "current_time" not in action:
+    if "current_time" not in action and "user_time" not in action:
         message = "current_time: missing, so MoEngage will use the time of arrival; set it"
         findings.append(Finding(Code.EVENT_TIME_MISSING, message))
-    for field_name in ("current_time", "user_time"):
+    for field_name, read in _TIMES.items():
         if field_name in action:
-            moment = event_time(action[field_name])
+            moment = read(action[field_name])
             if moment is None:
                 message = f"{field_name}: expected ISO 8601 (2020-05-31T16:33:35Z) or epoch seconds"
                 findings.append(Finding(Code.EVENT_TIME_INVALID, message))
             else:
+                _check_not_future(field_name, moment, workspace, findings)
                 action[field_name] = moment
     if "user_timezone_offset" in action and not _is_offset(action["user_timezone_offset"]):
         message = "user_timezone_offset: expected seconds from -54000 to 54000"
         findings.append(Finding(Code.TIMEZONE_OFFSET_INVALID, message))
-    if action.get("platform") is not None and action["platform"] not in rules.EVENT_PLATFORMS:
-        message = f"platform: expected one of {', '.join(rules.EVENT_PLATFORMS)}"
-        findings.append(Finding(Code.PLATFORM_INVALID, message))
+    set_platform(action, findings)
 
 
-def _check_device(prepared: Prepared) -> None:
+_TIMES: dict[str, Callable[[Any], dt.datetime | None]] = {"current_time": event_time, "user_time": local_time}
+
+
+def _check_not_future(
+    field_name: str, moment: dt.datetime, workspace: WorkspaceRules, findings: list[Finding]
+) -> None:
+    latest = workspace.latest_time()
+    if field_name == "user_time":  # the clock on the wall, which is ahead of UTC in the east
+        latest += dt.timedelta(seconds=rules.TIMEZONE_OFFSETS[-1])
+    if moment > latest:
+        message = (
+            f"{field_name}: in the future, and MoEngage does not accept that; is it a local time that is read as"
+            " UTC?"
+        )
+        findings.append(Finding(Code.EVENT_TIME_FUTURE, message))
+
+
+def _check_device(prepared: Prepared, workspace: WorkspaceRules) -> None:  # noqa: ARG001 (as the others)
     element, findings = prepared.element, prepared.findings
     check_customer_id(element.get("customer_id"), findings, identified_otherwise=False)
     if not element.get("device_id"):
@@ -359,10 +457,11 @@ def _check_device(prepared: Prepared) -> None:
             findings.append(
                 Finding(Code.DEVICE_FIELD_MISSING, f"attributes.{name}: required; send a non-empty value")
             )
-    _check_names(attributes, findings, event_attribute_name)
+    check_device_platform(attributes.get("platform"), findings)
+    _check_names(attributes, findings, device_attribute_name)
 
 
-_KINDS: dict[str, Callable[[Prepared], None]] = {
+_KINDS: dict[str, Callable[[Prepared, WorkspaceRules], None]] = {
     "customer": _check_customer,
     "event": _check_event,
     "device": _check_device,
@@ -405,6 +504,11 @@ def action_name(name: Any) -> tuple[Finding, ...]:
                 f"action: MoEngage keeps only the first 200 of {len(name)} characters; shorten it",
             ),
         )
+    if name.startswith(rules.MOENGAGE_PREFIX):
+        message = "action: MoEngage reserves the prefix moe_; rename the event"
+        return (Finding(Code.ATTRIBUTE_NAME_MOE_PREFIX, message),)
+    if "." in name:
+        return (Finding(Code.NAME_TRUNCATED, "action: MoEngage alters a name with a dot; rename the event"),)
     return ()
 
 
@@ -417,12 +521,25 @@ def user_attribute_name(name: str) -> tuple[Finding, ...]:
     if name in rules.RESERVED_ATTRIBUTE_NAMES:
         message = f"attribute {name!r}: MoEngage reserves this name; rename the attribute"
         return (Finding(Code.ATTRIBUTE_NAME_RESERVED, message),)
+    if name in rules.WRITTEN_ONCE_ATTRIBUTES:
+        message = f"attribute {name!r}: MoEngage writes it once and never updates it; use a name of your own"
+        return (Finding(Code.ATTRIBUTE_WRITTEN_ONCE, message),)
     return event_attribute_name(name)
 
 
 @lru_cache(maxsize=4_096)
+def device_attribute_name(name: str) -> tuple[Finding, ...]:
+    """Return the problems with the name of a device attribute."""
+    found = event_attribute_name(name)
+    if found or name in rules.KEPT_DEVICE_ATTRIBUTES:
+        return found
+    message = f"attribute {name!r}: MoEngage drops it of a device; send it as an attribute of the user"
+    return (Finding(Code.ATTRIBUTE_DROPPED, message),)
+
+
+@lru_cache(maxsize=4_096)
 def event_attribute_name(name: str) -> tuple[Finding, ...]:
-    """Return the problems with the name of an event or device attribute."""
+    """Return the problems with the name of an event attribute."""
     if not name.strip():
         message = "attribute '': MoEngage does not accept an empty name; name the attribute"
         return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, message),)
@@ -435,19 +552,6 @@ def event_attribute_name(name: str) -> tuple[Finding, ...]:
         )
         return (Finding(Code.NAME_TRUNCATED, message),)
     return ()
-
-
-def _check_opt_ins(platforms: Any, findings: list[Finding]) -> None:
-    if platforms is None:
-        return
-    known = isinstance(platforms, list) and all(
-        isinstance(opt_in, dict) and opt_in.get("platform") in rules.CUSTOMER_PLATFORMS for opt_in in platforms
-    )
-    if not known:
-        message = (
-            f"platforms: expected a list of objects with a platform, one of {', '.join(rules.CUSTOMER_PLATFORMS)}"
-        )
-        findings.append(Finding(Code.PLATFORM_INVALID, message))
 
 
 def _is_offset(value: Any) -> bool:

@@ -46,6 +46,24 @@ def event_time(value: Any) -> dt.datetime | None:
     return None
 
 
+def local_time(value: Any) -> dt.datetime | None:
+    """Read a user's local time, which MoEngage uses as it is: a time zone is cut off, not converted.
+
+    MoEngage API reference, "Bulk Import", ``user_time``.
+
+    :param value: as in :func:`event_time`.
+    :return: the clock time, labelled as UTC, or None if the value is not a time.
+    """
+    if isinstance(value, str) and not _EPOCH.fullmatch(value.strip()):
+        try:
+            value = dt.datetime.fromisoformat(value.strip())
+        except ValueError:
+            return None
+    if isinstance(value, dt.datetime):
+        value = value.replace(tzinfo=dt.UTC)
+    return event_time(value)
+
+
 def _from_text(text: str) -> dt.datetime | None:
     return _from_epoch(Decimal(text)) if _EPOCH.fullmatch(text) else to_utc(dt.datetime.fromisoformat(text))
 

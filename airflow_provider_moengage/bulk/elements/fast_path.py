@@ -9,29 +9,34 @@ from __future__ import annotations
 
 import datetime as dt
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from airflow_provider_moengage.bulk.elements import rules
 from airflow_provider_moengage.bulk.elements.checks import (
-    Finding,
     Prepared,
     action_name,
     event_attribute_name,
+    not_json,
     prepare,
     user_attribute_name,
 )
 from airflow_provider_moengage.bulk.elements.encoding import (
-    NotEncodableError,
+    ENCODING_ERRORS,
+    Encoder,
     exact_decimal,
     finite,
     is_rounded,
+    safe_time,
     to_utc,
 )
 from airflow_provider_moengage.bulk.elements.event_time import event_time
+from airflow_provider_moengage.bulk.elements.findings import Finding
+from airflow_provider_moengage.bulk.elements.json_value import to_json_value
+from airflow_provider_moengage.bulk.elements.rules import DOCUMENTED, WorkspaceRules
 from airflow_provider_moengage.bulk.elements.weight import Weight, weight
 
 
@@ -58,17 +63,36 @@ class PreparedElements:
         self.users.append(prepared.user)
 
 
-Preparer = Callable[[Sequence[Any], bool], PreparedElements]
-"""Turns what a source yields into checked elements. The second argument is ``rules_apply``."""
+class Preparer(Protocol):
+    """Turns what a source yields into checked elements."""
+
+    def __call__(
+        self, given: Sequence[Any], rules_apply: bool, workspace: WorkspaceRules = DOCUMENTED, /
+    ) -> PreparedElements:
+        """Return the checked elements.
+
+        :param rules_apply: False checks only what would prevent encoding.
+        :param workspace: what the rules depend on besides an element.
+        """
 
 
-def prepare_elements(elements: Sequence[Any], rules_apply: bool) -> PreparedElements:
+def prepare_elements(
+    elements: Iterable[Any],
+    rules_apply: bool,
+    workspace: WorkspaceRules = DOCUMENTED,
+    /,
+    encoder: Encoder | None = None,
+) -> PreparedElements:
     """Check and convert elements as the API expects them, ``{"type": "customer", ...}``.
 
     :param rules_apply: False checks only what would prevent encoding.
+    :param workspace: what the rules depend on besides an element.
+    :param encoder: encodes each element before the next one is read, so that what the source does to it afterwards
+        changes nothing. None: nobody changes the elements, and they are encoded together later.
     """
     result = PreparedElements()
     add, add_weight, add_user = result.elements.append, result.weights.append, result.users.append
+    latest = workspace.latest_time()
     for element in elements:
         try:
             if type(element) is not dict or len(element) != 3:
@@ -82,16 +106,32 @@ def prepare_elements(elements: Sequence[Any], rules_apply: bool) -> PreparedElem
                 sent = element if attributes is given else {**element, "attributes": attributes}
                 element_weight = _CUSTOMER
             elif kind == "event":
-                element_weight, sent = _fast_event(element, rules_apply)
+                element_weight, sent = _fast_event(element, rules_apply, latest)
             else:
                 raise NeedsFullCheckError
-        except (NeedsFullCheckError, KeyError, TypeError, NotEncodableError):
-            result.add(prepare(element, rules_apply=rules_apply))
+            ready: Any = sent if encoder is None else encoder.one(sent)
+        except Exception:  # noqa: BLE001 (any method of any value may raise anything; the full check reports it)
+            prepared = prepare(element, rules_apply=rules_apply, workspace=workspace)
+            result.add(prepared if encoder is None else _encoded(prepared, encoder))
         else:
-            add(sent)
+            add(ready)
             add_weight(element_weight)
             add_user(user)
     return result
+
+
+def _encoded(prepared: Prepared, encoder: Encoder) -> Prepared:
+    """Return an element encoded, and as it will stand in the rejects: the source may change it now."""
+    if all(finding.is_warning for finding in prepared.findings):
+        try:
+            element = encoder.one(prepared.element)
+        except ENCODING_ERRORS as error:
+            prepared.findings.append(not_json(error))
+        else:
+            prepared.element = element
+    if prepared.findings:
+        prepared.given = to_json_value(prepared.given)
+    return prepared
 
 
 _REFUSED = rules.REFUSED_CUSTOMER_IDS
@@ -99,26 +139,25 @@ _CUSTOMER = weight("customer", 0)
 _EVENT = weight("event", 1)
 
 
-def _fast_event(event: dict[str, Any], rules_apply: bool) -> tuple[Weight, dict[str, Any]]:
+def _fast_event(event: dict[str, Any], rules_apply: bool, latest: dt.datetime) -> tuple[Weight, dict[str, Any]]:
     """Return an event's weight, and the event as it will be sent."""
     actions = event["actions"]
     if type(actions) is not list or not actions:
         raise NeedsFullCheckError
-    sent = [_fast_action(action, rules_apply) for action in actions]
+    sent = [_fast_action(action, rules_apply, latest) for action in actions]
     element_weight = _EVENT if len(actions) == 1 else weight("event", len(actions))
     return element_weight, event if all(map(operator.is_, sent, actions)) else {**event, "actions": sent}
 
 
-def _fast_action(action: Any, rules_apply: bool) -> dict[str, Any]:
+def _fast_action(action: Any, rules_apply: bool, latest: dt.datetime) -> dict[str, Any]:
     if type(action) is not dict or not _ACTION_FIELDS.issuperset(action):
         raise NeedsFullCheckError
     name, time = action["action"], action["current_time"]
     if type(name) is not str or not is_valid_event_name(name):
         raise NeedsFullCheckError
-    if "platform" in action:
-        platform = action["platform"]
-        if type(platform) is not str or platform not in rules.EVENT_PLATFORMS:
-            raise NeedsFullCheckError
+    platform = action.get("platform", "web")
+    if type(platform) is not str or platform not in _EVENT_PLATFORMS:
+        raise NeedsFullCheckError
     sent = action
     if "attributes" in action:
         given = action["attributes"]
@@ -127,13 +166,16 @@ def _fast_action(action: Any, rules_apply: bool) -> dict[str, Any]:
             raise NeedsFullCheckError
         if attributes is not given:
             sent = {**action, "attributes": attributes}
-    if type(time) is not dt.datetime or time.tzinfo is not dt.UTC:
-        if not rules_apply:
+    if type(time) is dt.datetime and time.tzinfo is dt.UTC:
+        if time > latest and rules_apply:
             raise NeedsFullCheckError
-        sent = {**sent, "current_time": fast_event_time(time)}
-    return sent
+        return sent
+    if not rules_apply:
+        raise NeedsFullCheckError
+    return {**sent, "current_time": fast_event_time(time, latest)}
 
 
+_EVENT_PLATFORMS = frozenset(rules.EVENT_PLATFORMS)
 _ACTION_FIELDS = frozenset({"action", "current_time", "attributes", "platform"})
 
 _MAX_NAMES = 4_096
@@ -179,26 +221,28 @@ def _check_new_names(
     attributes: dict[Any, Any], valid: set[str], check: Callable[[str], tuple[Finding, ...]]
 ) -> None:
     for name in attributes:
-        if type(name) is not str or name == "platforms" or check(name):
+        if type(name) is not str or name in rules.STRUCTURED_ATTRIBUTES or check(name):
             raise NeedsFullCheckError
     if len(valid) + len(attributes) <= _MAX_NAMES:
         valid.update(attributes)
 
 
-def fast_event_time(value: Any) -> dt.datetime:
+def fast_event_time(value: Any, latest: dt.datetime) -> dt.datetime:
     """Return when an event happened.
+
+    :param latest: the latest time that an event may have.
 
     :raises NeedsFullCheckError: if that cannot be read.
     """
     moment = event_time(value) if type(value) in _TIME_TYPES else None
-    if moment is None:
+    if moment is None or moment > latest:
         raise NeedsFullCheckError
     return moment
 
 
 _TIME_TYPES = frozenset({dt.datetime, dt.date, str, int, float})
 
-UNCHANGED_TYPES = frozenset({str, int, bool, type(None), UUID, dt.date, dt.time})
+UNCHANGED_TYPES = frozenset({str, int, bool, type(None), UUID, dt.date})
 """Types whose values are sent unchanged and break no rule, except that a str may be too long."""
 
 
@@ -209,6 +253,11 @@ def _fast_decimal(value: Decimal) -> Any:
     return sent
 
 
-CONVERTERS: dict[type, Callable[[Any], Any]] = {float: finite, Decimal: _fast_decimal, dt.datetime: to_utc}
+CONVERTERS: dict[type, Callable[[Any], Any]] = {
+    float: finite,
+    Decimal: _fast_decimal,
+    dt.datetime: to_utc,
+    dt.time: safe_time,
+}
 """Convert a value to the one to send. They raise NeedsFullCheckError or NotEncodableError if the element needs the
 full check, as does every value whose type is neither here nor in :data:`UNCHANGED_TYPES`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -22,7 +23,6 @@ from airflow_provider_moengage.bulk.elements.checks import (
     prepare,
     user_attribute_name,
 )
-from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError
 from airflow_provider_moengage.bulk.elements.fast_path import (
     CONVERTERS,
     UNCHANGED_TYPES,
@@ -32,12 +32,14 @@ from airflow_provider_moengage.bulk.elements.fast_path import (
     fast_event_time,
     is_valid_event_name,
 )
+from airflow_provider_moengage.bulk.elements.rules import DOCUMENTED, WorkspaceRules
 from airflow_provider_moengage.bulk.elements.weight import weight
 from airflow_provider_moengage.bulk.mapping import RowRecipe
 
 Rows = Sequence[Sequence[Any]]
-Make = Callable[[Rows, Callable[[Any], None], Callable[[str], None], Callable[[Any], Prepared]], None]
-"""Converts rows. The arguments after them receive each element, its user, and each row that needs a full check."""
+Make = Callable[[Rows, Callable[[Any], None], Callable[[str], None], Callable[[Any], Prepared], dt.datetime], None]
+"""Converts rows. The arguments after them receive each element, its user, and each row that needs a full check.
+The last one is the latest time that an event may have."""
 
 
 def row_preparer(recipes: Sequence[RowRecipe]) -> Preparer:
@@ -46,8 +48,8 @@ def row_preparer(recipes: Sequence[RowRecipe]) -> Preparer:
     if len(makers) == 1:
         return makers[0]
 
-    def make(rows: Rows, rules_apply: bool) -> PreparedElements:
-        return _row_by_row([maker(rows, rules_apply) for maker in makers])
+    def make(rows: Rows, rules_apply: bool, workspace: WorkspaceRules = DOCUMENTED, /) -> PreparedElements:
+        return _row_by_row([maker(rows, rules_apply, workspace) for maker in makers])
 
     return make
 
@@ -69,7 +71,10 @@ class _RowPreparer:
         self._weight = weight(recipe.kind, 1 if recipe.kind == "event" else 0)
         self._make: dict[bool, Make | None] = {}
 
-    def __call__(self, rows: Rows, rules_apply: bool) -> PreparedElements:
+    def __call__(
+        self, rows: Rows, rules_apply: bool, workspace: WorkspaceRules = DOCUMENTED, /
+    ) -> PreparedElements:
+        workspace = _rules_of(self._recipe, workspace)
         result = PreparedElements()
         if not rows:
             return result
@@ -79,22 +84,30 @@ class _RowPreparer:
         recipe = self._recipe
         if make is None:
             for row in rows:
-                result.add(prepare(recipe(row), rules_apply=rules_apply))
+                result.add(prepare(recipe(row), rules_apply=rules_apply, workspace=workspace))
             return result
         fully_checked: list[tuple[int, Prepared]] = []
 
         def check_fully(row: Sequence[Any]) -> Prepared:
-            prepared = prepare(recipe(row), rules_apply=rules_apply)
+            prepared = prepare(recipe(row), rules_apply=rules_apply, workspace=workspace)
             fully_checked.append((len(result.elements), prepared))
             return prepared
 
-        make(rows, result.elements.append, result.users.append, check_fully)
+        make(rows, result.elements.append, result.users.append, check_fully, workspace.latest_time())
         result.weights = [self._weight] * len(result.elements)
         for at, prepared in fully_checked:
             result.weights[at] = prepared.weight
             if prepared.findings:
                 result.flawed[at] = prepared
         return result
+
+
+def _rules_of(recipe: RowRecipe, workspace: WorkspaceRules) -> WorkspaceRules:
+    """Return the rules for a mapping's rows: only what the mapping names as an identifier identifies its users."""
+    if recipe.kind != "customer":
+        return workspace
+    known = rules.IDENTIFYING_ATTRIBUTES if workspace.identifiers is None else workspace.identifiers
+    return replace(workspace, identifiers=known & frozenset(recipe.identified_by))
 
 
 def _generated(recipe: RowRecipe, rows: Rows, rules_apply: bool) -> Make | None:
@@ -124,7 +137,7 @@ def _can_generate(recipe: RowRecipe) -> bool:
         recipe.kind in ("customer", "event")
         and recipe.customer_id is not None
         and recipe.device_id is None
-        and not (recipe.identifiers or recipe.optional)
+        and not (recipe.identifiers or recipe.optional or recipe.list_edits)
         and (recipe.kind == "customer" or len(recipe.attributes) <= rules.MOST_EVENT_ATTRIBUTES)
         and all(type(value) in (str, bool) for value in recipe.constants.values())
     )
@@ -187,11 +200,11 @@ def _code(recipe: RowRecipe, kinds: Sequence[type], rules_apply: bool) -> str:
 
 
 _FUNCTION = """\
-def make(rows, add, add_user, check_fully):
+def make(rows, add, add_user, check_fully, latest):
     for row in rows:
         try:
             {lines}
-        except (NeedsFullCheckError, KeyError, NotEncodableError):
+        except Exception:
             prepared = check_fully(row)
             element, user = prepared.element, prepared.user
         add(element)
@@ -203,7 +216,7 @@ def _breaks_a_rule(name: str, is_event: bool) -> bool:
     """Return whether a name breaks a rule, so that every row with such an attribute does."""
     if is_event:
         return bool(event_attribute_name(name))
-    return name == "platforms" or bool(user_attribute_name(name))
+    return name in rules.STRUCTURED_ATTRIBUTES or bool(user_attribute_name(name))
 
 
 def _id_lines(column: str, rules_apply: bool) -> list[str]:
@@ -214,10 +227,14 @@ def _id_lines(column: str, rules_apply: bool) -> list[str]:
 
 
 def _time_lines(column: str, rules_apply: bool) -> list[str]:
-    line = "if time.__class__ is not datetime or time.tzinfo is not UTC: time = fast_event_time(time)"
     if not rules_apply:
         line = "if time.__class__ not in UNCHANGED_TYPES: time = CONVERTERS[time.__class__](time)"
-    return [f"time = {column}", line]
+        return [f"time = {column}", line]
+    return [
+        f"time = {column}",
+        "if time.__class__ is not datetime or time.tzinfo is not UTC: time = fast_event_time(time, latest)",
+        "elif time > latest: raise NeedsFullCheckError",
+    ]
 
 
 def _value_lines(column: str, kind: type, rules_apply: bool) -> list[str]:
@@ -258,7 +275,6 @@ def _fast_id(value: Any) -> str:
 _SCOPE = {
     "UNCHANGED_TYPES": UNCHANGED_TYPES,
     "CONVERTERS": CONVERTERS,
-    "NotEncodableError": NotEncodableError,
     "REFUSED": rules.REFUSED_CUSTOMER_IDS,
     "UTC": dt.UTC,
     "NeedsFullCheckError": NeedsFullCheckError,

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from airflow_provider_moengage.bulk.resume.rejects import to_json_value
+from airflow_provider_moengage.bulk.elements.json_value import to_json_value
 
 _CHUNK = 1_000
 

@@ -15,10 +15,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Protocol
 
-import msgspec
-
-from airflow_provider_moengage.bulk.elements.checks import Finding
-from airflow_provider_moengage.bulk.elements.encoding import NotEncodableError, Unreadable, to_plain
+from airflow_provider_moengage.bulk.elements.findings import Finding
+from airflow_provider_moengage.bulk.elements.json_value import to_json_value
 from airflow_provider_moengage.storage import is_local, open_private, remove_file
 
 _POSITIONS_KEPT = 20
@@ -28,10 +26,6 @@ _WORTH_AN_UPLOAD = 1_000
 _MOST_BEFORE_AN_UPLOAD = 10_000
 """Rejects that are uploaded together, at least and at most: a tenth of all rejects so far. Until the upload they
 are open, and checked again after a crash."""
-
-_DEEPEST = 50
-_LONGEST_INTEGER = 4_096
-"""Bits. Python refuses to write an int of more than 4,300 decimal digits."""
 
 
 class RejectsFile(Protocol):
@@ -301,44 +295,3 @@ def _end_of_lines(stream: IO[bytes]) -> int:
         if line.endswith(b"\n"):
             end += len(line)
     return end
-
-
-def to_json_value(value: object, within: tuple[int, ...] = ()) -> object:
-    """Return anything as JSON values: the way it is sent, if it can be sent.
-
-    :param within: ids of the objects around it, to stop at one that contains itself.
-    """
-    if isinstance(value, int) and value.bit_length() > _LONGEST_INTEGER:
-        return hex(value)
-    if isinstance(value, Unreadable):
-        return None  # replayed as it is, the attribute is left as it was
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if value - value == 0 else str(value)
-    if isinstance(value, Mapping | list | tuple | set | frozenset):
-        return _container(value, within)
-    return _other(value)
-
-
-def _container(value: Any, within: tuple[int, ...]) -> object:
-    if id(value) in within or len(within) > _DEEPEST:
-        return "..."
-    within = (*within, id(value))
-    if isinstance(value, Mapping):
-        return {str(name): to_json_value(item, within) for name, item in value.items()}
-    return [to_json_value(item, within) for item in value]
-
-
-def _other(value: object) -> object:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).decode(errors="backslashreplace")
-    try:
-        # The form that is sent: a datetime in another form would be mere text when the file is replayed.
-        return msgspec.to_builtins(to_plain(value))
-    except (NotEncodableError, RecursionError):
-        pass
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001 (any class may have a broken __str__)
-        return f"<{type(value).__name__}>"

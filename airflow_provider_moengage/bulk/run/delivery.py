@@ -19,6 +19,7 @@ from airflow_provider_moengage.bulk.batch import Batch, Elements
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import StoppedError
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
+from airflow_provider_moengage.bulk.elements.rules import WorkspaceRules
 from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
@@ -31,7 +32,7 @@ from airflow_provider_moengage.bulk.run.packer import Packer, pack_together
 from airflow_provider_moengage.bulk.run.progress import Progress
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.bulk.run.sender import Sender
-from airflow_provider_moengage.bulk.sources import Source
+from airflow_provider_moengage.bulk.sources import Source, Stream
 
 Packed = TypeVar("Packed", Elements, Batch)
 
@@ -76,6 +77,10 @@ class Delivery:
         self._options = context.options
         self._counters = context.counters
         self._limits = context.pacer.limits
+        names = self._options.identifiers
+        workspace = WorkspaceRules(None if names is None else frozenset(names))
+        if isinstance(source, Stream):
+            source = source.checked_as_read(self._options.validation != "off", workspace)
         self._changes = saved_run if isinstance(saved_run, ChangeTracker) else None
         self._checkpoint: Checkpoint | ChangeTracker
         if isinstance(saved_run, ChangeTracker):
@@ -85,7 +90,7 @@ class Delivery:
                 source, context.counters, rejects, context.log, saved_run, at_most_once=context.is_at_most_once
             )
         self._encoder = Encoder()
-        self._reader = Reader(context.options.validation, rejects, self._checkpoint, self._encoder)
+        self._reader = Reader(context.options.validation, rejects, self._checkpoint, self._encoder, workspace)
         self._lane_scaler = LaneScaler(context.clock.monotonic, self._seconds_at_limit)
         self._sender = Sender(context, rejects, self._checkpoint, self._lane_scaler)
         self._lanes: list[Lane] = []

@@ -13,9 +13,10 @@ import msgspec
 
 from airflow_provider_moengage.bulk.batch import Batch, Elements
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
-from airflow_provider_moengage.bulk.elements.checks import Finding, Prepared
+from airflow_provider_moengage.bulk.elements.checks import Prepared, not_json
 from airflow_provider_moengage.bulk.elements.encoding import ENCODING_ERRORS, Encoder
-from airflow_provider_moengage.bulk.elements.rules import Code
+from airflow_provider_moengage.bulk.elements.findings import Finding
+from airflow_provider_moengage.bulk.elements.rules import Code, WorkspaceRules
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.packer import LARGEST_ELEMENT
@@ -34,12 +35,19 @@ class Reader:
     :param rejects: gets what cannot be sent.
     :param checkpoint: knows where to begin, and records what was read.
     :param encoder: the encoder of the run; it knows how large elements are.
+    :param workspace: what the rules depend on besides an element.
     """
 
     def __init__(
-        self, validation: str, rejects: Rejects, checkpoint: Checkpoint | ChangeTracker, encoder: Encoder
+        self,
+        validation: str,
+        rejects: Rejects,
+        checkpoint: Checkpoint | ChangeTracker,
+        encoder: Encoder,
+        workspace: WorkspaceRules,
     ) -> None:
         self._validation = validation
+        self._workspace = workspace
         self._rejects = rejects
         self._checkpoint = checkpoint
         self._encoder = encoder
@@ -105,7 +113,7 @@ class Reader:
             message = f"{why:,} bytes; one element may have at most {LARGEST_ELEMENT:,}"
             finding = Finding(Code.ELEMENT_TOO_LARGE, message)
         else:
-            finding = Finding(Code.VALUE_NOT_ENCODABLE, f"cannot be written as JSON ({type(why).__name__})")
+            finding = not_json(why)
         self._rejects.add(position, _as_given(element), [finding])
 
     def _next_size(self) -> int:
@@ -113,7 +121,7 @@ class Reader:
         return self._size
 
     def _good(self, chunk: Chunk) -> Elements:
-        ready = chunk.preparer(chunk.given, self._validation != "off")
+        ready = chunk.preparer(chunk.given, self._validation != "off", self._workspace)
         elements = Elements(ready.elements, chunk.positions, ready.weights, ready.users)
         if not ready.flawed:
             return elements
@@ -136,7 +144,9 @@ _IN_FLIGHT = Finding(
 
 
 def _as_given(element: Any) -> Any:
-    """Return an element in the API's own form; one made of a row is still a Struct."""
+    """Return an element in the API's own form; one made of a row is a Struct, one of a generator is encoded."""
+    if isinstance(element, msgspec.Raw):
+        return msgspec.json.decode(element)
     if isinstance(element, msgspec.Struct):
         return msgspec.to_builtins(element, builtin_types=_SENT_AS_THEY_ARE)
     return element

@@ -17,7 +17,7 @@ from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
 from airflow_provider_moengage.bulk.batch import Batch
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import StoppedError
-from airflow_provider_moengage.bulk.elements.checks import Finding
+from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.elements.weight import budgets
 from airflow_provider_moengage.bulk.report import counted

@@ -148,12 +148,29 @@ def event_day(current_time: object) -> str:
 
 
 def _customer_user(element: dict[str, Any], identifiers: Iterable[str]) -> str:
-    attributes = _object(element, "attributes", required=True)
+    attributes = _object(element, "attributes")
+    _check_array_fields(attributes)
     if "customer_id" not in element:
         known = {name: attributes[name] for name in identifiers if attributes.get(name)}
         if known:
             return _identity(known)
     return _string(element, "customer_id")
+
+
+def _check_array_fields(attributes: dict[str, Any]) -> None:
+    """Refuse edits of arrays that contradict each other (Bulk Import, Array attributes)."""
+    added = _object(attributes, "addValueToArrayField")
+    removed = _object(attributes, "removeValueFromArrayField")
+    for name in (*added, *removed):
+        if name in added and name in removed:
+            raise Refusal("ArrayFieldError", f"Cannot add and remove values of {name} at the same time", name)
+        if name in attributes:
+            raise Refusal("ArrayFieldError", f"Cannot set and update {name} at the same time", name)
+        if name in _STANDARD_ATTRIBUTES or name.startswith(("moe_", "USER_ATTRIBUTE_", "MOE_")):
+            raise Refusal("ArrayFieldError", f"Cannot update reserved attribute {name}", name)
+
+
+_STANDARD_ATTRIBUTES = frozenset(["u_n", "u_fn", "u_ln", "u_gd", "u_em", "u_mb", "u_bd", "uid", "geo"])
 
 
 def _event_user(element: dict[str, Any]) -> str:
@@ -168,7 +185,8 @@ def _device_user(element: dict[str, Any]) -> str:
     user = _string(element, "customer_id")
     _string(element, "device_id")
     attributes = _object(element, "attributes", required=True)
-    _string(attributes, "platform")
+    if _string(attributes, "platform") not in ("ANDROID", "iOS", "web", "TV"):
+        raise Refusal("AttributeError", "platform should be ANDROID/iOS/web/TV", "platform")
     _string(attributes, "push_id")
     return user
 

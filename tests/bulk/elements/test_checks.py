@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from decimal import Decimal
@@ -10,16 +11,19 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from airflow_provider_moengage.bulk.elements.checks import Prepared, prepare
 from airflow_provider_moengage.bulk.elements.encoding import Encoder, Unreadable
 from airflow_provider_moengage.bulk.elements.event_time import event_time
+from airflow_provider_moengage.bulk.elements.fast_path import prepare_elements
 from airflow_provider_moengage.bulk.elements.rules import (
     REFUSED_CUSTOMER_IDS,
     RESERVED_ATTRIBUTE_NAMES,
     WARNINGS,
     Code,
+    WorkspaceRules,
 )
 from tests.names import name_of
 
@@ -43,6 +47,13 @@ def device(attributes: Any = None, **fields: Any) -> dict[str, Any]:
     return {"type": "device", "customer_id": "u-1", "device_id": "d-1", "attributes": required, **fields}
 
 
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 def without(element: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in element.items() if name not in names}
 
@@ -51,6 +62,7 @@ def codes(element: object, **options: Any) -> list[str]:
     return [str(finding.code) for finding in prepare(element, **options).findings]
 
 
+ADD, REMOVE = "addValueToArrayField", "removeValueFromArrayField"
 OPT_IN = {"platform": "iOS", "active": "true"}
 MANY = {f"a{number}": number for number in range(101)}
 URL = "https://example.com/"
@@ -58,6 +70,7 @@ URL = "https://example.com/"
 ACCEPTED: dict[str, Any] = {
     "customer": customer({"u_em": "jane@example.com", "age": 30, "vip": True, "left": None}),
     "customer without attributes": customer(),
+    "customer with nothing but an id": without(customer(), "attributes"),
     "customer updated only if existing": customer(update_existing_only=True),
     "customer whose attributes identify": {"type": "customer", "attributes": {"moe_mobile": "+49"}},
     "customer identified by mail": {"type": "customer", "customer_id": None, "attributes": {"u_em": "a@b"}},
@@ -88,6 +101,15 @@ ACCEPTED: dict[str, Any] = {
     "100 event attributes": event(action({f"a{number}": 1 for number in range(100)})),
     "200 characters of an event": event(action(action="e" * 200)),
     "event with user_time": event(action(user_time=TIME)),
+    "event with the user's time only": event(without(action(user_time=TIME), "current_time")),
+    "event on no platform": event(action(platform="")),
+    "event on a platform in another case": event(action(platform="android"), action(platform=" IOS")),
+    "opt-ins in another case": customer(platforms=[OPT_IN, {"platform": "Android"}, {"platform": ""}]),
+    "lists of a customer edited": customer({ADD: {"tags": "a"}, REMOVE: {"offers": "b"}, "other": ["x"]}),
+    "two levels of objects": customer({"a": {"b": {"c": 1}}, "d": [{"e": {"f": 1}}]}),
+    "100 objects": customer({"a": [{"b": 1}] * 100}),
+    "MoEngage's own names": customer({"moe_os_type": 1, "moe_project_name": "p", "moe_mweb": True}),
+    "what MoEngage keeps of a device": device({"os_version": "1", "idfv": "x", "moe_gaid": "g"}),
     **{f"event on {name}": event(action(platform=name)) for name in ("ANDROID", "iOS", "web", "TV", "unknown")},
     **{
         f"offset {offset!r}": event(action(user_timezone_offset=offset))
@@ -126,7 +148,6 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
     "customer id that is a list": (customer(customer_id=["u"]), [Code.VALUE_NOT_ENCODABLE]),
     "customer id that is a time": (customer(customer_id=dt.datetime(2020, 1, 1)), [Code.VALUE_NOT_ENCODABLE]),
     "customer id that is not text": (customer(customer_id=b"\xff"), [Code.VALUE_NOT_ENCODABLE]),
-    "no attributes": (without(customer(), "attributes"), [Code.ATTRIBUTES_INVALID]),
     "attributes null": (customer() | {"attributes": None}, [Code.ATTRIBUTES_INVALID]),
     "attributes list": (customer() | {"attributes": ["a"]}, [Code.ATTRIBUTES_INVALID]),
     "event attributes list": (event(action() | {"attributes": ["a"]}), [Code.ATTRIBUTES_INVALID]),
@@ -155,15 +176,36 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
         f"offset {offset!r}": (event(action(user_timezone_offset=offset)), [Code.TIMEZONE_OFFSET_INVALID])
         for offset in (-54_001, 54_001, "54001", "+05:30", "", None, True, 3600.5, [3600])
     },
+    **{f"event on {name!r}": (event(action(platform=name)), [Code.PLATFORM_INVALID]) for name in (1, ["web"])},
     **{
-        f"event on {name!r}": (event(action(platform=name)), [Code.PLATFORM_INVALID])
-        for name in ("android", "IOS", "", 1, ["web"])
+        f"device on {name!r}": (device({"platform": name}), [Code.PLATFORM_INVALID])
+        for name in ("android", "IOS", "Windows", "unknown", 1)
     },
-    "opt-ins on TV": (customer(platforms=[{"platform": "TV", "active": "true"}]), [Code.PLATFORM_INVALID]),
-    "opt-ins in another case": (customer(platforms=[OPT_IN, {"platform": "ios"}]), [Code.PLATFORM_INVALID]),
     "opt-ins that are not a list": (customer(platforms=OPT_IN), [Code.PLATFORM_INVALID]),
     "opt-ins that are text": (customer(platforms=["iOS"]), [Code.PLATFORM_INVALID]),
-    "opt-ins among the attributes": (customer({"platforms": [{"platform": "x"}]}), [Code.PLATFORM_INVALID]),
+    "opt-ins among the attributes": (customer({"platforms": [{"platform": 1}]}), [Code.PLATFORM_INVALID]),
+    **{
+        f"event of {moment}": (event(action(current_time=moment)), [Code.EVENT_TIME_FUTURE])
+        for moment in ("2099-01-01T00:00:00Z", 4_000_000_000, dt.date(2099, 1, 1))
+    },
+    "event with a future user time": (event(action(user_time="2099-01-01T00:00:00Z")), [Code.EVENT_TIME_FUTURE]),
+    "list added to and removed from": (
+        customer({ADD: {"tags": "a"}, REMOVE: {"tags": "b"}}),
+        [Code.ARRAY_EDIT_CONFLICT],
+    ),
+    "list set and added to": (customer({ADD: {"tags": "a"}, "tags": ["b"]}), [Code.ARRAY_EDIT_CONFLICT]),
+    "list set and removed from": (customer({REMOVE: {"tags": "a"}, "tags": ["b"]}), [Code.ARRAY_EDIT_CONFLICT]),
+    **{
+        f"{name} added to": (customer({ADD: {name: "a"}}), [Code.ARRAY_EDIT_CONFLICT])
+        for name in ("u_em", "moe_mobile", "moe_own", "INSTALL", "uid")
+    },
+    "array edits that are text": (customer({ADD: "tags"}), [Code.ATTRIBUTES_INVALID]),
+    "nested too deep": (customer({"a": nested(101)}), [Code.VALUE_NOT_ENCODABLE]),
+    "objects nested too deep": (customer({"a": nested(5_000)}), [Code.VALUE_NOT_ENCODABLE]),
+    "identifier that has lost digits": (
+        {"type": "customer", "attributes": {"u_mb": float(2**53)}},
+        [Code.VALUE_NOT_ENCODABLE],
+    ),
     "device without device_id": (without(device(), "device_id"), [Code.DEVICE_FIELD_MISSING]),
     "device with empty device_id": (device(device_id=""), [Code.DEVICE_FIELD_MISSING]),
     "device with NaN device_id": (device(device_id=float("nan")), [Code.DEVICE_FIELD_MISSING]),
@@ -177,7 +219,7 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
     "NaN in a user identifier": (event(action(), user_identifiers={"x": float("nan")}), [Code.VALUE_NOT_FINITE]),
     "object": (customer({"a": object()}), [Code.VALUE_NOT_ENCODABLE]),
     "complex number": (event(action({"a": 1j})), [Code.VALUE_NOT_ENCODABLE]),
-    "bytes that are not text": (device({"a": b"\xff"}), [Code.VALUE_NOT_ENCODABLE]),
+    "bytes that are not text": (device({"model": b"\xff"}), [Code.VALUE_NOT_ENCODABLE]),
     "attribute name that is not text": (customer({5: 1}), [Code.VALUE_NOT_ENCODABLE]),
     "field name that is not text": (customer() | {5: 1}, [Code.VALUE_NOT_ENCODABLE]),
     "action's field name that is not text": (event(action() | {5: 1}), [Code.VALUE_NOT_ENCODABLE]),
@@ -188,6 +230,18 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
         customer(customer_id=float(1234567890123456789)),
         [Code.VALUE_NOT_ENCODABLE],
     ),
+    **{
+        f"an inexact id {value!r}": (customer(customer_id=value), [Code.VALUE_NOT_ENCODABLE])
+        for value in (2.0**53, -(2.0**53), 42.5, Decimal("42.50"), np.float64(2**53), np.float32(2**24))
+    },
+    **{
+        f"a device id {value!r}": (device(device_id=value), [Code.VALUE_NOT_ENCODABLE])
+        for value in (True, np.bool_(False), 0.5)
+    },
+    "an inexact user identifier": (
+        without(event(action(), user_identifiers={"u_mb": float(2**60)}), "customer_id"),
+        [Code.VALUE_NOT_ENCODABLE],
+    ),
     "an id that a driver cannot read": (customer(customer_id=Unreadable("text")), [Code.VALUE_NOT_READABLE]),
     "a time that a driver cannot read": (
         event(action(current_time=Unreadable("an infinite moment"))),
@@ -195,7 +249,7 @@ REFUSED: dict[str, tuple[Any, list[Code]]] = {
     ),
     "key of an object in an attribute": (customer({"a": {5: 1}}), [Code.VALUE_NOT_ENCODABLE]),
     "several": (
-        {"type": "device", "attributes": {"a": float("nan")}},
+        {"type": "device", "attributes": {"model": float("nan")}},
         [Code.VALUE_NOT_FINITE, Code.CUSTOMER_ID_MISSING] + [Code.DEVICE_FIELD_MISSING] * 3,
     ),
 }
@@ -236,9 +290,29 @@ WARNED: dict[str, tuple[Any, list[Code]]] = {
     "text like a time in an event": (event(action({"a": "2026-08-14 13:20"})), [Code.VALUE_LOOKS_LIKE_TIME]),
     "bytes like a time": (customer({"a": b"2026-08-14 13:20"}), [Code.VALUE_LOOKS_LIKE_TIME]),
     "event without time": (event(without(action(), "current_time")), [Code.EVENT_TIME_MISSING]),
-    "event with the user's time only": (
-        event(without(action(user_time=TIME), "current_time")),
-        [Code.EVENT_TIME_MISSING],
+    **{f"event on {name!r}": (event(action(platform=name)), [Code.PLATFORM_UNKNOWN]) for name in ("Windows", "x")},
+    "opt-ins on TV": (customer(platforms=[{"platform": "TV", "active": "true"}]), [Code.PLATFORM_UNKNOWN]),
+    "opt-ins among the attributes": (customer({"platforms": [{"platform": "x"}]}), [Code.PLATFORM_UNKNOWN]),
+    "event named with the system's prefix": (
+        event(action(action="moe_x")),
+        [Code.ATTRIBUTE_NAME_MOE_PREFIX],
+    ),
+    "event named with a dot": (event(action(action="order.paid")), [Code.NAME_TRUNCATED]),
+    "three levels of objects": (customer({"a": {"b": {"c": {"d": 1}}}}), [Code.OBJECT_TOO_DEEP]),
+    "three levels in a list": (customer({"a": [{"b": {"c": {"d": 1}}}]}), [Code.OBJECT_TOO_DEEP]),
+    "three levels in an event": (event(action({"a": {"b": {"c": {"d": 1}}}})), [Code.OBJECT_TOO_DEEP]),
+    "an object of 101 keys": (customer({"a": {f"k{at}": 1 for at in range(101)}}), [Code.TOO_MANY_ATTRIBUTES]),
+    "an object of 25 kB": (customer({"a": {"b": "x" * 25_000}}), [Code.VALUE_TRUNCATED]),
+    **{f"a key with {sign}": (customer({"a": {f"b{sign}": 1}}), [Code.NAME_TRUNCATED]) for sign in "$.%#"},
+    "101 objects": (customer({"a": [{"b": 1}] * 101}), [Code.LIST_TRUNCATED]),
+    **{
+        f"{name} of a user": (customer({name: "x"}), [Code.ATTRIBUTE_WRITTEN_ONCE])
+        for name in ("publisher_name", "campaign_name", "u_l_a", "cr_t", "moe_gaid", "advertising_identifier")
+    },
+    "a device's own attribute": (device({"color": "red"}), [Code.ATTRIBUTE_DROPPED]),
+    "set and unset": (
+        customer({"x": 1}, unset_attributes=[{"type": "equals", "attr": "x", "case_sensitive": True}]),
+        [Code.ATTRIBUTE_DROPPED],
     ),
 }
 
@@ -302,12 +376,10 @@ class Kind(str, Enum):  # noqa: UP042 (its str() is its name)
         (" u-1 ", " u-1 "),
         (42, "42"),
         (42.0, "42"),
-        (42.5, "42.5"),
         (10**20, "1" + "0" * 20),
         (Decimal(42), "42"),
         (Decimal("42.00"), "42"),
         (Decimal("4.2E+2"), "420"),
-        (Decimal("42.5"), "42.5"),
         (Decimal(2**53 + 1), str(2**53 + 1)),
         (Decimal(2**53 + 1).quantize(Decimal("0.01")), str(2**53 + 1)),
         (Decimal(10**23), "1" + "0" * 23),  # as a double it is 99999999999999991611392
@@ -586,13 +658,101 @@ def test_a_value_that_is_not_a_time_is_not_read_as_one(given: object) -> None:
     assert event_time(given) is None
 
 
-@pytest.mark.parametrize("name", ["current_time", "user_time"])
-def test_a_time_is_sent_in_the_format_that_moengage_reads(name: str) -> None:
-    element = event(action(**{name: "2020-05-31 18:33:35+02:00"}))
+def sent(element: object, **options: Any) -> Any:
+    [line] = Encoder().each([prepare(element, **options).element])
+    return json.loads(line)
 
-    [line] = Encoder().each([prepare(element).element])
 
-    assert f'"{name}":"2020-05-31T16:33:35Z"'.encode() in line
+def test_a_time_is_sent_in_the_format_that_moengage_reads() -> None:
+    assert sent(event(action(current_time="2020-05-31 18:33:35+02:00")))["actions"][0]["current_time"] == TIME
+
+
+KOLKATA = dt.timezone(dt.timedelta(hours=5, minutes=30))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "2020-05-31 16:33:35",
+        "2020-05-31T16:33:35+05:30",
+        dt.datetime(2020, 5, 31, 16, 33, 35),
+        dt.datetime(2020, 5, 31, 16, 33, 35, tzinfo=KOLKATA),
+        1_590_942_815,
+    ],
+    ids=name_of,
+)
+def test_a_users_local_time_is_sent_as_the_clock_showed_it(given: object) -> None:
+    assert sent(event(action(user_time=given)))["actions"][0]["user_time"] == TIME
+
+
+NOW = dt.datetime(2020, 5, 31, 20, 0, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("field", "minutes", "found"),
+    [
+        ("current_time", 15, []),
+        ("current_time", 16, [Code.EVENT_TIME_FUTURE]),
+        ("user_time", 15 * 60, []),  # the clock on the wall in the far east
+        ("user_time", 16 * 60, [Code.EVENT_TIME_FUTURE]),
+    ],
+)
+def test_an_event_may_be_ahead_of_the_clock_by_a_quarter_of_an_hour(
+    field: str, minutes: int, found: list[Code]
+) -> None:
+    workspace = WorkspaceRules(clock=NOW.timestamp)
+    element = without(event(action(**{field: NOW + dt.timedelta(minutes=minutes)})), "device_id")
+
+    assert codes(element, workspace=workspace) == found
+    assert [
+        finding.code for prepared in prepare_elements([element], True, workspace).flawed.values()
+        for finding in prepared.findings
+    ] == found  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "platform"),
+    [("android", "ANDROID"), ("IOS ", "iOS"), ("Web", "web"), ("tv", "TV"), ("Windows",) * 2],
+)
+def test_a_platform_of_an_event_is_written_as_moengage_does(given: str, platform: str) -> None:
+    assert sent(event(action(platform=given)))["actions"][0]["platform"] == platform
+
+
+def test_an_empty_platform_is_left_out() -> None:
+    assert "platform" not in sent(event(action(platform=" ")))["actions"][0]
+
+
+@pytest.mark.parametrize("where", ["element", "attributes"])
+def test_opt_ins_are_written_as_moengage_does(where: str) -> None:
+    given = [{"platform": "android", "active": "true"}, {"platform": "", "active": "true"}]
+    element = customer({"platforms": given}) if where == "attributes" else customer(platforms=given)
+
+    found = sent(element)
+
+    assert (found["attributes"] if where == "attributes" else found)["platforms"] == [
+        {"platform": "ANDROID", "active": "true"}
+    ]
+
+
+def test_an_attribute_that_the_workspace_has_chosen_identifies_a_user() -> None:
+    workspace = WorkspaceRules(identifiers=frozenset({"loyalty_id"}))
+    by_loyalty_id = {"type": "customer", "attributes": {"loyalty_id": "L-1"}}
+    by_mail = {"type": "customer", "attributes": {"u_em": "a@b"}}
+    purchase = without(event(action()), "customer_id")
+
+    assert codes(by_loyalty_id, workspace=workspace) == []
+    assert codes(by_mail, workspace=workspace) == [Code.CUSTOMER_ID_MISSING]
+    assert codes({**purchase, "user_identifiers": {"loyalty_id": "L-1"}}, workspace=workspace) == []
+    assert codes({**purchase, "user_identifiers": {"u_em": "a@b"}}, workspace=workspace) == [
+        Code.CUSTOMER_ID_MISSING
+    ]
+    assert codes(by_loyalty_id) == [Code.CUSTOMER_ID_MISSING]
+
+
+def test_a_users_identifiers_are_sent_as_text() -> None:
+    element = without(event(action(), user_identifiers={"u_mb": 491711234567.0}), "customer_id")
+
+    assert sent(element)["user_identifiers"] == {"u_mb": "491711234567"}
 
 
 def test_times_of_pandas_and_numpy_are_read() -> None:

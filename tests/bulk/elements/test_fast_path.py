@@ -222,6 +222,9 @@ ODD_VALUES = [
     ["a", 5],
     ["item"] * 51,
     {"a": 1.5},
+    {"a": {"b": {"c": 1}}},
+    [{"a": 1}] * 101,
+    dt.time(16, 33, tzinfo=WEST),
     Tier.GOLD,
     np.float64("nan"),
     np.str_("n"),
@@ -229,6 +232,9 @@ ODD_VALUES = [
 ]
 ODD_TIMES = [
     *ODD_VALUES,
+    dt.datetime(2099, 1, 1, tzinfo=dt.UTC),
+    "2099-01-01",
+    4_000_000_000,
     "2024-05-31",
     "2024-05-31 16:33:35",
     " 2024-05-31T16:33:35+05:30 ",
@@ -241,6 +247,10 @@ ODD_TIMES = [
 ]
 ODD_IDS = [*ODD_VALUES, "", " Guest ", "n/a", "TRUE", "ann", 42, 42.0, Decimal(42), Decimal("4E+1"), -1]
 ODD_NAMES = [
+    "addValueToArrayField",
+    "removeValueFromArrayField",
+    "publisher_name",
+    "moe_os_type",
     "id",
     "",
     " ",
@@ -282,8 +292,14 @@ ELEMENTS: list[Any] = [
     *[an_event(attributes={name: "gold"}) for name in ODD_NAMES],
     *[an_event(attributes={f"name {number}": 1 for number in range(count)}) for count in (0, 100, 101)],
     *[an_event(current_time=value) for value in ODD_TIMES],
-    *[an_event(action=name) for name in ("", " ", "x" * 200, "x" * 201, 5, None, Text("Buy"), ["Buy"])],
-    *[an_event(platform=value) for value in ("web", "moon", None, 5, Text("web"), np.array([1, 2]))],
+    *[
+        an_event(action=name)
+        for name in ("moe_x", "order.paid", "", " ", "x" * 200, "x" * 201, 5, None, Text("Buy"), ["Buy"])
+    ],
+    *[
+        an_event(platform=value)
+        for value in ("web", "android", "", "moon", None, 5, Text("web"), np.array([1, 2]))
+    ],
     *[an_event(attributes=value) for value in NOT_ATTRIBUTES],
     *[an_event() | {"customer_id": value} for value in ODD_IDS],
     *[an_event() | {"actions": value} for value in (None, [], [5], an_event()["actions"] * 2, "Buy")],

@@ -213,8 +213,33 @@ def test_a_body_that_is_not_a_bulk_request_is_refused(
         ({**ALICE, "customer_id": 42}, ("TypeError", "expected string", "customer_id")),
         ({**ALICE, "customer_id": None}, ("TypeError", "expected string", "customer_id")),
         (
-            _without(ALICE, "attributes"),
+            {"type": "device", "customer_id": "u", "device_id": "d"},
             ("MissingAttributeError", "attributes not found in the payload", "attributes"),
+        ),
+        (
+            {
+                "type": "customer",
+                "customer_id": "u",
+                "attributes": {"addValueToArrayField": {"t": 1}, "removeValueFromArrayField": {"t": 2}},
+            },
+            ("ArrayFieldError", "Cannot add and remove values of t at the same time", "t"),
+        ),
+        (
+            {"type": "customer", "customer_id": "u", "attributes": {"addValueToArrayField": {"t": 1}, "t": [2]}},
+            ("ArrayFieldError", "Cannot set and update t at the same time", "t"),
+        ),
+        (
+            {"type": "customer", "customer_id": "u", "attributes": {"removeValueFromArrayField": {"u_em": 1}}},
+            ("ArrayFieldError", "Cannot update reserved attribute u_em", "u_em"),
+        ),
+        (
+            {
+                "type": "device",
+                "customer_id": "u",
+                "device_id": "d",
+                "attributes": {"platform": "Windows", "push_id": "p"},
+            },
+            ("AttributeError", "platform should be ANDROID/iOS/web/TV", "platform"),
         ),
         ({**ALICE, "attributes": []}, ("TypeError", "expected object", "attributes")),
         (

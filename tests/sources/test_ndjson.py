@@ -1,0 +1,44 @@
+"""Files of elements as other tools write them: with a byte order mark, or in another encoding."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_moengage.sources.ndjson import NdjsonFiles
+
+LINES = b'{"type":"customer","customer_id":"u-1"}\r\n\r\n{"type":"customer","customer_id":"u-2"}\n'
+
+
+def test_a_byte_order_mark_at_the_start_of_each_file_is_skipped(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.ndjson").write_bytes(codecs.BOM_UTF8 + LINES)
+
+    elements = list(NdjsonFiles.matching(f"{tmp_path}/*.ndjson"))
+
+    assert [element["customer_id"] for element in elements] == ["u-1", "u-2"] * 2
+
+
+def test_a_file_of_nothing_but_a_byte_order_mark_has_no_elements(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_bytes(codecs.BOM_UTF8)
+
+    assert list(NdjsonFiles.matching(f"{tmp_path}/a.ndjson")) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_a_file_in_utf_16_is_refused_by_name(tmp_path: Path, encoding: str) -> None:
+    text = LINES.decode() if encoding != "utf-16-be" else "\ufeff" + LINES.decode()
+    (tmp_path / "a.ndjson").write_bytes(text.encode(encoding))
+
+    with pytest.raises(ValueError, match=r"a\.ndjson': the file is in UTF-16 or UTF-32; save it as UTF-8"):
+        list(NdjsonFiles.matching(f"{tmp_path}/a.ndjson"))
+
+
+def test_a_line_that_is_nested_too_deep_is_yielded_as_text(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_bytes(b"[" * 100_000 + b"\n" + LINES)
+
+    elements = list(NdjsonFiles.matching(f"{tmp_path}/a.ndjson"))
+
+    assert (type(elements[0]), len(elements)) == (str, 3)
