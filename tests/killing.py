@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_moengage.api.responses import Reply
-from airflow_provider_moengage.bulk.elements.checks import Finding
+from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.lane import Client
 

@@ -16,7 +16,6 @@ from uuid import UUID
 import msgspec
 
 from airflow_provider_moengage.bulk.elements.checks import (
-    Finding,
     attribute_values,
     check_customer_id,
     event_attribute_name,
@@ -24,6 +23,7 @@ from airflow_provider_moengage.bulk.elements.checks import (
     user_attribute_name,
 )
 from airflow_provider_moengage.bulk.elements.event_time import event_time
+from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.mapping import Attributes, QueryColumns, Typed, check_columns
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from airflow_provider_moengage.bulk.elements.checks import Finding
+from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.storage import is_local, storage_path
