@@ -16,7 +16,7 @@ from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.elements.checks import Prepared, not_json
 from airflow_provider_moengage.bulk.elements.encoding import ENCODING_ERRORS, Encoder
 from airflow_provider_moengage.bulk.elements.findings import Finding
-from airflow_provider_moengage.bulk.elements.rules import Code, WorkspaceRules
+from airflow_provider_moengage.bulk.elements.rules import DOCUMENTED, Code, WorkspaceRules
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.packer import LARGEST_ELEMENT
@@ -44,7 +44,7 @@ class Reader:
         rejects: Rejects,
         checkpoint: Checkpoint | ChangeTracker,
         encoder: Encoder,
-        workspace: WorkspaceRules,
+        workspace: WorkspaceRules = DOCUMENTED,
     ) -> None:
         self._validation = validation
         self._workspace = workspace

@@ -47,6 +47,9 @@ class EmptyZone(dt.tzinfo):
     def dst(self, _: dt.datetime | None) -> None:
         return None
 
+    def tzname(self, _: dt.datetime | None) -> None:
+        return None
+
 
 class OddEnum(Enum):
     ITEM = object()
@@ -61,7 +64,7 @@ class EnumWithoutValue(Enum):
 
 
 class NoClass:
-    __class__ = property(_raise)  # type: ignore[assignment]
+    __class__ = property(_raise)
 
 
 class AnyType:
