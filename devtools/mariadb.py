@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ IS_INSTALLED = all(map(shutil.which, ("mariadbd", "mariadb-install-db")))
 
 _SERVER_USER = "mysql"
 _SECONDS_TO_START = 30.0
+_SECONDS_TO_STOP = 20
 _PORTS_TO_TRY = 3
 
 
@@ -45,12 +46,16 @@ def mariadb_server(*options: str, tls: bool = False) -> Iterator[MariaDB]:
     """
     home = Path(tempfile.mkdtemp(prefix="mariadb-of-the-tests-"))
     home.chmod(0o755)
-    data = home / "data"
+    data, temporary = home / "data", home / "tmp"
     data.mkdir()
+    temporary.mkdir()
+    # A server that starts removes other servers' temporary tables from a folder that they share.
+    environment = {**os.environ, "TMPDIR": str(temporary)}
     as_user: list[str] = []
     if os.geteuid() == 0:  # mariadbd refuses to run as root
         as_user = [f"--user={_SERVER_USER}"]
-        os.chown(data, pwd.getpwnam(_SERVER_USER).pw_uid, -1)
+        for folder in (data, temporary):
+            os.chown(folder, pwd.getpwnam(_SERVER_USER).pw_uid, -1)
     certificate = _make_certificate(home) if tls else None
     secured = (
         [
@@ -66,7 +71,7 @@ def mariadb_server(*options: str, tls: bool = False) -> Iterator[MariaDB]:
     try:
         shared = ["--no-defaults", f"--datadir={data}", *as_user]
         first = ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(["mariadb-install-db", *shared, *first], check=True, capture_output=True)
+        subprocess.run(["mariadb-install-db", *shared, *first], check=True, capture_output=True, env=environment)
         for _ in range(_PORTS_TO_TRY):  # another process may take the port before the server does
             port = _free_port()
             with (home / "server.log").open("wb") as log:
@@ -78,6 +83,7 @@ def mariadb_server(*options: str, tls: bool = False) -> Iterator[MariaDB]:
                     ],
                     stdout=log,
                     stderr=log,
+                    env=environment,
                     start_new_session=True,
                 )
             if _is_ready(process, port, data):
@@ -88,13 +94,18 @@ def mariadb_server(*options: str, tls: bool = False) -> Iterator[MariaDB]:
         yield MariaDB(port, certificate)
     finally:
         if process is not None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _stop(process)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for _ in range(_SECONDS_TO_STOP):
+        process.send_signal(signal.SIGTERM)  # again, because a server that has just started may miss it
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+            return
+    process.kill()
+    process.wait()
 
 
 def _make_certificate(home: Path) -> Path:
