@@ -20,7 +20,7 @@ IS_INSTALLED = all(map(shutil.which, ("mariadbd", "mariadb-install-db")))
 
 _SERVER_USER = "mysql"
 _SECONDS_TO_START = 30.0
-_SECONDS_TO_STOP = 20
+_SECONDS_TO_STOP = 5
 _PORTS_TO_TRY = 3
 
 
