@@ -24,10 +24,16 @@ from pathlib import Path
 
 from benchmarks.table import Row, as_markdown, as_text
 
-PARTS = ("encode", "end_to_end", "pacing", "memory", "imports", "polling", "sharing")
+PARTS = ("encode", "end_to_end", "pacing", "memory", "databases", "imports", "polling", "sharing")
 """In the order of the table."""
 
-STAGES = ((("encode",),), (("end_to_end",),), (("memory",), ("imports", "pacing", "polling")), (("sharing",),))
+STAGES = (
+    (("encode",),),
+    (("end_to_end",),),
+    (("memory",), ("imports", "pacing", "polling")),
+    (("databases",),),
+    (("sharing",),),
+)
 """Stages run one after the other; the lists of parts within a stage run at the same time."""
 
 _ROOT = Path(__file__).parent.parent
