@@ -13,6 +13,7 @@ from urllib.request import Request as UrllibRequest
 
 import requests
 from requests.auth import HTTPBasicAuth
+from requests.utils import select_proxy
 
 from airflow_provider_moengage.api.responses import Outcome, Reply
 from airflow_provider_moengage.api.transport.body import ACCEPT_ENCODING, read_body
@@ -92,7 +93,8 @@ class Session(requests.Session):
                     response.close()  # with the connection: the rest of the response is still to come
                     raise
         except Exception as error:  # noqa: BLE001 (from requests, urllib3, http.client, ssl, idna ...)
-            raise no_answer(error, exchange) from None
+            has_proxy = select_proxy(request.url or "", self.proxies) is not None
+            raise no_answer(error, exchange, has_proxy=has_proxy) from None
         if exchange.is_cut:  # which looks like the end of a response without a length
             raise timed_out(exchange)
         return Answer(response.status_code, response.headers, content)

@@ -17,6 +17,7 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProtocolError,
     ProxyError,
+    ProxySchemeUnknown,
     ReadTimeoutError,
     SSLError,
 )
@@ -40,18 +41,19 @@ class NoAnswerError(Exception):
         self.is_lasting = is_lasting
 
 
-def no_answer(error: Exception, exchange: Exchange | None = None) -> NoAnswerError:
+def no_answer(error: Exception, exchange: Exchange | None = None, *, has_proxy: bool = False) -> NoAnswerError:
     """Return what a failure means.
 
     :param error: what requests, urllib3 or Python raised.
     :param exchange: how far the request got; None if it was not even built.
+    :param has_proxy: whether it goes to a proxy, so that the proxy's URL is the one that is looked up.
     """
     is_connected = exchange is not None and exchange.is_connected
     late = TIMED_OUT if is_connected else NOT_CONNECTED
     is_sent = exchange is not None and exchange.is_sent
     if exchange is not None and exchange.is_cut:
         return NoAnswerError(late, is_sent=is_sent)
-    if not is_connected and (lasting := _lasting(error)) is not None:
+    if not is_connected and (lasting := _lasting(error, has_proxy=has_proxy)) is not None:
         return NoAnswerError(lasting, is_sent=False, is_lasting=True)
     is_timeout = isinstance(error, requests.Timeout | ReadTimeoutError | TimeoutError)
     return NoAnswerError(late if is_timeout else _cause(error), is_sent=is_sent)
@@ -80,10 +82,12 @@ _CAUSES = {
     "BadStatusLine": _NO_HTTP,
     "LineTooLong": _NO_HTTP,
     "InvalidChunkLength": _NO_HTTP,
+    "ValueError": _NO_HTTP,
+    "UnknownProtocol": _NO_HTTP,
 }
 
 
-def _lasting(error: Exception) -> str | None:
+def _lasting(error: Exception, *, has_proxy: bool) -> str | None:
     """Return what is wrong with the connection or the environment, if it is that."""
     reason = _reason(error)
     if isinstance(error, InvalidSchema) and "SOCKS" in str(error):
@@ -92,19 +96,14 @@ def _lasting(error: Exception) -> str | None:
         return "the file with TLS certificates (REQUESTS_CA_BUNDLE) does not exist"
     if isinstance(reason, SSLError) and _is_file_error(reason.args[0] if reason.args else None):
         return "the file with TLS certificates (REQUESTS_CA_BUNDLE) cannot be read"
-    for kinds, message in _LASTING.items():
-        if isinstance(error, kinds):
-            return message
+    if isinstance(error, InvalidHeader):
+        return "the workspace ID cannot be part of a header"
+    if isinstance(error, InvalidURL | InvalidSchema | MissingSchema | LocationValueError | ProxySchemeUnknown):
+        return _BAD_PROXY if has_proxy or isinstance(error, InvalidProxyURL) else "the URL is not valid"
     return None
 
 
-_LASTING: dict[tuple[type[Exception], ...], str] = {
-    (
-        InvalidProxyURL,
-    ): "the URL of the proxy is not valid: check the environment variables http_proxy and https_proxy",
-    (InvalidURL, InvalidSchema, MissingSchema, LocationValueError): "the URL is not valid",
-    (InvalidHeader,): "the workspace ID cannot be part of a header",
-}
+_BAD_PROXY = "the URL of the proxy is not valid: check the environment variables http_proxy and https_proxy"
 
 
 def _is_file_error(error: object) -> bool:
