@@ -116,6 +116,21 @@ def path_text(path: Any) -> Any:
     return str(path) if isinstance(path, PathLike) or hasattr(path, "protocol") else path
 
 
+class TemplatedArguments:
+    """A base class of operators, sensors and notifiers that comes before Airflow's own.
+
+    Jinja turns None into the text ``None``, for example if the parameter of ``{{ params.folder }}`` is null. The
+    argument then counts as not given, like the output of a task that was skipped.
+    """
+
+    def render_template(self, content: Any, *arguments: Any, **options: Any) -> Any:
+        """Render a template, also one inside a list or mapping; one of None gives None, not its name."""
+        rendered = super().render_template(content, *arguments, **options)  # type: ignore[misc]
+        was_template = isinstance(content, str) and is_unresolved(content)
+        is_none = isinstance(rendered, str) and rendered.strip() == "None"
+        return None if was_template and is_none else rendered
+
+
 def _number_of(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -101,6 +101,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@my-bucket/moengage/changes",
                         "default": "",
                     },
+                    "development_runs_move_watermark": {
+                        "description": (
+                            "Whether `airflow dags test`, `airflow tasks test` and `dag.test()` move the watermark"
+                            " of an incremental sync, as a run on a worker does."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
                     "file_import_requests_per_minute": {
                         "description": (
                             "Maximum requests per minute that one triggerer sends to a workspace's run history,"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_moengage import connection_form, metrics
+from airflow_provider_moengage.arguments import non_empty
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.sources import Source, Stream
 from airflow_provider_moengage.exceptions import MoEngageImportNotFoundError, MoEngageRequestError
@@ -34,6 +35,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
     """Talks to the MoEngage workspace of an Airflow connection.
 
     :param moengage_conn_id: ID of a connection of type ``moengage``.
+    :raises ValueError: if it is empty or None, as a template may render to.
     """
 
     conn_name_attr = "moengage_conn_id"
@@ -43,7 +45,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, moengage_conn_id: str = default_conn_name) -> None:
         super().__init__()
-        self.moengage_conn_id = moengage_conn_id
+        self.moengage_conn_id = non_empty("moengage_conn_id", moengage_conn_id, "the ID of a connection")
         self._bulk_import: BulkImport | None = None
         self._is_stop_requested = False
         self.last_report: DeliveryReport | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
+from airflow_provider_moengage.arguments import TemplatedArguments
 from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class MoEngageBusinessEventNotifier(BaseNotifier):  # type: ignore[misc, unused-ignore]
+class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: ignore[misc, unused-ignore]
     """Triggers a business event from ``on_success_callback``, ``on_failure_callback`` and the like.
 
     The request is sent once. Errors are only logged; they never fail the task that the notifier reports on.

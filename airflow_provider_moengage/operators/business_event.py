@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage import metrics
 from airflow_provider_moengage.api.business_events import SHORTEST_WINDOW, UNKNOWN_ADVICE, TriggerRequest
-from airflow_provider_moengage.arguments import boolean, flag, is_unresolved, one_of
+from airflow_provider_moengage.arguments import TemplatedArguments, boolean, flag, is_unresolved, one_of
 from airflow_provider_moengage.exceptions import (
     MoEngageError,
     MoEngageOutcomeUnknownError,
@@ -23,7 +23,7 @@ from airflow_provider_moengage.hooks import business_events
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.tasks.business_event_state import TriggerRecord
-from airflow_provider_moengage.tasks.wait_until import wait_until
+from airflow_provider_moengage.tasks.wait_until import airflow_timeout, resume, started_at, wait_until, wakes_at
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ON_QUOTA = ("defer", "fail")
 
 
-class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
+class BusinessEventOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, unused-ignore]
     """Triggers a business event, which starts the campaigns and flows attached to it.
 
     Campaigns reach people, so an event is never triggered twice unless you ask for it. If the request may have
@@ -48,7 +48,8 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
     :param api_version: ``v1`` or ``v5``. Templated.
     :param on_quota: ``defer`` frees the worker slot until MoEngage's quota may have opened, and then tries again;
         ``fail`` fails with :class:`MoEngageRateLimitError`, which Airflow may retry.
-    :param quota_timeout: how long to keep deferring.
+    :param quota_timeout: how long to keep deferring; the task's ``execution_timeout`` counts as well. Nothing is
+        triggered after either of them.
     :param fail_on_partial: fail if v5 skipped some of the campaigns or flows because of a quota. The others have
         started, so no retry triggers them again.
     :param retry_unknown: let Airflow retry after an unknown outcome: campaigns may start twice.
@@ -116,7 +117,14 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         give_up_at: str | None = None,
     ) -> dict[str, Any]:
         """Resume when the quota may have opened. The deferred task only waited; the event is triggered here."""
-        until = datetime.fromisoformat(give_up_at) if give_up_at else datetime.now(UTC) + self.quota_timeout
+        now = datetime.now(UTC)
+        resume(self, context, now)
+        until = datetime.fromisoformat(give_up_at) if give_up_at else started_at(context) + self.quota_timeout
+        if now > until:
+            raise MoEngageRateLimitError(
+                f"Business event {self.event_name!r}: the quota did not reopen within quota_timeout"
+                f" ({self.quota_timeout}); nothing was started"
+            )
         return self._run(context, until)
 
     def on_kill(self) -> None:
@@ -141,7 +149,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             )
         answer = record.answer_of_earlier_try(self.event_name, may_repeat=self.retry_unknown)
         if answer is None:
-            answer = self._trigger(hook, self._checked_request(hook), record, give_up_at)
+            answer = self._trigger(context, hook, self._checked_request(hook), record, give_up_at)
         else:
             self.log.info("An earlier try triggered business event %r; not triggering it again", self.event_name)
         if answer["status"] == "PARTIAL_SUCCESS":
@@ -150,7 +158,12 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         return answer
 
     def _trigger(
-        self, hook: MoEngageHook, request: TriggerRequest, record: TriggerRecord, give_up_at: datetime
+        self,
+        context: Context,
+        hook: MoEngageHook,
+        request: TriggerRequest,
+        record: TriggerRecord,
+        give_up_at: datetime,
     ) -> dict[str, Any]:
         _ = hook.settings  # raises if the connection is wrong, before the record says that a request may be sent
         self._check_not_killed()
@@ -164,7 +177,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             record.nothing_started()
             if self.on_quota == "fail":
                 raise
-            self._defer(error, give_up_at)
+            self._defer(context, error, give_up_at)
             raise  # not reached: deferring raises
         except MoEngageError:
             record.nothing_started()  # after each of them
@@ -198,7 +211,7 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
             request_id=error.request_id,
         )
 
-    def _defer(self, error: MoEngageRateLimitError, give_up_at: datetime) -> None:
+    def _defer(self, context: Context, error: MoEngageRateLimitError, give_up_at: datetime) -> None:
         now = datetime.now(UTC)
         opens_at = now + timedelta(seconds=error.retry_after or SHORTEST_WINDOW)
         if opens_at > give_up_at:
@@ -212,9 +225,10 @@ class BusinessEventOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
         self.log.info("%s Trying again at %s", error.message, opens_at.isoformat(timespec="seconds"))
         metrics.Metrics(self.moengage_conn_id).count(metrics.QUOTA_DEFERRALS)
         self.defer(
-            trigger=wait_until(opens_at),
+            trigger=wait_until(wakes_at(opens_at, self, context, now)),
             method_name="execute_complete",
             kwargs={"give_up_at": give_up_at.isoformat()},
+            timeout=airflow_timeout(give_up_at, self, context, now),
         )
 
     def _report_partial(self, answer: dict[str, Any], record: TriggerRecord, context: Context) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage import lineage
-from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty, path_text
+from airflow_provider_moengage.arguments import TemplatedArguments, flag, is_unresolved, non_empty, path_text
 from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions, check_parsed_options
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageOutcomeUnknownError
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
@@ -39,7 +39,7 @@ DELIVERY_FIELDS = ("moengage_conn_id", *_OPTION_FIELDS, "checkpoint_path")
 """The template fields that all these operators have."""
 
 
-class DeliveryOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
+class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, unused-ignore]
     """Delivers elements to MoEngage. Subclasses provide the elements. All of these parameters are templated.
 
     :param concurrency: requests in flight at once, 1 to 64; None: as many as MoEngage's response time makes

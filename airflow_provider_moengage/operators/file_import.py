@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_moengage.api.file_imports import ImportRef
-from airflow_provider_moengage.arguments import boolean, is_unresolved, one_of, seconds
+from airflow_provider_moengage.arguments import (
+    TemplatedArguments,
+    boolean,
+    is_unresolved,
+    non_empty,
+    one_of,
+    seconds,
+)
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -25,15 +32,21 @@ from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.tasks.file_import_start import CooldownError, ImportCall, StartPolicy, now, wait
 from airflow_provider_moengage.tasks.file_import_state import ImportRecord, ImportRun
 from airflow_provider_moengage.tasks.file_import_wait import (
-    GRACE,
     LONGEST_TIMEOUT,
     FileWait,
     WaitTimeoutError,
     check_policy,
-    execution_timeout_at,
     files_of,
 )
-from airflow_provider_moengage.tasks.wait_until import wait_until
+from airflow_provider_moengage.tasks.wait_until import (
+    LEAST_DEFERRAL,
+    airflow_timeout,
+    execution_timeout_at,
+    resume,
+    started_at,
+    wait_until,
+    wakes_at,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -46,7 +59,7 @@ LEAST_INTERVAL = 1.0
 """Seconds between two polls on a worker, at least."""
 
 
-class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
+class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, unused-ignore]
     """Triggers a file import now, in addition to its schedule in the dashboard.
 
     Returns ``import_id``, ``triggered_at`` and ``baseline`` (the IDs of the files that existed before), which
@@ -114,7 +127,8 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         :raises MoEngageError: see :meth:`MoEngageHook.trigger_file_import` and
             :meth:`MoEngageHook.iter_file_runs`.
         """
-        ImportRef.of(self.import_id, None)
+        non_empty("import_id", self.import_id, "the ID of an import")
+        check_policy(self.partial_success, self.max_failed_rows)
         give_up_at = now() + timedelta(seconds=self.timeout)
         try:
             with self._call(context) as call:
@@ -138,10 +152,17 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         run: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Trigger the import, now that it may run again."""
-        limit = execution_timeout_at(self, context)
-        if limit is not None and now().timestamp() >= limit:
-            raise AirflowTaskTimeout("The task has reached its execution_timeout while it waited for the cooldown")
-        until = datetime.fromisoformat(give_up_at) if give_up_at else now() + timedelta(seconds=self.timeout)
+        resume(self, context, now(), "it waited for the cooldown")
+        until = (
+            datetime.fromisoformat(give_up_at)
+            if give_up_at
+            else started_at(context) + timedelta(seconds=self.timeout)
+        )
+        if now() > until:
+            raise MoEngageRateLimitError(
+                f"Import {self.import_id!r}: the cooldown did not end within the timeout of {self.timeout:g} s;"
+                " it was not triggered"
+            )
         try:
             with self._call(context) as call:
                 triggered = call.trigger(until, run=None if run is None else ImportRun.from_dict(run))
@@ -185,18 +206,15 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
         return ImportCall(policy, context, self.log, self.pause)
 
     def _defer_cooldown(self, context: Context, cooldown: CooldownError, give_up_at: datetime) -> NoReturn:
-        limit = execution_timeout_at(self, context)
-        wakes_at = cooldown.may_run_at
-        if limit is not None:
-            wakes_at = min(wakes_at, datetime.fromtimestamp(limit, UTC))
         self.pause(0)
         self.defer(
-            trigger=wait_until(wakes_at),
+            trigger=wait_until(wakes_at(cooldown.may_run_at, self, context, now())),
             method_name="resume_after_cooldown",
             kwargs={
                 "give_up_at": give_up_at.isoformat(),
                 "run": None if cooldown.run is None else cooldown.run.to_dict(),
             },
+            timeout=airflow_timeout(give_up_at, self, context, now()),
         )
         raise RuntimeError("a task that defers does not return")
 
@@ -223,9 +241,10 @@ class TriggerFileImportOperator(BaseOperator):  # type: ignore[misc, unused-igno
                     execution_timeout_at=execution_timeout_at(self, context),
                     failed_polls=failed_polls,
                     run=run.facts(),
+                    least_seconds=LEAST_DEFERRAL.total_seconds(),
                 ),
                 method_name="execute_complete",
-                timeout=max(give_up_at - now(), timedelta(0)) + GRACE,
+                timeout=airflow_timeout(give_up_at, self, context, now()),
             )
         while files is None:
             if now() >= give_up_at:

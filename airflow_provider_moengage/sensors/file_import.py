@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_moengage.api.file_imports import ImportRef, as_moment, read_time
-from airflow_provider_moengage.arguments import boolean, is_unresolved, whole
+from airflow_provider_moengage.arguments import TemplatedArguments, boolean, is_unresolved, whole
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -31,15 +31,18 @@ from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.polling.poller import FAILED_POLLS
 from airflow_provider_moengage.polling.selection import Baseline, Selection
 from airflow_provider_moengage.tasks.file_import_wait import (
-    GRACE,
     LONGEST_TIMEOUT,
     FileWait,
     WaitTimeoutError,
     check_policy,
-    execution_timeout_at,
     files_of,
 )
 from airflow_provider_moengage.tasks.state import TaskState
+from airflow_provider_moengage.tasks.wait_until import (
+    GRACE,
+    LEAST_DEFERRAL,
+    execution_timeout_at,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -54,7 +57,7 @@ class _KilledError(MoEngageError):
     """The task was killed: this is not a failed poll."""
 
 
-class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-ignore]
+class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: ignore[misc, unused-ignore]
     """Waits until MoEngage has finished with files of an import, and returns their results.
 
     Succeeds when all of the files are ``SUCCESSFUL``; fails with :class:`MoEngageImportFailedError` if one is
@@ -111,6 +114,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         self.import_name = import_name
         self.file_name = file_name
         self.since = since
+        self._given = [name for name, value in (("file_name", file_name), ("since", since)) if value is not None]
         self.expected_files = expected_files
         self.deferrable = deferrable
         self.partial_success = partial_success
@@ -198,6 +202,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
                 execution_timeout_at=execution_timeout_at(self, context),
                 is_patient=self.silent_fail,
                 failed_polls=self._failed_polls,
+                least_seconds=LEAST_DEFERRAL.total_seconds(),
             ),
             method_name="execute_complete",
             timeout=timeout + GRACE,
@@ -241,6 +246,7 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
 
     def _wait(self) -> FileWait:
         """Return what to wait for, now that templates are rendered."""
+        self._report_missing()
         since, triggered = _read_since(self.since)
         if triggered is not None:
             import_id, baseline = triggered
@@ -258,6 +264,20 @@ class FileImportRunSensor(BaseSensorOperator):  # type: ignore[misc, unused-igno
         return FileWait(
             self.moengage_conn_id, ref, selection, policy, may_be_absent=baseline is not None and not baseline.ids
         )
+
+    def _report_missing(self) -> None:
+        """Report what was given but came out as None, such as the output of a task that was skipped.
+
+        :raises ValueError: if that leaves no import to wait for.
+        """
+        missing = [name for name in self._given if getattr(self, name) is None]
+        if "since" in missing and self.import_id is None and self.import_name is None:
+            raise ValueError(
+                "since: came out as None, because the task that returns it was skipped or failed, and no import_id"
+                " is given. Give import_id as well: then the sensor waits for the newest files of the import"
+            )
+        if missing:
+            self.log.info("%s came out as None and count(s) as not given", ", ".join(missing))
 
     def _check_arguments(self) -> None:
         if not is_unresolved(self.since):

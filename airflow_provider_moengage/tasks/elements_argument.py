@@ -38,11 +38,8 @@ class ElementsArgument:
         if isinstance(value, str):
             return "elements as text" if self._is_rendered or not is_unresolved(value) else value
         if _is_callable(value):
-            module, name = (
-                getattr(value, "__module__", ""),
-                getattr(value, "__qualname__", type(value).__name__),
-            )
-            return f"elements of {module}.{name}()"
+            name = getattr(value, "__qualname__", type(value).__name__)
+            return f"elements of {name}()"  # Airflow gives the module of a Dag file a name of its own
         if isinstance(value, Sized):
             return f"{len(value)} elements"
         return "elements of another task"

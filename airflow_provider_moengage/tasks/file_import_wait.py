@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -25,10 +25,6 @@ from airflow_provider_moengage.polling.success_policy import PARTIAL_POLICIES, P
 if TYPE_CHECKING:
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
     from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
-
-GRACE = timedelta(minutes=5)
-"""The trigger ends a wait itself. If its triggerer is gone, Airflow does so this much later."""
-
 
 LONGEST_TIMEOUT = 10 * 366 * 86_400.0
 """Seconds: longer than any wait, and short enough for date arithmetic."""
@@ -149,14 +145,6 @@ def files_of(event: Mapping[str, Any] | None, wait: FileWait) -> list[FileRun]:
     if facts.get("is_absence"):
         raise no_such_import(wait.ref, wait.conn_id, error)
     raise translated(error, wait.conn_id, "the run history could not be read")
-
-
-def execution_timeout_at(task: Any, context: Mapping[str, Any]) -> float | None:
-    """Return when a task's execution_timeout is reached, as UTC epoch seconds; None if it has none."""
-    if task.execution_timeout is None:
-        return None
-    started = getattr(context.get("ti"), "start_date", None) or datetime.now(UTC)
-    return float((started + task.execution_timeout).timestamp())
 
 
 def check_policy(partial_success: object, max_failed_rows: object) -> Policy:

@@ -28,14 +28,31 @@ def checkpoint_path_of_task(path: str, context: Mapping[str, Any]) -> str:
     return f"{path.rstrip('/')}/{_file_name(context)}.checkpoint.json"
 
 
+LONGEST_NAME = 180
+"""Bytes. Most file systems allow 255, of which the extensions take some (``.checkpoint.json.fence.new``)."""
+
+_SHORT_PART = 40
+_LONG_DIGEST = 32
+
+
 def _file_name(context: Mapping[str, Any]) -> str:
     """Return a name that is unique to a task of a run, and safe in file systems and URLs. The readable part has
-    other characters replaced; a digest of the exact identity distinguishes names that become equal by that.
+    other characters replaced; a digest of the exact identity distinguishes names that become equal by that. If it
+    is too long, each part is cut, and the digest is longer.
     """
     ti = context["ti"]
     identity = [ti.dag_id, ti.run_id, ti.task_id]
     if ti.map_index is not None and ti.map_index >= 0:
         identity.append(str(ti.map_index))
-    readable = "__".join(re.sub(r"[^\w.-]+", "-", part) for part in identity)
-    digest = sha256("\0".join(identity).encode()).hexdigest()[:8]
-    return f"{readable}__{digest}"
+    parts = [re.sub(r"[^\w.-]+", "-", part) for part in identity]
+    digest = sha256("\0".join(identity).encode(errors="surrogatepass")).hexdigest()
+    name = f"{'__'.join(parts)}__{digest[:8]}"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    readable = "__".join(_cut(part) for part in parts)
+    return f"{readable}__{digest[:_LONG_DIGEST]}"
+
+
+def _cut(part: str) -> str:
+    """Return the beginning of a text: at most so many bytes, in whole characters."""
+    return part.encode()[:_SHORT_PART].decode(errors="ignore")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from airflow_provider_moengage.arguments import in_utc
@@ -23,6 +24,12 @@ from airflow_provider_moengage.tasks.state import TaskState
 
 _KEY = "moengage_window"
 _BACKFILL = "backfill"
+
+LONGEST_KEY = 512
+"""Characters of a key in the state of an asset; Dag and task IDs have up to 250 each."""
+
+_READABLE = 100
+
 _WITH_INTERVALS = "schedule=CronDataIntervalTimetable(...)"
 
 
@@ -124,12 +131,17 @@ class TaskWindow:
         run = Run.of(context)
         self._log = log
         self._watermark: Watermark | None = None
+        self._is_development = _is_development_run() and not _moves_in_development()
         if run.is_backfill or not TaskState(context, _KEY).is_kept:
             self.window = window_without_watermark(run)
             return
         self._watermark = Watermark(asset, context)
         try:
-            self.window = _fixed_window(self._watermark, run, context)
+            self.window = (
+                window_after(self._watermark.read(), run)
+                if self._is_development
+                else _fixed_window(self._watermark, run, context)
+            )
         except ImportError:  # `airflow tasks render` runs no task and cannot open the store
             self.window = window_after(None, run)
 
@@ -170,10 +182,37 @@ class TaskWindow:
     def _move(self, *, is_dry_run: bool) -> None:
         if self._watermark is None or is_dry_run:
             return
+        if self._is_development:
+            self._log.info(
+                "This is a development run, so the watermark stays where it is. To move it, set [moengage]"
+                " development_runs_move_watermark"
+            )
+            return
         before = self._watermark.read()
         if before is None or before < self.window.until:
             self._watermark.write(self.window.until)
             self._log.info("The watermark is now at %s", self.window.until)
+
+
+def _is_development_run() -> bool:
+    """Return whether this is ``airflow dags test``, ``airflow tasks test`` or ``dag.test()``. They run the task in
+    their own process, but use the deployment's database.
+
+    Airflow reports it only by the kind of connection between task and supervisor. ``dag.test(use_executor=True)``
+    runs on workers and cannot be told from a real run.
+    """
+    try:
+        from airflow.sdk.execution_time import task_runner
+    except ImportError:  # Airflow 2, which stores no watermark
+        return False
+    comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    return type(comms).__name__ == "InProcessSupervisorComms"
+
+
+def _moves_in_development() -> bool:
+    from airflow.providers.common.compat.sdk import conf
+
+    return bool(conf.getboolean("moengage", "development_runs_move_watermark", fallback=False))
 
 
 def _fixed_window(watermark: Watermark, run: Run, context: Mapping[str, Any]) -> Window:
@@ -200,7 +239,7 @@ class Watermark:
     def __init__(self, asset: Any, context: Mapping[str, Any]) -> None:
         ti = context["ti"]
         index = "" if ti.map_index is None or ti.map_index < 0 else f":{ti.map_index}"
-        self._key = f"moengage:{ti.dag_id}:{ti.task_id}{index}"
+        self._key = _key(ti.dag_id, ti.task_id, index)
         try:
             self._state = context["asset_state_store"][asset]
         except KeyError:  # for a mapped task, __init__ runs too late to add it
@@ -226,6 +265,15 @@ class Watermark:
     def write(self, moment: datetime) -> None:
         """Store a new watermark."""
         self._state.set(self._key, moment.isoformat())
+
+
+def _key(dag_id: str, task_id: str, index: str) -> str:
+    """Return the name of a task's watermark in the asset's state."""
+    key = f"moengage:{dag_id}:{task_id}{index}"
+    if len(key) <= LONGEST_KEY:
+        return key
+    digest = sha256(f"{dag_id}\0{task_id}".encode()).hexdigest()
+    return f"moengage:{dag_id[:_READABLE]}:{task_id[:_READABLE]}:{digest}{index}"
 
 
 def check_watermark(asset: object, sql: object, parameters: object, key_range: object) -> None:

@@ -135,6 +135,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
         from airflow_provider_moengage.bulk.sources import Stream
         from airflow_provider_moengage.sources.sql_rows import KeyedRows, Query, Rows
 
+        for name in ("sql", "conn_id"):
+            non_empty(name, getattr(self, name))
         mappings = self._mappings()
         hook = database_hook(self.conn_id)
         changed_only = self.changed_only

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_moengage.arguments import is_unresolved, non_empty, one_of, path_text, whole
+from airflow_provider_moengage.arguments import (
+    TemplatedArguments,
+    is_unresolved,
+    non_empty,
+    one_of,
+    path_text,
+    whole,
+)
 from airflow_provider_moengage.bulk.mapping import Attributes, check_attributes
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
 from airflow_provider_moengage.import_files.folder import (
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
 _PREFIXES_OF_USERS = ("registered_user_data", "anonymous_user_data")
 
 
-class SqlToMoEngageFileOperator(BaseOperator):  # type: ignore[misc, unused-ignore]
+class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, unused-ignore]
     """Writes the rows of a query to files for a MoEngage import. Memory use does not grow with the result.
 
     .. code-block:: python

@@ -15,6 +15,7 @@ from airflow_provider_moengage.api.file_imports import ImportRef
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
 from airflow_provider_moengage.polling.poller import FAILED_POLLS, Decide, Finding, WaitSpec
 from airflow_provider_moengage.polling.selection import Selection
+from airflow_provider_moengage.triggers import pollers
 from airflow_provider_moengage.triggers.file_import_event import FileImportRunEventTrigger
 from airflow_provider_moengage.triggers.pollers import poll_updates
 
@@ -44,6 +45,8 @@ class FileImportRunTrigger(BaseTrigger):
     :param failed_polls: polls in a row that have failed before.
     :param run: what the task needs to know about its run when it resumes; the event returns it, with the
         selection's baseline.
+    :param least_seconds: fire no sooner than this many seconds after the start: Airflow fails a task whose
+        deferral ends before the scheduler has seen that it began.
     """
 
     def __init__(  # noqa: PLR0913 (stored arguments)
@@ -59,6 +62,7 @@ class FileImportRunTrigger(BaseTrigger):
         is_patient: bool = False,
         failed_polls: int = 0,
         run: Mapping[str, Any] | None = None,
+        least_seconds: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.moengage_conn_id = moengage_conn_id
@@ -70,6 +74,7 @@ class FileImportRunTrigger(BaseTrigger):
         self.may_be_absent = may_be_absent
         self.is_patient = is_patient
         self.failed_polls = failed_polls
+        self.least_seconds = least_seconds
         self.run_facts = None if run is None else dict(run)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -87,12 +92,17 @@ class FileImportRunTrigger(BaseTrigger):
                 "is_patient": self.is_patient,
                 "failed_polls": self.failed_polls,
                 "run": self.run_facts,
+                "least_seconds": self.least_seconds,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire once."""
+        started = pollers.CLOCK.time()
         event = await self._event()
+        remaining = started + self.least_seconds - pollers.CLOCK.time()
+        if remaining > 0:
+            await pollers.CLOCK.sleep(remaining, asyncio.Event())
         if self.run_facts is not None:
             baseline = {name: self.selection.get(name) for name in ("baseline", "baseline_since")}
             event["run"] = {**self.run_facts, **baseline}

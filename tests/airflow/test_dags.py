@@ -174,9 +174,10 @@ def test_tasks_wait_for_file_imports_in_every_mode(imports: Run) -> None:
     assert b"emulator-data-key" not in imports.airflow.database
 
 
-def test_an_incremental_sync_sends_everything_after_its_watermark(airflow: Airflow) -> None:
-    def day(date: str) -> tuple[dict[str, int], str]:
+def test_a_development_run_moves_no_watermark_unless_told(airflow: Airflow) -> None:
+    def day(date: str, *, moves: bool = False) -> tuple[dict[str, int], str]:
         """Run one day; return how many orders and customers of each shop it sends, and the log."""
+        airflow.environment["AIRFLOW__MOENGAGE__DEVELOPMENT_RUNS_MOVE_WATERMARK"] = str(moves)
         with Emulator(Settings(keep_elements=None)) as emulator:
             connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
             airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps({**connection, "host": emulator.url})
@@ -185,11 +186,16 @@ def test_an_incremental_sync_sends_everything_after_its_watermark(airflow: Airfl
         kinds = [element["type"] for element in elements]
         return {"orders": kinds.count("event"), "customers": kinds.count("customer")}, log
 
-    first, log = day("2026-01-02")
-    assert first == {"orders": 1, "customers": 1}, log
-    later, log = day("2026-01-04")
-
     keeps_watermarks = find_spec("airflow.models.asset_state_store") is not None
+    for _ in range(2):
+        first, log = day("2026-01-02")
+        assert first == {"orders": 1, "customers": 1}, log
+        assert ("development run, so the watermark stays" in log) == keeps_watermarks
+    first, log = day("2026-01-02", moves=True)
+    assert first == {"orders": 1, "customers": 1}, log
+    assert "development run" not in log
+    later, log = day("2026-01-04", moves=True)
+
     missed = 1 if keeps_watermarks else 0  # the run of 2026-01-03
     assert later == {"orders": 1 + missed, "customers": 1 + missed}, log
     window = ("2026-01-02" if missed else "2026-01-03") + " 00:00:00+00:00", "2026-01-04 00:00:00+00:00"

@@ -119,7 +119,7 @@ def rows_of_a_module() -> list[Any]:
 
 SHOWN = {
     "a list": ([customer("hidden-value")] * 20_000, "20000 elements"),
-    "a function": (rows_of_a_module, "elements of tests.operators.test_bulk_import.rows_of_a_module()"),
+    "a function": (rows_of_a_module, "elements of rows_of_a_module()"),
     "a template": ("{{ rows | tojson }}", "{{ rows | tojson }}"),
 }
 
