@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -61,7 +62,12 @@ class ElementsArgument:
             return
         from airflow.providers.common.compat.sdk import XComArg
 
-        XComArg.apply_upstream_relationship(operator, self._value)
+        try:
+            XComArg.apply_upstream_relationship(operator, self._value)
+        except RecursionError:  # an element contains itself or is nested too deep; it will be rejected
+            for element in self._value:
+                with suppress(RecursionError):
+                    XComArg.apply_upstream_relationship(operator, element)
 
     def rendered(self, render: Callable[[Any], Any], resolved: Collection[int]) -> ElementsArgument:
         """Return the argument with templates and other tasks' outputs resolved. A callable stays: it is called
@@ -75,7 +81,7 @@ class ElementsArgument:
             return self
         if id(value) not in resolved:
             if isinstance(value, list | tuple):  # Airflow needs a second per thousand; most have no template
-                value = [render(element) if _has_template(element) else element for element in value]
+                value = [_rendered(element, render) for element in value]
             else:
                 value = render(value)
         return ElementsArgument(value, is_rendered=True)
@@ -98,14 +104,27 @@ class ElementsArgument:
         return value
 
 
-def _has_template(value: Any) -> bool:
-    if isinstance(value, str):
-        return is_unresolved(value) or "{#" in value
-    if isinstance(value, dict):
-        return any(map(_has_template, value.values()))
-    if isinstance(value, list | tuple | set):
-        return any(map(_has_template, value))
-    return not (value is None or isinstance(value, _NEVER_TEMPLATES))
+def _rendered(element: Any, render: Callable[[Any], Any]) -> Any:
+    try:
+        return render(element) if _has_template(element) else element
+    except RecursionError:
+        return element  # it contains itself, or is nested too deep: it will be rejected
+
+
+def _has_template(element: Any) -> bool:
+    rest, seen = [element], set()
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            if is_unresolved(value) or "{#" in value:
+                return True
+        elif isinstance(value, dict | list | tuple | set):
+            if id(value) not in seen:
+                seen.add(id(value))
+                rest.extend(value.values() if isinstance(value, dict) else value)
+        elif not (value is None or isinstance(value, _NEVER_TEMPLATES)):
+            return True
+    return False
 
 
 _NEVER_TEMPLATES = (bool, int, float, bytes, Decimal, date, UUID)

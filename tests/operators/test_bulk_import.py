@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
-from tests.delivering import MoEngage, customer
+from tests.delivering import MoEngage, connection_to, customer
 
 try:
     from airflow.sdk.execution_time.task_runner import _serialize_template_field as stored_form
@@ -48,6 +48,78 @@ def test_a_list_is_sent_and_the_report_is_the_xcom(connected: MoEngage) -> None:
         *("dry_run", "accepted", "rejected", "customers", "events", "devices", "actions", "requests", "bytes"),
         *("retries", "throttled_seconds", "elapsed_seconds", "warnings", "rejects", "rejects_path", "resumed"),
     }
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def cyclic(*more: Any) -> list[Any]:
+    value: list[Any] = [*more]
+    value += [value, {"again": value}]
+    return value
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+def test_elements_that_are_nested_too_deep_are_rejected_and_the_others_are_sent(
+    connected: MoEngage, as_function: bool, tmp_path: Path
+) -> None:
+    elements = [
+        customer("ann"),
+        customer("deep", a=nested(1_000)),
+        customer("cyclic", a=cyclic()),
+        customer("cyclic with a template", a=cyclic("{{ ds }}")),
+        nested(1_000),
+        customer("bob"),
+    ]
+    path = tmp_path / "rejects.ndjson"
+    given: Any = (lambda: elements) if as_function else elements
+
+    report = ran(BulkImportOperator(task_id="send", elements=given, rejects_path=str(path), max_rejects=4))
+
+    assert users(connected) == ["ann", "bob"]
+    assert report["rejects"] == {"element_invalid": 1, "value_not_encodable": 3}
+
+
+def test_lines_that_are_nested_too_deep_are_rejected_and_the_others_are_sent(
+    connected: MoEngage, tmp_path: Path
+) -> None:
+    deep = "[" * 1_000 + "]" * 1_000
+    deeper = "[" * 100_000 + "]" * 100_000
+    (tmp_path / "a.ndjson").write_text(
+        "\n".join(
+            [
+                "\ufeff" + json.dumps(customer("ann")),
+                f'{{"type":"customer","customer_id":"u","attributes":{{"a":{deep}}}}}',
+                f'{{"type":"customer","customer_id":"u","attributes":{{"a":{deeper}}}}}',
+                json.dumps(customer("bob")),
+            ]
+        )
+    )
+
+    report = ran(BulkImportOperator(task_id="send", path=f"{tmp_path}/*.ndjson", max_rejects=2))
+
+    assert users(connected) == ["ann", "bob"]
+    assert report["rejected"] == 2
+
+
+def test_the_identifiers_of_the_connection_or_the_operator_identify_users(
+    moengage: MoEngage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moengage.reset(identifiers=["loyalty_id", "card"])
+    by_name = [{"type": "customer", "attributes": {name: "L-1"}} for name in ("loyalty_id", "card")]
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage, extra={"identifiers": "loyalty_id"})
+    )
+
+    report = ran(BulkImportOperator(task_id="send", elements=by_name, max_rejects=1))
+    other = ran(BulkImportOperator(task_id="send", elements=by_name, max_rejects=1, identifiers=["card"]))
+
+    assert [list(element["attributes"]) for element in moengage.arrived] == [["loyalty_id"], ["card"]]
+    assert report["rejects"] == other["rejects"] == {"customer_id_missing": 1}
 
 
 def test_templates_inside_a_list_are_rendered(connected: MoEngage) -> None:

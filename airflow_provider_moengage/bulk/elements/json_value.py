@@ -69,6 +69,8 @@ class _Converter:
                 plain[_name(name)] = self.value(item, within)
             return plain
         items = []
+        if isinstance(value, set | frozenset):
+            value = sorted(value, key=repr)  # its order differs between processes
         for item in value:
             if self._left < 0:
                 break

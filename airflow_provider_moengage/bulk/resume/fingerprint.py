@@ -33,7 +33,7 @@ def fingerprint_of_elements(elements: Sequence[object]) -> str:
             digest.update(_ENCODER.encode_lines(chunk))
         except Exception:  # noqa: BLE001 (an element that cannot be encoded will be rejected)
             for element in chunk:
-                digest.update(json.dumps(_plain(element)).encode() + b"\n")
+                digest.update(json.dumps(to_json_value(element)).encode() + b"\n")
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,12 @@ from airflow_provider_moengage.bulk.elements.checks import prepare
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.elements.fast_path import PreparedElements, prepare_elements
 from airflow_provider_moengage.bulk.elements.row_codegen import row_preparer
+from airflow_provider_moengage.bulk.elements.rules import (
+    DOCUMENTED,
+    IDENTIFYING_ATTRIBUTES,
+    WARNINGS,
+    WorkspaceRules,
+)
 from airflow_provider_moengage.bulk.mapping import (
     Column,
     CustomerMapping,
@@ -128,12 +135,27 @@ def sent(element: Any) -> Any:
     return msgspec.json.decode(line)
 
 
-def fully_checked(elements: Sequence[Any], rules_apply: bool) -> PreparedElements:
+def fully_checked(
+    elements: Sequence[Any], rules_apply: bool, workspace: WorkspaceRules = DOCUMENTED
+) -> PreparedElements:
     """Return the elements after the full check."""
     result = PreparedElements()
     for element in elements:
-        result.add(prepare(element, rules_apply=rules_apply))
+        result.add(prepare(element, rules_apply=rules_apply, workspace=workspace))
     return result
+
+
+def encoded_at_once(elements: Sequence[Any], rules_apply: bool) -> PreparedElements:
+    """Return the elements as they are prepared when a generator yields them."""
+    return prepare_elements(iter(elements), rules_apply, DOCUMENTED, encoder=Encoder())
+
+
+def comparable(outcomes: list[Any]) -> list[Any]:
+    """Leave out what is sent of an element with an error: nothing is."""
+    return [
+        [None if any(code not in WARNINGS for code, _ in found) else element, *rest, found]
+        for element, *rest, found in outcomes
+    ]
 
 
 ATTRIBUTES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4)
@@ -170,6 +192,7 @@ MAPPINGS: list[ElementMapping] = [
     EventMapping(action="Buy", time="at", attributes=[], device_id="email"),
     EventMapping(action="Buy", time="at", attributes=[], user_identifiers={"u_em": "email"}),
     EventMapping(action="Buy", time="at", customer_id=None, user_identifiers={"u_em": "email"}),
+    CustomerMapping(attributes=["tier"], add_to_lists={"tags": "email"}, remove_from_lists={"offers": "status"}),
     DeviceMapping(device_id="tier", attributes={"platform": "email", "push_id": "uid"}),
 ]
 PLAIN_ROW = (
@@ -316,6 +339,41 @@ def test_the_fast_path_agrees_with_the_full_check_on_an_element(element: Any, ru
     assert outcome([element], prepare_elements([element], rules_apply)) == outcome(
         [element], fully_checked([element], rules_apply)
     )
+
+
+@pytest.mark.parametrize("rules_apply", [True, False], ids=["rules", "no rules"])
+@pytest.mark.parametrize("element", ELEMENTS, ids=range(len(ELEMENTS)))
+def test_what_is_encoded_at_once_agrees_with_what_is_encoded_later(element: Any, rules_apply: bool) -> None:
+    assert comparable(outcome([element], encoded_at_once([element], rules_apply))) == comparable(
+        outcome([element], fully_checked([element], rules_apply))
+    )
+
+
+WORKSPACES = {
+    "before the events": WorkspaceRules(clock=dt.datetime(2024, 5, 31, tzinfo=dt.UTC).timestamp),
+    "with identifiers of its own": WorkspaceRules(identifiers=frozenset({"tier", "email"})),
+}
+
+
+@pytest.mark.parametrize("workspace", WORKSPACES.values(), ids=WORKSPACES)
+def test_all_ways_follow_the_rules_of_the_workspace(workspace: WorkspaceRules) -> None:
+    assert outcome(ELEMENTS, prepare_elements(ELEMENTS, True, workspace)) == outcome(
+        ELEMENTS, fully_checked(ELEMENTS, True, workspace)
+    )
+    for mapping in MAPPINGS:
+        recipe = mapping.compile(COLUMNS)
+        rows = [
+            *[(PLAIN_ROW[0], value, *PLAIN_ROW[2:]) for value in ODD_TIMES],
+            *[(value, *PLAIN_ROW[1:]) for value in ODD_IDS],
+        ]
+        found = outcome(rows, row_preparer([recipe])(rows, True, workspace))
+        identifiers = workspace.identifiers
+        if recipe.kind == "customer":
+            known = IDENTIFYING_ATTRIBUTES if identifiers is None else identifiers
+            identifiers = known & set(recipe.identified_by)
+        of_mapping = replace(workspace, identifiers=identifiers)
+
+        assert found == outcome(rows, fully_checked([recipe(row) for row in rows], True, of_mapping))
 
 
 @pytest.mark.parametrize("rules_apply", [True, False], ids=["rules", "no rules"])

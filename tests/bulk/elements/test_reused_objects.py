@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_moengage.emulator import Fault
 from tests.delivering import MoEngage, customer, event
 
 NUMBER = 2_500
@@ -103,7 +104,7 @@ def test_rejects_hold_what_was_yielded(moengage: MoEngage, tmp_path: Path) -> No
     assert [line["element"]["attributes"]["number"] for line in lines] == list(range(1, NUMBER, 2))
 
 
-def test_what_is_too_large_or_refused_is_kept_as_it_was_yielded(moengage: MoEngage, tmp_path: Path) -> None:
+def test_what_is_too_large_is_kept_as_it_was_yielded(moengage: MoEngage, tmp_path: Path) -> None:
     def large() -> Iterator[dict[str, Any]]:
         element = customer("u-0")
         for number in range(10):
@@ -118,3 +119,28 @@ def test_what_is_too_large_or_refused_is_kept_as_it_was_yielded(moengage: MoEnga
     [line] = [json.loads(line) for line in path.read_text().splitlines()]
     assert (report.rejected, line["position"], line["codes"]) == (1, 5, ["element_too_large"])
     assert (line["element"]["customer_id"], len(line["element"]["attributes"]["notes"])) == ("u-5", 300)
+
+
+def test_what_is_split_after_a_refusal_is_what_was_yielded(moengage: MoEngage, tmp_path: Path) -> None:
+    moengage.emulator.workspace.add_fault(Fault(kind="refuse", customer_id="u-777", times=None))
+    path = tmp_path / "rejects.ndjson"
+
+    report = moengage.deliver(whole(), rejects=path)
+
+    [line] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (report.accepted, line["position"], line["codes"]) == (NUMBER - 1, 777, ["refused_by_server"])
+    assert line["element"] == {"type": "customer", "customer_id": "u-777", "attributes": {"tier": "gold"}}
+    assert {element["customer_id"] for element in moengage.arrived} == {
+        f"u-{number}" for number in range(NUMBER) if number != 777
+    }
+
+
+def test_a_dry_run_predicts_the_run(moengage: MoEngage) -> None:
+    def some() -> Iterator[dict[str, Any]]:
+        for number, element in enumerate(whole()):
+            yield element if number % 10 else {**element, "customer_id": None}
+
+    dry = moengage.deliver(some(), dry_run=True)
+    report = moengage.deliver(some())
+
+    assert (dry.accepted, dry.rejects) == (report.accepted, report.rejects)
