@@ -55,6 +55,8 @@ class Reply:
     """Seconds to wait, by ``Retry-After`` or by ``x-ratelimit-reset``."""
     remaining: int | None = None
     """``x-ratelimit-remaining``: requests left in the current window, as the server reports it."""
+    limit: int | None = None
+    """``x-ratelimit-limit``: what the server allows in a window, counted as ``remaining`` is."""
 
 
 _BY_STATUS = {
@@ -97,6 +99,11 @@ _LEAST_CLOCK_ERROR, _MOST_CLOCK_ERROR = 2.0, 86_400.0
 """Seconds by which a worker's clock and the server's may differ."""
 
 
+LONGEST_OUTAGE = 600.0
+"""Seconds; the same for a 5xx, whose ``Retry-After`` reports an outage and not a rate limit. No longer, so that an
+absurd value does not stop a run for an hour."""
+
+
 def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Reply:
     """Read a response of the bulk import endpoint.
 
@@ -115,8 +122,11 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now
         error_type=error.type,
         message=error.message,
         request_id=error.request_id or _text(content.get("request_id")) or _text(headers.get("x-request-id")),
-        retry_after=read_retry_after(headers, now=now),
+        retry_after=read_retry_after(
+            headers, now=now, longest=LONGEST_OUTAGE if status_code >= 500 else LONGEST_HINT
+        ),
         remaining=_whole_number(headers.get("x-ratelimit-remaining")),
+        limit=None if (limit := _greatest(headers.get("x-ratelimit-limit"))) is None else int(limit),
     )
 
 

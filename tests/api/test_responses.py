@@ -182,6 +182,11 @@ def test_the_servers_hint_is_read_as_seconds_to_wait(headers: dict[str, str], se
     assert read_retry_after(headers, now=NOW) == seconds
 
 
+@pytest.mark.parametrize(("status", "seconds"), [(200, 60.0), (429, 60.0), (500, 600.0), (503, 600.0)])
+def test_a_hint_is_cut_at_a_window_and_that_of_an_outage_at_ten_minutes(status: int, seconds: float) -> None:
+    assert read_reply(status, {"retry-after": "86400"}, b"{}", now=NOW).retry_after == seconds
+
+
 @pytest.mark.parametrize(
     ("said", "remaining"), [("0", 0), ("17", 17), ("17.0", 17), ("-3", -3), ("many", None), (None, None)]
 )

@@ -173,6 +173,13 @@ class FairShare:
         if not self.is_alone and not self._is_recovering(now):
             self._fit_to(remaining, own, amount)
 
+    def believe_limit(self, limit: int) -> bool:
+        """Take over the limit that the server reports; return whether its header can be believed."""
+        if self._trusts_header:
+            self._limit = limit
+            self.size = min(self.size, float(limit)) if not self.is_alone else float(limit)
+        return self._trusts_header
+
     def observe_at_least(self, reported: int) -> None:
         """Learn that at least this much remains."""
         self._room = max(self._room, self._clamped(reported))

@@ -5,6 +5,9 @@ copy of the server's sliding window, one for users and one for events, and spend
 What was spent becomes available 60 seconds after the *response*, when it has left the server's window too. If
 others send to the workspace, only a share of the limit is spent
 (:mod:`~airflow_provider_moengage.bulk.rate_limit.fair_share`).
+
+The page of the endpoint itself ("Bulk Import") says 10,000 users and 30,000 events. A lower limit that the server
+reports in ``x-ratelimit-limit`` replaces the connection's.
 """
 
 from __future__ import annotations
@@ -74,11 +77,18 @@ class _Budget:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self._most = limit
         self.share = FairShare(limit)
         self.in_flight = 0
         self._answered: deque[tuple[float, int]] = deque()
         self._expired: deque[tuple[float, int]] = deque()
         self._spent = 0
+
+    def believe_limit(self, reported: int) -> None:
+        """Take over a limit that the server reports, but no more than the connection allows."""
+        limit = min(self._most, reported)
+        if 0 < limit != self.limit and self.share.believe_limit(limit):
+            self.limit = limit
 
     def used(self, now: float) -> int:
         while self._answered and self._answered[0][0] <= now:
@@ -266,6 +276,10 @@ class Pacer:
             for budget, amount, own in used:
                 budget.share.record_throttled(reply.remaining, own - amount, amount, now, is_new=is_new)
         elif reply.outcome is Outcome.ACCEPTED and reply.remaining is not None and used:
+            if len(used) == 1:  # otherwise it may be the limit of either budget
+                [(budget, amount, _)] = used
+                if reply.limit is not None and reply.limit >= amount + max(reply.remaining, 0):
+                    budget.believe_limit(reply.limit)
             tightest = min(used, key=lambda each: each[0].share.room_expected(each[2]))
             for budget, amount, own in used:
                 if budget is tightest[0]:
