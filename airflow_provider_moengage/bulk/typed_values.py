@@ -22,8 +22,8 @@ _WHOLE = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TRUE = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "0"})
-_EXACT = 2**53
-"""Whole numbers up to this size survive as floats."""
+_FIRST_INEXACT = {"float16": 2**11, "float32": 2**24}
+"""Whole numbers below this size survive as numpy's small floats; as other floats, those below 2**53."""
 
 
 def reader(column: str, type_name: str) -> Callable[[Any], Any]:
@@ -42,7 +42,9 @@ def reader(column: str, type_name: str) -> Callable[[Any], Any]:
             return value
         try:
             return read(value)
-        except (ValueError, TypeError, ArithmeticError, RecursionError):
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 (any method of a value may raise anything)
             return unreadable
 
     return read_or_reject
@@ -53,9 +55,9 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | Decimal | UUID):
         return str(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
-        return str(int(value))
     plain = to_plain(value)
+    if isinstance(plain, float) and plain.is_integer():
+        return str(_exact(value, plain))
     return plain if isinstance(plain, str) else _json_text(plain)
 
 
@@ -70,12 +72,23 @@ def _integer(value: Any) -> int:
         if not _WHOLE.fullmatch(text):
             raise ValueError
         return int(text)
-    if isinstance(value, float) and abs(value) > _EXACT:
-        raise ValueError  # its last digits are lost
+    plain = to_plain(value)
+    if isinstance(plain, float) and not isinstance(value, Decimal):
+        return _exact(value, plain)
     number = int(value)
     if number != value or isinstance(value, complex):
         raise ValueError
     return number
+
+
+def _exact(value: Any, plain: float) -> int:
+    """Return a whole number that was read as a float.
+
+    :raises ValueError: if its last digits may be lost, or it has a fraction.
+    """
+    if abs(plain) >= _FIRST_INEXACT.get(str(getattr(value, "dtype", "")), 2**53) or not plain.is_integer():
+        raise ValueError
+    return int(plain)
 
 
 def _number(value: Any) -> int | float | Decimal:

@@ -7,17 +7,32 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
 from airflow_provider_moengage.bulk.mapping import Column, CustomerMapping, EventMapping, compile_mappings
 from airflow_provider_moengage.bulk.typed_values import TYPES, reader
 
+
+class Hostile:
+    """A value whose methods raise."""
+
+    def _raise(self, *_: Any) -> Any:
+        raise RuntimeError
+
+    __eq__ = __int__ = __str__ = __iter__ = __len__ = __getattr__ = _raise
+    __hash__ = None  # type: ignore[assignment]
+
+
 NEW_YEAR = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 READ: list[tuple[str, Any, Any]] = [
     ("text", 42, "42"),
     ("text", 42.0, "42"),
+    ("text", np.float32(42), "42"),
+    ("text", 0.5, "0.5"),
+    ("integer", np.float32(42), 42),
     ("text", Decimal("42.50"), "42.50"),
     ("text", True, "true"),
     ("text", "as it is", "as it is"),
@@ -64,6 +79,10 @@ REFUSED: list[tuple[str, Any]] = [
     ("integer", ""),
     ("integer", 4.5),
     ("integer", 2.0**60),
+    ("integer", 2.0**53),
+    ("text", 2.0**53),
+    ("text", 1234567890123456789.0),
+    ("text", np.float32(2**24)),
     ("integer", float("inf")),
     ("number", "NaN"),
     ("number", "1e999999999x"),
@@ -129,3 +148,8 @@ def test_typed_columns_follow_the_querys_own_once_each() -> None:
     assert recipes[0].attributes == [("plan", 5), ("also", 5), ("raw", 1)]
     assert recipes[1].attributes == [("plan", 5), ("n", 7)]
     assert ("action", 6) in recipes[1].always
+
+
+@pytest.mark.parametrize("type_name", TYPES)
+def test_a_value_whose_methods_raise_rejects_its_row(type_name: str) -> None:
+    assert isinstance(reader("c", type_name)(Hostile()), Unreadable)

@@ -39,7 +39,7 @@ class _Converter:
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001 (any method of any value may raise anything)
-            return f"<{type(value).__name__}>"
+            return _kind(value)
 
     def _converted(self, value: Any, within: tuple[int, ...]) -> object:
         kind = type(value)
@@ -92,4 +92,11 @@ def _name(name: object) -> str:
     try:
         return str.__str__(name) if isinstance(name, str) else str.__str__(str(name))
     except Exception:  # noqa: BLE001 (any class may have a broken __str__)
-        return f"<{type(name).__name__}>"
+        return _kind(name)
+
+
+def _kind(value: object) -> str:
+    try:
+        return f"<{str.__str__(type(value).__name__)}>"
+    except Exception:  # noqa: BLE001 (a class of a class may break even this)
+        return "<?>"

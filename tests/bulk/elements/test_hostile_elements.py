@@ -67,6 +67,16 @@ class NoClass:
     __class__ = property(_raise)
 
 
+class Nameless(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise HostileError
+
+
+class OfNamelessType(metaclass=Nameless):
+    __str__ = __repr__ = _raise
+
+
 class AnyType:
     dtype = "float64"
 
@@ -109,6 +119,7 @@ def laughs() -> Any:
 REJECTED: dict[str, Callable[[], Any]] = {
     "object": hostile(object, "__str__", "__repr__", "__len__", "__iter__", "__eq__", "__hash__", "__bool__"),
     "class": NoClass,
+    "nameless type": OfNamelessType,
     "dict": lambda: hostile(dict, "items", "keys", "__iter__", "__getitem__")(a=1),
     "list": lambda: hostile(list, "__iter__", "__len__")([1]),
     "attribute lookup": hostile(object, "__getattribute__"),

@@ -403,3 +403,14 @@ def test_logs_of_a_run_full_of_faults_hold_no_element_id_or_key(
     assert "rejected" in logged
     for hidden in ("example.com", "hidden-value", "emulator-data-key"):
         assert hidden not in logged
+
+
+def test_an_element_that_moengage_refuses_for_its_array_edits_is_rejected_alone(
+    moengage: MoEngage, tmp_path: Path
+) -> None:
+    elements = [customer(f"u-{number}") for number in range(100)]
+    elements[42]["attributes"] = {"addValueToArrayField": {"t": 1}, "removeValueFromArrayField": {"t": 2}}
+
+    report = moengage.deliver(elements, validation="off", rejects=tmp_path / "rejects.ndjson")
+
+    assert (report.accepted, report.rejects) == (99, {"refused_by_server": 1})
