@@ -402,6 +402,9 @@ class Servers:
         with psycopg.connect(postgresql_url(self._ports["PostgreSQL"])) as connection:
             connection.execute("CREATE TYPE tier AS ENUM ('zinc', 'bronze', 'argent')")
             connection.execute("CREATE TYPE pair AS (a int, b text)")
+            connection.execute("CREATE EXTENSION citext")
+            connection.execute("CREATE DOMAIN label AS text")
+            connection.execute("CREATE DOMAIN moment AS timestamptz")
 
     def _prepare_mariadb(self) -> None:
         import MySQLdb
