@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_moengage.storage import storage_path
+from airflow_provider_moengage.storage import is_local, local_or_remote, storage_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -30,6 +30,8 @@ class NdjsonFiles:
 
         :param patterns: URIs, with ``*``, ``?``, ``[...]`` or ``**`` in the path.
         :raises FileNotFoundError: naming the pattern that matches nothing.
+        :raises ValueError: if a file on the worker's disk is not UTF-8. One on another storage is found when it is
+            read, because opening it twice would cost a request each.
         """
         found: dict[str, Any] = {}
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
@@ -39,6 +41,10 @@ class NdjsonFiles:
             if not matches:
                 raise FileNotFoundError(f"path {pattern!r}: no such file")
             found.update(sorted((str(match), match) for match in matches))
+        for file in found.values():
+            if is_local(local := local_or_remote(str(file))):
+                with local.open("rb") as stream:
+                    _check_encoding(file, stream.read(4))
         return cls(tuple(found.values()))
 
     def has(self, path: str) -> bool:
@@ -75,9 +81,13 @@ def _without_bom(path: ObjectStoragePath, line: bytes) -> bytes:
 
     :raises ValueError: if the file is not UTF-8.
     """
-    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
-        raise ValueError(f"path {str(path)!r}: the file is in UTF-16 or UTF-32; save it as UTF-8")
+    _check_encoding(path, line)
     return line.removeprefix(codecs.BOM_UTF8)
+
+
+def _check_encoding(path: ObjectStoragePath, start: bytes) -> None:
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start[:4]:
+        raise ValueError(f"path {str(path)!r}: the file is in UTF-16 or UTF-32; save it as UTF-8")
 
 
 def _unwrapped(line: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_moengage.sources.ndjson import NdjsonFiles
+from tests.import_files.test_folder import attach
 
 LINES = b'{"type":"customer","customer_id":"u-1"}\r\n\r\n{"type":"customer","customer_id":"u-2"}\n'
 
@@ -27,13 +28,24 @@ def test_a_file_of_nothing_but_a_byte_order_mark_has_no_elements(tmp_path: Path)
     assert list(NdjsonFiles.matching(f"{tmp_path}/a.ndjson")) == []
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
-def test_a_file_in_utf_16_is_refused_by_name(tmp_path: Path, encoding: str) -> None:
-    text = LINES.decode() if encoding != "utf-16-be" else "\ufeff" + LINES.decode()
-    (tmp_path / "a.ndjson").write_bytes(text.encode(encoding))
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["without a mark", "with a mark"])
+def test_a_file_in_utf_16_is_refused_by_name_before_anything_is_read(
+    tmp_path: Path, encoding: str, mark: str
+) -> None:
+    (tmp_path / "a.ndjson").write_bytes(LINES)
+    (tmp_path / "b.ndjson").write_bytes((mark + LINES.decode()).encode(encoding))
 
-    with pytest.raises(ValueError, match=r"a\.ndjson': the file is in UTF-16 or UTF-32; save it as UTF-8"):
-        list(NdjsonFiles.matching(f"{tmp_path}/a.ndjson"))
+    with pytest.raises(ValueError, match=r"b\.ndjson': the file is in UTF-16 or UTF-32; save it as UTF-8"):
+        NdjsonFiles.matching(f"{tmp_path}/*.ndjson")
+
+
+def test_a_file_in_utf_16_on_another_storage_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = attach("memory", monkeypatch)
+    store.pipe_file("/bucket/utf-16.ndjson", LINES.decode().encode("utf-16"))
+
+    with pytest.raises(ValueError, match=r"utf-16\.ndjson': the file is in UTF-16 or UTF-32; save it as UTF-8"):
+        list(NdjsonFiles.matching("memory://bucket/utf-16.ndjson"))
 
 
 def test_a_line_that_is_nested_too_deep_is_yielded_as_text(tmp_path: Path) -> None:
