@@ -209,7 +209,8 @@ def _actions(element: dict[str, Any]) -> list[tuple[str, str]]:
         if type(name) is not str:
             raise Refusal("TypeError", "expected string", "action")
         _object(action, "attributes")
-        named.append((name, event_day(action.get("current_time"))))
+        happened = action.get("current_time", action.get("user_time"))  # derived from it if it is alone
+        named.append((name, event_day(happened)))
     return named
 
 

@@ -369,3 +369,16 @@ def test_other_methods_and_paths_get_a_json_error(client: Client, workspace: Wor
     response = client.session.post(f"{client.url}/v1/nothing")
     assert (response.status_code, response.json()["error"]["message"]) == (404, "Resource not found")
     assert workspace.counts.requests == 0
+
+
+def test_an_event_with_the_users_time_alone_happened_then(workspace: Workspace, client: Client) -> None:
+    action = {"action": "Buy", "user_time": "2020-05-31T16:33:35Z"}
+
+    client.bulk({"type": "event", "customer_id": "u", "actions": [action]})
+
+    assert workspace.counts.events_by_day == {("Buy", "2020-05-31"): 1}
+
+
+def test_a_customer_may_have_nothing_but_an_id(workspace: Workspace, client: Client) -> None:
+    assert client.bulk({"type": "customer", "customer_id": "u"}).status_code == 200
+    assert workspace.counts.customers == 1
