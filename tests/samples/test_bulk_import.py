@@ -17,9 +17,6 @@ from tests.operators.test_bulk_import import context
 from tests.samples.samples import cases, filled, load
 
 SAMPLES = load("bulk_import")
-PENDING = {"Standard Example", "Properties as Array", "Unsetting Attributes"}
-"""Events of other platforms, and users without attributes."""
-
 IDENTIFIERS = ("moe_mobile",)
 PLATFORMS = ("ANDROID", "iOS", "web", "TV")
 
@@ -43,7 +40,7 @@ def rejected(path: Path) -> dict[int, list[str]]:
 
 
 @pytest.mark.parametrize("fill", [False, True], ids=["verbatim", "filled"])
-@pytest.mark.parametrize("sample", cases(SAMPLES["requests"], PENDING))
+@pytest.mark.parametrize("sample", cases(SAMPLES["requests"]))
 def test_the_operator_sends_each_element_but_what_the_page_calls_an_error(
     workspace: MoEngage, tmp_path: Path, sample: dict[str, Any], fill: bool
 ) -> None:
@@ -59,7 +56,7 @@ def test_the_operator_sends_each_element_but_what_the_page_calls_an_error(
     assert len(workspace.arrived) == report["accepted"]
 
 
-@pytest.mark.parametrize("sample", cases(SAMPLES["requests"], PENDING))
+@pytest.mark.parametrize("sample", cases(SAMPLES["requests"]))
 def test_the_hook_sends_a_filled_sample_whole(workspace: MoEngage, sample: dict[str, Any]) -> None:
     given = filled(sample)["body"]["elements"]
     elements = [element for at, element in enumerate(given) if at not in wrong_positions(given)]
@@ -72,7 +69,7 @@ def test_the_hook_sends_a_filled_sample_whole(workspace: MoEngage, sample: dict[
 
 
 @pytest.mark.parametrize("fill", [False, True], ids=["verbatim", "filled"])
-@pytest.mark.parametrize("sample", cases(SAMPLES["requests"], PENDING))
+@pytest.mark.parametrize("sample", cases(SAMPLES["requests"]))
 def test_the_emulator_accepts_the_sample_as_it_is(workspace: MoEngage, sample: dict[str, Any], fill: bool) -> None:
     body = (filled(sample) if fill else sample)["body"]
 

@@ -19,8 +19,7 @@ from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from tests.delivering import MoEngage
 from tests.samples.samples import cases, load
 
-PENDING = {"event of another platform"}
-SAMPLES = cases(load("customer_data_platforms")["requests"], PENDING)
+SAMPLES = cases(load("customer_data_platforms")["requests"])
 
 
 @pytest.mark.parametrize("validation", ["off", "warn"])
