@@ -210,7 +210,7 @@ def _reported(database: Database, what: str, *, is_fetching: bool = False) -> It
         yield
     except Exception as error:
         name = type(error).__name__
-        if database.is_lost(error):
+        if is_fetching and database.is_lost(error):  # many drivers raise the same for an error in the query
             raise LostConnectionError(database, what, name) from error
         if database.may_quote_a_value(error, is_fetching=is_fetching):
             raise UnreadableRowError(

@@ -36,7 +36,7 @@ class _SQLite(Database):
             yield _Cursor(cursor)
 
     def is_lost(self, error: BaseException) -> bool:  # noqa: ARG002 (no error does)
-        """Return False: the database is a file. Its OperationalError is also that of a syntax error."""
+        """Return False: the database is a file."""
         return False
 
 
