@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -148,3 +150,48 @@ def test_an_odd_boolean_is_a_reject(connected: MoEngage, server: MariaDB, monkey
         "one": {"active": True},
         "zero": {"active": False},
     }
+
+
+WITH_C_EXTENSION = """
+import sys
+try:
+    import _mysql_connector  # first, because it brings libraries that others would load in another version
+except ImportError as error:
+    sys.exit(f"SKIP {error}")
+import mysql.connector
+from types import SimpleNamespace
+from airflow_provider_moengage.bulk.elements.encoding import Unreadable
+from airflow_provider_moengage.sources.sql_stream import stream_query
+def get_conn():
+    options = {"host": "127.0.0.1", "port": int(sys.argv[1]), "user": "root", "database": "warehouse"}
+    return mysql.connector.connect(**options, use_pure=False)
+with stream_query(SimpleNamespace(get_conn=get_conn), "SELECT * FROM days ORDER BY n", fetch_size=10) as result:
+    for row in result.read():
+        print(*("reject" if isinstance(value, Unreadable) else value for value in row), sep=", ")
+"""
+
+
+def test_the_c_extension_of_mysql_connector_reads_the_same(server: MariaDB) -> None:
+    with MySQLdb.connect(host="127.0.0.1", port=server.port, user="root", db="warehouse") as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET sql_mode = '', time_zone = '+00:00'")
+        cursor.execute(
+            "CREATE TABLE days (n INT, born DATE, seen DATETIME(3), since TIMESTAMP NULL, name VARCHAR(9))"
+        )
+        cursor.execute(
+            "INSERT INTO days VALUES (1, '2026-01-02', '2026-01-02 03:04:05.5', '2026-01-02 03:04:05', 'çé'),"
+            " (2, '0000-00-00', '2026-02-00', '0000-00-00', NULL), (3, NULL, NULL, NULL, '')"
+        )
+        connection.commit()
+
+    command = [sys.executable, "-c", WITH_C_EXTENSION, str(server.port)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    if done.stderr.startswith("SKIP"):
+        pytest.skip("the C extension is not installed")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-3:] == [
+        "1, 2026-01-02, 2026-01-02 03:04:05.500000, 2026-01-02 03:04:05, çé",
+        "2, reject, reject, reject, None",
+        "3, None, None, None, ",
+    ]
