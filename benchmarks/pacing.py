@@ -23,6 +23,7 @@ from functools import partial
 from itertools import count
 from typing import Protocol
 
+from airflow_provider_moengage.api.received.scrub import Scrub
 from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from airflow_provider_moengage.emulator.limits import RateLimits, limit_headers
@@ -36,6 +37,7 @@ from benchmarks.table import Row, times
 GROUP = "One million at the documented limit (percentage of the ideal speed, 960 s; simulated)"
 CPU_GROUP = "CPU at the documented limit"
 LIMIT = 60_000
+_SCRUB = Scrub(())
 WINDOW = 60.0
 """Seconds."""
 ELEMENTS = 1_000_000
@@ -217,7 +219,7 @@ class _Simulation:
         self._after(self._latency(), partial(self._respond, size, sent_at, (status, headers, body)))
 
     def _respond(self, size: Size, sent_at: float, response: tuple[int, dict[str, str], bytes]) -> None:
-        reply = read_reply(*response, now=self._clock.now)
+        reply = read_reply(*response, scrub=_SCRUB, now=self._clock.now)
         self._requests += 1
         self._refused += reply.outcome is Outcome.THROTTLED
         self._pace.record_reply(*size, reply, sent_at)

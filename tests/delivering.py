@@ -65,7 +65,8 @@ class MoEngage:
         )
         source = elements if isinstance(elements, Stream) else Stream(elements)
         tracker = None if changes is None else opened(changes, source, context)
-        delivery = Delivery(context, source, wrap(client), Rejects(rejects), saved_run=tracker or saved_run)
+        kept = rejects if isinstance(rejects, Rejects) else Rejects(rejects)
+        delivery = Delivery(context, source, wrap(client), kept, saved_run=tracker or saved_run)
         try:
             return delivery.run()
         finally:

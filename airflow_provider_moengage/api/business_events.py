@@ -7,17 +7,17 @@ each response is read for one fact: may campaigns have started?
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
-from airflow_provider_moengage.api.responses import read_object, read_retry_after
+from airflow_provider_moengage.api.received.scrub import MARK, Scrub
+from airflow_provider_moengage.api.received.values import Received, sentence
+from airflow_provider_moengage.api.responses import meant_status, read_retry_after
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome, names_started, trigger_outcome
 from airflow_provider_moengage.arguments import non_empty, one_of
 
@@ -108,6 +108,11 @@ class TriggerRequest:
         """Return the body as JSON."""
         return msgspec.json.encode(self.body())
 
+    def private_values(self) -> Any:
+        """Return what no message may quote, as JSON: all but the event's name."""
+        sent = msgspec.json.decode(self.encode())
+        return [sent["event_attributes"], sent.get("triggered_by")]
+
 
 @dataclass(frozen=True, slots=True)
 class TriggerReply:
@@ -134,21 +139,30 @@ class TriggerReply:
 
 
 def read_trigger_reply(
-    status_code: int, headers: Mapping[str, str], body: bytes, *, request: TriggerRequest, now: float
+    status_code: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    request: TriggerRequest,
+    scrub: Scrub,
+    now: float,
 ) -> TriggerReply:
     """Read the response to a trigger.
 
     :param request: the request; its values are removed from MoEngage's message.
+    :param scrub: the workspace's.
     :param now: UTC epoch seconds.
     """
-    content = read_object(body)
-    data = content.get("data")
-    result = data if isinstance(data, dict) else {}
+    scrub = scrub.with_values(request.private_values)
+    content = Received.body(body, scrub)
+    result = content["data"]
+    # A 200 may say two things at once; only a success that is clear counts as one, and the rest is unknown.
+    meant = meant_status(status_code, _type_and_message(content)) if status_code >= 300 else status_code
     return TriggerReply(
-        outcome=trigger_outcome(status_code, body, request.api_version),
+        outcome=trigger_outcome(meant, body, request.api_version),
         status_code=status_code,
-        message=_without(_sentence(content), request),
-        request_id=_request_id(content, headers),
+        message=_sentence(content),
+        request_id=_request_id(content, Received.header(headers, "x-moe-request-id", scrub)),
         retry_after=read_retry_after(headers, now=now, longest=LONGEST_WINDOW),
         has_started=names_started(body),
         triggered_campaign_ids=_ids(result, "triggered_campaign_ids"),
@@ -158,69 +172,26 @@ def read_trigger_reply(
     )
 
 
-def _sentence(content: dict[str, Any]) -> str | None:
-    """Return an error of any shape as one sentence: MoEngage's details are strings, lists or objects."""
-    error = content.get("error")
-    data = content.get("data")
-    if isinstance(error, dict):
-        parts = [error.get("message"), error.get("target"), error.get("details")]
-    elif isinstance(data, dict):
-        parts = [data.get("title"), data.get("description"), data.get("message")]
-    else:
-        parts = [content.get("title"), content.get("description"), content.get("message"), error]
-    texts = list(dict.fromkeys(text for part in parts for text in _texts(part)))
-    return "; ".join(texts) or None
+def _sentence(content: Received) -> str | None:
+    error, data = content["error"], content["data"]
+    if error.is_object:
+        return sentence(error[name] for name in ("message", "target", "details"))
+    if data.is_object:
+        return sentence(data[name] for name in ("title", "description", "message"))
+    return sentence(content[name] for name in ("title", "description", "message", "error"))
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        texts = [text for name in ("issue", "message") for text in _texts(value.get(name))]
-        if not texts:
-            others = [item for name, item in value.items() if name not in ("code", "target", "field")]
-            texts = [text for item in others for text in _texts(item)]
-        field_name = ", ".join(_texts(value.get("target", value.get("field"))))
-        joined = ": ".join(dict.fromkeys(texts))
-        if joined:
-            yield f"{field_name}: {joined}" if field_name else joined
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
-    elif value is not None and str(value).strip():
-        yield str(value).strip()
+def _type_and_message(content: Received) -> list[Received]:
+    error, data = content["error"], content["data"]
+    if error.is_object:
+        return [error["type"], error["code"], error["message"]]
+    return [data["title"] if data.is_object else content["title"], error]
 
 
-def _without(sentence: str | None, request: TriggerRequest) -> str | None:
-    """Remove the values of the request from a message that may quote them, in any encoding that they may have
-    there; the event's name may stay. Return one line.
-    """
-    if sentence is None:
-        return None
-    sent = {name: part for name, part in msgspec.json.decode(request.encode()).items() if name != "event_name"}
-    forms = {form for value in _values(sent) for form in (value, json.dumps(value)[1:-1], quote(value, safe=""))}
-    for form in sorted(forms, key=len, reverse=True):
-        pattern = re.escape(form) if len(form) > 2 else rf"(?<!\w){re.escape(form)}(?!\w)"
-        sentence = re.sub(pattern, "***", sentence, flags=re.IGNORECASE)
-    return " ".join(sentence.split())[:1_000]
+def _request_id(content: Received, header: Received) -> str | None:
+    ids = (content["error"]["request_id"], content["response_id"], content["request_id"], header)
+    return next((found for each in ids if (found := each.request_id()) is not None), None)
 
 
-def _values(part: Any) -> Iterator[str]:
-    if isinstance(part, Mapping):
-        for item in part.values():
-            yield from _values(item)
-    elif isinstance(part, list):
-        for item in part:
-            yield from _values(item)
-    elif not isinstance(part, bool) and part not in (None, ""):
-        yield str(part)
-
-
-def _request_id(content: dict[str, Any], headers: Mapping[str, str]) -> str | None:
-    error = content.get("error")
-    nested = error.get("request_id") if isinstance(error, dict) else None
-    found = nested or content.get("response_id") or content.get("request_id") or headers.get("x-moe-request-id")
-    return str(found) if found else None
-
-
-def _ids(result: dict[str, Any], name: str) -> tuple[str, ...]:
-    ids = result.get(name)
-    return tuple(str(one) for one in ids) if isinstance(ids, list) else ()
+def _ids(result: Received, name: str) -> tuple[str, ...]:
+    return tuple(one.name() or MARK for one in result[name].items())

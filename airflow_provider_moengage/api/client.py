@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
@@ -22,8 +22,9 @@ from airflow_provider_moengage.api.business_events import (
 )
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.event_schemas import EventSchema, read_schemas
-from airflow_provider_moengage.api.responses import Outcome, Reply, read_object, read_reply, refusal
-from airflow_provider_moengage.api.session import SOURCE, basic_auth, open_session, reply_of
+from airflow_provider_moengage.api.received.values import Received
+from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply, refusal
+from airflow_provider_moengage.api.session import SOURCE, Answer, basic_auth, open_session, reply_of
 from airflow_provider_moengage.api.transport.failures import NoAnswerError
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
 from airflow_provider_moengage.api.workspace import Workspace
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 MOST_PAGES = 50
 """Pages of business events read to find one: 20 events each; the limit is 60 requests a minute."""
+
+LONGEST_APP_NAME = 100
+"""Characters of the workspace's name that the Test button shows."""
 
 TEST_TIMEOUT = 5.0
 """Seconds that the Test button may take: it runs inside Airflow's API server."""
@@ -47,6 +51,7 @@ class MoEngageClient:
         url = workspace.data_url
         self._session = open_session(url, workspace.workspace_id, workspace.data_api_key)
         self._bulk_url = f"{url}/v1/transition/{quote(workspace.workspace_id, safe='')}"
+        self._scrub = workspace.scrub()
         self._bulk_request: requests.PreparedRequest | None = None
         self._campaign_auth = basic_auth(workspace.workspace_id, workspace.campaign_api_key)
 
@@ -67,7 +72,8 @@ class MoEngageClient:
             response = self._session.exchange(self._bulk_prepared(body), timeout=self.workspace.timeout)
         except NoAnswerError as error:
             return reply_of(error)
-        return read_reply(response.status_code, response.headers, response.content, now=self._now())
+        scrub = self._scrub.with_values(lambda: _sent(body))
+        return read_reply(response.status_code, response.headers, response.content, scrub=scrub, now=self._now())
 
     def _bulk_prepared(self, body: bytes) -> requests.PreparedRequest:
         if self._bulk_request is None:  # building it is about 25 % of a request's CPU time
@@ -93,7 +99,12 @@ class MoEngageClient:
             outcome = TriggerOutcome.UNKNOWN if error.is_sent else TriggerOutcome.NOT_SENT
             return TriggerReply(outcome, message=error.message)
         return read_trigger_reply(
-            response.status_code, response.headers, response.content, request=request, now=self._now()
+            response.status_code,
+            response.headers,
+            response.content,
+            request=request,
+            scrub=self._scrub,
+            now=self._now(),
         )
 
     def find_business_event(self, name: str) -> EventSchema | None:
@@ -115,12 +126,11 @@ class MoEngageClient:
                 )
             except NoAnswerError as error:
                 raise ApiError(ErrorKind.SERVER, f"{url} could not be reached: {error.message}") from None
-            content = read_object(response.content)
+            content = Received.body(response.content, self._scrub)
             if response.status_code in (401, 403):
                 raise ApiError(ErrorKind.AUTHENTICATION, f"{url} answered {response.status_code}: {CAMPAIGN_KEY}")
-            if response.status_code != 200 or "data" not in content:
-                reply = read_reply(response.status_code, response.headers, response.content, now=self._now())
-                raise refusal(reply, url)
+            if response.status_code != 200 or not content.has("data"):
+                raise refusal(self._reply(response), url)
             schemas, following = read_schemas(content)
             found = next((schema for schema in schemas if schema.name == name), None)
             if found is not None or not schemas or following in (None, cursor):
@@ -153,7 +163,19 @@ class MoEngageClient:
             raise ApiError(
                 ErrorKind.SERVER, f"{workspace.data_url} could not be reached: {error.message}"
             ) from None
-        reply = read_reply(response.status_code, response.headers, response.content, now=self._now())
+        reply = self._reply(response)
         if reply.outcome is Outcome.ACCEPTED:
-            return str(msgspec.json.decode(response.content).get("app_name") or workspace.workspace_id)
+            name = Received.body(response.content, self._scrub)["app_name"].text(LONGEST_APP_NAME)
+            return name or workspace.workspace_id
         raise refusal(reply, workspace.data_url)
+
+    def _reply(self, response: Answer) -> Reply:
+        return read_reply(
+            response.status_code, response.headers, response.content, scrub=self._scrub, now=self._now()
+        )
+
+
+def _sent(body: bytes) -> list[Any]:
+    """Return what a body of elements holds, without the types of its elements."""
+    elements = msgspec.json.decode(body)["elements"]
+    return [[value for name, value in element.items() if name != "type"] for element in elements]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_moengage.api.received.values import LONGEST_WORD, Received
+
 
 @dataclass(frozen=True, slots=True)
 class EventSchema:
@@ -40,45 +42,31 @@ class EventSchema:
         return sentences
 
 
-def read_schemas(content: Mapping[str, Any]) -> tuple[list[EventSchema], str | None]:
+def read_schemas(content: Received) -> tuple[list[EventSchema], str | None]:
     """Return the business events on one page of the list, and the cursor of the next, None after the last."""
-    data = content.get("data")
-    found = data if isinstance(data, list) else []
-    paging: list[Any] = [content, content.get("pagination"), content.get("paging")]
-    if isinstance(data, dict):
-        found = next((value for value in data.values() if isinstance(value, list)), [])
-        paging += [data, data.get("pagination"), data.get("paging")]
-    cursor = next(
-        (
-            str(page[name])
-            for page in paging
-            if isinstance(page, dict)
-            for name in ("next_cursor", "cursor", "next")
-            if page.get(name)
-        ),
-        None,
-    )
-    return [schema for event in found if (schema := _schema(event)) is not None], cursor
+    data = content["data"]
+    found = data if data.is_list else next((value for _, value in data.fields() if value.is_list), data)
+    pages = [place for page in (content, data) for place in (page, page["pagination"], page["paging"])]
+    cursors = (page.first("next_cursor", "cursor", "next").for_next_request() for page in pages)
+    cursor = next((cursor for cursor in cursors if cursor is not None), None)
+    return [schema for event in found.items() if (schema := _schema(event)) is not None], cursor
 
 
-def _schema(event: Any) -> EventSchema | None:
-    if not isinstance(event, dict):
-        return None
-    name = event.get("name") or event.get("event_name")
-    attributes = event.get("attributes", event.get("event_attributes"))
-    return EventSchema(str(name), dict(_attributes(attributes))) if name else None
+def _schema(event: Received) -> EventSchema | None:
+    name = event.first("name", "event_name").name()
+    attributes = event["attributes"] if event.has("attributes") else event["event_attributes"]
+    return EventSchema(name, dict(_attributes(attributes))) if name else None
 
 
-def _attributes(attributes: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(attributes, dict):
-        yield from ((str(name), str(kind)) for name, kind in attributes.items())
-    for attribute in attributes if isinstance(attributes, list) else ():
-        if not isinstance(attribute, dict):
-            continue
-        name = attribute.get("name") or attribute.get("attribute_name")
-        kinds = (attribute.get(key) for key in ("type", "data_type", "attribute_data_type"))
-        if name:
-            yield str(name), next((str(kind).lower() for kind in kinds if kind), "unknown")
+def _attributes(attributes: Received) -> Iterator[tuple[str, str]]:
+    named = [(name, kind) for name, kind in attributes.fields()]
+    named += [
+        (attribute.first("name", "attribute_name"), attribute.first("type", "data_type", "attribute_data_type"))
+        for attribute in attributes.items()
+    ]
+    for attribute, kind in named:
+        if name := attribute.name():
+            yield name, kind.word(_FITS) or (kind.text(LONGEST_WORD) or "unknown").lower()
 
 
 def _is_datetime(value: Any) -> bool:

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from airflow_provider_moengage.api.received.values import LONGEST_WORD, Received
 from airflow_provider_moengage.arguments import in_utc, non_empty
 
 HISTORY_PATH = "/v1.0/data/fileimports/import/run/history"
@@ -199,62 +200,67 @@ class ImportDetails:
         return self.last_run_status in ("PROCESSING", "QUEUED", "WAITING")
 
 
-def read_file_run(row: Mapping[str, Any]) -> FileRun:
+def read_file_run(row: Received) -> FileRun:
     """Read one file of a run history."""
+    file_name = row["file_name"].name()
     return FileRun(
-        id=_text(row.get("id")) or f"{row.get('file_name')}@{row.get('scheduled_at')}",
-        file_name=_text(row.get("file_name")) or "",
-        file_status=read_status(row.get("file_status")) or "",
-        status_msg=_text(row.get("status_msg")),
-        type=_text(row.get("type")),
-        scheduled_at=read_time(row.get("scheduled_at")),
-        completed_at=read_time(row.get("completed_at")),
-        file_size=read_count(row.get("file_size")),
-        **{name: read_count(row.get(name)) for name in _COUNTS},
+        id=row["id"].name() or f"{file_name}@{row['scheduled_at'].name()}",
+        file_name=file_name or "",
+        file_status=_status(row["file_status"]) or "",
+        status_msg=row["status_msg"].text(),
+        type=row["type"].text(LONGEST_WORD),
+        scheduled_at=row["scheduled_at"].time(),
+        completed_at=row["completed_at"].time(),
+        file_size=row["file_size"].count(),
+        **{name: row[name].count() for name in _COUNTS},
     )
 
 
-def read_import(row: Mapping[str, Any]) -> ImportDetails:
+def read_import(row: Received) -> ImportDetails:
     """Read one import."""
     return ImportDetails(
-        import_id=_text(row.get("import_id")) or "",
-        import_name=_text(row.get("import_name")) or "",
-        last_run_status=read_status(row.get("last_run_status")),
-        import_type=_text(row.get("import_type")),
-        schedule_type=_text(row.get("schedule_type")),
-        import_source=_text(row.get("import_source")),
-        total_files=read_count(row.get("total_files")),
-        processed_files=read_count(row.get("processed_files")),
-        total_rows=read_count(row.get("total_rows")),
-        processed_rows=read_count(row.get("processed_rows")),
-        created_at=read_time(row.get("created_at")),
-        last_run_at=read_time(row.get("last_run_at")),
-        next_scheduled_at=read_time(row.get("next_scheduled_at")),
-        status=read_status(row.get("status")),
-        time_zone=_text(row.get("time_zone")),
+        import_id=row["import_id"].name() or "",
+        import_name=row["import_name"].name() or "",
+        last_run_status=_status(row["last_run_status"]),
+        import_type=row["import_type"].text(LONGEST_WORD),
+        schedule_type=row["schedule_type"].text(LONGEST_WORD),
+        import_source=row["import_source"].text(LONGEST_WORD),
+        total_files=row["total_files"].count(),
+        processed_files=row["processed_files"].count(),
+        total_rows=row["total_rows"].count(),
+        processed_rows=row["processed_rows"].count(),
+        created_at=row["created_at"].time(),
+        last_run_at=row["last_run_at"].time(),
+        next_scheduled_at=row["next_scheduled_at"].time(),
+        status=_status(row["status"]),
+        time_zone=row["time_zone"].text(LONGEST_WORD),
     )
 
 
-def read_rows(content: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], bool]:
+def read_rows(content: Received) -> tuple[list[Received], bool]:
     """Return the rows of a page, and whether another follows.
 
     If ``more_files`` is missing, as it may be from import details, another page may follow a full one.
     """
-    data = content.get("data")
-    entries = data if isinstance(data, list) else []
-    rows = [entry for entry in entries if isinstance(entry, Mapping)]
-    more = content.get("more_files")
-    if more is not None:
-        return rows, str(more).strip().casefold() in ("true", "1", "yes")
-    return rows, len(entries) >= PAGE_SIZE
+    entries = content["data"].items()
+    rows = [entry for entry in entries if entry.is_object]
+    more = content["more_files"].flag()
+    return rows, len(entries) >= PAGE_SIZE if more is None else more
 
 
-def read_status(word: Any) -> str | None:
-    """Return a status as this package spells it: upper case, and one word for a partial success."""
-    text = _text(word)
-    if text is None:
+def read_status(word: object) -> str | None:
+    """Return a user's status as this package spells it: upper case, and one word for a partial success."""
+    return _spelt(str(word).strip() or None if word is not None else None)
+
+
+def _status(received: Received) -> str | None:
+    return _spelt(received.text(LONGEST_WORD))
+
+
+def _spelt(status: str | None) -> str | None:
+    if status is None:
         return None
-    upper = "_".join(text.upper().replace("-", " ").split())
+    upper = "_".join(status.upper().replace("-", " ").split())
     return PARTIAL_SUCCESS if upper in _PARTIAL else upper
 
 
@@ -266,16 +272,6 @@ def read_time(value: Any) -> datetime | None:
     try:
         return in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
-        return None
-
-
-def read_count(value: Any) -> int | None:
-    """Return a count, which may be text; None if it is not a number."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        return int(float(value)) if not isinstance(value, int) else value
-    except (TypeError, ValueError, OverflowError):
         return None
 
 

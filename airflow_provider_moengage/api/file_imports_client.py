@@ -7,7 +7,6 @@ is one request for one page; the caller keeps to the limit of 50 requests a minu
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -31,7 +30,8 @@ from airflow_provider_moengage.api.file_imports import (
     read_rows,
 )
 from airflow_provider_moengage.api.paging import Retries, read_pages
-from airflow_provider_moengage.api.responses import read_http_date, read_object, read_retry_after
+from airflow_provider_moengage.api.received.values import Received, sentence
+from airflow_provider_moengage.api.responses import meant_status, read_http_date, read_retry_after
 from airflow_provider_moengage.api.session import Answer, open_session
 from airflow_provider_moengage.api.transport.failures import NoAnswerError
 from airflow_provider_moengage.api.workspace import Workspace
@@ -54,8 +54,7 @@ class FileImportsClient:
         self._url = workspace.file_imports_url
         self._session = open_session(self._url, workspace.workspace_id, workspace.data_api_key)
         self._session.headers["MOE-APPKEY"] = workspace.workspace_id.encode()
-        credentials = base64.b64encode(f"{workspace.workspace_id}:{workspace.data_api_key}".encode()).decode()
-        self._secrets = (credentials, workspace.data_api_key)
+        self._scrub = workspace.scrub()
 
     def fork(self) -> FileImportsClient:
         """Return a client of the same workspace with connections of its own."""
@@ -73,11 +72,11 @@ class FileImportsClient:
         except NoAnswerError as error:
             outcome = Triggering.UNKNOWN if error.is_sent else Triggering.NOT_SENT
             return TriggerReply(outcome, message=error.message)
-        content = read_object(response.content)
+        content = Received.body(response.content, self._scrub)
         return TriggerReply(
-            _triggering(response.status_code, content),
+            _triggering(meant_status(response.status_code, _type_and_message(content)), content),
             status_code=response.status_code,
-            message=self._sentence(content),
+            message=_said(content),
             retry_after=read_retry_after(response.headers, now=self._now(), longest=LONGEST_COOLDOWN),
         )
 
@@ -128,12 +127,12 @@ class FileImportsClient:
         for page in read_pages(self.imports, query, lambda details: details.import_id, retries):
             yield from page
 
-    def _page(self, path: str, query: Mapping[str, Any], page: int) -> tuple[list[Mapping[str, Any]], bool]:
+    def _page(self, path: str, query: Mapping[str, Any], page: int) -> tuple[list[Received], bool]:
         try:
             response = self._post(path, {**query, "offset": page})
         except NoAnswerError as error:
             raise ApiError(ErrorKind.SERVER, f"{self._url} could not be reached: {error.message}") from None
-        content = read_object(response.content)
+        content = Received.body(response.content, self._scrub)
         if response.status_code == 200 and _is_page(content):
             return read_rows(content)
         raise self._refusal(response, content, page)
@@ -148,9 +147,9 @@ class FileImportsClient:
         self.served_at = read_http_date(answer.headers.get("date"))
         return answer
 
-    def _refusal(self, response: Answer, content: Mapping[str, Any], page: int) -> ApiError:
-        status = response.status_code
-        said = self._sentence(content)
+    def _refusal(self, response: Answer, content: Received, page: int) -> ApiError:
+        status = meant_status(response.status_code, _type_and_message(content))
+        said = _said(content)
         kind, advice = ErrorKind.REQUEST, f"it rejected the request ({said})" if said else _NO_ANSWER
         if status in (401, 403, 409):
             kind, advice = ErrorKind.AUTHENTICATION, DATA_KEY
@@ -158,25 +157,17 @@ class FileImportsClient:
             kind, advice = ErrorKind.RATE_LIMIT, "the limit of 50 requests a minute is used up"
         elif status >= 500 or status in (408, 425):
             kind, advice = ErrorKind.SERVER, "it is temporarily unavailable"
-        elif status in (200, 400) and _is_absence(f"{content.get('error_type')} {said}".casefold(), page):
+        elif response.status_code in (200, 400) and _is_absence(content, page):
             kind, advice = ErrorKind.NOT_FOUND, "it has no such import"
-        elif status == 200:
+        elif response.status_code == 200:
             kind, advice = ErrorKind.SERVER, _NO_ANSWER
         retry_after = read_retry_after(response.headers, now=self._now())
         return ApiError(
-            kind, f"{self._url} answered {status}: {advice}", status_code=status, retry_after=retry_after
+            kind,
+            f"{self._url} answered {response.status_code}: {advice}",
+            status_code=response.status_code,
+            retry_after=retry_after,
         )
-
-    def _sentence(self, content: Mapping[str, Any]) -> str | None:
-        """Return MoEngage's message as one line, without the key, which a gateway may echo."""
-        error = content.get("error")
-        parts = [error.get("message") if isinstance(error, Mapping) else error]
-        parts += [content.get(name) for name in ("title", "message", "description")]
-        texts = dict.fromkeys(" ".join(str(part).split()) for part in parts if part is not None and part != "")
-        sentence = ": ".join(texts)
-        for secret in self._secrets:
-            sentence = sentence.replace(secret, "***")
-        return sentence[:500] or None
 
 
 def _run_id(run: FileRun) -> str:
@@ -196,30 +187,45 @@ _BY_STATUS = {
 }
 
 
-def _triggering(status_code: int, content: Mapping[str, Any]) -> Triggering:
-    error = str(content.get("error_type") or "").upper()
+def _said(content: Received) -> str | None:
+    """Return MoEngage's message as one line."""
+    return sentence(_words(content), between=": ")
+
+
+def _triggering(status_code: int, content: Received) -> Triggering:
+    error = content["error_type"].word(("ALREADY_EXISTS", "NOT_FOUND"))
     if error == "ALREADY_EXISTS":
         return Triggering.RAN_RECENTLY
     if error == "NOT_FOUND":
         return Triggering.GONE
     if status_code == 200:
-        is_success = str(content.get("status") or "").casefold() == "success"
+        is_success = content["status"].word(("success",)) is not None
         return Triggering.TRIGGERED if is_success else Triggering.UNKNOWN
     if status_code < 300 or status_code >= 500 or status_code in (408, 425):
         return Triggering.UNKNOWN
     return _BY_STATUS.get(status_code, Triggering.REFUSED)
 
 
-def _is_page(content: Mapping[str, Any]) -> bool:
+def _is_page(content: Received) -> bool:
     """Return whether a 200 is a page: not a failure, and not a proxy's response."""
-    status = str(content.get("status") or "").casefold()
-    return (
-        "data" in content
-        and isinstance(content["data"], list | None)
-        and status not in ("fail", "failed", "failure", "error")
-    )
+    is_failure = content["status"].word(("fail", "failed", "failure", "error")) is not None
+    return content.has("data") and (content["data"].is_list or content["data"].is_null) and not is_failure
 
 
-def _is_absence(words: str, page: int) -> bool:
+def _is_absence(content: Received, page: int) -> bool:
     """Return whether a 400's message means "not found"; past the last page, it mentions an invalid offset."""
-    return ("import" in words and "exist" in words) or (page > 1 and "offset" in words)
+    said = [content["error_type"], *_words(content)]
+    mentioned = {word for word in ("import", "exist", "offset") if any(each.mentions(word) for each in said)}
+    return {"import", "exist"} <= mentioned or (page > 1 and "offset" in mentioned)
+
+
+def _words(content: Received) -> list[Received]:
+    error = content["error"]
+    return [error["message"] if error.is_object else error] + [
+        content[name] for name in ("title", "message", "description")
+    ]
+
+
+def _type_and_message(content: Received) -> list[Received]:
+    error = content["error"]
+    return [error["type"], error["message"]] if error.is_object else [content["error_type"], *_words(content)]

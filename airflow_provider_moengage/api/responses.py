@@ -7,16 +7,15 @@ documentation says that all bulk requests return 200, so the body decides before
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Any
-
-import msgspec
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.received.scrub import Scrub
+from airflow_provider_moengage.api.received.values import Received
 
 
 class Outcome(Enum):
@@ -25,6 +24,8 @@ class Outcome(Enum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     """MoEngage accepted none of it, because of something in its elements."""
+    UNCLEAR = "unclear"
+    """Refused with an error that is not documented: it may be about the elements, or about anything else."""
     TOO_LARGE = "too large"
     THROTTLED = "throttled"
     """Certainly not processed; to be sent again when the rate limit allows."""
@@ -42,15 +43,18 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response. ``error_type`` and ``message`` are MoEngage's words, which may quote an element: they may be
-    stored in its reject, but never logged.
-    """
+    """A response, or why there is none."""
 
     outcome: Outcome
     status_code: int | None = None
-    error_type: str | None = None
     message: str | None = None
+    """Why there is no response, in this package's words."""
+    error_type: str | None = None
+    """The type of the error, if it is a documented one."""
+    said: tuple[Received, ...] = field(default=(), compare=False, repr=False)
+    """Type and message of the error. They may quote an element, so only its reject may hold them."""
     request_id: str | None = None
+    """MoEngage's ID of the request; of an accepted one it is not read."""
     retry_after: float | None = None
     """Seconds to wait, by ``Retry-After`` or by ``x-ratelimit-reset``."""
     remaining: int | None = None
@@ -60,32 +64,82 @@ class Reply:
 
 
 _BY_STATUS = {
-    400: Outcome.REFUSED,
     401: Outcome.DENIED,
     403: Outcome.DENIED,
     408: Outcome.SERVER_ERROR,
     409: Outcome.DENIED,
     413: Outcome.TOO_LARGE,
-    422: Outcome.REFUSED,
     425: Outcome.SERVER_ERROR,
     429: Outcome.THROTTLED,
 }
 
-# Of a 400, or of a 200 with "fail": types and messages about the request or its sender, not about an element, so
-# splitting cannot help.
-_BY_WORDS = {
-    "rate limits exceeded": Outcome.THROTTLED,
-    "rate limit exceeded": Outcome.THROTTLED,
-    "account suspended": Outcome.DENIED,
-    "account temporarily suspended": Outcome.DENIED,
-    "authentication mismatch": Outcome.DENIED,
-    "blockedclient": Outcome.DENIED,
-    "blacklisted": Outcome.UNEXPECTED,
-    "empty request body": Outcome.UNEXPECTED,
-    "invalidparams": Outcome.UNEXPECTED,
-    "missing header value": Outcome.UNEXPECTED,
-    "paramsrequired": Outcome.UNEXPECTED,
+WRAPPERS = (400, 422)
+"""Statuses that say nothing about the failure, as a 200 with ``"status": "fail"`` does: its type decides."""
+
+TYPES = {
+    "Authentication required": 401,
+    "AuthenticationInvalid": 401,
+    "HeaderMissing": 401,
+    "HeaderMismatch": 401,
+    "Unauthorized": 401,
+    "Account Suspended": 403,
+    "Account Temporarily Suspended": 403,
+    "BlockedClient": 403,
+    "Forbidden": 403,
+    "Resource not found": 404,
+    "Not Found": 404,
+    "Method not allowed": 405,
+    "Request Timeout": 408,
+    "Authentication Mismatch": 409,
+    "Payload too large": 413,
+    "Request Entity Too Large": 413,
+    "Body type is not JSON": 415,
+    "Unsupported Media Type": 415,
+    "MediaTypeError": 415,
+    "RateLimitError": 429,
+    "Rate Limits Exceeded": 429,
+    "Rate Limit Exceeded": 429,
+    "rate limiter exception": 429,
+    "Too Many Requests": 429,
+    "Server Error": 500,
+    "Internal Server Error": 500,
+    "Bad Gateway": 502,
+    "Service Unavailable": 503,
+    "Gateway Timeout": 504,
 }
+"""Types of errors, and the status that each of them means (MoEngage API reference, "Bulk Import" and "Error
+codes", and the reason phrases of HTTP): a failure is what its type says, whatever its status is."""
+
+_ABOUT_THE_REQUEST = (
+    "Blacklisted",
+    "Empty request body",
+    "InvalidParams",
+    "Missing header value",
+    "ParamsRequired",
+)
+"""Types of a 400 about the request as a whole (MoEngage API reference, "Error codes"): splitting cannot help."""
+
+_ABOUT_ELEMENTS = (
+    "MissingAttributeError",
+    "AttributeError",
+    "TypeError",
+    "ValueError",
+    "ArrayFieldError",
+    "Malformed JSON",
+    "elements cannot be empty array",
+    "customer_id not found in the payload",
+    "action cannot be empty Unicode string",
+    "type in elements should be customer/event/device",
+    "expected string",
+)
+"""Types, and whole messages, that speak of elements (MoEngage API reference, "Bulk Import")."""
+
+_BY_TYPE = {
+    **dict.fromkeys(_ABOUT_THE_REQUEST, Outcome.UNEXPECTED),
+    **dict.fromkeys(_ABOUT_ELEMENTS, Outcome.REFUSED),
+}
+
+_KNOWN = (*TYPES, *_ABOUT_THE_REQUEST, *_ABOUT_ELEMENTS)
 
 _EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e9, 1.0))
 """From which value on a reset is a time since 1970, and how many of its units are a second: nanoseconds,
@@ -104,7 +158,7 @@ LONGEST_OUTAGE = 600.0
 absurd value does not stop a run for an hour."""
 
 
-def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Reply:
+def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, scrub: Scrub, now: float) -> Reply:
     """Read a response of the bulk import endpoint.
 
     :param status_code: HTTP status.
@@ -112,22 +166,42 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, now
     :param body: the response's body.
     :param now: UTC epoch seconds, to convert times in headers into seconds to wait.
     """
-    content = read_object(body)
-    status = str(content.get("status", "")).lower()
-    error = _error_of(content)
-    outcome = _outcome(status_code, status, error)
+    content = Received.body(body, scrub)
+    said, request_id = _error_of(content)
+    error_type = known_type(said)
+    outcome = _outcome(status_code, content["status"], error_type)
+    ids = (request_id, content["request_id"], Received.header(headers, "x-request-id", scrub))
+    is_accepted = outcome is Outcome.ACCEPTED
     return Reply(
         outcome=outcome,
         status_code=status_code,
-        error_type=error.type,
-        message=error.message,
-        request_id=error.request_id or _text(content.get("request_id")) or _text(headers.get("x-request-id")),
+        error_type=error_type,
+        said=said,
+        request_id=None if is_accepted else next((it for one in ids if (it := one.request_id())), None),
         retry_after=read_retry_after(
-            headers, now=now, longest=LONGEST_OUTAGE if status_code >= 500 else LONGEST_HINT
+            headers, now=now, longest=LONGEST_OUTAGE if outcome is Outcome.SERVER_ERROR else LONGEST_HINT
         ),
         remaining=_whole_number(headers.get("x-ratelimit-remaining")),
         limit=None if (limit := _greatest(headers.get("x-ratelimit-limit"))) is None else int(limit),
     )
+
+
+def known_type(said: Iterable[Received]) -> str | None:
+    """Return the documented type of an error if its type, or its whole message, is one. A message is never
+    searched for words, because it may quote an element.
+    """
+    return next((known for each in said if (known := each.word(_KNOWN)) is not None), None)
+
+
+def meant_status(status_code: int, said: Iterable[Received]) -> int:
+    """Return the status that a failure means: that of its type if it is a documented one, else its own. A 5xx
+    stays one: whatever it says, the request may have been processed.
+
+    :param said: the error's type and message.
+    """
+    if status_code >= 500:
+        return status_code
+    return TYPES.get(known_type(said) or "", status_code)
 
 
 def read_retry_after(headers: Mapping[str, str], *, now: float, longest: float = LONGEST_HINT) -> float | None:
@@ -197,13 +271,15 @@ def refusal(reply: Reply, who: str = "MoEngage") -> ApiError:
     """
     if reply.status_code is None and reply.message is not None:  # our words: there was no response
         return ApiError(ErrorKind.SERVER, f"{who} could not be reached: {reply.message}")
-    if reply.outcome is Outcome.DENIED or (reply.outcome is Outcome.REFUSED and reply.status_code == 200):
-        kind, advice = ErrorKind.AUTHENTICATION, _DENIALS.get(reply.status_code or 0, _DENIALS[401])
+    meant = TYPES.get(reply.error_type or "", reply.status_code or 0)
+    is_unclear = reply.outcome in (Outcome.REFUSED, Outcome.UNCLEAR)
+    if reply.outcome is Outcome.DENIED or (is_unclear and reply.status_code == 200):
+        kind, advice = ErrorKind.AUTHENTICATION, _DENIALS.get(meant, _DENIALS[401])
     elif reply.outcome is Outcome.THROTTLED:
         kind, advice = ErrorKind.RATE_LIMIT, "the workspace's rate limit is used up; try again in a minute"
     elif reply.outcome in (Outcome.SERVER_ERROR, Outcome.NOT_SENT):
         kind, advice = ErrorKind.SERVER, "it is temporarily unavailable"
-    elif reply.status_code in (400, 422):
+    elif meant in WRAPPERS or (meant == 200 and reply.error_type is not None):
         kind, advice = ErrorKind.REQUEST, "it rejected the request: check workspace ID and data center"
     else:
         kind, advice = (
@@ -227,61 +303,30 @@ _DENIALS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Error:
-    type: str | None = None
-    message: str | None = None
-    request_id: str | None = None
-
-
-def _outcome(status_code: int, status: str, error: _Error) -> Outcome:
-    if status_code < 300:
-        if status == "success":
-            return Outcome.ACCEPTED
-        if status not in ("fail", "error"):
-            return Outcome.UNKNOWN  # a proxy's page or an empty body: not a confirmation by MoEngage
-        outcome = Outcome.REFUSED
-    elif status_code >= 500:
+def _outcome(status_code: int, status: Received, error_type: str | None) -> Outcome:
+    word = status.word(("success", "fail", "failed", "failure", "error")) if status_code < 300 else None
+    if word == "success":
+        return Outcome.ACCEPTED
+    if word is None and status_code < 300:
+        return Outcome.UNKNOWN  # a proxy's page or an empty body: not a confirmation by MoEngage
+    meant = status_code if status_code >= 500 else TYPES.get(error_type or "", status_code)
+    if meant >= 500:
         return Outcome.SERVER_ERROR
-    else:
-        outcome = _BY_STATUS.get(status_code, Outcome.UNEXPECTED)
-    return _by_words(error) or outcome if outcome is Outcome.REFUSED else outcome
+    if meant >= 300 and meant not in WRAPPERS:
+        return _BY_STATUS.get(meant, Outcome.UNEXPECTED)
+    return Outcome.UNCLEAR if error_type is None else _BY_TYPE[error_type]
 
 
-def _by_words(error: _Error) -> Outcome | None:
-    """Return the outcome if a refusal's type or its whole message is a documented one. A message is never searched
-    for words, because it may quote an element.
-    """
-    for said in (error.type, error.message):
-        if said is not None and (outcome := _BY_WORDS.get(said.strip().casefold().rstrip("."))):
-            return outcome
-    return None
-
-
-def _error_of(content: dict[str, Any]) -> _Error:
-    error = content.get("error")
-    if isinstance(error, dict):
-        return _Error(_text(error.get("type")), _text(error.get("message")), _text(error.get("request_id")))
-    data = content.get("data")
-    if isinstance(data, dict):
-        return _Error(_text(data.get("title")), _text(data.get("description")))
-    return _Error(
-        _text(content.get("title")) or _text(error),
-        _text(content.get("message") or content.get("description")),
+def _error_of(content: Received) -> tuple[tuple[Received, ...], Received]:
+    """Return type and message of an error of any documented shape, and the request id inside it."""
+    error, data = content["error"], content["data"]
+    if error.is_object:
+        return (error["type"], error["message"]), error["request_id"]
+    if data.is_object:
+        return (data["title"], data["description"]), data["request_id"]
+    return (content.first("title", "error_type", "error"), content.first("message", "description", "data")), (
+        content["response_id"]
     )
-
-
-def read_object(body: bytes) -> dict[str, Any]:
-    """Return a body's JSON object; an empty one if it is anything else (for example, a proxy's page)."""
-    try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return None if value is None or value == "" else str(value)
 
 
 def _number(value: str | None) -> float | None:

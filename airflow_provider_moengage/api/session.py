@@ -77,6 +77,7 @@ class Session(requests.Session):
     def exchange(self, request: requests.PreparedRequest, *, timeout: float) -> Answer:
         """Send a prepared request; see :meth:`ask`."""
         exchange = self._exchange = Exchange(timeout, has_body=bool(request.body))
+        failure: NoAnswerError | None = None
         try:
             with under_deadline(exchange):
                 response = self.send(
@@ -94,7 +95,9 @@ class Session(requests.Session):
                     raise
         except Exception as error:  # noqa: BLE001 (from requests, urllib3, http.client, ssl, idna ...)
             has_proxy = select_proxy(request.url or "", self.proxies) is not None
-            raise no_answer(error, exchange, has_proxy=has_proxy) from None
+            failure = no_answer(error, exchange, has_proxy=has_proxy)
+        if failure is not None:
+            raise failure  # not in the except block: the original error, its context, may quote the response
         if exchange.is_cut:  # which looks like the end of a response without a length
             raise timed_out(exchange)
         return Answer(response.status_code, response.headers, content)

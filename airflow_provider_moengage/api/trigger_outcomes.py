@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from airflow_provider_moengage.api.responses import read_object
+import msgspec
 
 
 class TriggerOutcome(Enum):
@@ -65,7 +65,7 @@ def trigger_outcome(status_code: int, body: bytes, version: str) -> TriggerOutco
     :param body: the response's body.
     :param version: ``v1`` or ``v5``.
     """
-    content = read_object(body)
+    content = _object(body)
     if not 200 <= status_code < 300:
         outcome = _BY_STATUS.get(status_code, TriggerOutcome.UNKNOWN)
         return TriggerOutcome.UNKNOWN if names_started(body) else outcome
@@ -83,8 +83,17 @@ def names_started(body: bytes) -> bool:
         (name in ("triggered_campaign_ids", "triggered_flow_ids") and bool(value))
         or (name == "triggered" and _may_be_some(value))
         or (name == "triggered_status" and _word(value) in ("success", "partial_success"))
-        for name, value in _fields(read_object(body))
+        for name, value in _fields(_object(body))
     )
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Return a body's JSON object. Only outcomes and truth values are derived from it here, never text."""
+    try:
+        content = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _fields(content: Any) -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from airflow_provider_moengage.api.data_centers import data_api_url, file_imports_url
+from airflow_provider_moengage.api.received.scrub import Scrub
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Workspace:
     def file_imports_url(self) -> str:
         """Scheme and authority of the file imports API."""
         return self.base_url or file_imports_url(self._data_center)
+
+    def scrub(self) -> Scrub:
+        """Return what makes the text of a server readable: without the keys."""
+        return Scrub((self.data_api_key, self.campaign_api_key))
 
     @property
     def _data_center(self) -> str:

@@ -44,6 +44,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :param body: text of ``status`` and ``status_after``; ``None``: MoEngage's failure body for the endpoint.
     :param seconds: real seconds that ``slow`` waits.
     :param customer_id: whose elements ``refuse`` refuses.
+    :param error_type: type of the error with which it refuses them.
     :param probability: probability that a request is hit.
     :param path: prefix of the URL paths to hit, such as ``/v1.0/business_event``; ``None``: all. Other requests do
         not count for ``after``.
@@ -58,6 +59,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: str | None = None
     seconds: float = 1.0
     customer_id: str | None = None
+    error_type: str = "TypeError"
     probability: float = 1.0
     seed: int | None = None
     path: str | None = None

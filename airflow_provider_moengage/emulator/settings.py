@@ -44,8 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param body_limit_status: HTTP status for a body over ``body_limit``.
     :param hard_body_limit: maximum bytes of any Data API body (Data API overview: 128 KB); ``None`` lifts it.
     :param hard_body_limit_status: HTTP status for a body over ``hard_body_limit``.
-    :param failures_as_200: answer refused bulk bodies with HTTP 200 instead of 400; the Bulk Import page documents
-        200 for all bulk requests.
+    :param failures_as_200: answer every failed bulk request with HTTP 200, also injected faults that have no body
+        of their own; the Bulk Import page documents 200 for all bulk requests.
     :param test_connection_errors_as_200: answer a failed Test Connection with HTTP 200 and
         ``"status": "error"``.
     :param reset_header: meaning of ``x-ratelimit-reset``: seconds left, or UTC epoch seconds. Both are

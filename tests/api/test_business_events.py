@@ -14,6 +14,7 @@ from airflow_provider_moengage.api.business_events import (
     TriggerRequest,
     read_trigger_reply,
 )
+from airflow_provider_moengage.api.received.scrub import Scrub
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
 
 REQUEST = TriggerRequest(
@@ -25,8 +26,9 @@ REQUEST = TriggerRequest(
 
 def read(status: int, body: Any, version: str = "v1", headers: dict[str, str] | None = None) -> TriggerReply:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    request = replace(REQUEST, api_version=version)
     return read_trigger_reply(
-        status, headers or {}, raw, request=replace(REQUEST, api_version=version), now=1_750_000_000.0
+        status, headers or {}, raw, request=request, scrub=Scrub(["a-campaign-key"]), now=1_750_000_000.0
     )
 
 

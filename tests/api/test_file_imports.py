@@ -18,13 +18,13 @@ from airflow_provider_moengage.api.file_imports import (
     FileRun,
     as_moment,
     date_filters,
-    read_count,
     read_file_run,
     read_import,
     read_rows,
     read_status,
-    read_time,
 )
+from airflow_provider_moengage.api.received.scrub import Scrub
+from airflow_provider_moengage.api.received.values import Received
 
 ROW: dict[str, Any] = {
     "id": "6735e5a3c8e1f2a4b5d6e7f8",
@@ -63,8 +63,12 @@ IMPORT: dict[str, Any] = {
 }
 
 
+def received(value: Any) -> Received:
+    return Received(value, Scrub(()))
+
+
 def test_a_documented_file_is_read_whole() -> None:
-    assert read_file_run(ROW) == FileRun(
+    assert read_file_run(received(ROW)) == FileRun(
         id="6735e5a3c8e1f2a4b5d6e7f8",
         file_name="registered_user_data_20241114.csv",
         file_status="SUCCESSFUL",
@@ -84,7 +88,7 @@ def test_a_documented_file_is_read_whole() -> None:
 
 
 def test_a_documented_import_is_read_whole() -> None:
-    details = read_import(IMPORT)
+    details = read_import(received(IMPORT))
 
     assert (details.import_id, details.import_name) == ("64f1", "Users")
     assert details.last_run_status == "PARTIAL_SUCCESS"
@@ -97,14 +101,14 @@ def test_a_documented_import_is_read_whole() -> None:
 
 
 def test_a_file_of_which_nothing_is_said_is_one_that_has_not_ended() -> None:
-    run = read_file_run({})
+    run = read_file_run(received({}))
 
     assert (run.file_name, run.file_status, run.is_terminal, run.is_known) == ("", "", False, False)
     assert (run.scheduled_at, run.completed_at, run.total_rows, run.rows_failed) == (None, None, None, None)
 
 
 def test_an_import_of_which_nothing_is_said_is_not_underway() -> None:
-    details = read_import({})
+    details = read_import(received({}))
 
     assert (details.import_id, details.import_name, details.is_underway) == ("", "", False)
 
@@ -112,17 +116,17 @@ def test_an_import_of_which_nothing_is_said_is_not_underway() -> None:
 def test_files_without_an_id_are_told_apart_by_name_and_time() -> None:
     rows = [{"file_name": name, "scheduled_at": f"2024-11-1{day}T00:00:00"} for name in "ab" for day in range(2)]
 
-    assert len({read_file_run(row).id for row in rows}) == 4
+    assert len({read_file_run(received(row)).id for row in rows}) == 4
 
 
 def test_a_file_survives_json() -> None:
-    run = read_file_run({**ROW, "file_status": "PARTIAL_FAILURE", "status_msg": "3 rows failed"})
+    run = read_file_run(received({**ROW, "file_status": "PARTIAL_FAILURE", "status_msg": "3 rows failed"}))
 
     assert FileRun.from_dict(json.loads(json.dumps(run.to_dict()))) == run
 
 
 def test_times_of_a_file_are_written_as_iso_8601_in_utc() -> None:
-    plain = read_file_run(ROW).to_dict()
+    plain = read_file_run(received(ROW)).to_dict()
 
     assert (plain["scheduled_at"], plain["completed_at"]) == (
         "2024-11-14T12:31:31.713000Z",
@@ -151,7 +155,7 @@ STATUSES = [
 
 @pytest.mark.parametrize(("word", "status", "is_terminal", "is_known"), STATUSES)
 def test_only_documented_ends_are_ends(word: Any, status: str, is_terminal: bool, is_known: bool) -> None:
-    run = read_file_run({**ROW, "file_status": word})
+    run = read_file_run(received({**ROW, "file_status": word}))
 
     assert (run.file_status, run.is_terminal, run.is_known) == (status, is_terminal, is_known)
 
@@ -161,7 +165,7 @@ def test_only_documented_ends_are_ends(word: Any, status: str, is_terminal: bool
     [("PROCESSING", True), ("queued", True), ("WAITING", True), ("SUCCESSFUL", False), ("SCHEDULED", False)],
 )
 def test_the_details_say_whether_a_run_is_underway(status: str, is_underway: bool) -> None:
-    assert read_import({**IMPORT, "last_run_status": status}).is_underway is is_underway
+    assert read_import(received({**IMPORT, "last_run_status": status})).is_underway is is_underway
 
 
 @pytest.mark.parametrize(
@@ -185,7 +189,7 @@ def test_the_details_say_whether_a_run_is_underway(status: str, is_underway: boo
     ],
 )
 def test_a_count_may_be_text_and_what_is_none_is_not_known(value: Any, count: int | None) -> None:
-    assert read_count(value) == count
+    assert received(value).count() == count
 
 
 NOON = datetime(2024, 11, 14, 12, tzinfo=UTC)
@@ -211,7 +215,7 @@ NOON = datetime(2024, 11, 14, 12, tzinfo=UTC)
     ],
 )
 def test_a_time_without_a_zone_is_utc_and_what_is_none_is_not_known(value: Any, moment: datetime | None) -> None:
-    read = read_time(value)
+    read = received(value).time()
 
     assert read == moment
     assert read is None or read.utcoffset() == timedelta(0)
@@ -222,7 +226,7 @@ def test_the_zone_of_the_machine_does_not_matter(monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", "Asia/Kolkata")
         time.tzset()
-        read = [read_time("2024-11-14T12:00:00"), as_moment("start", datetime(2024, 11, 14, 12))]
+        read = [received("2024-11-14T12:00:00").time(), as_moment("start", datetime(2024, 11, 14, 12))]
     time.tzset()
 
     assert read == [NOON, NOON]
@@ -230,8 +234,8 @@ def test_the_zone_of_the_machine_does_not_matter(monkeypatch: pytest.MonkeyPatch
 
 @given(value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
 def test_no_value_is_too_strange_for_a_row(value: Any) -> None:
-    assert isinstance(read_file_run(dict.fromkeys(ROW, value)).to_dict(), dict)
-    assert read_import(dict.fromkeys(IMPORT, value)).is_underway in (True, False)
+    assert isinstance(read_file_run(received(dict.fromkeys(ROW, value))).to_dict(), dict)
+    assert read_import(received(dict.fromkeys(IMPORT, value))).is_underway in (True, False)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +245,7 @@ def test_no_value_is_too_strange_for_a_row(value: Any) -> None:
 def test_failed_rows_are_those_of_users_and_events_or_of_auxiliary_data(
     failed: int | None, aux_failed: int | None, rows_failed: int | None
 ) -> None:
-    run = read_file_run({**ROW, "failed_rows": failed, "aux_data_failed_count": aux_failed})
+    run = read_file_run(received({**ROW, "failed_rows": failed, "aux_data_failed_count": aux_failed}))
 
     assert run.rows_failed == rows_failed
 
@@ -261,27 +265,33 @@ def test_failed_rows_are_those_of_users_and_events_or_of_auxiliary_data(
 )
 @pytest.mark.parametrize("count", [0, 3, PAGE_SIZE])
 def test_whether_more_files_follow_may_be_a_boolean_or_text(word: Any, has_more: bool, count: int) -> None:
-    assert read_rows({"data": [ROW] * count, "more_files": word}) == ([ROW] * count, has_more)
+    rows, more = read_rows(received({"data": [ROW] * count, "more_files": word}))
+
+    assert (len(rows), more) == (count, has_more)
 
 
 @pytest.mark.parametrize(("count", "has_more"), [(0, False), (PAGE_SIZE - 1, False), (PAGE_SIZE, True)])
 def test_where_nothing_says_whether_more_follow_a_full_page_may_have_another(count: int, has_more: bool) -> None:
-    assert read_rows({"data": [IMPORT] * count}) == ([IMPORT] * count, has_more)
+    rows, more = read_rows(received({"data": [IMPORT] * count}))
+
+    assert (len(rows), more) == (count, has_more)
 
 
 def test_a_full_page_is_full_with_rows_that_are_no_objects() -> None:
-    rows, has_more = read_rows({"data": [ROW] * (PAGE_SIZE - 1) + [None]})
+    rows, has_more = read_rows(received({"data": [ROW] * (PAGE_SIZE - 1) + [None]}))
 
     assert (len(rows), has_more) == (PAGE_SIZE - 1, True)
 
 
 @pytest.mark.parametrize("data", [None, [], "", {}])
 def test_data_that_is_no_list_is_no_rows(data: Any) -> None:
-    assert read_rows({"data": data, "more_files": False}) == ([], False)
+    assert read_rows(received({"data": data, "more_files": False})) == ([], False)
 
 
 def test_rows_that_are_no_objects_are_left_out() -> None:
-    assert read_rows({"data": [None, ROW, "row", 7, [ROW]], "more_files": False}) == ([ROW], False)
+    rows, more = read_rows(received({"data": [None, ROW, "row", 7, [ROW]], "more_files": False}))
+
+    assert ([row["id"].name() for row in rows], more) == ([ROW["id"]], False)
 
 
 @pytest.mark.parametrize(("word", "spelt"), [(" partial failure ", "PARTIAL_SUCCESS"), ("a b-c", "A_B_C")])

@@ -213,7 +213,7 @@ def test_an_answer_says_whether_the_import_was_triggered(
         (BLOCKED, "suspended"),
         ({"error": "no", "message": "no"}, "no"),
         ({"error": {"type": "x"}, "title": "", "message": "one\r\n two\n\nthree"}, "one two three"),
-        ({"message": "x" * 900}, "x" * 500),
+        ({"message": "x" * 900}, "x" * 499 + "…"),
         ({"message": 7}, "7"),
         ({}, None),
         (b"<html>", None),

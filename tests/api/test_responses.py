@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_moengage.api.errors import ErrorKind
+from airflow_provider_moengage.api.received.scrub import Scrub
+from airflow_provider_moengage.api.received.values import sentence
 from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply, read_retry_after, refusal
 
+SCRUB = Scrub(["a-data-api-key"]).with_values(lambda: ["jane@example.com"])
 NOW = 1_750_000_000.0
 SUCCESS = {"status": "success", "message": "Your request has been accepted and will be processed soon."}
 HTML = b"<html><body>It works!</body></html>"
@@ -19,7 +22,7 @@ def fail(error_type: str | None = None, message: str | None = None) -> dict[str,
 
 def read(status_code: int, content: object = b"", headers: dict[str, str] | None = None) -> Reply:
     body = content if isinstance(content, bytes) else msgspec.json.encode(content)
-    return read_reply(status_code, headers or {}, body, now=NOW)
+    return read_reply(status_code, headers or {}, body, scrub=SCRUB, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,7 @@ def read(status_code: int, content: object = b"", headers: dict[str, str] | None
         (200, fail("AttributeError", "type in elements should be customer/event/device"), Outcome.REFUSED),
         (200, fail("TypeError", "expected string"), Outcome.REFUSED),
         (200, fail(None, "Malformed JSON"), Outcome.REFUSED),
-        (200, {"status": "error"}, Outcome.REFUSED),
+        (200, {"status": "error"}, Outcome.UNCLEAR),
         (200, fail("Rate Limits Exceeded", "slow down"), Outcome.THROTTLED),
         (200, fail("Missing header value"), Outcome.UNEXPECTED),
         (200, fail("Account Suspended"), Outcome.DENIED),
@@ -53,7 +56,8 @@ def read(status_code: int, content: object = b"", headers: dict[str, str] | None
         (204, b"", Outcome.UNKNOWN),
         (302, HTML, Outcome.UNEXPECTED),
         (400, fail("TypeError", "expected string"), Outcome.REFUSED),
-        (400, HTML, Outcome.REFUSED),
+        (400, HTML, Outcome.UNCLEAR),
+        (400, fail("Bad Request", "something"), Outcome.UNCLEAR),
         (400, fail("Missing header value"), Outcome.UNEXPECTED),
         (400, fail(None, "Empty request body"), Outcome.UNEXPECTED),
         (400, fail("Blacklisted"), Outcome.UNEXPECTED),
@@ -70,7 +74,8 @@ def read(status_code: int, content: object = b"", headers: dict[str, str] | None
         (425, b"", Outcome.SERVER_ERROR),
         (413, fail(None, "Payload too large"), Outcome.TOO_LARGE),
         (413, HTML, Outcome.TOO_LARGE),
-        (422, b"", Outcome.REFUSED),
+        (422, b"", Outcome.UNCLEAR),
+        (422, fail("TypeError"), Outcome.REFUSED),
         (429, fail("Rate Limits Exceeded"), Outcome.THROTTLED),
         (429, b"", Outcome.THROTTLED),
         (500, {"title": "Server Error", "description": "x", "code": "y"}, Outcome.SERVER_ERROR),
@@ -83,36 +88,91 @@ def test_an_answer_means(status_code: int, content: object, outcome: Outcome) ->
     assert read(status_code, content).outcome is outcome
 
 
+OWN_STATUS = {
+    "Authentication required": 401,
+    "Authentication Required.": 401,
+    "AuthenticationInvalid": 401,
+    "HeaderMissing": 401,
+    "HeaderMismatch": 401,
+    "Account Suspended": 403,
+    "Account Temporarily Suspended": 403,
+    "BlockedClient": 403,
+    "Resource not found": 404,
+    "Authentication Mismatch": 409,
+    "Payload too large": 413,
+    "PayloadTooLarge": 413,
+    "Body type is not JSON": 415,
+    "Unsupported Media Type": 415,
+    "RateLimitError": 429,
+    "Rate Limits Exceeded": 429,
+    "Rate Limit Exceeded": 429,
+    "rate limiter exception": 429,
+    "MediaTypeError": 415,
+    "Server Error": 500,
+    "ServerError": 500,
+    "Internal Server Error": 500,
+}
+
+
+@pytest.mark.parametrize("status_code", [200, 400, 422, "its own"])
+@pytest.mark.parametrize("shape", ["error", "data", "title", "error_type", "message"])
+@pytest.mark.parametrize("error_type", OWN_STATUS)
+def test_a_failure_is_what_its_type_says(status_code: int | str, shape: str, error_type: str) -> None:
+    shapes: dict[str, dict[str, object]] = {
+        "error": fail(error_type, "any words"),
+        "data": {"status": "error", "data": {"title": error_type, "description": "any words"}},
+        "title": {"status": "fail", "title": error_type, "description": "any words"},
+        "error_type": {"status": "fail", "error_type": error_type, "message": "any words"},
+        "message": fail(None, error_type),
+    }
+    own = OWN_STATUS[error_type]
+    status = own if status_code == "its own" else int(status_code)
+
+    reply = read(status, shapes[shape])
+
+    assert reply.outcome is read(own).outcome
+    assert reply.outcome not in (Outcome.REFUSED, Outcome.UNCLEAR)
+    assert refusal(reply).kind is refusal(read(own)).kind
+
+
+def test_a_5xx_stays_one_whatever_it_says() -> None:
+    assert read(502, fail("Rate Limit Exceeded")).outcome is Outcome.SERVER_ERROR
+
+
+def test_of_an_accepted_request_the_values_are_not_read() -> None:
+    reply = read_reply(
+        200, {}, msgspec.json.encode({**SUCCESS, "request_id": "r-1"}), scrub=Scrub([], lambda: 1 / 0), now=NOW
+    )
+
+    assert reply.request_id is None
+
+
 @pytest.mark.parametrize(
-    ("content", "error_type", "message"),
+    ("content", "words"),
     [
-        (fail("TypeError", "expected string"), "TypeError", "expected string"),
+        (fail("TypeError", "expected string"), "TypeError: expected string"),
         (
             {
                 "status": "error",
                 "data": {"code": 429, "title": "rate limiter exception", "description": "Exceeded"},
             },
-            "rate limiter exception",
-            "Exceeded",
+            "rate limiter exception: Exceeded",
         ),
-        ({"title": "AuthenticationInvalid", "description": "no"}, "AuthenticationInvalid", "no"),
-        ({"status": "fail", "error": "broken", "message": "words"}, "broken", "words"),
-        (HTML, None, None),
+        ({"title": "AuthenticationInvalid", "description": "no"}, "AuthenticationInvalid: no"),
+        ({"status": "fail", "error": "broken", "message": "words"}, "broken: words"),
+        ({"success": False, "status_code": "400 Bad Request", "data": "Unable to process"}, "Unable to process"),
+        (HTML, None),
     ],
 )
-def test_the_errors_words_are_found_in_every_documented_shape(
-    content: object, error_type: str | None, message: str | None
-) -> None:
-    reply = read(400, content)
-
-    assert (reply.error_type, reply.message) == (error_type, message)
+def test_the_errors_words_are_found_in_every_documented_shape(content: object, words: str | None) -> None:
+    assert sentence(read(400, content).said, between=": ") == words
 
 
 @pytest.mark.parametrize(
     ("content", "headers"),
     [
         (fail(), {}),
-        ({**SUCCESS, "request_id": "r-1"}, {}),
+        ({"status": "fail", "request_id": "r-1"}, {}),
         (HTML, {"x-request-id": "r-1"}),
     ],
     ids=["in the error", "in the answer", "in a header"],
@@ -184,7 +244,7 @@ def test_the_servers_hint_is_read_as_seconds_to_wait(headers: dict[str, str], se
 
 @pytest.mark.parametrize(("status", "seconds"), [(200, 60.0), (429, 60.0), (500, 600.0), (503, 600.0)])
 def test_a_hint_is_cut_at_a_window_and_that_of_an_outage_at_ten_minutes(status: int, seconds: float) -> None:
-    assert read_reply(status, {"retry-after": "86400"}, b"{}", now=NOW).retry_after == seconds
+    assert read_reply(status, {"retry-after": "86400"}, b"{}", scrub=SCRUB, now=NOW).retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -205,7 +265,7 @@ def test_what_is_left_of_the_window_is_read(said: str | None, remaining: int | N
     ),
 )
 def test_no_answer_is_too_strange_to_be_read(status_code: int, body: bytes, headers: dict[str, str]) -> None:
-    assert read_reply(status_code, headers, body, now=NOW).status_code == status_code
+    assert read_reply(status_code, headers, body, scrub=SCRUB, now=NOW).status_code == status_code
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from airflow_provider_moengage.api.business_events import (
 )
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.event_schemas import read_schemas
+from airflow_provider_moengage.api.received.scrub import Scrub
+from airflow_provider_moengage.api.received.values import Received
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
 from airflow_provider_moengage.emulator import BusinessEvent
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
@@ -91,7 +93,8 @@ def test_the_responses_are_read_as_what_their_pages_say(version: str, samples: d
     request = TriggerRequest(**arguments(version, sent["body"]))
     for sample in samples["responses"]:
         body = sample["body"]
-        reply = read_trigger_reply(sample["status"], {}, json.dumps(body).encode(), request=request, now=0.0)
+        raw = json.dumps(body).encode()
+        reply = read_trigger_reply(sample["status"], {}, raw, request=request, scrub=Scrub(()), now=0.0)
 
         assert reply.outcome is BY_SAMPLE.get(sample["sample"], READ_AS[sample["status"]]), sample
         said = body.get("message") or (body.get("error") or {}).get("message")
@@ -118,7 +121,7 @@ def test_the_emulator_answers_the_sample_queries(workspace: MoEngage, sample: di
 def test_the_list_is_read_with_its_types_and_its_cursor() -> None:
     [page] = [sample for sample in SAMPLES["list"]["responses"] if sample["status"] == 200]
 
-    [schema], cursor = read_schemas(page["body"])
+    [schema], cursor = read_schemas(Received(page["body"], Scrub(())))
 
     assert schema.name == "price_drop"
     assert schema.attributes == {"product_id": "string", "new_price": "number"}

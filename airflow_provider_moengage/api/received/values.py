@@ -133,9 +133,9 @@ class Received:
         return bool(self._value == text)
 
     def word(self, known: Iterable[str]) -> str | None:
-        """Return which of the known words it is, in any case; None if it is none of them."""
-        said = self._said.strip().casefold().rstrip(".")
-        return next((word for word in known if said == word.casefold()), None) if said else None
+        """Return which of the known words it is, in any case, with or without spaces; None if it is none."""
+        said = _one_word(self._said[:_LONGEST_SEARCHED])
+        return next((word for word in known if said == _one_word(word)), None) if said else None
 
     def mentions(self, *words: str) -> bool:
         """Return whether it contains all of these words, in any case."""
@@ -163,13 +163,12 @@ class Received:
         except (ValueError, OverflowError):
             return None
 
-    def text(self, limit: int = LONGEST_TEXT, *, may_quote_values: bool = False) -> str | None:
+    def text(self, limit: int = LONGEST_TEXT) -> str | None:
         """Return it as one line for people: an error's parts, joined.
 
         :param limit: characters.
-        :param may_quote_values: leave the values of the request in: for the rejects file, which holds the element.
         """
-        return sentence([self], limit, may_quote_values=may_quote_values)
+        return sentence([self], limit)
 
     def name(self) -> str | None:
         """Return a name or an ID, at most 512 characters. Different ones stay different, also if they contain a
@@ -183,11 +182,6 @@ class Received:
             return said if self._scrub.is_clean(said) else MARK
         readable = self._scrub.text(said, LONGEST_NAME - 17)
         return f"{readable}~{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-
-    def code(self) -> str | None:
-        """Return a status or a type in upper case, at most 40 characters: words are joined by underscores."""
-        text = self.text(LONGEST_WORD)
-        return None if text is None else "_".join(text.upper().replace("-", " ").split())
 
     def request_id(self) -> str | None:
         """Return a request's ID: at most 64 letters, digits and ``. _ : = -``. None if it is anything else, or
@@ -212,22 +206,34 @@ _LONGEST_SEARCHED = 2_000
 
 
 def sentence(
-    fields: Iterable[Received], limit: int = LONGEST_TEXT, *, may_quote_values: bool = False
+    fields: Iterable[Received],
+    limit: int = LONGEST_TEXT,
+    *,
+    between: str = "; ",
+    may_quote_values: bool = False,
 ) -> str | None:
     """Return an error of any shape as one line: MoEngage's details are strings, lists or objects.
 
     :param limit: characters.
-    :param may_quote_values: leave the values of the request in.
+    :param between: what joins the parts.
+    :param may_quote_values: leave the values of the request in: for the rejects file, which holds the element.
     """
     scrub = None
     texts: list[str] = []
     for field in fields:
         more, scrub = field._parts()  # noqa: SLF001 (nobody else may read it)
         texts += more
-    joined = "; ".join(list(dict.fromkeys(texts))[:_MOST_PARTS])
+    joined = between.join(list(dict.fromkeys(texts))[:_MOST_PARTS])
     if scrub is None or not joined:
         return None
     return scrub.text(joined, limit, may_quote_values=may_quote_values) or None
+
+
+def _one_word(text: str) -> str:
+    return text.casefold().translate(_NO_SPACES).rstrip(".")
+
+
+_NO_SPACES = str.maketrans("", "", " _-\t\r\n")
 
 
 def _empty() -> Received:

@@ -45,6 +45,7 @@ class Counters:
         """Rejects that a checkpoint counts as done, and their codes."""
         self.refused_in_a_row = 0
         self.unknown_in_a_row = 0
+        self.unclear_in_a_row = 0
         self.last_refusal = ""
 
     @property
@@ -71,7 +72,7 @@ class Counters:
     def count_accepted(self, weights: Sequence[Weight]) -> None:
         """Count elements that MoEngage has accepted."""
         with self._lock:
-            self.refused_in_a_row = self.unknown_in_a_row = 0
+            self.refused_in_a_row = self.unknown_in_a_row = self.unclear_in_a_row = 0
             self.accepted += len(weights)
             for weight, number in Counter(weights).items():
                 self.kinds[weight.kind] += number
@@ -92,6 +93,12 @@ class Counters:
             self.unknown_in_a_row = 0
             self.refused_in_a_row += 1
             self.last_refusal = reason
+
+    def count_unclear(self) -> int:
+        """Count an element that was refused, alone, for an unknown reason; return how many there were in a row."""
+        with self._lock:
+            self.unclear_in_a_row += 1
+            return self.unclear_in_a_row
 
     def count_unknown(self) -> int:
         """Count a request with an unknown outcome; return how many there were in a row."""

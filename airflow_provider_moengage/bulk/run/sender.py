@@ -7,12 +7,12 @@ elements that MoEngage refuses are alone: one bad element among ten thousand cos
 from __future__ import annotations
 
 import random
-import re
 
 import msgspec
 import tenacity
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
+from airflow_provider_moengage.api.received.values import sentence
 from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
 from airflow_provider_moengage.bulk.batch import Batch
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
@@ -38,6 +38,10 @@ HOPELESS_AFTER = 200
 """Elements refused one by one, with none accepted meanwhile, after which the elements are probably not the cause.
 This is checked only after a whole batch, because its good elements may come last, and only beyond
 ``max_rejects``."""
+
+MOST_UNCLEAR = 10
+"""Elements refused one by one with an error that is not documented, with none accepted meanwhile, after which the
+run fails instead of rejecting them: out of an outage must come no rejects, and one element must not stop a run."""
 
 LONGEST_HINT = 600.0
 """Longest ``Retry-After`` of a server error that is obeyed, in seconds."""
@@ -97,7 +101,9 @@ class Sender:
             self._counters.count_request(len(job.batch.body))
             self._checkpoint.accept(job.batch)
             return
-        self._deliver(client, job)
+        unclear: list[tuple[Batch, Reply]] = []
+        self._deliver(client, job, unclear)
+        self._reject_all(unclear)
         refused = self._counters.refused_in_a_row
         if refused >= HOPELESS_AFTER and refused > self._max_rejects:
             raise ApiError(
@@ -122,17 +128,26 @@ class Sender:
             self._accept(batch)
         return reply
 
-    def _deliver(self, client: Client, job: Job) -> None:
+    def _deliver(self, client: Client, job: Job, unclear: list[tuple[Batch, Reply]]) -> None:
+        """Send a batch, and its halves if it is refused.
+
+        :param unclear: gets lone elements whose error is not documented. They become rejects when MoEngage accepts
+            others: then the errors were about them.
+        """
         batch = job.batch
         reply = self._final_reply(client, job)
         if reply.outcome is Outcome.ACCEPTED:
             self._accept(batch)
+            self._reject_all(unclear)
         elif reply.outcome in _TEMPORARY:
             self._reject_unknown(batch, reply)
         elif len(batch) > 1:
             middle = len(batch) // 2
-            self._deliver(client, Job(batch.part(slice(None, middle))))
-            self._deliver(client, Job(batch.part(slice(middle, None))))
+            self._deliver(client, Job(batch.part(slice(None, middle))), unclear)
+            self._deliver(client, Job(batch.part(slice(middle, None))), unclear)
+        elif reply.outcome is Outcome.UNCLEAR:
+            unclear.append((batch, reply))
+            self._check_unclear(reply)
         else:
             self._reject(batch, reply)
 
@@ -230,11 +245,28 @@ class Sender:
         if self._clock.wait(self._stopped, wait):
             raise StoppedError
 
+    def _check_unclear(self, reply: Reply) -> None:
+        in_a_row = self._counters.count_unclear()
+        if in_a_row >= MOST_UNCLEAR:
+            raise ApiError(
+                ErrorKind.SERVER,
+                f"MoEngage refused {in_a_row} elements one by one with an error that is not documented (HTTP"
+                f" {reply.status_code}) and accepted none meanwhile; the elements are probably not the cause",
+                status_code=reply.status_code,
+                request_id=reply.request_id,
+                retry_after=reply.retry_after,
+            )
+
+    def _reject_all(self, unclear: list[tuple[Batch, Reply]]) -> None:
+        for batch, reply in unclear:
+            self._reject(batch, reply)
+        unclear.clear()
+
     def _reject(self, batch: Batch, reply: Reply) -> None:
         if reply.outcome is Outcome.TOO_LARGE:
             finding = Finding(Code.ELEMENT_TOO_LARGE, f"MoEngage answered {reply.status_code}: too large")
         else:
-            words = ": ".join(filter(None, (reply.error_type, reply.message))) or "no reason given"
+            words = sentence(reply.said, between=": ", may_quote_values=True) or "no reason given"
             request = f" (request id {reply.request_id})" if reply.request_id else ""
             finding = Finding(Code.REFUSED_BY_SERVER, f"MoEngage refused it: {words}{request}")
         self._rejects.add(batch.positions[0], msgspec.json.decode(batch.lines[0]), [finding])
@@ -242,9 +274,7 @@ class Sender:
 
 
 def _name_of(reply: Reply) -> str:
-    """Return MoEngage's name for a refusal if it is only a name: a message might quote an element."""
-    name = reply.error_type or ""
-    return name if re.fullmatch(r"[A-Za-z ]{1,40}", name) else f"HTTP {reply.status_code}"
+    return reply.error_type or f"HTTP {reply.status_code}"
 
 
 _backoff = tenacity.wait_random_exponential(multiplier=2, max=LONGEST_WAIT)
@@ -261,6 +291,8 @@ def _details(reply: Reply) -> str:
     """Return what is known of a failure. Without a status, the message is the client's own."""
     if reply.status_code is None:
         return f" ({reply.message})" if reply.message else ""
+    if reply.error_type is not None and reply.status_code < 500:
+        return f" (HTTP {reply.status_code}: {reply.error_type})"
     if reply.status_code < 300:
         return f" (HTTP {reply.status_code}, but not from MoEngage's API: check host and data center)"
     return f" (HTTP {reply.status_code})"

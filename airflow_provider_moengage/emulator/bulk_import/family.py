@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +19,22 @@ from airflow_provider_moengage.emulator.http import (
     is_json,
     json_answer,
     new_request_id,
+    phrase,
 )
 from airflow_provider_moengage.emulator.limits import RateLimits, Reading, limit_headers
 
 PATH = "/v1/transition"
+
+_ERROR_TYPES = {
+    401: "Authentication required",
+    403: "Account Suspended",
+    409: "Authentication Mismatch",
+    413: "Payload too large",
+    415: "Unsupported Media Type",
+    429: "Rate Limits Exceeded",
+    500: "Server Error",
+}
+"""Types of the failures, by status (MoEngage API reference, "Bulk Import" and "Error codes")."""
 
 _ACCEPTED = "Your request has been accepted and will be processed soon."
 
@@ -35,6 +48,12 @@ class BulkImport(Family):
             Endpoint(path, "Bulk import", self._bulk_import) for path in (f"{PATH}/{{workspace_id}}", PATH)
         )
         self.reset()
+
+    def failure(self, status: int, path: str, headers: Mapping[str, str] | None = None) -> Answer:  # noqa: ARG002
+        """Return the failure of a status; with ``failures_as_200`` only its type tells it from others."""
+        return self._wrapped(
+            failure(status, phrase(status), _ERROR_TYPES.get(status, phrase(status)), headers=headers)
+        )
 
     def reset(self) -> None:
         """Delete all elements, and reset the rate limits."""
@@ -76,16 +95,15 @@ class BulkImport(Family):
             return self._refuse(self._body_failure(refusal), now)
         fault = self._context.fault_plan.refusing(elements)
         if fault is not None:
-            injected = Refusal("TypeError", "expected string", "customer_id")
+            injected = Refusal(fault.error_type, "expected string", "customer_id")
             return replace(self._refuse(self._body_failure(injected), now), fault=fault)
         decision = self.limits.admit(intake.users, intake.actions, settings, now)
         headers = limit_headers(decision.tightest, settings, now, refused=not decision.admitted)
         contents = Contents(intake.elements, intake.users, intake.actions)
         if not decision.admitted:
-            answer = failure(
-                429, "The workspace's limit for this minute is spent", "Rate Limits Exceeded", headers=headers
-            )
-            return Result(answer, "throttled", contents)
+            message = "The workspace's limit for this minute is spent"
+            answer = failure(429, message, _ERROR_TYPES[429], headers=headers)
+            return Result(self._wrapped(answer), "throttled", contents)
         self._accept(call, intake)
         success = {"status": "success", "message": _ACCEPTED, "request_id": new_request_id()}
         return Result(json_answer(200, success, headers), "accepted", contents)
@@ -109,13 +127,15 @@ class BulkImport(Family):
         return None
 
     def _body_failure(self, refusal: Refusal) -> Answer:
-        status = 200 if self._context.settings.failures_as_200 else 400
-        return failure(status, refusal.message, refusal.error_type, attribute=refusal.attribute)
+        return failure(400, refusal.message, refusal.error_type, attribute=refusal.attribute)
+
+    def _wrapped(self, answer: Answer) -> Answer:
+        return replace(answer, status=200) if self._context.settings.failures_as_200 else answer
 
     def _refuse(self, answer: Answer, now: float) -> Result:
         settings = self._context.settings
         headers = limit_headers(self.limits.tightest(settings, now), settings, now, refused=False)
-        return Result(replace(answer, headers=headers), "refused")
+        return Result(replace(self._wrapped(answer), headers=headers), "refused")
 
     def _accept(self, call: Call, intake: Intake) -> None:
         settings = self._context.settings

@@ -7,6 +7,7 @@ from collections import deque
 
 import pytest
 
+from airflow_provider_moengage.api.received.scrub import Scrub
 from airflow_provider_moengage.api.responses import read_reply
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from devtools.fake_clock import FakeClock
@@ -51,7 +52,7 @@ def test_a_lower_limit_is_found_and_used_with_few_refusals(kind: str, limit: int
         sent_at = pacer.spend(users, events)
         clock.wait(threading.Event(), 0.1)
         status, headers, body = server.answer(amount)
-        reply = read_reply(status, headers, body, now=0.0)
+        reply = read_reply(status, headers, body, scrub=Scrub(()), now=0.0)
         pacer.record_reply(users, events, reply, sent_at)
         sent += 1
         accepted += amount if status == 200 else 0
@@ -70,6 +71,6 @@ def test_a_limit_that_cannot_be_right_slows_nothing(said: str) -> None:
         sent_at = pacer.spend(400, 0)
         left -= 400
         headers = {"x-ratelimit-limit": said, "x-ratelimit-remaining": str(left)}
-        pacer.record_reply(400, 0, read_reply(200, headers, SUCCESS, now=0.0), sent_at)
+        pacer.record_reply(400, 0, read_reply(200, headers, SUCCESS, scrub=Scrub(()), now=0.0), sent_at)
 
     assert clock.monotonic() - begun < 1

@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.responses import Reply
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.delivery import RejectsNotWrittenError
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.run.sender import ATTEMPTS
@@ -36,6 +37,8 @@ def numbers(moengage: MoEngage) -> Counter[int]:
 def customers(count: int) -> list[dict[str, object]]:
     return [customer(f"user-{n % 97:03}", n=n, padding="x" * 150) for n in range(count)]
 
+
+REFUSAL = '{"status":"fail","error":{"type":"TypeError","message":"expected string"}}'
 
 RESET_IN_20_S = {"x-ratelimit-limit": "60000", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "20"}
 
@@ -217,23 +220,146 @@ def test_a_lasting_outage_fails_the_run_after_a_bounded_number_of_attempts(moeng
 
 
 def test_a_server_that_refuses_every_element_ends_the_run_after_one_batch(moengage: MoEngage) -> None:
-    moengage.emulator.workspace.add_fault(
-        Fault(kind="status", times=None, status=400, body='{"status":"fail","error":{"type":"X","message":"no"}}')
-    )
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=REFUSAL))
 
-    with pytest.raises(ApiError, match=r"elements one by one and accepted none meanwhile \(X\)"):
+    with pytest.raises(ApiError, match=r"elements one by one and accepted none meanwhile \(TypeError\)"):
         moengage.deliver(customers(50_000), concurrency=1)
 
     assert moengage.emulator.workspace.counts.requests <= 2 * 500, "one batch, split into single elements"
 
 
 def test_as_many_rejects_as_allowed_do_not_end_the_run(moengage: MoEngage) -> None:
-    body = '{"status":"fail","error":{"type":"X","message":"no"}}'
-    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=body))
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=None, status=400, body=REFUSAL))
 
     assert moengage.deliver(customers(300), max_rejects=300).rejected == 300
     with pytest.raises(ApiError, match="refused 301 elements one by one"):
         moengage.deliver(customers(301), max_rejects=300)
+
+
+UNCLEAR = {
+    "unknown type": '{"status":"fail","error":{"type":"X","message":"no"}}',
+    "no type": '{"status":"error"}',
+    "a proxy's page": "<html>",
+}
+
+
+@pytest.mark.parametrize("body", UNCLEAR.values(), ids=UNCLEAR)
+def test_an_error_that_nobody_knows_makes_no_rejects_out_of_an_outage(moengage: MoEngage, body: str) -> None:
+    fault = Fault(kind="status", times=None, status=400, body=body)
+    moengage.emulator.workspace.add_fault(fault)
+
+    rejects = Rejects(None)
+
+    with pytest.raises(ApiError, match="with an error that is not documented") as caught:
+        moengage.deliver(customers(50_000), rejects=rejects, concurrency=1, max_rejects=1_000)
+
+    assert caught.value.kind is ErrorKind.SERVER, "a retry sends everything again"
+    assert rejects.count == 0
+    assert moengage.emulator.workspace.counts.requests <= 60
+
+
+def test_an_error_that_nobody_knows_rejects_its_element_where_others_are_accepted(moengage: MoEngage) -> None:
+    elements = customers(3_000)
+    for position in (0, 1, 1_500, 2_999):
+        elements[position]["customer_id"] = "refused"
+    moengage.emulator.workspace.add_fault(
+        Fault(kind="refuse", customer_id="refused", times=None, error_type="Oddity")
+    )
+
+    report = moengage.deliver(elements, max_rejects=4)
+
+    assert (report.accepted, report.rejected) == (2_996, 4)
+
+
+def test_a_single_element_with_an_error_that_nobody_knows_does_not_stop_a_run_for_ever(moengage: MoEngage) -> None:
+    moengage.emulator.workspace.add_fault(
+        Fault(kind="status", times=None, status=400, body=UNCLEAR["unknown type"])
+    )
+
+    assert moengage.deliver(customers(1), max_rejects=1).rejected == 1
+
+
+WRAPPED = {
+    "Authentication required": ErrorKind.AUTHENTICATION,
+    "Authentication Mismatch": ErrorKind.AUTHENTICATION,
+    "Account Suspended": ErrorKind.AUTHENTICATION,
+    "BlockedClient": ErrorKind.AUTHENTICATION,
+    "Body type is not JSON": ErrorKind.REQUEST,
+    "Unsupported Media Type": ErrorKind.REQUEST,
+    "Blacklisted": ErrorKind.REQUEST,
+    "Missing header value": ErrorKind.REQUEST,
+    "Server Error": None,
+    "Internal Server Error": None,
+    "RateLimitError": None,
+    "Rate Limits Exceeded": None,
+    "Rate Limit Exceeded": None,
+}
+"""What ends a run, and what passes by itself (None)."""
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("error_type", WRAPPED)
+def test_a_wrapped_failure_is_what_its_type_says_and_splits_nothing(
+    moengage: MoEngage, error_type: str, status: int
+) -> None:
+    body = json.dumps(
+        {"status": "fail", "error": {"message": "any words", "type": error_type, "request_id": "r-1"}}
+    )
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=2, after=1, status=status, body=body))
+
+    kind = WRAPPED[error_type]
+    if kind is None:
+        report = moengage.deliver(customers(3_000), concurrency=1)
+        assert numbers(moengage) == Counter(range(3_000))
+        assert (report.accepted, report.rejected, report.retries) == (3_000, 0, 2)
+    else:
+        rejects = Rejects(None)
+        with pytest.raises(ApiError) as caught:
+            moengage.deliver(customers(3_000), rejects=rejects, concurrency=1)
+        assert (caught.value.kind, rejects.count) == (kind, 0)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("error_type", ["Payload too large", "PayloadTooLarge"])
+def test_a_wrapped_413_splits_the_batch(moengage: MoEngage, error_type: str, status: int) -> None:
+    body = json.dumps({"status": "fail", "error": {"message": "any words", "type": error_type}})
+    moengage.emulator.workspace.add_fault(Fault(kind="status", times=1, status=status, body=body))
+
+    report = moengage.deliver(customers(1_000), concurrency=1)
+
+    assert (report.accepted, report.rejected) == (1_000, 0)
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_wrapped_5xx_is_not_repeated_at_most_once(moengage: MoEngage, status: int) -> None:
+    body = json.dumps({"status": "fail", "error": {"message": "any words", "type": "Server Error"}})
+    moengage.emulator.workspace.add_fault(Fault(kind="status_after", times=1, status=status, body=body))
+
+    report = moengage.deliver(customers(3_000), concurrency=1, delivery="at_most_once", max_rejects=3_000)
+
+    assert report.rejects.keys() == {"outcome_unknown"}
+    assert numbers(moengage) == Counter(range(3_000))
+
+
+FAULTS = [400, 401, 403, 404, 409, 413, 415, 429, 500, 502, 503, 504]
+
+
+@pytest.mark.parametrize("status", FAULTS)
+def test_the_emulator_wraps_every_failure_and_the_run_ends_as_without(moengage: MoEngage, status: int) -> None:
+    ends: list[Any] = []
+    for wrapped in (False, True):
+        moengage.emulator.workspace.reset()
+        moengage.emulator.workspace.configure(failures_as_200=wrapped)
+        moengage.emulator.workspace.add_fault(
+            Fault(kind="status", times=None if status < 429 else 1, status=status)
+        )
+        try:
+            report = moengage.deliver(customers(20), concurrency=1, max_rejects=20)
+            ends.append((report.accepted, report.rejected, report.retries))
+        except ApiError as error:
+            ends.append(error.kind)
+
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize("allowed", [1_000, 0.5])

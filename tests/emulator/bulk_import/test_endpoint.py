@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_moengage.emulator import Fault
+
 if TYPE_CHECKING:
     from airflow_provider_moengage.emulator import Workspace
     from tests.emulator.client import Client
@@ -293,6 +295,50 @@ def test_a_setting_returns_refusals_as_200(client: Client, workspace: Workspace)
 
     assert (response.status_code, response.json()["status"]) == (200, "fail")
     assert workspace.counts.accepted_requests == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type"),
+    [
+        (401, "Authentication required"),
+        (403, "Account Suspended"),
+        (409, "Authentication Mismatch"),
+        (413, "Payload too large"),
+        (415, "Unsupported Media Type"),
+        (429, "Rate Limits Exceeded"),
+        (500, "Server Error"),
+        (502, "Bad Gateway"),
+    ],
+)
+def test_the_same_setting_wraps_every_injected_failure(
+    client: Client, workspace: Workspace, status: int, error_type: str
+) -> None:
+    workspace.add_fault(Fault("status", status=status, times=2))
+    assert client.bulk(ALICE).status_code == status
+    workspace.configure(failures_as_200=True)
+    response = client.bulk(ALICE)
+
+    assert (response.status_code, response.json()["status"]) == (200, "fail")
+    assert response.json()["error"]["type"] == error_type
+
+
+def test_the_same_setting_wraps_the_emulators_own_failures(client: Client, workspace: Workspace) -> None:
+    workspace.configure(failures_as_200=True, users_per_minute=1, body_limit=500)
+    big = {**ALICE, "attributes": {"u_fn": "x" * 500}}
+    responses = [
+        client.bulk(ALICE),
+        client.bulk(ALICE),
+        client.bulk(big),
+        client.bulk(ALICE, auth=("EMULATOR", "wrong")),
+    ]
+
+    assert [response.status_code for response in responses] == [200] * 4
+    assert [response.json().get("error", {}).get("type") for response in responses] == [
+        None,
+        "Rate Limits Exceeded",
+        "Payload too large",
+        "Authentication Required",
+    ]
 
 
 @pytest.mark.parametrize("customer_id", ["unknown", "guest", "", '""', "(empty)", "n/a", "0", "-1", "2", "none"])
