@@ -75,9 +75,10 @@ class Database:
     def prepare(self, connection: Any) -> None:
         """Set up a session: UTC, and no timeouts while MoEngage's rate limit slows down reading."""
 
-    def check(self, connection: Any, statement: str) -> None:
-        """Check that a statement is a query, if the driver would execute and commit any other statement.
+    def check(self, connection: Any, statement: str, *, as_table: bool) -> None:
+        """Check that a statement is a query that can be run, as far as only the driver can tell.
 
+        :param as_table: it is going to be a subquery, and to have parameters.
         :raises ValueError: if it is not.
         """
 

@@ -162,7 +162,7 @@ def stream_made_query(
         if as_table:
             statement = database.table(statement)
         at_once = min(fetch_size, database.most_rows_at_once or fetch_size)
-        database.check(connection, statement)
+        database.check(connection, statement, as_table=as_table)
         database.prepare(connection)
         with database.cursor(connection, fetch_size) as cursor:
             with _reported(database, "the query"):

@@ -55,7 +55,11 @@ _KEY_PROBLEMS = {
     "LIST": "holds lists",
 }
 
-_ABOUT_PARAMETERS = ("Invalid Input Error: Values were not", "Invalid Input Error: Parameter")
+_ABOUT_PARAMETERS = (
+    "Invalid Input Error: Values were not",
+    "Invalid Input Error: Parameter",
+    "Invalid Input Error: parameters are not",
+)
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
@@ -69,13 +73,18 @@ class _DuckDB(Database):
     quoting = Quoting(nested_comments=True, dollar_strings=True)
     most_rows_at_once = 1_000  # larger batches save no round trip, and small ones fit the CPU cache
 
-    def check(self, connection: Any, statement: str) -> None:
+    def check(self, connection: Any, statement: str, *, as_table: bool) -> None:
         """Check that a statement is a query: any other statement would be committed at once.
 
-        :raises ValueError: if it is not.
+        :raises ValueError: if it is not, or if it cannot have the keys of a range as parameters.
         """
-        if any(parsed.type.name in _CHANGING for parsed in connection.extract_statements(statement)):
+        kinds = {parsed.type.name for parsed in connection.extract_statements(statement)}
+        if kinds & _CHANGING:
             raise ValueError(NO_QUERY)
+        if as_table and "MULTI" in kinds:
+            raise ValueError(
+                "sql: with key_columns a PIVOT has to list its values: PIVOT ... ON column IN ('a', 'b')"
+            )
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:  # noqa: ARG002 (it fetches a vector)
@@ -93,9 +102,7 @@ class _DuckDB(Database):
         """Return whether a message may quote a value: DuckDB reads the first rows when it executes a query."""
         return super().may_quote_a_value(error, is_fetching=is_fetching) or (
             type(error).__name__ in ("InvalidInputException", "InvalidTypeException")
-            and not str(error).startswith(
-                ("Invalid Input Error: Values were not", "Invalid Input Error: Parameter")
-            )
+            and not str(error).startswith(_ABOUT_PARAMETERS)
         )
 
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:  # noqa: ARG002
