@@ -301,6 +301,9 @@ def ranged_query(
     :param doubles_percent: a % next to ``%s`` placeholders is written ``%%``.
     :raises ValueError: if a key does not have one value per column, or cannot be bound next to the parameters.
     """
+    placeholder_form(
+        sql, parameters, paramstyle
+    )  # a retry that resumes binds keys: better an error before sending
     if key_range == KeyRange():
         return f"SELECT * FROM {as_table(sql)} ORDER BY {key_columns}", parameters  # noqa: S608 (checked names)
     binder = _Binder(sql, parameters, paramstyle, doubles_percent=doubles_percent)

@@ -269,7 +269,7 @@ def test_only_the_last_value_of_a_key_may_be_the_same() -> None:
 
 
 def test_without_bounds_a_query_has_its_own_parameters_only() -> None:
-    for parameters in (None, [1], {"a": 1}, []):
+    for parameters in (None, [1], []):
         text, kept = made("SELECT '%'", parameters, "numeric", KeyRange())
         assert text == "SELECT * FROM (\nSELECT '%'\n) moengage_rows ORDER BY a, b"
         assert kept is parameters
@@ -363,3 +363,11 @@ def test_parameters_next_to_which_nothing_can_be_bound_are_refused(
 def test_a_key_with_other_columns_or_a_null_is_refused(key: Any) -> None:
     with pytest.raises(ValueError, match=r"key_range.up_to: expected a non-NULL value for each of .*\(a, b\)"):
         made("SELECT 1", None, "qmark", KeyRange(up_to=key))
+
+
+@pytest.mark.parametrize(("parameters", "style"), [({"a": 1}, "numeric"), ([1], "named")])
+def test_parameters_that_a_retry_could_not_add_keys_to_are_refused_by_the_first_try(
+    parameters: Any, style: str
+) -> None:
+    with pytest.raises(ValueError, match=r"^parameters: this driver uses"):
+        ranged_query("SELECT 1 AS k", KeyColumns("k"), KeyRange(), parameters, style)

@@ -168,7 +168,10 @@ WRONG = {
         "CustomerMapping: the query has no column 'user_id'; it has id",
     ),
     "the same column twice": ("SELECT id, id AS user_id, email AS id FROM users", "several columns named id"),
-    "no SELECT": ("UPDATE users SET tier = 'x'", "sql: the statement returns no rows"),
+    "no SELECT": (
+        "UPDATE users SET tier = 'x'",
+        "sql: expected one SELECT, found a statement that begins with UPDATE",
+    ),
 }
 
 
