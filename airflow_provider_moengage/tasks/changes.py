@@ -93,6 +93,8 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
 def _folder_name(ti: Any) -> str:
     """Return a name that is unique to a task, short, and safe in file systems and URLs."""
     identity = [ti.dag_id, ti.task_id]
+    if ti.map_index is not None and ti.map_index >= 0:
+        identity.append(str(ti.map_index))
     readable = "__".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", part) for part in identity)[:_LONGEST_NAME]
     return f"{readable}__{sha256(chr(0).join(identity).encode()).hexdigest()[:8]}"
 

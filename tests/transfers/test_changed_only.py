@@ -6,7 +6,9 @@ import json
 import re
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_moengage.bulk.changed import lease
 from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping, EventMapping
+from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError, MoEngageRequestError
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from devtools.fake_clock import FakeClock
@@ -60,6 +64,7 @@ class Sync:
         day: int | None = None,
         option: ChangedOnly | None = None,
         run_type: str = "scheduled",
+        map_index: int = -1,
         **options: Any,
     ) -> dict[str, Any]:
         self.day = self.day + 1 if day is None else day
@@ -71,7 +76,7 @@ class Sync:
             changed_only=option or ChangedOnly(path=str(self.folder)),
             **given,
         )
-        ti = SimpleNamespace(dag_id="dag", run_id=f"run {self.day}", task_id="sync", map_index=-1)
+        ti = SimpleNamespace(dag_id="dag", run_id=f"run {self.day}", task_id="sync", map_index=map_index)
         context: Any = {
             "ti": ti,
             "dag": SimpleNamespace(start_date=None),
@@ -333,10 +338,10 @@ def test_the_second_of_two_runs_at_once_fails_by_name_and_one_after_a_kill_takes
 ) -> None:
     sync.run()
     [folder] = sync.folder.iterdir()
-    lease = folder / "lease.json"
-    assert not lease.exists()
-    lease.write_text(json.dumps({"token": "x", "run": "dag.sync, run other", "renewals": 3}))
-    clock = _RenewingClock(lease) if is_alive else FakeClock()
+    left = folder / "lease.json"
+    assert not left.exists()
+    left.write_text(json.dumps({"token": "x", "run": "dag.sync, run other", "renewals": 3}))
+    clock = _RenewingClock(left) if is_alive else FakeClock()
     monkeypatch.setattr("airflow_provider_moengage.bulk.run.context.SystemClock", lambda: clock)
 
     if is_alive:
@@ -344,7 +349,7 @@ def test_the_second_of_two_runs_at_once_fails_by_name_and_one_after_a_kill_takes
             MoEngageError, match=r"Nothing was sent because dag\.sync, run other is using the state"
         ):
             sync.run()
-        assert lease.exists()
+        assert left.exists()
     else:
         assert sync.run()["unchanged"] == 3
 
@@ -402,3 +407,41 @@ def test_an_object_store_will_do(sync: Sync, monkeypatch: pytest.MonkeyPatch) ->
     sync.run(option=option)
 
     assert sync.run(option=option)["unchanged"] == 3
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_sent(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync.folder.write_text("a file")
+
+    with pytest.raises(MoEngageRequestError, match=r"could not be opened \(\w+Error\), so nothing was sent"):
+        sync.run()
+    assert sync.sent == []
+
+
+def test_a_lease_is_renewed_while_the_run_waits(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEWED_EVERY", 0.01)
+    seen = set()
+
+    def slow(self: Any, elements: Any) -> Any:
+        [file] = sync.folder.glob("*/lease.json")
+        for _ in range(500):
+            with suppress(ValueError):
+                seen.add(json.loads(file.read_text())["renewals"])
+            if len(seen) > 2:
+                break
+            threading.Event().wait(0.01)
+        return changed(self, elements)
+
+    changed = Reader.changed
+    monkeypatch.setattr(Reader, "changed", slow)
+    sync.run()
+
+    assert len(seen) > 2
+    assert not list(sync.folder.glob("*/lease.json"))
+
+
+def test_map_indexes_of_a_task_have_states_of_their_own(sync: Sync) -> None:
+    sync.run(map_index=0)
+    assert sync.run(map_index=1)["new"] == 3
+    assert sync.run(map_index=0)["unchanged"] == 3

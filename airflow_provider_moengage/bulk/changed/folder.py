@@ -151,6 +151,7 @@ class StateFolder:
         """Remove what no generation that is kept needs. Call it by the run that holds the lease."""
         oldest = current.generation - _KEPT + 1
         parts = {current.part} | {part for part in map(self._part_of, range(oldest, current.generation)) if part}
+        useless = []
         for name in self.names():
             if match := _MANIFEST.fullmatch(name):
                 is_needed = int(match[1]) >= oldest
@@ -159,7 +160,12 @@ class StateFolder:
             else:
                 is_needed = not name.startswith("manifest-")
             if not is_needed:
+                useless.append(name)
+        if self.is_on_disk:
+            for name in useless:
                 self.remove(name)
+        elif useless:
+            self._path.fs.rm([(self._path / name).path for name in useless])
 
     def _part_of(self, generation: int) -> str | None:
         try:

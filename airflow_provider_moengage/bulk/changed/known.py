@@ -91,8 +91,9 @@ class Known:
 
     def close(self) -> None:
         """Remove the index from the disk."""
-        if self._index is not None:
-            self._index.close()
+        index, self._index = self._index, None
+        if index is not None:
+            index.close()
 
     def _read(self) -> None:
         block = next(self._blocks, None)

@@ -7,6 +7,7 @@ makes a second run fail early. The generations (:mod:`.folder`) ensure that two 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
 from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError, StopRequest
@@ -39,7 +40,8 @@ class Lease:
         self._token = token
         self._clock = clock
         self._renewals = 0
-        self._renewed_at = 0.0
+        self._is_ended = threading.Event()
+        self._is_lost = False
 
     def take(self, stop: StopRequest, log: Log) -> None:
         """Take the lease.
@@ -65,31 +67,36 @@ class Lease:
                     raise InUseError(str(found.get("run")))
         self._write()
         self.check()
+        # The query may run for minutes before its first row, and a lane may wait for the rate limit.
+        threading.Thread(target=self._renew, name="moengage-lease", daemon=True).start()
 
-    def renew(self) -> None:
-        """Renew the lease if it is time.
-
-        :raises FencedError: if another try or run has taken it.
-        """
-        if self._clock.monotonic() - self._renewed_at >= RENEWED_EVERY:
-            self.check()
-            self._write()
+    def _renew(self) -> None:
+        while not self._is_ended.wait(RENEWED_EVERY):
+            try:
+                self.check()
+                with suppress(OSError):  # the next renewal may succeed; the generations protect the state
+                    self._write()
+            except FencedError:
+                self._is_lost = True
+                return
 
     def check(self) -> None:
         """Check that the lease is still this try's.
 
         :raises FencedError: if another try or run has taken it.
         """
-        if (self._folder.read_document(_NAME) or {}).get("token") != self._token:
+        found = self._folder.read_document(_NAME)
+        if self._is_lost or (found or {}).get("token") != self._token:
             raise FencedError("another try or run has taken over")
 
     def release(self) -> None:
         """Let the next run begin at once."""
-        if (self._folder.read_document(_NAME) or {}).get("token") == self._token:
-            self._folder.remove(_NAME)
+        self._is_ended.set()
+        with suppress(OSError):  # the next run then waits until it sees that the lease is not renewed
+            if (self._folder.read_document(_NAME) or {}).get("token") == self._token:
+                self._folder.remove(_NAME)
 
     def _write(self) -> None:
         self._renewals += 1
-        self._renewed_at = self._clock.monotonic()
         content = {"token": self._token, "run": self._run, "renewals": self._renewals}
         self._folder.write_document(_NAME, content)

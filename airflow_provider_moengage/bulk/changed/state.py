@@ -29,6 +29,8 @@ from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.part import DamagedError, Part, PartWriter, sync
 from airflow_provider_moengage.bulk.changed.records import UNKNOWN, Digests, packed, unpacked
 from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError, StopRequest
+from airflow_provider_moengage.bulk.resume.fence import FencedError
+from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,11 @@ class SyncState:
         """
         try:
             self._open(stop)
+        except OSError as error:
+            self.close()
+            raise StateError(
+                f"The state in {self._folder} could not be opened ({type(error).__name__}), so nothing was sent"
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -192,14 +199,6 @@ class SyncState:
         """Record that a request was certainly not processed."""
         self._write(journal.NOT_ACCEPTED, records, is_urgent=False)
 
-    def renew(self) -> None:
-        """Renew the lease if it is time.
-
-        :raises FencedError: if another try or run has taken over.
-        """
-        if self._lease is not None:
-            self._lease.renew()
-
     @property
     def shows_removed(self) -> bool:
         """Whether a user without a row has left. Known only once all rows were read."""
@@ -243,7 +242,7 @@ class SyncState:
             salt=before.salt,
             workspace=run.workspace,
             mapping=run.mapping,
-            columns=list(self._columns.used),
+            columns=list(self._columns.used or before.columns),
             moment=run.moment or before.moment,
             run=run.run,
             tries=self._tries,
@@ -401,9 +400,15 @@ class SyncState:
         yield from self.repeated.items()
 
     def _write(self, kind: bytes, records: bytes, *, is_urgent: bool) -> None:
-        if self._journal is not None and records:
+        if self._journal is None or not records:
+            return
+        try:
             with self._lock:
                 self._journal.write(journal.block(kind, records), is_urgent=is_urgent)
+        except (FencedError, StoppedError):
+            raise
+        except Exception as error:
+            raise NotStoredError(type(error).__name__) from error
 
 
 class _Journal:

@@ -17,6 +17,7 @@ from airflow_provider_moengage.bulk.changed.state import SyncState
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.resume.counters import Counters
+from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 from airflow_provider_moengage.bulk.sources import Chunk, Source
 
 
@@ -70,7 +71,6 @@ class ChangeTracker:
 
     def take_up(self, chunk: Chunk) -> tuple[Chunk, Chunk | None]:
         """Return all of it: :meth:`changed` decides what is sent."""
-        self._state.renew()
         return chunk, None
 
     def note_rejected(self, kind: str, user: str, element: Any) -> None:
@@ -182,9 +182,14 @@ class ChangeTracker:
         """Make what this run found the state of the sync.
 
         :raises StateError: if another run has done so meanwhile.
+        :raises NotStoredError: if the storage failed. What was accepted is in the journal.
         """
-        repeated = self._state.commit(self._exceptions, may_repeat=self._may_repeat)
-        self._state.close()
+        try:
+            repeated = self._state.commit(self._exceptions, may_repeat=self._may_repeat)
+        except OSError as error:
+            raise NotStoredError(type(error).__name__) from error
+        finally:
+            self._state.close()
         if repeated:
             self._log.warning(
                 "%s users are in several rows of the query: the last row counts. Rows that differ are sent in each"

@@ -114,11 +114,11 @@ class Delivery:
             self._log.warning("Rejects of an earlier try are missing; the rejects file will be incomplete")
         try:
             self._deliver_all()
+            if self._changes is not None:
+                self._changes.settle()
         except BaseException as error:
             self._end_early(error)
             raise
-        if self._changes is not None:
-            self._changes.settle()
         report = self._report()
         self._describe(report, "")
         try:
