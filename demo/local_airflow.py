@@ -196,16 +196,23 @@ class LocalAirflow:
         expected = len([file for file in self._dags.glob("*.py") if "dag" in file.read_text()])
 
         def are_parsed() -> bool:
-            found = self._call("GET", "/dags", params={"exclude_stale": "true"})["total_entries"]
             broken = self._call("GET", "/importErrors")["total_entries"]
-            return bool(found + broken >= expected)
+            return len(_files(self._dags_found())) + int(broken) >= expected
 
         if not self._wait(stop, "parse the example Dags", are_parsed):
             return False
         self._call("PATCH", "/dags", params={"dag_id_pattern": "~"}, json={"is_paused": False})
-        for dag in self._call("GET", "/dags")["dags"]:
-            self._call("PUT", f"/parseDagFile/{dag['file_token']}")  # else watching an asset starts late
+        for token in _files(self._dags_found()).values():
+            self._call("PUT", f"/parseDagFile/{token}")  # else watching an asset starts late
         return True
+
+    def _dags_found(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._call("GET", "/dags", params={"exclude_stale": "true", "limit": 50, "offset": len(found)})
+            found += page["dags"]
+            if not page["dags"] or len(found) >= page["total_entries"]:
+                return found
 
     def _is_healthy(self, parts: tuple[str, ...]) -> bool:
         with suppress(requests.RequestException, ValueError, KeyError):
@@ -233,6 +240,14 @@ class LocalAirflow:
                 print(f"{tail}\nAirflow did not {what}; its log is {self.log}", file=sys.stderr)
                 return False
         return True
+
+
+def _files(dags: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the files of Dags, each once: Airflow refuses to parse one twice at the same time (409).
+
+    :return: path to the token by which Airflow parses it.
+    """
+    return {dag["fileloc"]: dag["file_token"] for dag in dags}
 
 
 def _set_up_workspace(emulator: Emulator, home: Path) -> None:

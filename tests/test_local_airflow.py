@@ -78,3 +78,13 @@ def test_a_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
 def test_another_port_has_its_own_folder() -> None:
     assert local_airflow._folder_name(8080) == ".airflow"
     assert local_airflow._folder_name(8081) == ".airflow-8081"
+
+
+def test_a_file_with_two_dags_is_parsed_once() -> None:
+    dags = [
+        {"dag_id": "one", "fileloc": "/dags/a.py", "file_token": "token a of one"},
+        {"dag_id": "two", "fileloc": "/dags/a.py", "file_token": "token a of two"},
+        {"dag_id": "three", "fileloc": "/dags/b.py", "file_token": "token b"},
+    ]
+
+    assert local_airflow._files(dags) == {"/dags/a.py": "token a of two", "/dags/b.py": "token b"}

@@ -19,8 +19,8 @@ from typing import Any
 
 from airflow_provider_moengage.arguments import in_utc
 from airflow_provider_moengage.bulk.clock import Log
-from airflow_provider_moengage.exceptions import MoEngageRejectsError
-from airflow_provider_moengage.tasks.state import TaskState
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError
+from airflow_provider_moengage.tasks.state import ClearEpoch, TaskState
 
 _KEY = "moengage_window"
 _BACKFILL = "backfill"
@@ -29,6 +29,9 @@ LONGEST_KEY = 512
 """Characters of a key in the state of an asset; Dag and task IDs have up to 250 each."""
 
 _READABLE = 100
+
+_WRITES = 3
+"""Writes of a watermark until one of them stays."""
 
 _WITH_INTERVALS = "schedule=CronDataIntervalTimetable(...)"
 
@@ -130,6 +133,9 @@ class TaskWindow:
     def __init__(self, asset: Any, context: Mapping[str, Any], log: Log) -> None:
         run = Run.of(context)
         self._log = log
+        self._fixed = TaskState(context, _KEY)
+        epoch = ClearEpoch(context)
+        self._may_be_taken = epoch.max_tries == epoch.retries  # a Clear sends a window again on purpose
         self._watermark: Watermark | None = None
         self._is_development = _is_development_run() and not _moves_in_development()
         if run.is_backfill or not TaskState(context, _KEY).is_kept:
@@ -171,7 +177,7 @@ class TaskWindow:
         else:
             self._log.info("Sending the rows %s", self.window)
         if at_most_once:
-            self._move(is_dry_run=is_dry_run)
+            self._take(is_dry_run=is_dry_run)
         try:
             yield
         except MoEngageRejectsError:
@@ -188,10 +194,27 @@ class TaskWindow:
                 " development_runs_move_watermark"
             )
             return
-        before = self._watermark.read()
-        if before is None or before < self.window.until:
-            self._watermark.write(self.window.until)
+        if self._watermark.advance(self.window.until):
             self._log.info("The watermark is now at %s", self.window.until)
+
+    def _take(self, *, is_dry_run: bool) -> None:
+        """Move the watermark before the rows are sent, unless another run has taken them.
+
+        :raises MoEngageError: if one has.
+        """
+        if self._watermark is None or is_dry_run or self._is_development or self.window.is_empty:
+            self._move(is_dry_run=is_dry_run)
+            return
+        fixed = self._fixed.get() or {}
+        last = self._watermark.read()
+        if self._may_be_taken and "is_taken" not in fixed and last is not None and last > self.window.since:
+            self._fixed.forget()
+            raise MoEngageError(
+                f"Another run of this task has moved the watermark from {self.window.since} to {last} since this"
+                " one began, and sends these rows. Nothing was sent; a retry sends what is new since then"
+            )
+        self._move(is_dry_run=is_dry_run)
+        self._fixed.set({**fixed, "is_taken": True})
 
 
 def _is_development_run() -> bool:
@@ -265,6 +288,21 @@ class Watermark:
     def write(self, moment: datetime) -> None:
         """Store a new watermark."""
         self._state.set(self._key, moment.isoformat())
+
+    def advance(self, moment: datetime) -> bool:
+        """Move the watermark to ``moment`` unless it is already past it; return whether it was moved.
+
+        Airflow's store cannot compare and set, so this looks again after each write: another run may have written
+        an earlier moment meanwhile.
+        """
+        is_moved = False
+        for _ in range(_WRITES):
+            before = self.read()
+            if before is not None and before >= moment:
+                break
+            self.write(moment)
+            is_moved = True
+        return is_moved
 
 
 def _key(dag_id: str, task_id: str, index: str) -> str:

@@ -259,3 +259,36 @@ def test_rejects_left_on_another_machine_are_reported(
     assert report["rejected"] == 50
     assert not path.exists() or len(path.read_text().splitlines()) < 50
     assert "Rejects of an earlier try are missing" in capsys.readouterr().out + caplog.text
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+@pytest.mark.parametrize("where", ["disk", "memory://shared"])
+def test_of_two_machines_on_one_checkpoint_path_the_later_one_takes_over(
+    connected: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, delivery: str
+) -> None:
+    """The first machine is suspended while it writes; Airflow starts another try on the second one meanwhile."""
+    folder = str(tmp_path) if where == "disk" else where
+    options = {"checkpoint_path": folder, "delivery": delivery, "max_rejects": COUNT}
+    task = Task(has_store=False)
+    save = checkpoints.FileStore.save
+    reports: list[dict[str, Any]] = []
+    writes = 0
+
+    def suspended(store: Any, state: dict[str, Any]) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 6:
+            task.retry()
+            reports.append(send(task, elements=people(), **options))
+        save(store, state)
+
+    monkeypatch.setattr(checkpoints.FileStore, "save", suspended)
+
+    with pytest.raises(MoEngageError, match="Another try of this task has taken over, so this one stopped"):
+        send(task, elements=people(), **options)
+
+    [report] = reports
+    sent = numbers(connected)
+    assert report["resumed"]
+    assert len(sent) - len(set(sent)) <= (0 if delivery == "at_most_once" else 100)
+    assert len(set(sent)) + (report["rejected"] if delivery == "at_most_once" else 0) >= COUNT

@@ -72,6 +72,13 @@ def airflow(
         "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
     }
     with standalone(dags, environment) as airflow:
-        for dag_id in ("killed", "one_task", "file_import_with_wait", "incremental_sync"):
+        for dag_id in (
+            "killed",
+            "terminated",
+            "timed_out",
+            "one_task",
+            "file_import_with_wait",
+            "incremental_sync",
+        ):
             until(partial(airflow.has_dag, dag_id), f"the Dag {dag_id} to be parsed")
         yield airflow

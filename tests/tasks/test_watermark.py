@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +16,10 @@ from airflow.providers.common.compat.sdk import Asset
 
 from airflow_provider_moengage.bulk.mapping import EventMapping
 from airflow_provider_moengage.emulator import Fault
-from airflow_provider_moengage.exceptions import MoEngageAuthError, MoEngageRejectsError
+from airflow_provider_moengage.exceptions import MoEngageAuthError, MoEngageError, MoEngageRejectsError
 from airflow_provider_moengage.tasks.watermark import (
     Run,
+    Watermark,
     Window,
     check_moments,
     window_after,
@@ -450,6 +451,68 @@ def test_a_slow_run_does_not_move_the_watermark_back(source: Source) -> None:
     operator.execute(slow.context)
 
     assert source.watermark == at(2).isoformat()
+
+
+class Interrupted:
+    """An asset's state, with another run that moves the watermark between two of this run's calls.
+
+    :param at: the number of the call before which the other run does it.
+    """
+
+    def __init__(self, state: Any, at: int, other: Callable[[], object]) -> None:
+        self._state = state
+        self._left = at
+        self._other = other
+
+    def _tick(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._other()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._tick()
+        return self._state.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self._tick()
+        self._state.set(key, value)
+
+
+@pytest.mark.parametrize("call", [1, 3])
+@pytest.mark.parametrize("hour", [3, 4])
+def test_a_watermark_that_another_run_writes_over_is_written_again(source: Source, call: int, hour: int) -> None:
+    source.state.set("moengage:a_dag:sync", at(0).isoformat())
+
+    def moved(state: Any, moment: datetime) -> None:
+        run = source.run(**hourly(0))
+        run.context["asset_state_store"] = States({_name(SOURCE): state})
+        Watermark(SOURCE, run.context).advance(moment)
+
+    late = lambda: source.state.set("moengage:a_dag:sync", at(2).isoformat())  # noqa: E731
+    moved(Interrupted(source.state, call, late), at(hour))
+
+    assert source.watermark == at(hour).isoformat()
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+def test_of_two_runs_at_once_at_most_once_only_one_sends_the_rows(
+    source: Source, connected: MoEngage, delivery: str
+) -> None:
+    source.buys(at(0.5), at(1.5))
+    source.state.set("moengage:a_dag:sync", at(0).isoformat())
+    first, second = source.run(**hourly(0)), source.run(**hourly(1))
+    slow = second.render(delivery=delivery)
+    first.sync(delivery=delivery)
+
+    if delivery == "at_least_once":
+        slow.execute(second.context)
+        assert connected.emulator.workspace.counts.events == 3, "the row of the first run twice, none lost"
+        return
+    with pytest.raises(MoEngageError, match="Another run of this task has moved the watermark"):
+        slow.execute(second.context)
+    second.sync(delivery=delivery)
+
+    assert connected.emulator.workspace.counts.events == 2
 
 
 @pytest.mark.parametrize(
