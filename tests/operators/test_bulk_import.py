@@ -47,6 +47,7 @@ def test_a_list_is_sent_and_the_report_is_the_xcom(connected: MoEngage) -> None:
     assert set(report) == {
         *("dry_run", "accepted", "rejected", "customers", "events", "devices", "actions", "requests", "bytes"),
         *("retries", "throttled_seconds", "elapsed_seconds", "warnings", "rejects", "rejects_path", "resumed"),
+        *("unchanged", "new", "changed", "removed"),
     }
 
 
