@@ -59,10 +59,11 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
     },
 }
 
-HIDDEN_FIELDS = ["port", "schema", "extra"]
-LABELS = {"login": "Workspace ID", "password": "Data API key", "host": "Base URL"}
+HIDDEN_FIELDS = ["schema", "extra"]
+LABELS = {"login": "Workspace ID", "password": "Data API key", "host": "Base URL", "port": "Port of the base URL"}
 PLACEHOLDERS = {
     "login": "Dashboard: Settings > Account > APIs",
     "password": "The key of the Data tile",
     "host": "Only for a gateway or the emulator. Otherwise choose the data center under Extra Fields.",
+    "port": "Only with a base URL that has none. Airflow 3.3 tests a saved connection only if it has a port: 443.",
 }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.emulator import BusinessEvent, Fault
+from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.notifications.business_event import MoEngageBusinessEventNotifier
 from tests.delivering import MoEngage
 
@@ -84,3 +85,13 @@ def test_a_wrong_argument_next_to_a_template_is_named() -> None:
 def test_a_wrong_argument_is_named_when_the_dag_is_parsed() -> None:
     with pytest.raises(ValueError, match="triggered_by: v5 requires"):
         notifier(api_version="v5")
+
+
+def test_in_a_deadline_the_error_gets_out_because_nothing_else_reports_it(workspace: Any) -> None:
+    deadline: Any = {"dag_run": {"dag_id": "d"}, "deadline": {"id": "1"}}
+    workspace.add_fault(Fault("status", status=401))
+    with pytest.raises(MoEngageError):
+        notifier(event_attributes={})(deadline)
+    workspace.add_fault(Fault("status", status=401))
+    with pytest.raises(MoEngageError):
+        asyncio.run(notifier(event_attributes={}).async_notify(deadline))

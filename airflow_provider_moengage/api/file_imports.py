@@ -25,8 +25,11 @@ PAGE_SIZE = 50
 """Files, or imports, on one page of either endpoint."""
 
 SUCCESSFUL, FAILED, PARTIAL_SUCCESS = "SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS"
-TERMINAL = frozenset({SUCCESSFUL, FAILED, PARTIAL_SUCCESS})
-UNDERWAY = frozenset({"PROCESSING", "QUEUED", "WAITING", "SCHEDULED"})
+EXHAUSTED = "EXHAUSTED"
+"""MoEngage has retried the file to the maximum; it counts as FAILED."""
+
+TERMINAL = frozenset({SUCCESSFUL, FAILED, PARTIAL_SUCCESS, EXHAUSTED})
+UNDERWAY = frozenset({"PROCESSING", "PENDING", "QUEUED", "WAITING", "SCHEDULED"})
 """Documented statuses of unfinished files. An unknown status counts as unfinished too."""
 
 _PARTIAL = frozenset({"PARTIAL_FAILURE", "PARTIALLY_SUCCESSFUL", "PARTIAL"})
@@ -108,11 +111,13 @@ class TriggerReply:
 
 
 @dataclass(frozen=True, slots=True)
-class FileRun:
+class FileRun(dict[str, Any]):
     """One file that an import read, is reading, or is about to read.
 
+    It is a dict as well, of :meth:`to_dict`: so it is what any Airflow returns of it as an XCom.
+
     :param id: MoEngage's ID of the file.
-    :param file_status: ``SUCCESSFUL``, ``FAILED`` and ``PARTIAL_SUCCESS`` are final; any other status is not.
+    :param file_status: final are ``SUCCESSFUL``, ``FAILED``, ``EXHAUSTED`` and ``PARTIAL_SUCCESS``.
     :param status_msg: why it failed, in MoEngage's words.
     :param type: ``USERS``, ``EVENTS`` or ``AUX_DATA``.
     :param scheduled_at: with time zone; None where MoEngage does not say.
@@ -137,10 +142,18 @@ class FileRun:
     aux_data_added_count: int | None = None
     aux_data_failed_count: int | None = None
 
+    def __post_init__(self) -> None:
+        self.update(self.to_dict())
+
     @property
     def is_terminal(self) -> bool:
         """Whether MoEngage has finished with it."""
         return self.file_status in TERMINAL
+
+    @property
+    def result(self) -> str:
+        """Its status, with one word for a failure: ``EXHAUSTED`` is ``FAILED``."""
+        return FAILED if self.file_status == EXHAUSTED else self.file_status
 
     @property
     def is_known(self) -> bool:
@@ -168,8 +181,8 @@ class FileRun:
 
 
 @dataclass(frozen=True, slots=True)
-class ImportDetails:
-    """An import as it is set up in the dashboard, and the result of its last run.
+class ImportDetails(dict[str, Any]):
+    """An import as it is set up in the dashboard, and the result of its last run. A dict as well, as a FileRun is.
 
     :param last_run_status: of the whole run; see :class:`FileRun` for the values.
     :param schedule_type: ``PERIODIC`` or ``ONETIME``.
@@ -194,10 +207,17 @@ class ImportDetails:
     status: str | None = None
     time_zone: str | None = None
 
+    def __post_init__(self) -> None:
+        self.update(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it JSON-ready; times are ISO 8601 in UTC."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
     @property
     def is_underway(self) -> bool:
         """Whether MoEngage reports that its last run has not ended yet."""
-        return self.last_run_status in ("PROCESSING", "QUEUED", "WAITING")
+        return self.last_run_status in ("PROCESSING", "PENDING", "QUEUED", "WAITING")
 
 
 def read_file_run(row: Received) -> FileRun:
@@ -242,10 +262,16 @@ def read_rows(content: Received) -> tuple[list[Received], bool]:
 
     If ``more_files`` is missing, as it may be from import details, another page may follow a full one.
     """
-    entries = content["data"].items()
+    entries = content["data"].items() or _misplaced(content)
     rows = [entry for entry in entries if entry.is_object]
     more = content["more_files"].flag()
     return rows, len(entries) >= PAGE_SIZE if more is None else more
+
+
+def _misplaced(content: Received) -> list[Received]:
+    """Return the file of the reference's own sample, which has it under ``items`` and null as ``data``."""
+    file = content["items"]["properties"]
+    return [file] if file.is_object and file.has("file_name") else []
 
 
 def read_status(word: object) -> str | None:

@@ -7,6 +7,7 @@ is one request for one page; the caller keeps to the limit of 50 requests a minu
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -39,6 +40,8 @@ from airflow_provider_moengage.api.workspace import Workspace
 LONGEST_COOLDOWN = 300.0
 """Seconds: an import runs once in five minutes ("Trigger File Import"), so no longer wait makes sense."""
 
+_log = logging.getLogger(__name__)
+
 
 class FileImportsClient:
     """A client of the file imports API of one workspace. Not thread-safe.
@@ -51,6 +54,8 @@ class FileImportsClient:
         self._now = now
         self.served_at: float | None = None
         """When the last response was sent, by the server's clock: UTC epoch seconds; None if it has no date."""
+        self.refuses_dates = False
+        """Whether MoEngage has refused the format of a date filter, so that queries have none from then on."""
         self._url = workspace.file_imports_url
         self._session = open_session(self._url, workspace.workspace_id, workspace.data_api_key)
         self._session.headers["MOE-APPKEY"] = workspace.workspace_id.encode()
@@ -128,13 +133,22 @@ class FileImportsClient:
             yield from page
 
     def _page(self, path: str, query: Mapping[str, Any], page: int) -> tuple[list[Received], bool]:
+        if self.refuses_dates:
+            query = {name: value for name, value in query.items() if name != "date"}
         try:
             response = self._post(path, {**query, "offset": page})
         except NoAnswerError as error:
             raise ApiError(ErrorKind.SERVER, f"{self._url} could not be reached: {error.message}") from None
         content = Received.body(response.content, self._scrub)
         if response.status_code == 200 and _is_page(content):
-            return read_rows(content)
+            rows, has_more = read_rows(content)
+            if not rows and page == 1 and (content["total_count"].count() or 0) > 0:
+                _log.warning("MoEngage reports files or imports, but its response has none that can be read")
+            return rows, has_more
+        if response.status_code == 400 and "date" in query and _is_about_dates(content):
+            _log.warning("MoEngage refuses the format of dates; reading the whole history instead")
+            self.refuses_dates = True
+            return self._page(path, query, page)
         raise self._refusal(response, content, page)
 
     def _post(self, path: str, body: Mapping[str, Any] | None) -> Answer:
@@ -212,6 +226,11 @@ def _is_page(content: Received) -> bool:
     return content.has("data") and (content["data"].is_list or content["data"].is_null) and not is_failure
 
 
+def _is_about_dates(content: Received) -> bool:
+    """Return whether a 400 refuses the format of dates; one answer asks for an unlisted format."""
+    return any(each.mentions("date format") for each in (content["error_type"], *_words(content)))
+
+
 def _is_absence(content: Received, page: int) -> bool:
     """Return whether a 400's message means "not found"; past the last page, it mentions an invalid offset."""
     said = [content["error_type"], *_words(content)]
@@ -221,8 +240,12 @@ def _is_absence(content: Received, page: int) -> bool:
 
 def _words(content: Received) -> list[Received]:
     error = content["error"]
-    return [error["message"] if error.is_object else error] + [
-        content[name] for name in ("title", "message", "description")
+    data = content["data"]
+    names = ("title", "message", "description", "error_description")
+    return [
+        error["message"] if error.is_object else error,
+        *(content[name] for name in names),
+        *(() if data.is_object or data.is_list else (data,)),
     ]
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryReport:
+class DeliveryReport(dict[str, Any]):
     """The counts of one run. ``accepted + rejected + unchanged`` is the number of elements read.
 
-    In a dry run they count what would have been sent.
+    In a dry run they count what would have been sent. It is a dict as well, of :meth:`to_dict`: so it is what any
+    Airflow returns of it as an XCom.
     """
 
     dry_run: bool = False
@@ -44,6 +45,9 @@ class DeliveryReport:
     """With ``changed_only``: elements that differ from what MoEngage accepted last."""
     removed: int = 0
     """With ``changed_only``: users and devices of earlier runs that no row had."""
+
+    def __post_init__(self) -> None:
+        self.update(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON-ready values: the XCom of the bulk operators."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -126,20 +127,54 @@ class _Form:
     def base_url(self) -> str | None:
         text = str(self._connection.host or "").strip().rstrip("/")
         if not text:
-            return None
+            return None  # a port without a host says nothing: Airflow 3.3 asks for one when it tests a connection
+        text = self._with_scheme(text)
         try:
             parts = urlsplit(text)
+            port = parts.port  # raises if it is not a port
             is_url = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc) is not None
-            _ = parts.port  # raises if it is not a port
         except ValueError:
-            is_url = False
+            is_url, port = False, None
         if "@" in text:  # never quoted: the part before the @ may contain a password
             self._wrong("host", "contains credentials; enter the workspace ID and keys in their own fields")
         if not is_url:
             self._wrong("host", "is not a URL; expected e.g. https://gateway.example.com, or leave it empty")
         if parts.path or parts.query or parts.fragment:
             self._wrong("host", "expected only scheme, host and port; the provider appends MoEngage's paths")
-        return text
+        return self._with_port(text, port)
+
+    def _with_scheme(self, host: str) -> str:
+        """Return a host as a URL: a URI such as ``moengage://localhost:8123/http`` has its scheme elsewhere."""
+        word = str(self._connection.schema or "").strip().casefold()
+        if word not in ("", "http", "https"):
+            self._wrong("schema", "is neither http nor https; leave it empty, and enter the scheme in host")
+        scheme, separator, rest = host.partition("://")
+        if not separator:
+            is_local = _is_loopback(host) and self._connection.port is not None
+            scheme, rest = word or ("http" if is_local else ""), host
+            if not scheme:
+                return host
+        elif word and scheme.casefold() != word:
+            self._wrong("schema", "differs from the scheme of host")
+        if rest.count(":") > 1 and not rest.startswith("["):
+            rest = f"[{rest}]"  # Airflow takes the brackets of an IPv6 address away
+        return f"{scheme}://{rest}"
+
+    def _with_port(self, url: str, port: int | None) -> str:
+        given = self._connection.port
+        if given in (None, "", 0):
+            return url
+        try:
+            number = int(given)
+        except (TypeError, ValueError):
+            number = 0
+        if not 1 <= number <= 65_535:
+            self._wrong("port", "is not a whole number from 1 to 65,535")
+        if port is None:
+            return f"{url}:{number}"
+        if port != number:
+            self._wrong("port", "differs from the port in host; enter it in one of them")
+        return url
 
     def identifiers(self) -> tuple[str, ...] | None:
         """Return the names of the attributes that identify a user: a list, or text with commas."""
@@ -163,3 +198,11 @@ class _Form:
 
     def _wrong(self, name: str, what: str) -> NoReturn:
         raise MoEngageRequestError(f"Connection {self.conn_id!r}, field {name}: {what}")
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.strip("[]").partition(":")[0] if host.count(":") < 2 else host.strip("[]")
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False

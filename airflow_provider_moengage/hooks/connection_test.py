@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Callable
 
@@ -10,13 +11,16 @@ from airflow_provider_moengage.api import client as api
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.exceptions import MoEngageError
 
+_FIELD = re.compile(r"^Connection .*?, field ", re.DOTALL)
+"""Airflow tests an unsaved connection under a random ID, which nobody knows."""
+
 
 def run_connection_test(open_client: Callable[[], api.MoEngageClient]) -> tuple[bool, str]:
     """Return whether workspace ID and Data API key match, and a sentence for the form that contains no key."""
     try:
         client = open_client()
     except MoEngageError as error:
-        return False, str(error)
+        return False, _FIELD.sub("Field ", str(error))
     except Exception as error:  # noqa: BLE001 (the form shows whatever is wrong with the connection)
         return False, _not_tested(error)
     results: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()

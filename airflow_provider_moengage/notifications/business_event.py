@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_moengage.arguments import TemplatedArguments
+from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: ignore[misc, unused-ignore]
     """Triggers a business event from ``on_success_callback``, ``on_failure_callback`` and the like.
 
-    The request is sent once. Errors are only logged; they never fail the task that the notifier reports on.
+    The request is sent once. Errors are only logged; they never fail the task that the notifier reports on. In a
+    deadline alert they are raised as well, because Airflow would record the callback as a success.
 
     :param event_name: the event's name in MoEngage. Templated, like all parameters.
     :param event_attributes: attribute to value, templated at any depth.
@@ -59,12 +61,16 @@ class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: 
         """Render the templates and notify; an error is only logged."""
         try:
             super().__call__(*args)
-        except Exception as error:  # noqa: BLE001 (a notifier must not fail the task that it reports on)
+        except Exception as error:
             name = type(error).__name__
             # A traceback could show the context.
+            if isinstance(error, MoEngageError):
+                raise  # of `notify`, in a deadline
             self.log.error("MoEngage was not notified: %s while rendering templates", name)  # noqa: TRY400
+            if _is_deadline(args[0] if args else None):
+                raise
 
-    def notify(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
+    def notify(self, context: Context) -> None:
         """Trigger the event and log the outcome."""
         try:
             MoEngageHook(self.moengage_conn_id).trigger_business_event(
@@ -75,9 +81,16 @@ class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: 
             )
         except Exception as error:  # noqa: BLE001 (a notifier must not fail the task that it reports on)
             self.log.error("MoEngage was not notified: %s", error)  # noqa: TRY400 (a sentence, no stack trace)
+            if _is_deadline(context):
+                raise error if isinstance(error, MoEngageError) else MoEngageError(str(error)) from None
         else:
             self.log.info("MoEngage was notified: business event %r was triggered", self.event_name)
 
     async def async_notify(self, context: Context) -> None:
         """Do the same in the triggerer, without blocking its event loop."""
         await asyncio.to_thread(self.notify, context)
+
+
+def _is_deadline(context: object) -> bool:
+    """Return whether Airflow runs a deadline's callback: nothing but its outcome reports an error there."""
+    return isinstance(context, Mapping) and "deadline" in context

@@ -57,7 +57,7 @@ class Selection:
     :param baseline: files that are not in it.
     :param expected_files: how many there must be, at least.
 
-    Without any of the first three, the newest file of the import is selected.
+    Without any of the first three, the newest ``expected_files`` files of the import are selected.
     """
 
     file_name: str | None = None
@@ -69,16 +69,10 @@ class Selection:
         """Return the selected files that exist, in the order in which they were scheduled."""
         found = [run for run in runs if self._is_meant(run)]
         if self.file_name is None and self.since is None and self.baseline is None:
-            newest = max(found, key=_age, default=None)
-            return () if newest is None else (newest,)
+            return _newest(found)[-self.expected_files :]
         if self.baseline is not None:
             found = self._of_first_run(found)
-        by_name: dict[str, FileRun] = {}
-        for run in found:
-            other = by_name.get(run.file_name)
-            if other is None or _age(run) > _age(other):
-                by_name[run.file_name] = run
-        return tuple(sorted(by_name.values(), key=lambda run: (_age(run)[0], run.file_name)))
+        return tuple(sorted(_newest(found), key=lambda run: (_age(run)[0], run.file_name)))
 
     def _of_first_run(self, found: list[FileRun]) -> list[FileRun]:
         """Return the files of the first run only, unless these are too few."""
@@ -125,6 +119,16 @@ class Selection:
         ids = plain.get("baseline")
         baseline = None if ids is None else Baseline(frozenset(ids), read_time(plain.get("baseline_since")))
         return cls(plain.get("file_name"), read_time(plain.get("since")), baseline, plain.get("expected_files", 1))
+
+
+def _newest(found: Iterable[FileRun]) -> tuple[FileRun, ...]:
+    """Return the newest file of each name, from old to new."""
+    by_name: dict[str, FileRun] = {}
+    for run in found:
+        other = by_name.get(run.file_name)
+        if other is None or _age(run) > _age(other):
+            by_name[run.file_name] = run
+    return tuple(sorted(by_name.values(), key=_age))
 
 
 def is_named(run: FileRun, file_name: str | None) -> bool:

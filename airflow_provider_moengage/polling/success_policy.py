@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_provider_moengage.api.file_imports import FAILED, PARTIAL_SUCCESS, FileRun
+from airflow_provider_moengage.api.file_imports import EXHAUSTED, FAILED, PARTIAL_SUCCESS, SUCCESSFUL, FileRun
 
 PARTIAL_POLICIES = ("fail", "accept")
 
@@ -23,16 +23,26 @@ class Policy:
 
     def complaint(self, files: Sequence[FileRun]) -> str | None:
         """Return what is wrong with finished files, as a sentence; None if they are a success."""
-        failed = [file for file in files if file.file_status == FAILED]
+        failed = [file for file in files if file.result == FAILED]
         partial = [file for file in files if file.file_status == PARTIAL_SUCCESS]
         if failed:
-            return f"MoEngage could not import {_listed(failed)}"
+            return f"MoEngage could not import {_listed(failed)}{_advice(failed)}"
         if partial and self.partial_success == "fail":
             return (
                 f"MoEngage imported only a part of {_listed(partial)}; partial_success='accept' treats this as"
                 " success"
             )
         return self._too_many(files, partial)
+
+    def warning(self, files: Sequence[FileRun]) -> str | None:
+        """Return a warning about files that MoEngage calls SUCCESSFUL though some rows failed; None if there are
+        none.
+        """
+        odd = [file for file in files if file.file_status == SUCCESSFUL and file.rows_failed]
+        if not odd:
+            return None
+        rows = sum(file.rows_failed or 0 for file in odd)
+        return f"{rows:,} rows failed although MoEngage reports success: {_listed(odd)}"
 
     def _too_many(self, files: Sequence[FileRun], partial: Sequence[FileRun]) -> str | None:
         if self.max_failed_rows is None:
@@ -53,6 +63,21 @@ class Policy:
 def summary(files: Sequence[FileRun]) -> str:
     """Return the files and their rows, for the log."""
     return "; ".join(_described(file) for file in files)
+
+
+def _advice(failed: Sequence[FileRun]) -> str:
+    """Return what to do about files that no further run imports by itself."""
+    if any(_RATE_LIMIT in (file.status_msg or "").casefold() for file in failed):
+        return (
+            ". MoEngage never reads a file again whose name it knows: rename the file whose rate limit was"
+            " breached, and let the import run again"
+        )
+    if any(file.file_status == EXHAUSTED for file in failed):
+        return ". MoEngage has retried an EXHAUSTED file to the maximum: trigger the import again"
+    return ""
+
+
+_RATE_LIMIT = "rate limit breached"
 
 
 def _listed(files: Sequence[FileRun]) -> str:

@@ -90,7 +90,7 @@ class UnreportedFiles:
 
     def _is_news(self, run: FileRun) -> bool:
         is_new = self._memory is None or self._memory.is_new(run)
-        return is_named(run, self._file_name) and is_new and run.file_status in self._statuses
+        return is_named(run, self._file_name) and is_new and run.result in self._statuses
 
 
 def memory_of(kept: object) -> Baseline | None:

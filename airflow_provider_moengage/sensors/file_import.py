@@ -79,7 +79,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
 
     ``timeout``, ``soft_fail``, ``mode``, ``exponential_backoff`` and the like are Airflow's own. With neither
-    ``file_name`` nor ``since``, the sensor waits for the newest file of the import.
+    ``file_name`` nor ``since``, the sensor waits for the newest ``expected_files`` files of the import.
     """
 
     template_fields: Sequence[str] = (

@@ -91,12 +91,14 @@ class FileWait:
         if complaint is not None:
             raise MoEngageImportFailedError(f"Import {self.ref.value!r}: {complaint}", files=plain)
         log.info("Import %s: %s", self.ref.value, summary(files))
+        if (warning := self.policy.warning(files)) is not None:
+            log.warning("Import %s: %s", self.ref.value, warning)
         return plain
 
     def _count(self, files: Sequence[FileRun]) -> None:
         send = metrics.Metrics(self.conn_id)
         for status, metric in metrics.RUNS.items():
-            if number := sum(file.file_status == status for file in files):
+            if number := sum(file.result == status for file in files):
                 send.count(metric, number)
         if rows := sum(file.rows_failed or 0 for file in files):
             send.count(metrics.FAILED_ROWS, rows)

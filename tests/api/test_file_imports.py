@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import pairwise
@@ -421,3 +422,20 @@ def test_the_beginning_of_all_time_is_written_as_documented(start: datetime) -> 
     first = next(date_filters(start.replace(tzinfo=UTC), NOW, now=NOW))
 
     assert len(first["start_date"]) == len("YYYY-MM-DD hh:mm:ss")
+
+
+def test_2nd_exhausted_is_terminal_as_failed_and_pending_is_under_way() -> None:
+    exhausted, pending = (FileRun("1", "a.csv", status) for status in ("EXHAUSTED", "PENDING"))
+
+    assert (exhausted.is_terminal, exhausted.is_known, exhausted.result) == (True, True, "FAILED")
+    assert (pending.is_terminal, pending.is_known) == (False, True)
+    assert not FileRun("1", "a.csv", "NEVER_SEEN").is_terminal
+
+
+def test_what_a_hook_returns_is_a_dict_that_json_and_xcom_keep() -> None:
+    run = FileRun("1", "a.csv", "SUCCESSFUL", scheduled_at=datetime(2026, 1, 1, tzinfo=UTC))
+
+    assert json.loads(json.dumps(run)) == run.to_dict() == run
+    assert run["scheduled_at"] == "2026-01-01T00:00:00Z"
+    assert pickle.loads(pickle.dumps(run)) == run
+    assert FileRun.from_dict(run) == run

@@ -316,7 +316,7 @@ KINDS: list[tuple[int, Any, ErrorKind, str]] = [
     (400, b"", ErrorKind.REQUEST, "check host and data center"),
     (401, {"title": "AuthenticationInvalid", "description": "x"}, ErrorKind.AUTHENTICATION, "Data tile"),
     (403, BLOCKED, ErrorKind.AUTHENTICATION, "Data tile"),
-    (404, {"status": "fail", "data": "Resource not found."}, ErrorKind.REQUEST, "check host and data center"),
+    (404, {"status": "fail", "data": "Resource not found."}, ErrorKind.REQUEST, "Resource not found"),
     (405, b"", ErrorKind.REQUEST, "check host and data center"),
     (408, b"", ErrorKind.SERVER, "temporarily unavailable"),
     (409, b"", ErrorKind.AUTHENTICATION, "Data tile"),
@@ -601,3 +601,26 @@ def test_imports_past_the_last_page_are_an_absence(imports: MoEngage, client: Fi
     with pytest.raises(ApiError) as absent:
         client.imports({}, page=2)
     assert absent.value.kind is ErrorKind.NOT_FOUND
+
+
+def test_2nd_a_string_data_and_an_error_description_are_the_message(open_client: Open) -> None:
+    for body in ({"success": False, "data": "Unable to process"}, {"error_description": "Unable to process"}):
+        with loopback(json(body, 400)) as server, pytest.raises(ApiError, match="Unable to process"):
+            ask_runs(open_client(server.url))
+
+
+def test_2nd_a_count_without_files_is_a_warning(open_client: Open, caplog: pytest.LogCaptureFixture) -> None:
+    with loopback(json(page(total_count="3"))) as server:
+        assert ask_runs(open_client(server.url)) == ([], False)
+
+    assert "has none that can be read" in caplog.text
+
+
+def test_2nd_a_refused_date_format_is_asked_again_without_dates(open_client: Open) -> None:
+    left = [json({"status": "FAILURE", "error_type": "Invalid Date format", "message": "x"}, 400), json(page())]
+    with loopback(lambda connection: left.pop(0)(connection)) as server:
+        client = open_client(server.url)
+        client.file_runs({"import_id": "i1", "date": {"start_date": "2026-01-01"}}, page=1)
+
+    assert [b"start_date" in request for request in server.requests] == [True, False]
+    assert client.refuses_dates

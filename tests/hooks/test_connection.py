@@ -78,6 +78,10 @@ WRONG = {
     "host with an invalid port": ({"host": "http://gateway.example.com:99999"}, "host"),
     "host with a space": ({"host": "http://gate way.example.com"}, "host"),
     "host with empty parts": ({"host": "http://gateway..com"}, "host"),
+    "another port": ({"host": "https://gateway.example.com:1", "port": 2}, "port: differs"),
+    "no port": ({"host": "https://gateway.example.com", "port": 70_000}, "port: is not a whole number"),
+    "another scheme": ({"host": "https://gateway.example.com", "schema": "http"}, "schema: differs"),
+    "schema": ({"host": "https://gateway.example.com", "schema": "x"}, "schema: is neither"),
     "timeout too long": ({"extra": {"data_center": "1", "timeout": 1e12}}, "timeout"),
     "host with a user": ({"host": "https://me:pw@gateway.example.com"}, "host: contains credentials"),
 }
@@ -112,3 +116,32 @@ def test_without_identifiers_the_documented_ones_apply(given: Any) -> None:
 def test_wrong_identifiers_are_an_error_of_the_field(given: Any) -> None:
     with pytest.raises(MoEngageRequestError, match="Connection 'crm', field identifiers: "):
         read_connection(connection(extra={"data_center": "1", "identifiers": given}))
+
+
+HOSTS = {
+    "host and port": ({"host": "http://127.0.0.1", "port": 8133}, "http://127.0.0.1:8133"),
+    "host with the same port": ({"host": "http://127.0.0.1:8133", "port": 8133}, "http://127.0.0.1:8133"),
+    "schema": ({"host": "gateway.example.com", "schema": "https", "port": 444}, "https://gateway.example.com:444"),
+    "this machine": ({"host": "localhost", "port": 8133}, "http://localhost:8133"),
+    "IPv6": ({"host": "http://[::1]", "port": 8133}, "http://[::1]:8133"),
+    "IPv6 as Airflow reads a URI": ({"host": "::1", "port": 8133}, "http://[::1]:8133"),
+    "only a port": ({"port": 443}, None),
+}
+
+
+@pytest.mark.parametrize(("changes", "url"), HOSTS.values(), ids=HOSTS)
+def test_host_port_and_schema_all_count(changes: dict[str, Any], url: str | None) -> None:
+    assert read_connection(connection(**changes)).base_url == url
+
+
+@pytest.mark.parametrize(
+    ("uri", "url"),
+    [
+        ("moengage://WS:k@127.0.0.1:8133/", "http://127.0.0.1:8133"),
+        ("moengage://WS:k@[::1]:8133/http", "http://[::1]:8133"),
+        ("moengage://WS:k@gateway.example.com:8133/https", "https://gateway.example.com:8133"),
+        ("moengage://http://WS:k@127.0.0.1:8133/", "http://127.0.0.1:8133"),
+    ],
+)
+def test_a_uri_has_host_and_port(uri: str, url: str) -> None:
+    assert read_connection(Connection(conn_id="crm", uri=uri)).base_url == url  # type: ignore[call-arg, unused-ignore]

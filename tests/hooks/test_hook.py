@@ -65,7 +65,7 @@ def test_the_test_button_reports_a_wrong_key_without_showing_it(
 def test_the_test_button_names_a_missing_field(connect: Any) -> None:
     assert connect(login="").test_connection() == (
         False,
-        "Connection 'moengage_default', field login: is empty; expected the Workspace ID",
+        "Field login: is empty; expected the Workspace ID",
     )
 
 

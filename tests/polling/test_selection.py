@@ -259,3 +259,10 @@ def test_an_old_file_without_a_time_is_never_new_however_long_the_history() -> N
     odd = file("odd.csv", None, "FAILED", id="odd")
 
     assert Selection(baseline=Baseline.of([odd, *history])).choose([odd, *history]) == ()
+
+
+def test_expected_files_alone_chooses_the_newest_n() -> None:
+    files = [file("a", 1), file("b", 2), file("c", 3)]
+
+    assert [run.file_name for run in Selection(expected_files=2).choose(files)] == ["b", "c"]
+    assert not Selection(expected_files=4).are_over(Selection(expected_files=4).choose(files))

@@ -107,3 +107,20 @@ def test_a_summary_names_every_file_with_the_counts_that_are_known() -> None:
     assert summary([GOOD, GOOD_UNCOUNTED]) == (
         "good.csv (SUCCESSFUL; rows: total 100, failed 0); uncounted.csv (SUCCESSFUL)"
     )
+
+
+def test_2nd_an_exhausted_file_fails_and_needs_a_manual_trigger() -> None:
+    assert "trigger the import again" in str(FAIL.complaint([file(status="EXHAUSTED")]))
+
+
+def test_2nd_a_file_whose_rate_limit_was_breached_has_to_be_renamed() -> None:
+    breached = file(status="FAILED", status_msg="Applicable rate limit breached")
+
+    assert "rename the file" in str(ACCEPT.complaint([breached]))
+
+
+def test_2nd_failed_rows_of_a_successful_file_are_a_warning() -> None:
+    aux = file("aux.csv", type="AUX_DATA", aux_data_failed_count=2)
+
+    assert str(FAIL.warning([GOOD, GOOD_WITH_FAILED_ROWS, aux])).startswith("6 rows failed although")
+    assert FAIL.warning([GOOD, HALF]) is None

@@ -137,7 +137,7 @@ def test_a_failure_of_the_history_is_read_as_what_its_page_says(sample: dict[str
 
 
 # The first one is indented wrongly in the reference: its file is under "items", and "data" is null.
-@pytest.mark.parametrize("sample", cases(HISTORY_PAGES, pending={"success_response"}))
+@pytest.mark.parametrize("sample", cases(HISTORY_PAGES))
 def test_a_page_of_the_history_is_read_however_its_page_writes_it(sample: dict[str, Any]) -> None:
     [run], has_more = read(sample, lambda client: client.file_runs({"import_id": "i1"}, page=1))
 
