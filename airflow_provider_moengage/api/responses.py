@@ -194,12 +194,13 @@ def known_type(said: Iterable[Received]) -> str | None:
 
 
 def meant_status(status_code: int, said: Iterable[Received]) -> int:
-    """Return the status that a failure means: that of its type if it is a documented one, else its own. A 5xx
-    stays one: whatever it says, the request may have been processed.
+    """Return the status that a failure means: that of its type if it comes wrapped in a 2xx, a 400 or a 422, and
+    the type is a documented one, else its own. A 408, a redirect or a 5xx stays one, whatever it says: the
+    request may have been processed.
 
     :param said: the error's type and message.
     """
-    if status_code >= 500:
+    if status_code >= 300 and status_code not in WRAPPERS:
         return status_code
     return TYPES.get(known_type(said) or "", status_code)
 
@@ -309,7 +310,8 @@ def _outcome(status_code: int, status: Received, error_type: str | None) -> Outc
         return Outcome.ACCEPTED
     if word is None and status_code < 300:
         return Outcome.UNKNOWN  # a proxy's page or an empty body: not a confirmation by MoEngage
-    meant = status_code if status_code >= 500 else TYPES.get(error_type or "", status_code)
+    is_wrapper = status_code < 300 or status_code in WRAPPERS
+    meant = TYPES.get(error_type or "", status_code) if is_wrapper else status_code
     if meant >= 500:
         return Outcome.SERVER_ERROR
     if meant >= 300 and meant not in WRAPPERS:

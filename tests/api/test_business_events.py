@@ -55,6 +55,8 @@ V1: list[tuple[int, Any, TriggerOutcome]] = [
     (403, b"", TriggerOutcome.DENIED),
     (404, b"", TriggerOutcome.REFUSED),
     (408, b"", TriggerOutcome.UNKNOWN),
+    (408, {"error": {"type": "Rate Limit Exceeded", "message": "x"}}, TriggerOutcome.UNKNOWN),
+    (302, {"error": {"type": "Rate Limit Exceeded", "message": "x"}}, TriggerOutcome.UNKNOWN),
     (425, b"", TriggerOutcome.UNKNOWN),
     (429, b"", TriggerOutcome.OVER_QUOTA),
     (500, {"title": "Internal Server Error", "message": "x"}, TriggerOutcome.UNKNOWN),

@@ -71,6 +71,8 @@ def read(status_code: int, content: object = b"", headers: dict[str, str] | None
         (405, b"", Outcome.UNEXPECTED),
         (415, b"", Outcome.UNEXPECTED),
         (408, b"", Outcome.SERVER_ERROR),
+        (408, fail("Rate Limit Exceeded"), Outcome.SERVER_ERROR),
+        (302, fail("Rate Limit Exceeded"), Outcome.UNEXPECTED),
         (425, b"", Outcome.SERVER_ERROR),
         (413, fail(None, "Payload too large"), Outcome.TOO_LARGE),
         (413, HTML, Outcome.TOO_LARGE),
