@@ -54,6 +54,9 @@ class ChangeTracker:
         self._pending: dict[int, tuple[bytes, bytes, bytes | None]] = {}
         """Elements that are to be accepted, by position: key, content, and what MoEngage had."""
         self._in_flight: set[int] = set()
+        self._unsettled: set[int] = set()
+        """Those in flight once more although the outcome of an earlier request is unknown. A refusal, or a request
+        that was not sent, says nothing about the earlier one."""
         self._rejected: list[bytes] = []
         self._exceptions: dict[bytes, bytes | None] = {}
         self._repeated: dict[bytes, bytes] = {}
@@ -140,20 +143,24 @@ class ChangeTracker:
         :raises FencedError: if another try has taken over.
         """
         with self._lock:
+            self._unsettled.update(self._in_flight.intersection(batch.positions))
             self._in_flight.update(batch.positions)
-        self._state.note_sent(self._records(batch))
+        self._state.note_sent(self._records(batch.positions))
 
     def withdraw(self, batch: Batch) -> None:
         """Record that a request was certainly not processed."""
-        self._state.note_not_accepted(self._records(batch))
         with self._lock:
-            self._in_flight.difference_update(batch.positions)
+            settled = [position for position in batch.positions if not self._may_have_arrived(position)]
+        self._state.note_not_accepted(self._records(settled))
+        with self._lock:
+            self._in_flight.difference_update(settled)
 
     def accept(self, batch: Batch) -> None:
         """Record what MoEngage has accepted."""
-        self._state.note_accepted(self._records(batch))
+        self._state.note_accepted(self._records(batch.positions))
         with self._lock:
             self._in_flight.difference_update(batch.positions)
+            self._unsettled.difference_update(batch.positions)
             for position in batch.positions:
                 self._pending.pop(position, None)
             self._counters.count_accepted(batch.weights)
@@ -252,9 +259,14 @@ class ChangeTracker:
                 self._sent.add(key)
         self._lately = here
 
-    def _records(self, batch: Batch) -> bytes:
+    def _may_have_arrived(self, position: int) -> bool:
+        """Return whether an earlier request of this run or another one may have been processed."""
+        pending = self._pending.get(position)
+        return position in self._unsettled or (pending is not None and pending[2] == UNKNOWN)
+
+    def _records(self, positions: Sequence[int]) -> bytes:
         with self._lock:
-            pending = [self._pending[position] for position in batch.positions if position in self._pending]
+            pending = [self._pending[position] for position in positions if position in self._pending]
         return packed([key for key, _, _ in pending], [content for _, content, _ in pending])
 
 

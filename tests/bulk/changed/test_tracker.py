@@ -1,0 +1,79 @@
+"""What a run that sends only changed rows remembers of requests, of rejects and of users in several rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.bulk.changed.folder import StateFolder
+from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
+from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.run import delivery
+from airflow_provider_moengage.emulator.faults import Fault
+from tests.delivering import MoEngage, customer
+
+Sync = Callable[..., DeliveryReport]
+
+
+@pytest.fixture
+def sync(moengage: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
+    """Deliver plans of users, in order, and compare them with what earlier runs have delivered."""
+    monkeypatch.setattr(delivery, "_LAST_WAIT", 0.1)
+
+    def run(*rows: tuple[str, Any], run: int = 1, may_repeat: bool = False, **options: Any) -> DeliveryReport:
+        moment = f"2026-01-{run:02}T00:00:00.000000+00:00"
+        this = SyncRun(run=f"run {run}", tries=f"run {run}", moment=moment, workspace="w", mapping="m", encoding=1)
+        columns = NewColumns("send", moengage.log)
+        changes = Changes(StateFolder(tmp_path / "state"), this, columns, may_repeat)
+        elements = [customer(user, plan=plan) for user, plan in rows]
+        return moengage.deliver(elements, changes=changes, **options)
+
+    return run
+
+
+def had(moengage: MoEngage) -> dict[str, Any]:
+    """Return the plan that MoEngage has of each user."""
+    return {element["customer_id"]: element["attributes"]["plan"] for element in moengage.arrived}
+
+
+@pytest.mark.parametrize("next_run", [2, 3], ids=["a retry", "the next run"])
+@pytest.mark.parametrize("later", [401, 429], ids=["denied", "throttled, then denied"])
+def test_a_refusal_says_nothing_about_an_earlier_request_whose_outcome_is_unknown(
+    moengage: MoEngage, sync: Sync, later: int, next_run: int
+) -> None:
+    sync(("user-7", "gold"))
+    moengage.emulator.workspace.add_fault(Fault(kind="cut_after"))
+    for status in {later, 401}:
+        moengage.emulator.workspace.add_fault(Fault(kind="status", status=status))
+    with pytest.raises(ApiError):
+        sync(("user-7", "silver"), run=2)
+    assert had(moengage) == {"user-7": "silver"}
+
+    sync(("user-7", "gold"), run=next_run)
+
+    assert had(moengage) == {"user-7": "gold"}
+
+
+@pytest.mark.parametrize("runs", [(2, 2, 2), (2, 2, 3), (2, 3, 3), (2, 3, 4)])
+def test_a_refusal_says_nothing_about_a_request_of_an_earlier_try_or_run(
+    moengage: MoEngage, sync: Sync, runs: tuple[int, int, int]
+) -> None:
+    sync(("user-7", "gold"))
+    add = moengage.emulator.workspace.add_fault
+    for faults, run in (("cut_after", runs[0]), (None, runs[1])):
+        if faults:
+            add(Fault(kind="cut_after"))
+        add(Fault(kind="status", status=401))
+        with suppress(ApiError):
+            sync(("user-7", "silver"), run=run)
+    assert had(moengage) == {"user-7": "silver"}
+
+    sync(("user-7", "gold"), run=runs[2])
+
+    assert had(moengage) == {"user-7": "gold"}
