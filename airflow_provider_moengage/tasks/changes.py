@@ -69,13 +69,13 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         )
     ti, dag_run = context["ti"], context["dag_run"]
     folder = non_empty("changed_only.path", path, "a folder").rstrip("/")
-    moment = getattr(dag_run, "logical_date", None) or getattr(dag_run, "run_after", None)
+    moment = _due_at(dag_run)
     place = f"{workspace.data_url}\0{workspace.workspace_id}"
     epoch = ClearEpoch(context)
     run = SyncRun(
         run=f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}",
         tries=json.dumps([ti.dag_id, ti.task_id, ti.run_id, epoch.max_tries]),
-        moment=None if moment is None else _in_utc(moment),
+        moment=moment,
         workspace=blake2b(place.encode(), digest_size=8).hexdigest(),
         mapping=fingerprint(list(mappings)),
         encoding=ENCODING_VERSION,
@@ -86,7 +86,8 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         StateFolder(local_or_remote(f"{folder}/{_folder_name(ti)}")),
         run,
         columns,
-        may_repeat=not all(_is_unique(mapping, key_columns or ()) for mapping in mappings),
+        may_repeat=len({type(mapping) for mapping in mappings}) < len(mappings)
+        or not all(_is_unique(mapping, key_columns or ()) for mapping in mappings),
     )
 
 
@@ -97,6 +98,18 @@ def _folder_name(ti: Any) -> str:
         identity.append(str(ti.map_index))
     readable = "__".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", part) for part in identity)[:_LONGEST_NAME]
     return f"{readable}__{sha256(chr(0).join(identity).encode()).hexdigest()[:8]}"
+
+
+def _due_at(dag_run: Any) -> str | None:
+    """Return when a run was due. The logical date of a scheduled run is the start of its data interval, so a
+    manual run before it may have a later one.
+    """
+    moments = [getattr(dag_run, name, None) for name in ("logical_date", "data_interval_end")]
+    due = [_in_utc(moment) for moment in moments if moment is not None]
+    if due:
+        return max(due)
+    moment = getattr(dag_run, "run_after", None)
+    return None if moment is None else _in_utc(moment)
 
 
 def _in_utc(moment: datetime) -> str:

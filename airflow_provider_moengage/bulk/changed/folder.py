@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Mapping
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
@@ -28,8 +28,9 @@ from airflow_provider_moengage.storage import is_local, private_folder, write_wh
 _KEPT = 2
 """Generations."""
 
-_MANIFEST = re.compile(r"manifest-(\d{8})\.json")
-_OF_GENERATION = re.compile(r"(?:part|journal)-(\d{8})-[\w-]+\.bin")
+_MANIFEST = re.compile(r"manifest-(\d{8,})\.json")
+_PART = re.compile(r"part-\d{8,}-\w+\.bin")
+_JOURNAL = re.compile(r"journal-(\d{8,})-(\d{4,})-(\w+)-(\d{6,})\.bin")
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param workspace: digest of the workspace that the users are in.
     :param mapping: fingerprint of the mappings.
     :param columns: of the query.
-    :param moment: logical date of the run, ISO 8601 in UTC; None if it had none.
+    :param moment: when the run was due, ISO 8601 in UTC; None if that is unknown.
     :param run: of which run it is, for messages.
     :param tries: digest of the tries of that run.
     :param part: name of the part; None if no run has read all rows yet.
@@ -63,6 +64,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     part: str | None
     repeated: dict[str, str]
     consumed: list[str]
+
+
+class JournalFile(NamedTuple):
+    """A journal. Journals compare in the order in which they were written.
+
+    :param generation: the one that its run has read.
+    :param number: of the try.
+    :param token: of the try.
+    :param sequence: of the file, within the try.
+    """
+
+    generation: int
+    number: int
+    token: str
+    sequence: int
+    name: str
 
 
 class GenerationTakenError(Exception):
@@ -155,8 +172,10 @@ class StateFolder:
         for name in self.names():
             if match := _MANIFEST.fullmatch(name):
                 is_needed = int(match[1]) >= oldest
-            elif _OF_GENERATION.fullmatch(name):
-                is_needed = name in parts or (name.startswith("journal-") and name not in current.consumed)
+            elif _PART.fullmatch(name):
+                is_needed = name in parts
+            elif _JOURNAL.fullmatch(name):
+                is_needed = name not in current.consumed
             else:
                 is_needed = not name.startswith("manifest-")
             if not is_needed:
@@ -196,12 +215,14 @@ class StateFolder:
         elif file.fs.exists(file.path):
             file.fs.rm_file(file.path)
 
-    def journals(self) -> Iterator[tuple[int, str]]:
-        """Yield generation and name of each journal, in the order in which they were written."""
-        for name in self.names():
-            match = _OF_GENERATION.fullmatch(name)
-            if match and name.startswith("journal-"):
-                yield int(match[1]), name
+    def journals(self) -> list[JournalFile]:
+        """Return the journals, in the order in which they were written."""
+        found = ((name, _JOURNAL.fullmatch(name)) for name in self.names())
+        return sorted(
+            JournalFile(int(match[1]), int(match[2]), match[3], int(match[4]), name)
+            for name, match in found
+            if match is not None
+        )
 
     def read_document(self, name: str) -> dict[str, Any] | None:
         """Return a small JSON document; None if there is none, empty if it cannot be read."""
@@ -230,7 +251,7 @@ def part_name(generation: int, token: str) -> str:
 
 
 def journal_name(generation: int, number: int, token: str, sequence: int) -> str:
-    """Return the name of a journal; names sort in the order of their numbers.
+    """Return the name of a journal.
 
     :param generation: the one that the run has read.
     :param number: of the try.

@@ -2,7 +2,8 @@
 
 A sync reads its rows in about the same order each time, so the state is stored in that order and read along with
 them: a window of records is in memory, and most rows find theirs in it. Where more than half of a chunk does not,
-the order differs, and the rest of the state becomes a :class:`~.index.DiskIndex`.
+or the records of such rows come later, the order differs, and the rest of the state becomes a
+:class:`~.index.DiskIndex`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from airflow_provider_moengage.bulk.changed.index import DiskIndex
-from airflow_provider_moengage.bulk.changed.records import KEY_BYTES, packed
+from airflow_provider_moengage.bulk.changed.records import packed
 
 WINDOW = 16_384
 """Records that are read ahead of the rows: as far as a row may have moved and still be found in memory."""
@@ -18,8 +19,11 @@ WINDOW = 16_384
 MOST_WAITING = 200_000
 """Records in memory without a row, before the rest is indexed: about 40 MB."""
 
-_MOST_MISSED = 1_000_000
-"""Keys that were not found while the state was not read to its end, before the rest is indexed: 16 MB."""
+_MOST_MISSED = 250_000
+"""Keys that were not found while the state was not read to its end, before the rest is indexed: 25 MB."""
+
+_MOST_MOVED = 16
+"""Of them, those whose records came later, before the rest is indexed: their rows were sent needlessly."""
 
 
 class Known:
@@ -44,7 +48,8 @@ class Known:
         self._read_since = 0
         self._ahead_then: list[bytes] = []
         self._index: DiskIndex | None = None
-        self._missed = bytearray()
+        self._missed: set[bytes] = set()
+        self._moved = 0
 
     @property
     def is_indexed(self) -> bool:
@@ -68,26 +73,25 @@ class Known:
             misses = found.count(None)
         if not misses or self._has_ended:
             return found
-        if misses * 2 > len(keys):
-            index = self._build_index()
-            missing = [at for at, content in enumerate(found) if content is None]
-            for at, content in zip(missing, index.look_up([keys[at] for at in missing]), strict=True):
-                found[at] = content
-            return found
-        self._missed += b"".join([key for key, content in zip(keys, found, strict=True) if content is None])
+        missing = [at for at, content in enumerate(found) if content is None]
         if (
-            len(self._missed) > _MOST_MISSED * KEY_BYTES
+            misses * 2 > len(keys)
+            or self._moved > _MOST_MOVED
+            or len(self._missed) + misses > _MOST_MISSED
             or len(self._ahead) + len(self._stale) > self._most_waiting + self._window
         ):
-            self._build_index()
+            index = self._build_index()
+            for at, content in zip(missing, index.look_up([keys[at] for at in missing]), strict=True):
+                found[at] = content
+        else:
+            self._missed.update(keys[at] for at in missing)
         return found
 
     def unseen(self) -> Iterator[tuple[bytes, bytes]]:
         """Return key and content of the users that no row had. Call it when all rows were read."""
         missed = self._missed
-        declared = {bytes(missed[at : at + KEY_BYTES]) for at in range(0, len(missed), KEY_BYTES)}
         records = self._rest() if self._index is None else self._index.unseen()
-        return (record for record in records if record[0] not in declared)
+        return (record for record in records if record[0] not in missed)
 
     def close(self) -> None:
         """Remove the index from the disk."""
@@ -100,6 +104,9 @@ class Known:
         if block is None:
             self._has_ended = True
             return
+        if self._missed and (moved := self._missed.intersection(block)):
+            self._moved += len(moved)
+            block = {key: content for key, content in block.items() if key not in moved}
         self._ahead.update(block)
         self._read_since += len(block)
         if self._read_since >= self._window:

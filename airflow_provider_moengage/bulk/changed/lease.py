@@ -42,6 +42,7 @@ class Lease:
         self._renewals = 0
         self._is_ended = threading.Event()
         self._is_lost = False
+        self._thread: threading.Thread | None = None
 
     def take(self, stop: StopRequest, log: Log) -> None:
         """Take the lease.
@@ -68,17 +69,19 @@ class Lease:
         self._write()
         self.check()
         # The query may run for minutes before its first row, and a lane may wait for the rate limit.
-        threading.Thread(target=self._renew, name="moengage-lease", daemon=True).start()
+        self._thread = threading.Thread(target=self._renew, name="moengage-lease", daemon=True)
+        self._thread.start()
 
     def _renew(self) -> None:
         while not self._is_ended.wait(RENEWED_EVERY):
             try:
                 self.check()
-                with suppress(OSError):  # the next renewal may succeed; the generations protect the state
-                    self._write()
+                self._write()
             except FencedError:
                 self._is_lost = True
                 return
+            except Exception:  # noqa: BLE001, S112 (the next renewal may succeed; the generations protect the state)
+                continue
 
     def check(self) -> None:
         """Check that the lease is still this try's.
@@ -92,7 +95,9 @@ class Lease:
     def release(self) -> None:
         """Let the next run begin at once."""
         self._is_ended.set()
-        with suppress(OSError):  # the next run then waits until it sees that the lease is not renewed
+        if self._thread is not None:
+            self._thread.join(RENEWED_EVERY)  # a renewal after the removal would keep the next run waiting
+        with suppress(Exception):  # the next run then waits until it sees that the lease is not renewed
             if (self._folder.read_document(_NAME) or {}).get("token") == self._token:
                 self._folder.remove(_NAME)
 

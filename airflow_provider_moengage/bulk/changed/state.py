@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import IO
@@ -17,6 +17,7 @@ from typing import IO
 from airflow_provider_moengage.bulk.changed import journal
 from airflow_provider_moengage.bulk.changed.folder import (
     GenerationTakenError,
+    JournalFile,
     Manifest,
     StateFolder,
     journal_name,
@@ -24,7 +25,7 @@ from airflow_provider_moengage.bulk.changed.folder import (
 )
 from airflow_provider_moengage.bulk.changed.index import DiskIndex, repeated_keys
 from airflow_provider_moengage.bulk.changed.known import Known
-from airflow_provider_moengage.bulk.changed.lease import Lease
+from airflow_provider_moengage.bulk.changed.lease import InUseError, Lease
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.part import DamagedError, Part, PartWriter, sync
 from airflow_provider_moengage.bulk.changed.records import UNKNOWN, Digests, packed, unpacked
@@ -39,7 +40,7 @@ class SyncRun:
 
     :param run: Dag, task and run, for messages.
     :param tries: equal for all tries of the run, until somebody clears it.
-    :param moment: logical date, ISO 8601 in UTC; None if the run has none.
+    :param moment: when it was due, ISO 8601 in UTC; None if that is unknown.
     :param workspace: digest of the workspace.
     :param mapping: fingerprint of the mappings.
     :param reads_all: whether the query has every user. False for a window of time.
@@ -123,7 +124,10 @@ class SyncState:
         """
         try:
             self._open(stop)
-        except OSError as error:
+        except (InUseError, StateError, FencedError, StoppedError):
+            self.close()
+            raise
+        except Exception as error:  # storages raise errors of their own
             self.close()
             raise StateError(
                 f"The state in {self._folder} could not be opened ({type(error).__name__}), so nothing was sent"
@@ -143,9 +147,9 @@ class SyncState:
         manifest = self._manifest = found or self._first()
         self._columns.known = manifest.columns or None
         self._digests = Digests(bytes.fromhex(manifest.salt))
-        journals = [(generation, name) for generation, name in folder.journals() if name not in manifest.consumed]
-        self._consumed = [name for _, name in folder.journals()]
-        mine, others = self._divided(journals)
+        journals = folder.journals()
+        self._consumed = [file.name for file in journals]
+        mine, others = self._divided([file for file in journals if file.name not in manifest.consumed])
         self.has_earlier_try = bool(mine)
         self.sends_all = self._must_send_all(manifest)
         self.repeated = {bytes.fromhex(key): bytes.fromhex(content) for key, content in manifest.repeated.items()}
@@ -153,7 +157,7 @@ class SyncState:
         self._others = self._index_of_others(others) if others else None
         self._read_earlier_tries(mine)
         if not self._is_dry_run:
-            number = 1 + max((int(name.split("-")[2]) for name in self._consumed), default=0)
+            number = 1 + max((file.number for file in journals), default=0)
             self._journal = _Journal(
                 folder,
                 lambda sequence: journal_name(manifest.generation, number, self._token, sequence),
@@ -170,19 +174,27 @@ class SyncState:
         return self._digests
 
     def accepted_before(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
-        """Return what MoEngage has of each key: by earlier runs, and by earlier tries of this run."""
-        found = self._known.contents(keys)
-        if self._others is not None:
-            for at, content in enumerate(self._others.look_up(keys)):
-                if content is not None:
-                    found[at] = content
-        mine: list[bytes | None] = [None] * len(keys) if self._mine is None else self._mine.look_up(keys)
-        return found, mine
+        """Return what MoEngage has of each key: by earlier runs, and by earlier tries of this run.
+
+        :raises NotStoredError: if the storage failed, or the disk on which an index is built.
+        """
+        with _storing():
+            found = self._known.contents(keys)
+            if self._others is not None:
+                for at, content in enumerate(self._others.look_up(keys)):
+                    if content is not None:
+                        found[at] = content
+            mine: list[bytes | None] = [None] * len(keys) if self._mine is None else self._mine.look_up(keys)
+            return found, mine
 
     def record(self, keys: Sequence[bytes], contents: Sequence[bytes]) -> None:
-        """Store what these rows have, as if MoEngage accepted it."""
+        """Store what these rows have, as if MoEngage accepted it.
+
+        :raises NotStoredError: if the storage failed.
+        """
         if self._part is not None:
-            self._part.add(packed(keys, contents))
+            with _storing():
+                self._part.add(packed(keys, contents))
 
     def note_sent(self, records: bytes) -> None:
         """Record that a request is about to leave; returns when it may.
@@ -208,9 +220,16 @@ class SyncState:
         return self._run.reads_all and is_comparable and not self._is_damaged
 
     def drop_unseen(self) -> int:
-        """Forget the users that no row had, once all rows were read; return how many there are."""
+        """Forget the users that no row had, once all rows were read; return how many there are.
+
+        :raises NotStoredError: if the storage failed.
+        """
+        with _storing():
+            removed = sum(1 for _ in self._unseen())
+        if self._is_damaged:  # the damage may be in a block that no row was compared with
+            return 0
         self._keeps_unseen = False
-        return sum(1 for _ in self._unseen())
+        return removed
 
     def commit(self, exceptions: Mapping[bytes, bytes | None], *, may_repeat: bool) -> int:
         """Make the next generation.
@@ -219,21 +238,34 @@ class SyncState:
         :param may_repeat: whether a user may be in several rows.
         :return: how many users were in several rows.
         :raises StateError: if another run has made it.
+        :raises NotStoredError: if the storage failed. What was accepted is in the journal.
         """
         if self._part is None or self._journal is None or self._lease is None:
             return 0
+        with _storing():
+            return self._commit(self._part, self._journal, self._lease, exceptions, may_repeat=may_repeat)
+
+    def _commit(
+        self,
+        part: PartWriter,
+        journal_: _Journal,
+        lease: Lease,
+        exceptions: Mapping[bytes, bytes | None],
+        *,
+        may_repeat: bool,
+    ) -> int:
         if self._keeps_unseen:
             for key, content in self._unseen():
-                self._part.add(key + content)
-        self._part.close(exceptions)
+                part.add(key + content)
+        part.close(exceptions)
         self._part = None
         repeated: dict[bytes, bytes] = {}
         if may_repeat:
             with self._folder.open(self._part_name) as stream:
                 repeated = repeated_keys(Part(stream).blocks())
             repeated.update((key, UNKNOWN) for key in exceptions.keys() & repeated.keys())
-        self._journal.close()
-        self._lease.check()
+        journal_.close()
+        lease.check()
         run, before = self._run, self._manifest
         after = Manifest(
             generation=before.generation + 1,
@@ -248,7 +280,7 @@ class SyncState:
             tries=self._tries,
             part=self._part_name,
             repeated={key.hex(): content.hex() for key, content in repeated.items()},
-            consumed=[*self._consumed, *self._journal.names],
+            consumed=[*self._consumed, *journal_.names],
         )
         try:
             self._folder.commit(after)
@@ -257,28 +289,29 @@ class SyncState:
                 f"Another run has stored its result in {self._folder} meanwhile. What this run sent arrived, but"
                 " it is not in the state: the next run sends these users again"
             ) from None
-        self._folder.clean_up(after)
-        self._lease.release()
+        with suppress(Exception):  # the state is stored; the next run cleans up
+            self._folder.clean_up(after)
+        lease.release()
         return len(repeated)
 
     def close(self) -> None:
         """Keep what was accepted for the next run or try. Also after :meth:`commit`."""
-        if self._journal is not None:
-            with self._lock:
-                self._journal.close()
-        if self._part is not None and self._part_file is not None:
-            self._part = None
-            self._part_file.close()
-            self._folder.remove(self._part_name)
-        self._known.close()
-        for index in (self._others, self._mine):
-            if index is not None:
-                index.close()
-        self._others = self._mine = None
-        for stream in self._streams:
-            stream.close()
-        if self._lease is not None:
-            self._lease.release()
+        with ExitStack() as left:  # what fails does not keep the rest from being closed
+            if self._lease is not None:
+                left.callback(self._lease.release)
+            for stream in self._streams:
+                left.callback(stream.close)
+            for index in (self._known, self._others, self._mine):
+                if index is not None:
+                    left.callback(index.close)
+            self._others = self._mine = None
+            if self._part is not None and self._part_file is not None:
+                self._part = None
+                left.callback(self._folder.remove, self._part_name)
+                left.callback(self._part_file.close)
+            if self._journal is not None:
+                with self._lock:
+                    self._journal.close()
 
     def _newest(self) -> Manifest | None:
         generations = self._folder.generations()
@@ -306,7 +339,7 @@ class SyncState:
             tries=self._tries,
             part=None,
             repeated={},
-            consumed=[name for _, name in self._folder.journals()],
+            consumed=[file.name for file in self._folder.journals()],
         )
         if not self._is_dry_run:
             try:
@@ -358,39 +391,35 @@ class SyncState:
                 self._folder,
             )
 
-    def _divided(self, journals: Sequence[tuple[int, str]]) -> tuple[list[str], list[tuple[int, str]]]:
-        """Return the journals of this run's tries, and those of other runs with their generations."""
+    def _divided(self, journals: Sequence[JournalFile]) -> tuple[list[JournalFile], list[JournalFile]]:
+        """Return the journals of this run's tries, and those of other runs."""
         generation = self._manifest.generation
+        mine = [file for file in journals if file.generation == generation and file.token.startswith(self._tries)]
+        return mine, [file for file in journals if file not in mine]
 
-        def is_mine(name: str) -> bool:
-            return name.split("-")[3].startswith(self._tries)
-
-        mine = [name for base, name in journals if base == generation and is_mine(name)]
-        return mine, [(base, name) for base, name in journals if name not in mine]
-
-    def _index_of_others(self, journals: Sequence[tuple[int, str]]) -> DiskIndex:
+    def _index_of_others(self, journals: Sequence[JournalFile]) -> DiskIndex:
         """Return what earlier runs, which did not read all rows, sent since the last generation."""
 
         def records() -> Iterator[bytes]:
-            data = self._read([name for base, name in journals if base == self._manifest.generation])
+            data = self._read([file for file in journals if file.generation == self._manifest.generation])
             yield from journal.accepted(data)
             # A journal of an older generation: another run has stored its result since, so either may be newer.
-            outdated = self._read([name for base, name in journals if base != self._manifest.generation])
+            outdated = self._read([file for file in journals if file.generation != self._manifest.generation])
             for some in journal.accepted(outdated):
                 keys = [key for key, _ in unpacked(some)]
                 yield packed(keys, [UNKNOWN] * len(keys))
-            unsettled = list(journal.unsettled(self._read([name for _, name in journals])))
+            unsettled = list(journal.unsettled(self._read(journals)))
             yield packed(unsettled, [UNKNOWN] * len(unsettled))
 
         return DiskIndex(records())
 
-    def _read_earlier_tries(self, names: Sequence[str]) -> None:
-        if names:
-            self._mine = DiskIndex(journal.accepted(self._read(names)))
-            self.attempted = journal.unsettled(self._read(names))
+    def _read_earlier_tries(self, journals: Sequence[JournalFile]) -> None:
+        if journals:
+            self._mine = DiskIndex(journal.accepted(self._read(journals)))
+            self.attempted = journal.unsettled(self._read(journals))
 
-    def _read(self, names: Sequence[str]) -> Iterator[bytes]:
-        return (self._folder.read(name) for name in names)
+    def _read(self, journals: Sequence[JournalFile]) -> Iterator[bytes]:
+        return (self._folder.read(file.name) for file in journals)
 
     def _unseen(self) -> Iterator[tuple[bytes, bytes]]:
         others = {} if self._others is None else dict(self._others.unseen())
@@ -402,13 +431,19 @@ class SyncState:
     def _write(self, kind: bytes, records: bytes, *, is_urgent: bool) -> None:
         if self._journal is None or not records:
             return
-        try:
-            with self._lock:
-                self._journal.write(journal.block(kind, records), is_urgent=is_urgent)
-        except (FencedError, StoppedError):
-            raise
-        except Exception as error:
-            raise NotStoredError(type(error).__name__) from error
+        with _storing(), self._lock:
+            self._journal.write(journal.block(kind, records), is_urgent=is_urgent)
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Give a failure of the storage, which may raise errors of its own, a name."""
+    try:
+        yield
+    except (FencedError, StoppedError, StateError, NotStoredError):
+        raise
+    except Exception as error:
+        raise NotStoredError(type(error).__name__) from error
 
 
 class _Journal:

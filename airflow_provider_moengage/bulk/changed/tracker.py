@@ -17,7 +17,6 @@ from airflow_provider_moengage.bulk.changed.state import SyncState
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.resume.counters import Counters
-from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 from airflow_provider_moengage.bulk.sources import Chunk, Source
 
 
@@ -106,6 +105,7 @@ class ChangeTracker:
         contents = state.digests.contents(lines)
         found, mine = self._accepted_before(keys)
         state.record(keys, contents)
+        maybe_new = {at for at, content in enumerate(found) if content is None} if self._may_repeat else ()
         if self._may_repeat or state.repeated:
             self._find_repeated(keys, contents, found, mine)
         for at in [at for at, key in enumerate(keys) if key in state.attempted] if state.attempted else ():
@@ -122,7 +122,7 @@ class ChangeTracker:
                 self._exceptions[key] = UNKNOWN
                 reject(elements.positions[at], lines[at])
                 continue
-            is_new = found[at] is None
+            is_new = found[at] is None or (found[at] == UNKNOWN and at in maybe_new)  # the filter is not exact
             self._counters.count_compared(new=is_new, changed=not is_new)
             if mine[at] == content:
                 self._counters.count_accepted([elements.weights[at]])
@@ -193,8 +193,6 @@ class ChangeTracker:
         """
         try:
             repeated = self._state.commit(self._exceptions, may_repeat=self._may_repeat)
-        except OSError as error:
-            raise NotStoredError(type(error).__name__) from error
         finally:
             self._state.close()
         if repeated:
@@ -223,7 +221,7 @@ class ChangeTracker:
         kept: dict[bytes, bytes] = {}
         for key, by_runs, by_tries in zip(rejected, found[len(keys) :], mine[len(keys) :], strict=True):
             before = by_tries or by_runs or state.repeated.pop(key, None)
-            if key in state.attempted:
+            if key in state.attempted or key in self._sent:  # an earlier row of this user has been sent
                 before = UNKNOWN
             if before is not None:
                 kept[key] = before
@@ -255,7 +253,7 @@ class ChangeTracker:
             here[key] = content
             if key in self._repeated:
                 self._repeated[key] = content
-            if content != found[at]:
+            if content != found[at] or mine[at] is not None:
                 self._sent.add(key)
         self._lately = here
 

@@ -99,3 +99,16 @@ def test_an_index_finds_each_record_and_the_last_one_of_a_key() -> None:
     assert list(index.unseen()) == []
     assert repeated_keys(records) == dict.fromkeys(keys[:10], content(7))
     index.close()
+
+
+@pytest.mark.parametrize("users", [1_200, 1_500, 1_800, 2_500])
+def test_users_whom_moengage_has_are_found_in_another_order_but_for_a_few(users: int) -> None:
+    rows = list(range(users))
+    random.Random(users).shuffle(rows)
+    known = Known(blocks([(key(number), content(number)) for number in range(users)]), window=1_000)
+
+    found = [known.contents([key(number) for number in rows[at : at + 50]]) for at in range(0, users, 50)]
+
+    assert sum(contents.count(None) for contents in found) < 150
+    assert list(known.unseen()) == []
+    known.close()

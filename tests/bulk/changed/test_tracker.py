@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.bulk.changed import bloom
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
@@ -77,3 +78,57 @@ def test_a_refusal_says_nothing_about_a_request_of_an_earlier_try_or_run(
     sync(("user-7", "gold"), run=runs[2])
 
     assert had(moengage) == {"user-7": "gold"}
+
+
+def test_a_user_in_two_rows_has_the_last_one_although_an_earlier_try_sent_it(
+    moengage: MoEngage, sync: Sync
+) -> None:
+    sync(("user-7", "gold"), may_repeat=True)
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=401, after=1))
+    others = [(f"user-{number}", "x" * 200) for number in range(100, 1_500)]
+    with pytest.raises(ApiError):
+        sync(("user-7", "silver"), *others, run=2, may_repeat=True, concurrency=1)
+    assert had(moengage)["user-7"] == "silver"
+
+    sync(("user-7", "gold"), *others, ("user-7", "silver"), run=2, may_repeat=True)
+
+    assert had(moengage)["user-7"] == "silver"
+
+
+def test_a_row_that_changes_back_is_sent_although_a_rejected_one_of_the_user_followed(
+    moengage: MoEngage, sync: Sync
+) -> None:
+    others = [(f"user-{number}", "x" * 200) for number in range(100, 1_500)]
+    sync(("user-7", "bronze"), may_repeat=True)
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=401, after=1))
+    with pytest.raises(ApiError):
+        sync(("user-7", "gold"), *others, run=2, may_repeat=True, concurrency=1)
+    rows = [("user-7", "silver"), *others, ("user-7", float("nan")), *others[:1]]
+    sync(*rows, run=3, may_repeat=True, max_rejects=9)
+
+    sync(("user-7", "gold"), *others, run=4, may_repeat=True)
+
+    assert had(moengage)["user-7"] == "gold"
+
+
+def test_users_who_may_be_in_several_rows_count_as_new_although_the_filter_is_full(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bloom, "_BITS", 1 << 10)
+
+    report = sync(*((f"user-{number}", "gold") for number in range(3_000)), may_repeat=True)
+
+    assert (report.new, report.changed) == (3_000, 0)
+
+
+def test_damage_that_no_row_was_compared_with_removes_nobody(sync: Sync, tmp_path: Path) -> None:
+    users = [(f"user-{number:05}", "gold") for number in range(30_000)]
+    sync(*users)
+    [part] = (tmp_path / "state").glob("part-*")
+    data = bytearray(part.read_bytes())
+    data[-100_000] ^= 1
+    part.write_bytes(data)
+
+    report = sync(*users[:100], run=2)
+
+    assert (report.unchanged, report.removed) == (100, 0)

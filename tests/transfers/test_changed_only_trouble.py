@@ -1,0 +1,181 @@
+"""SqlToMoEngageOperator(changed_only=...) when storage fails, runs come out of order, or a folder is shared."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import IO, Any
+
+import pytest
+
+from airflow_provider_moengage.bulk.changed import lease
+from airflow_provider_moengage.bulk.changed.folder import StateFolder
+from airflow_provider_moengage.bulk.mapping import CustomerMapping
+from airflow_provider_moengage.exceptions import MoEngageError
+from airflow_provider_moengage.tasks.changes import _due_at
+from tests.transfers.test_changed_only import Sync, sync, warehouse
+
+__all__ = ["sync", "warehouse"]
+
+
+class StoreError(Exception):
+    """An error as some object stores raise it: no OSError."""
+
+
+def _raise(*_: Any, **__: Any) -> Any:
+    raise StoreError("the store is gone")
+
+
+@pytest.mark.parametrize("fails", ["names", "read", "write_document", "new_file", "commit", "open"])
+def test_an_error_of_the_storage_is_named_and_the_next_run_sends_what_is_missing(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    sync.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFolder, fails, _raise)
+        with pytest.raises(MoEngageError, match="StoreError"):
+            sync.run("SELECT id, 'new' AS plan FROM users")
+
+    report = sync.run("SELECT id, 'newer' AS plan FROM users")
+
+    assert report["accepted"] == 3
+    assert [file.name for file in sync.files if file.name == "lease.json"] == []
+
+
+def test_a_state_that_is_stored_but_not_cleaned_up_is_a_success(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFolder, "clean_up", _raise)
+        sync.run()
+
+    assert sync.run()["unchanged"] == 3
+
+
+class _FullDisk:
+    """A file on a disk that is full."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        if len(data) > 20:
+            raise OSError(28, "No space left on device")
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        self._file.close()
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_fails_the_run_by_name_and_leaves_no_lease(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = StateFolder.new_file
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFolder, "new_file", lambda self, name: _FullDisk(real(self, name)))
+        with pytest.raises(MoEngageError, match="OSError"):
+            sync.run()
+
+    assert not list(sync.folder.glob("*/lease.json"))
+    assert not list(sync.folder.glob("*/part-*"))
+    assert sync.run()["accepted"] == 3
+
+
+def test_a_lease_is_renewed_again_after_the_storage_has_failed(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEWED_EVERY", 0.01)
+    state = StateFolder(sync.folder)
+    state.create()
+    mine = lease.Lease(state, "run", "token", SimpleNamespace())
+    mine.take(SimpleNamespace(is_made=False), SimpleNamespace())  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFolder, "read_document", _raise)
+        threading.Event().wait(0.1)
+    before = json.loads((sync.folder / "lease.json").read_text())["renewals"]
+
+    for _ in range(500):
+        threading.Event().wait(0.01)
+        if json.loads((sync.folder / "lease.json").read_text())["renewals"] > before:
+            break
+    else:
+        pytest.fail("the lease is not renewed any more")
+    mine.release()
+    assert not (sync.folder / "lease.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "journal-00000001-copy.bin",
+        "journal-00000001-1.bin",
+        "part-copy.bin",
+        "manifest-00000001.json.bak",
+        "notes.txt",
+        "manifest-99999999.json",
+    ],
+)
+def test_files_of_others_in_the_folder_change_nothing_for_long(sync: Sync, name: str) -> None:
+    sync.run()
+    [folder] = sync.folder.iterdir()
+    (folder / name).write_bytes(b"not ours")
+    sync.run()
+
+    assert sync.run()["unchanged"] == 3
+
+
+def test_two_mappings_of_users_in_one_row_are_both_sent_after_a_run_that_failed(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapping = [
+        CustomerMapping(customer_id="id", attributes={"plan": "plan"}),
+        CustomerMapping(customer_id="id", attributes={"plan": "better"}),
+    ]
+    query = "SELECT id, plan, 'a' AS better FROM users"
+    sync.run("SELECT id, plan, 'b' AS better FROM users", mapping=mapping)
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFolder, "commit", _raise)
+        with pytest.raises(MoEngageError):
+            sync.run(query, mapping=mapping)
+
+    sync.run(query, mapping=mapping)
+
+    assert {user["id"]: user["plan"] for user in sync.sent} == {"11": "a", "12": "a", "13": "a"}
+
+
+def _at(day: int, hour: int = 0) -> datetime:
+    return datetime(2026, 1, day, hour, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        pytest.param(
+            [
+                {"logical_date": _at(5), "data_interval_end": _at(6), "run_after": _at(6)},
+                {"logical_date": _at(6, 10), "data_interval_end": _at(6), "run_after": _at(6, 10)},
+                {"logical_date": _at(6), "data_interval_end": _at(7), "run_after": _at(7)},
+            ],
+            id="a manual run between two scheduled ones",
+        ),
+        pytest.param(
+            [
+                {"logical_date": _at(5), "data_interval_end": _at(6)},
+                {"logical_date": None, "data_interval_end": None, "run_after": _at(6, 10)},
+                {"logical_date": _at(7), "data_interval_end": _at(7)},
+            ],
+            id="without a logical date",
+        ),
+    ],
+)
+def test_runs_are_ordered_by_when_they_were_due(runs: list[dict[str, Any]]) -> None:
+    due = [_due_at(SimpleNamespace(**run)) for run in runs]
+
+    assert due == sorted(due, key=str)
+    assert len(set(due)) == len(due)
