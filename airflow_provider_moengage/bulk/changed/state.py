@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import IO
 
 from airflow_provider_moengage.bulk.changed import journal
@@ -422,11 +423,15 @@ class SyncState:
         return (self._folder.read(file.name) for file in journals)
 
     def _unseen(self) -> Iterator[tuple[bytes, bytes]]:
-        others = {} if self._others is None else dict(self._others.unseen())
-        for key, content in self._known.unseen():
-            yield key, others.pop(key, content)
-        yield from others.items()
-        yield from self.repeated.items()
+        later: dict[bytes, bytes] = {}
+        for index in (self._others, self._mine):
+            if index is not None:
+                later.update(index.unseen())
+        for key in self.attempted.keys() & later.keys():
+            later[key] = UNKNOWN
+        for key, content in chain(self._known.unseen(), self.repeated.items()):
+            yield key, later.pop(key, UNKNOWN if key in self.attempted else content)
+        yield from later.items()
 
     def _write(self, kind: bytes, records: bytes, *, is_urgent: bool) -> None:
         if self._journal is None or not records:

@@ -220,7 +220,8 @@ class ChangeTracker:
         found, mine = state.accepted_before([*keys, *rejected])
         kept: dict[bytes, bytes] = {}
         for key, by_runs, by_tries in zip(rejected, found[len(keys) :], mine[len(keys) :], strict=True):
-            before = by_tries or by_runs or state.repeated.pop(key, None)
+            repeated = state.repeated.pop(key, None)
+            before = by_tries or by_runs or repeated
             if key in state.attempted or key in self._sent:  # an earlier row of this user has been sent
                 before = UNKNOWN
             if before is not None:

@@ -27,9 +27,22 @@ def sync(moengage: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Deliver plans of users, in order, and compare them with what earlier runs have delivered."""
     monkeypatch.setattr(delivery, "_LAST_WAIT", 0.1)
 
-    def run(*rows: tuple[str, Any], run: int = 1, may_repeat: bool = False, **options: Any) -> DeliveryReport:
-        moment = f"2026-01-{run:02}T00:00:00.000000+00:00"
-        this = SyncRun(run=f"run {run}", tries=f"run {run}", moment=moment, workspace="w", mapping="m", encoding=1)
+    def run(
+        *rows: tuple[str, Any],
+        run: int = 1,
+        may_repeat: bool = False,
+        reads_all: bool = True,
+        **options: Any,
+    ) -> DeliveryReport:
+        this = SyncRun(
+            run=f"run {run}",
+            tries=f"run {run}",
+            moment=f"2026-01-{run:02}T00:00:00.000000+00:00",
+            workspace="w",
+            mapping="m",
+            encoding=1,
+            reads_all=reads_all,
+        )
         columns = NewColumns("send", moengage.log)
         changes = Changes(StateFolder(tmp_path / "state"), this, columns, may_repeat)
         elements = [customer(user, plan=plan) for user, plan in rows]
@@ -132,3 +145,24 @@ def test_damage_that_no_row_was_compared_with_removes_nobody(sync: Sync, tmp_pat
     report = sync(*users[:100], run=2)
 
     assert (report.unchanged, report.removed) == (100, 0)
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "unknown"])
+@pytest.mark.parametrize("before", [["gold"], ["silver", "gold"]], ids=["one row", "two rows"])
+@pytest.mark.parametrize("next_run", [2, 3], ids=["a retry", "the next run"])
+def test_what_a_failed_try_has_sent_is_remembered_although_the_row_is_not_read_again(
+    moengage: MoEngage, sync: Sync, before: list[str], next_run: int, outcome: str
+) -> None:
+    others = [(f"user-{number}", "x" * 200) for number in range(100, 1_500)]
+    sync(*(("user-7", plan) for plan in before), may_repeat=True)
+    if outcome == "unknown":
+        moengage.emulator.workspace.add_fault(Fault(kind="cut_after"))
+    moengage.emulator.workspace.add_fault(Fault(kind="status", status=401, after=int(outcome == "accepted")))
+    with pytest.raises(ApiError):
+        sync(("user-7", "bronze"), *others, run=2, may_repeat=True, concurrency=1)
+    assert had(moengage)["user-7"] == "bronze"
+    sync(("user-8", "gold"), run=next_run, may_repeat=True, reads_all=False)
+
+    sync(("user-7", "gold"), run=4, may_repeat=True)
+
+    assert had(moengage)["user-7"] == "gold"
