@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ def send(task: Task, **arguments: Any) -> dict[str, Any]:
     context = task.context
     operator.render_template_fields(context)
     return operator.execute(context)
+
+
+def let_this_thread_execute() -> None:
+    """Airflow 2 executes operators in the main thread only."""
+    with suppress(ImportError):
+        from airflow.models.baseoperator import ExecutorSafeguard
+
+        if sentinel := getattr(ExecutorSafeguard, "_sentinel", None):
+            sentinel.callers = getattr(sentinel, "callers", {})
 
 
 def dies(worker: Worker, task: Task, moments: int, **arguments: Any) -> None:
@@ -279,6 +289,7 @@ def test_of_two_machines_on_one_checkpoint_path_the_later_one_takes_over(
         writes += 1
         if writes == 6:
             task.retry()
+            let_this_thread_execute()
             reports.append(send(task, elements=people(), **options))
         save(store, state)
 
