@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,8 @@ def send(task: Task, **arguments: Any) -> dict[str, Any]:
 def let_this_thread_execute() -> None:
     """Airflow 2 executes operators in the main thread only."""
     with suppress(ImportError):
-        from airflow.models.baseoperator import ExecutorSafeguard
-
-        if sentinel := getattr(ExecutorSafeguard, "_sentinel", None):
+        safeguard = getattr(import_module("airflow.models.baseoperator"), "ExecutorSafeguard", None)
+        if sentinel := getattr(safeguard, "_sentinel", None):
             sentinel.callers = getattr(sentinel, "callers", {})
 
 

@@ -7,9 +7,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, TaskDeferred
 
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.emulator import BusinessEvent, FileImport, ImportFile
@@ -136,8 +135,8 @@ def test_a_query_parameter_that_is_null_is_null_and_not_the_word() -> None:
 
 def test_the_notifier_does_the_same() -> None:
     notifier = MoEngageBusinessEventNotifier(event_name="New movie", triggered_by="{{ params.nothing }}")
-    context: Any = {"params": {"nothing": None}}
-    notifier.render_template_fields(context, jinja2.Environment())  # noqa: S701 (no HTML)
+    context: Any = {"dag": DAG("a_dag"), "params": {"nothing": None}}
+    notifier.render_template_fields(context)
 
     assert notifier.triggered_by is None
 
