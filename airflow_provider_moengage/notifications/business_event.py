@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
-from airflow_provider_moengage.arguments import TemplatedArguments
+from airflow_provider_moengage.arguments import TemplatedArguments, is_unresolved
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
@@ -56,6 +56,15 @@ class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: 
         self.api_version = api_version
         self.moengage_conn_id = moengage_conn_id
         check_parsed_trigger(event_name, event_attributes, triggered_by, api_version)
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        for name in template_fields:  # Airflow 2 leaves a notifier's template if it renders to None
+            value = getattr(parent, name)
+            if isinstance(value, str) and is_unresolved(value):
+                setattr(parent, name, self.render_template(value, context, jinja_env))
 
     def __call__(self, *args: Any) -> None:
         """Render the templates and notify; an error is only logged."""

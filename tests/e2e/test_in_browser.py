@@ -77,6 +77,7 @@ def test_the_connection_form_has_only_moengages_fields(page: Any, screenshot: An
         "host",
         "login",
         "password",
+        "port",
     }
     for label in ("Base URL", "Workspace ID", "Data API key"):
         assert dialog.get_by_text(label, exact=True).is_visible()
