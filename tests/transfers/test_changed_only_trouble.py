@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_moengage.bulk.changed import lease
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
-from airflow_provider_moengage.bulk.mapping import CustomerMapping
+from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.tasks.changes import _due_at
 from tests.transfers.test_changed_only import Sync, sync, warehouse
@@ -179,3 +179,13 @@ def test_runs_are_ordered_by_when_they_were_due(runs: list[dict[str, Any]]) -> N
 
     assert due == sorted(due, key=str)
     assert len(set(due)) == len(due)
+
+
+@pytest.mark.parametrize("validation", ["strict", "off"])
+def test_a_device_without_an_id_is_a_reject_whatever_the_validation(sync: Sync, validation: str) -> None:
+    query = "SELECT id, NULL AS device_id, 'iOS' AS platform, 'token' AS push_id FROM users WHERE id = 11"
+    mapping = DeviceMapping(customer_id="id", attributes=["platform", "push_id"])
+
+    report = sync.run(query, mapping=mapping, key_columns=None, validation=validation, max_rejects=1)
+
+    assert (report["accepted"], report["rejected"]) == (0, 1)

@@ -271,4 +271,4 @@ class ChangeTracker:
 
 def identity_of(kind: str, user: str, element: Any) -> str:
     """Return who an element is of: a user, or one of its devices."""
-    return f"{user}\0{element['device_id']}" if kind == "device" else user
+    return f"{user}\0{element.get('device_id')}" if kind == "device" else user
