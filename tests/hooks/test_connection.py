@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import Connection
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 from airflow_provider_moengage.hooks.connection import read_connection
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
 KEY = "a-key-nobody-may-see"
 
@@ -143,5 +144,7 @@ def test_host_port_and_schema_all_count(changes: dict[str, Any], url: str | None
         ("moengage://http://WS:k@127.0.0.1:8133/", "http://127.0.0.1:8133"),
     ],
 )
-def test_a_uri_has_host_and_port(uri: str, url: str) -> None:
-    assert read_connection(Connection(conn_id="crm", uri=uri)).base_url == url  # type: ignore[call-arg, unused-ignore]
+def test_a_uri_has_host_and_port(uri: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", uri)
+
+    assert MoEngageHook("crm").settings.base_url == url
