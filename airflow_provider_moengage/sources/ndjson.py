@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.storage import is_local, local_or_remote, storage_path
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class NdjsonFiles:
 
         :param patterns: URIs, with ``*``, ``?``, ``[...]`` or ``**`` in the path.
         :raises FileNotFoundError: naming the pattern that matches nothing.
+        :raises MoEngageError: if the storage fails.
         :raises ValueError: if a file on the worker's disk is not UTF-8. One on another storage is found when it is
             read, because opening it twice would cost a request each.
         """
@@ -37,13 +40,15 @@ class NdjsonFiles:
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             plain, wild = _cut(pattern)
             path = storage_path(plain)
-            matches = [match for match in (_glob(path, wild) if wild else [path]) if path.fs.isfile(match.path)]
+            with _reading(pattern):
+                candidates = _glob(path, wild) if wild else [path]
+                matches = [match for match in candidates if path.fs.isfile(match.path)]
             if not matches:
                 raise FileNotFoundError(f"path {pattern!r}: no such file")
             found.update(sorted((str(match), match) for match in matches))
         for file in found.values():
             if is_local(local := local_or_remote(str(file))):
-                with local.open("rb") as stream:
+                with _reading(file), local.open("rb") as stream:
                     _check_encoding(file, stream.read(4))
         return cls(tuple(found.values()))
 
@@ -53,17 +58,27 @@ class NdjsonFiles:
 
     def versions(self) -> list[list[str]]:
         """Return what changes when a file changes: path, size, and a version or time if the storage has one."""
-        return [[str(path), *_version(path)] for path in self.paths]
+        found = []
+        for path in self.paths:
+            with _reading(path):
+                found.append([str(path), *_version(path)])
+        return found
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield one element per line. A line that is not JSON is yielded as text and becomes a reject."""
+        """Yield one element per line. A line that is not JSON is yielded as text and becomes a reject.
+
+        :raises MoEngageError: if the storage fails, or a file becomes shorter while it is read.
+        :raises ValueError: if a file is not UTF-8.
+        """
         import msgspec
 
         decode = msgspec.json.Decoder().decode
         for path in self.paths:
-            with path.open("rb") as file:  # type: ignore[no-untyped-call, unused-ignore]
-                is_first = True
+            with _reading(path), path.open("rb") as file:  # type: ignore[no-untyped-call, unused-ignore]
+                size = path.fs.info(path.path).get("size")
+                is_first, length = True, 0
                 for read in iter(file.readline, b""):  # Airflow 2's files cannot be iterated
+                    length += len(read)
                     line = _without_bom(path, read) if is_first else read
                     is_first = False
                     if not line or line.isspace():
@@ -74,6 +89,22 @@ class NdjsonFiles:
                         yield line.decode(errors="replace").rstrip("\r\n")
                         continue
                     yield _unwrapped(element)
+                if size is not None and length < size:
+                    raise MoEngageError(
+                        f"path {str(path)!r}: became shorter while it was read, so some of its lines are missing;"
+                        " run the task again when the file is complete"
+                    )
+
+
+@contextmanager
+def _reading(path: object) -> Iterator[None]:
+    """Name what failed without the text of a storage's error, which may quote a key."""
+    try:
+        yield
+    except (MoEngageError, ValueError):
+        raise
+    except Exception as error:  # noqa: BLE001 (storages raise errors of their own)
+        raise MoEngageError(f"path {str(path)!r}: could not be read ({type(error).__name__})") from None
 
 
 def _without_bom(path: ObjectStoragePath, line: bytes) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import traceback
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.sources.ndjson import NdjsonFiles
 from tests.import_files.test_folder import attach
 
@@ -54,3 +56,44 @@ def test_a_line_that_is_nested_too_deep_is_yielded_as_text(tmp_path: Path) -> No
     elements = list(NdjsonFiles.matching(f"{tmp_path}/a.ndjson"))
 
     assert (type(elements[0]), len(elements)) == (str, 3)
+
+
+def test_a_file_that_is_cut_while_it_is_read_ends_in_an_error_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_bytes(LINES * 20_000)
+    elements = iter(NdjsonFiles.matching(str(file)))
+    next(elements)
+    with file.open("r+b") as cut:
+        cut.truncate(len(LINES) * 10_000)  # at the end of a line, so that no line is cut
+
+    with pytest.raises(MoEngageError, match=r"a\.ndjson': became shorter while it was read"):
+        list(elements)
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_new_end(tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_bytes(LINES)
+    elements = iter(NdjsonFiles.matching(str(file)))
+    next(elements)
+    with file.open("ab") as more:
+        more.write(LINES)
+
+    assert len(list(elements)) == 3
+
+
+@pytest.mark.parametrize("call", ["isfile", "info", "open"])
+def test_an_error_of_the_storage_is_named_without_its_text(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    class StoreError(Exception):
+        pass
+
+    def fail(*given: object, **named: object) -> None:
+        raise StoreError("key SECRET")
+
+    store = attach("memory", monkeypatch)
+    store.pipe_file("/bucket/a.ndjson", LINES)
+    monkeypatch.setattr(store, call, fail)
+
+    expected = r"path 'memory://bucket/a\.ndjson': could not be read \(StoreError\)"
+    with pytest.raises(MoEngageError, match=expected) as raised:
+        list(NdjsonFiles.matching("memory://bucket/a.ndjson"))
+    assert "SECRET" not in "".join(traceback.format_exception(raised.value))
