@@ -23,7 +23,7 @@ import msgspec
 
 from airflow_provider_moengage.bulk.changed.part import DamagedError, sync
 from airflow_provider_moengage.bulk.changed.records import checksum
-from airflow_provider_moengage.storage import is_local, private_folder, write_whole
+from airflow_provider_moengage.storage import is_local, open_private, private_folder, remove_file, write_whole
 
 _KEPT = 2
 """Generations."""
@@ -209,11 +209,7 @@ class StateFolder:
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
-        file = self._path / name
-        if self.is_on_disk:
-            file.unlink(missing_ok=True)
-        elif file.fs.exists(file.path):
-            file.fs.rm_file(file.path)
+        remove_file(self._path / name)
 
     def journals(self) -> list[JournalFile]:
         """Return the journals, in the order in which they were written."""
@@ -240,7 +236,7 @@ class StateFolder:
 
     def _new(self, file: Any) -> IO[bytes]:
         if self.is_on_disk:
-            return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+            return open_private(file, "xb")
         stream: IO[bytes] = file.fs.open(file.path, "wb")
         return stream
 

@@ -51,11 +51,6 @@ class Known:
         self._missed: set[bytes] = set()
         self._moved = 0
 
-    @property
-    def is_indexed(self) -> bool:
-        """Whether the order differed so much that an index was built."""
-        return self._index is not None
-
     def contents(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return what MoEngage has of each key; None for keys that it does not have, as far as this can tell.
 
@@ -69,7 +64,8 @@ class Known:
         found: list[bytes | None] = [pop(key, None) for key in keys]
         misses = found.count(None)
         if misses and stale:
-            found = [stale.pop(key, None) if content is None else content for key, content in zip(keys, found)]  # noqa: B905
+            pairs = zip(keys, found, strict=True)
+            found = [stale.pop(key, None) if content is None else content for key, content in pairs]
             misses = found.count(None)
         if not misses or self._has_ended:
             return found
