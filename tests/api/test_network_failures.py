@@ -208,7 +208,7 @@ def test_strange_headers_of_a_response_raise_nothing_and_are_not_logged(
         try:
             said, _ = endpoint.ask(workspace(server.url))
         except AssertionError:
-            pytest.fail("a 503 is no answer")
+            pytest.fail("a 503 is a response")
 
     assert said is not None
     assert KEY not in caplog.text

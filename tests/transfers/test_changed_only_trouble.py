@@ -12,7 +12,10 @@ import pytest
 
 from airflow_provider_moengage.bulk.changed import lease
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
+from airflow_provider_moengage.bulk.changed.state import SyncState
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping
+from airflow_provider_moengage.bulk.run.reader import Reader
+from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.tasks.changes import _due_at
 from tests.transfers.test_changed_only import Sync, sync, warehouse
@@ -189,3 +192,62 @@ def test_a_device_without_an_id_is_a_reject_whatever_the_validation(sync: Sync, 
     report = sync.run(query, mapping=mapping, key_columns=None, validation=validation, max_rejects=1)
 
     assert (report["accepted"], report["rejected"]) == (0, 1)
+
+
+def test_a_row_that_changes_back_after_an_unknown_outcome_is_sent(sync: Sync) -> None:
+    sync.run()
+    sync.moengage.emulator.workspace.add_fault(Fault("cut_after", times=1))
+    unknown = sync.run("SELECT id, 'new' AS plan FROM users", delivery="at_most_once", max_rejects=9)
+    assert unknown["rejects"] == {"outcome_unknown": 3}
+
+    assert sync.run()["accepted"] == 3
+    assert [user["plan"] for user in sync.sent][-3:] == ["gold", "silver", "bronze"]
+
+
+def test_a_try_that_another_one_has_taken_over_sends_and_stores_nothing(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync.run()
+    before = len(sync.sent)
+    manifests = [file.name for file in sync.files if file.name.startswith("manifest")]
+    reading = Reader.changed
+
+    def taken_over(reader: Any, elements: Any) -> Any:
+        [left] = [file for file in sync.files if file.name == "lease.json"]
+        left.write_text(json.dumps({**json.loads(left.read_text()), "token": "another"}))
+        return reading(reader, elements)
+
+    monkeypatch.setattr(Reader, "changed", taken_over)
+    with pytest.raises(MoEngageError, match="Another try of this task has taken over"):
+        sync.run("SELECT id, 'new' AS plan FROM users")
+
+    assert (before, sync.sent) == (3, [])
+    assert [file.name for file in sync.files if file.name.startswith("manifest")] == manifests
+
+
+@pytest.mark.parametrize(("delivery", "sent_again"), [("at_most_once", 0), ("at_least_once", 3)])
+def test_what_a_killed_try_had_in_flight_is_sent_again_only_at_least_once(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch, delivery: str, sent_again: int
+) -> None:
+    def killed(*_: Any) -> None:
+        raise RuntimeError("killed after the request was accepted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncState, "note_accepted", killed)
+        with pytest.raises(RuntimeError):
+            sync.run(delivery=delivery)
+    assert len(sync.sent) == 3
+
+    report = sync.run(day=sync.day, delivery=delivery, max_rejects=9)
+
+    assert len(sync.sent) == report["accepted"] == sent_again
+    assert report["rejects"].get("outcome_unknown", 0) == 3 - sent_again
+    assert report["resumed"]
+
+
+def test_a_row_without_a_readable_id_removes_nobody(sync: Sync) -> None:
+    sync.run()
+
+    query = "SELECT id, plan FROM users WHERE id = 11 UNION ALL SELECT NULL, 'x'"
+    assert sync.run(query, key_columns=None, max_rejects=9)["removed"] == 0
+    assert sync.run("SELECT * FROM users WHERE id = 11")["removed"] == 2
