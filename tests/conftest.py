@@ -14,11 +14,18 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from airflow_provider_moengage.emulator import Emulator
 from devtools.fake_clock import FakeClock
 from tests.delivering import MoEngage, connection_to
 from tests.killable_worker import Worker
+
+# The same examples in every run, so that a test only fails for what was changed. --hypothesis-profile random looks
+# for new ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None, max_examples=1000)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -34,6 +34,9 @@ VALUE_PIECE = 20
 WINDOW = 8_192
 """Characters of a text that are read; the rest is dropped, so that the time does not depend on the server."""
 
+_TIMES_DECODED = 4
+"""How often the escapes of a text are decoded; each step also undoes a percent sign escaped several times."""
+
 _SHORTEST = 4
 """Characters of the shortest form of a key that is looked for between other letters."""
 
@@ -89,8 +92,8 @@ class Scrub:
         return self._values
 
     def _key_spans(self, text: str) -> list[tuple[int, int]]:
-        view = _letters_of(_decoded(text))
-        return [_whole_token(text, span) for span in _merged(_found(view, self._keys))]
+        spans = (span for view in _readings(text) for span in _found(_letters_of(view), self._keys))
+        return [_whole_token(text, span) for span in _merged(spans)]
 
     def _marked(self, text: str, spans: list[tuple[int, int]]) -> str:
         parts, end = [], 0
@@ -142,6 +145,13 @@ _ESCAPE = re.compile(
 
 def _decoded(text: str) -> _View:
     """Return a text without escapes, in lower case, as the bytes of its UTF-8: one character each."""
+    return _readings(text)[-1]
+
+
+def _readings(text: str) -> list[_View]:
+    """Return a text as it is, and after each time that its escapes are decoded: `%00` may be an escape, or three
+    characters of a key. All in lower case, as the bytes of its UTF-8: one character each.
+    """
     parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -156,12 +166,14 @@ def _decoded(text: str) -> _View:
             starts += [at] * len(form)
             ends += [at + 1] * len(form)
         view = _View("".join(parts), starts, ends)
-    for _ in range(4):
-        if not any(sign in view.text for sign in "%\\&"):
+    readings = [view]
+    while len(readings) <= _TIMES_DECODED and any(sign in view.text for sign in "%\\&"):
+        view, before = _replaced(view, _ESCAPE, _unescaped), view
+        if view is before:
             break
-        view = _replaced(view, _ESCAPE, _unescaped)
-    view = _replaced(view, _TERMINAL, lambda _: "")
-    return view._replace(text=view.text.lower())
+        readings.append(view)
+    plain = (_replaced(reading, _TERMINAL, lambda _: "") for reading in readings)
+    return [reading._replace(text=reading.text.lower()) for reading in plain]
 
 
 def _replaced(view: _View, pattern: re.Pattern[str], form: Callable[[re.Match[str]], str]) -> _View:
@@ -213,8 +225,9 @@ def _letters(text: str) -> str:
 
 
 def _key_forms(secret: str) -> Iterator[str]:
-    yield from (form for form in (_letters(secret), _letters(secret)[::-1]) if len(form) >= _SHORTEST)
-    yield from (letters for form in _encoded(secret.encode()) if len(letters := _letters(form)) >= _SHORTEST)
+    read = {_letters_of(view).text for view in _readings(secret)}
+    forms = [*read, *(form[::-1] for form in read), *map(_letters, _encoded(secret.encode()))]
+    yield from (form for form in forms if len(form) >= _SHORTEST)
 
 
 def _encoded(raw: bytes) -> Iterator[str]:
