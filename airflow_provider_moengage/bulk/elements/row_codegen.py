@@ -23,6 +23,7 @@ from airflow_provider_moengage.bulk.elements.checks import (
     prepare,
     user_attribute_name,
 )
+from airflow_provider_moengage.bulk.elements.encoding import EPOCH, NAIVE_EPOCH
 from airflow_provider_moengage.bulk.elements.fast_path import (
     CONVERTERS,
     UNCHANGED_TYPES,
@@ -256,7 +257,7 @@ _CHECKS_BY_TYPE: dict[type, list[str]] = {
     dt.datetime: [
         "if {0}.__class__ is datetime:",
         "    zone = {0}.tzinfo",
-        "    if zone is None: {0} = {0}.replace(tzinfo=UTC)",
+        "    if zone is None: {0} = EPOCH + ({0} - NAIVE_EPOCH)",
         "    elif zone is not UTC: {0} = CONVERTERS[datetime]({0})",
     ],
 }
@@ -277,6 +278,8 @@ _SCOPE = {
     "CONVERTERS": CONVERTERS,
     "REFUSED": rules.REFUSED_CUSTOMER_IDS,
     "UTC": dt.UTC,
+    "EPOCH": EPOCH,
+    "NAIVE_EPOCH": NAIVE_EPOCH,
     "NeedsFullCheckError": NeedsFullCheckError,
     "datetime": dt.datetime,
     "is_valid_event_name": is_valid_event_name,
