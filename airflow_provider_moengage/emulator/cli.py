@@ -68,6 +68,7 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         envoy=options.envoy,
         failures_as_200=options.failures_as_200,
         identifiers=tuple(options.identifier),
+        file_time_zone=options.time_zone,
         keep_elements=options.keep_elements,
     )
     emulator = Emulator(
@@ -168,6 +169,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ID[=FOLDER]",
         help="add a periodic import of users; each run imports one file successfully, or the new files in FOLDER; "
         "repeatable",
+    )
+    parser.add_argument(
+        "--time-zone",
+        default="UTC",
+        metavar="NAME",
+        help="zone in which file imports write their times, which carry none; for example Asia/Kolkata",
     )
     parser.add_argument(
         "--keep-elements", type=_count, default=100_000, metavar="N", help="number of accepted elements to keep"

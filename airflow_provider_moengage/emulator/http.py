@@ -115,6 +115,11 @@ def object_id(seed: str) -> str:
     return hashlib.sha256(seed.encode()).hexdigest()[:24]
 
 
+def timed_object_id(seed: str, epoch: float) -> str:
+    """Return an ObjectId as MongoDB makes it: the first eight digits are the second in which it was made."""
+    return f"{int(epoch) % 2**32:08x}{object_id(seed)[:16]}"
+
+
 def phrase(status: int) -> str:
     """Return the reason phrase of an HTTP status."""
     try:

@@ -118,7 +118,13 @@ def test_a_missing_extra_is_reported_with_the_command_to_install_it(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--users-per-minute", "-1"], ["--speed", "0"], ["--speed", "fast"], ["--reset-header", "x"]]
+    "arguments",
+    [
+        ["--users-per-minute", "-1"],
+        ["--speed", "0"],
+        ["--speed", "fast"],
+        ["--reset-header", "x"],
+    ],
 )
 def test_an_error_names_the_invalid_argument(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
@@ -154,6 +160,19 @@ def test_the_command_sets_up_scripted_imports_and_imports_with_a_folder(
     assert re.fullmatch(r"registered_user_data_\d{8}_\d{4}\.csv", triggered_file("scripted")["file_name"])
     assert triggered_file("real")["file_name"] == "users_20240101.csv"
     assert requests.get(f"{connection['host']}/_emulator/summary", timeout=5).json()["file_triggers"] == 2
+
+
+def test_the_command_sets_the_zone_of_file_imports(start_command: StartCommand) -> None:
+    _, greeting = start_command("--time-zone", "America/Los_Angeles")
+    url = printed_connection(greeting)["host"]
+
+    assert requests.get(f"{url}/_emulator/settings", timeout=5).json()["file_time_zone"] == "America/Los_Angeles"
+
+
+def test_a_zone_that_does_not_exist_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--time-zone", "Mars/Base"])
+    assert "expected the IANA name of a time zone" in capsys.readouterr().err
 
 
 def test_an_invalid_folder_name_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:

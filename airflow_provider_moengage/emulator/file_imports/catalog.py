@@ -49,7 +49,7 @@ class RunningImport:
             self._seen.update(file.file_name for file in taken)
         else:
             taken = named_for_run(definition.files if files is None else files, self._run_count, now)
-        self.last_run = new_run(definition.import_id, self._run_count, now, taken, triggered=triggered)
+        self.last_run = new_run(definition, self._run_count, now, taken, triggered=triggered)
         self.runs.append(self.last_run)
         self._changes = sorted({moment for file in self.last_run.files for moment, _ in file.steps})
         self._progress = None

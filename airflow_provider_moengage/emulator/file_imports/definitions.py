@@ -18,6 +18,7 @@ ImportType = Literal["USERS", "EVENTS", "AUX_DATA"]
 ScheduleType = Literal["PERIODIC", "ONETIME"]
 ImportSource = Literal["S3", "SFTP", "CSV"]
 ImportState = Literal["active", "deleted", "expired"]
+FileIds = Literal["timed", "random"]
 
 TERMINAL = frozenset(["SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS", "PARTIAL_FAILURE"])
 """The final statuses of a file."""
@@ -83,13 +84,15 @@ class FileImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :param import_name: unique among those that are not deleted.
     :param files: files of each run.
     :param state: ``deleted`` and ``expired`` imports cannot be triggered; ``deleted`` ones are not listed.
-    :param time_zone: only shown; all times are UTC.
+    :param time_zone: only shown in the details; ``None``: the setting ``file_time_zone``.
     :param folder: a local folder in place of S3 or SFTP: each run imports the new files in it instead of
         ``files``, and checks them against MoEngage's rules.
     :param steps_seconds: when the files of ``folder`` are QUEUED, PROCESSING, and done; seconds after the run
         started.
     :param id_column: column with the user's id in USERS and EVENTS files in ``folder``.
     :param time_column: column with the time in EVENTS files in ``folder``.
+    :param file_ids: ids of its files are ``timed`` ObjectIds, which begin with the second in which the file
+        appeared in the history, or ``random`` ones. What MoEngage's contain is not documented.
     """
 
     import_id: str
@@ -101,11 +104,12 @@ class FileImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schedule_type: ScheduleType = "PERIODIC"
     import_source: ImportSource = "S3"
     state: ImportState = "active"
-    time_zone: str = "UTC"
+    time_zone: str | None = None
     folder: str | None = None
     steps_seconds: tuple[float, float, float] = (0, 2, 10)
     id_column: str = "customer_id"
     time_column: str = "current_time"
+    file_ids: FileIds = "timed"
 
     def __post_init__(self) -> None:
         for name in ("import_id", "import_name", "id_column", "time_column"):
@@ -163,6 +167,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "schedule_type": get_args(ScheduleType),
     "import_source": get_args(ImportSource),
     "state": get_args(ImportState),
+    "file_ids": get_args(FileIds),
 }
 
 

@@ -44,7 +44,7 @@ def import_details(state: FileImportState, call: Call, now: float) -> Result:
 
 def _details(state: FileImportState, fields: dict[str, Any], now: float) -> Answer:
     settings = state.context.settings
-    name, span = fields.get("import_name"), read_span(fields.get("date"))
+    name, span = fields.get("import_name"), read_span(fields.get("date"), settings)
     if name is not None and type(name) is not str:
         raise BadQueryError("value")
     wanted = {filter_name: _values(fields, filter_name) for filter_name in _FILTERS}
@@ -112,18 +112,20 @@ def _shown(known: RunningImport, settings: Settings, now: float) -> dict[str, An
         "processed_files": number(progress.processed_files, settings),
         "total_rows": number(progress.total_rows, settings),
         "processed_rows": number(progress.processed_rows, settings),
-        "created_at": moment(known.created_at),
-        "last_run_at": moment(run.began_at if run else None),
+        "created_at": moment(known.created_at, settings.file_time_zone),
+        "last_run_at": moment(run.began_at if run else None, settings.file_time_zone),
         "next_scheduled_at": _next(known, now),
         "created_by_email": CREATED_BY,
         "status": _status(known, progress.status),
-        "time_zone": definition.time_zone,
+        "time_zone": settings.file_time_zone if definition.time_zone is None else definition.time_zone,
     }
 
 
 def _next(known: RunningImport, now: float) -> str | None:
-    """Return the next scheduled run; the emulator has no schedule, so this is always tomorrow."""
+    """Return the next scheduled run; the emulator has no schedule, so this is always tomorrow. UTC, as in the
+    reference's samples, whatever the zone of the other times.
+    """
     if known.definition.schedule_type == "ONETIME" or known.definition.state == "expired":
         return None
     today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return moment((today + timedelta(days=1)).timestamp())
+    return moment((today + timedelta(days=1)).timestamp(), "UTC")

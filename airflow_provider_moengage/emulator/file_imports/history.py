@@ -31,7 +31,11 @@ def file_run_history(state: FileImportState, call: Call, now: float) -> Result:
 def _history(state: FileImportState, fields: dict[str, Any], now: float) -> Answer:
     settings = state.context.settings
     found = _import(state, fields)
-    span, wanted, offset = read_span(fields.get("date")), _statuses(fields.get("file_status")), read_offset(fields)
+    span, wanted, offset = (
+        read_span(fields.get("date"), settings),
+        _statuses(fields.get("file_status")),
+        read_offset(fields),
+    )
     if offset is None:
         raise BadQueryError("missing")
     listed = [
@@ -109,8 +113,8 @@ def _shown(file: RunFile, step: tuple[float, str], import_type: str, settings: S
     return {
         "id": file.id,
         "file_name": file.file_name,
-        "scheduled_at": moment(file.scheduled_at),
-        "completed_at": moment(since if ended else None),
+        "scheduled_at": moment(file.scheduled_at, settings.file_time_zone),
+        "completed_at": moment(since if ended else None, settings.file_time_zone),
         "type": import_type,
         "file_size": str(script.file_size),
         "file_status": settings.file_partial_word if status == "PARTIAL_SUCCESS" else status,

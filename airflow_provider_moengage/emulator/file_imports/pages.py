@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from airflow_provider_moengage.emulator.http import Answer, json_answer
 
@@ -39,8 +40,10 @@ def number(value: int, settings: Settings) -> int | str:
     return str(value) if settings.file_numbers_as_text else value
 
 
-def moment(epoch: float | None) -> str | None:
-    """Return a time in MoEngage's format: UTC without an offset."""
+def moment(epoch: float | None, time_zone: str) -> str | None:
+    """Return a time in MoEngage's format: that of a zone, without its offset."""
     if epoch is None:
         return None
-    return datetime.fromtimestamp(epoch, UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return (
+        datetime.fromtimestamp(epoch, ZoneInfo(time_zone)).replace(tzinfo=None).isoformat(timespec="microseconds")
+    )

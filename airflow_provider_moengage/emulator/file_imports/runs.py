@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airflow_provider_moengage.emulator.file_imports.definitions import TERMINAL, ImportFile
-from airflow_provider_moengage.emulator.http import object_id
+from airflow_provider_moengage.emulator.file_imports.definitions import TERMINAL, FileImport, ImportFile
+from airflow_provider_moengage.emulator.http import object_id, timed_object_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,21 +97,28 @@ class RunProgress:
         return self.status in TERMINAL
 
 
-def new_run(import_id: str, number: int, now: float, files: Iterable[ImportFile], *, triggered: bool) -> FileRun:
+def new_run(
+    definition: FileImport, number: int, now: float, files: Iterable[ImportFile], *, triggered: bool
+) -> FileRun:
     """Return a run that starts ``now``.
 
     :param files: with placeholders in their names replaced.
     """
     taken = tuple(
         RunFile(
-            object_id(f"file {position} of run {number} at {now!r} of import {import_id}"),
+            _file_id(definition, f"file {position} of run {number} at {now!r}", now + file.steps[0][0]),
             file.file_name,
             tuple((now + seconds, status) for seconds, status in file.steps),
             file,
         )
         for position, file in enumerate(files)
     )
-    return FileRun(number, import_id, now, triggered, taken)
+    return FileRun(number, definition.import_id, now, triggered, taken)
+
+
+def _file_id(definition: FileImport, which: str, appears_at: float) -> str:
+    seed = f"{which} of import {definition.import_id}"
+    return object_id(seed) if definition.file_ids == "random" else timed_object_id(seed, appears_at)
 
 
 def named_for_run(files: Iterable[ImportFile], number: int, now: float) -> list[ImportFile]:

@@ -101,6 +101,8 @@ def test_settings_can_be_read_and_changed(client: Client, workspace: Workspace) 
         {"users_per_minute": 0},
         {"users_per_minute": "many"},
         {"reset_header": "days"},
+        {"file_time_zone": "Mars/Base"},
+        {"file_time_zone": None},
         {"nothing": 1},
         {"v5_campaign_quota": [[0, 300]]},
         {"v5_campaign_quota": [10, 300]},

@@ -67,6 +67,34 @@ def test_an_import_that_never_ran_is_scheduled(client: Client) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("zone", "created_at", "last_run_at"),
+    [
+        ("Asia/Kolkata", "2023-11-15T03:43:20.000000", "2023-11-15T03:43:21.500000"),
+        ("America/Los_Angeles", "2023-11-14T14:13:20.000000", "2023-11-14T14:13:21.500000"),
+    ],
+)
+def test_times_are_those_of_the_zone_but_the_next_schedule_is_utc(
+    client: Client, workspace: Workspace, clock: FakeClock, zone: str, created_at: str, last_run_at: str
+) -> None:
+    workspace.configure(file_time_zone=zone)
+    workspace.add_file_import(FileImport("i1", "Users"))
+    clock.now = START + 1.5
+    workspace.run_file_import("i1")
+    found = only_import(client)
+
+    assert (found["created_at"], found["last_run_at"]) == (created_at, last_run_at)
+    assert found["next_scheduled_at"] == "2023-11-15T00:00:00.000000"
+    assert found["time_zone"] == zone
+
+
+def test_an_import_can_show_another_zone_than_its_times_have_or_none(client: Client, workspace: Workspace) -> None:
+    workspace.configure(file_time_zone="Asia/Kolkata")
+    for shown in ("America/Los_Angeles", ""):
+        workspace.add_file_import(FileImport("i1", "Users", time_zone=shown))
+        assert only_import(client)["time_zone"] == shown
+
+
 def test_details_show_the_progress_of_the_last_run(client: Client, workspace: Workspace, clock: FakeClock) -> None:
     second = ImportFile("b.csv", steps=((1, "WAITING"), (3, "PROCESSING"), (20, "SUCCESSFUL")), total_rows=30)
     workspace.add_file_import(FileImport("i1", "Users", files=(ImportFile("a.csv"), second)))

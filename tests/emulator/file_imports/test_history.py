@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -363,3 +364,67 @@ def test_another_content_type_is_415_in_the_format_of_each_endpoint(client: Clie
     assert (history.status_code, details.status_code) == (415, 415)
     assert history.json()["error_description"] == "Content type is not supported"
     assert details.json()["description"] == "Content type is not supported"
+
+
+@pytest.mark.parametrize(
+    ("zone", "before", "after"),
+    [
+        ("Asia/Kolkata", "2026-03-08T15:29:59.000000", "2026-03-08T15:30:01.000000"),
+        ("America/Los_Angeles", "2026-03-08T01:59:59.000000", "2026-03-08T03:00:01.000000"),
+    ],
+)
+def test_times_are_those_of_the_zone_on_both_sides_of_a_clock_change(
+    client: Client, workspace: Workspace, clock: FakeClock, zone: str, before: str, after: str
+) -> None:
+    change = datetime(2026, 3, 8, 10, tzinfo=UTC).timestamp()  # in Los Angeles
+    workspace.configure(file_time_zone=zone)
+    clock.now = change - 1
+    workspace.run_file_import("i1", [ImportFile("a.csv", steps=((0, "QUEUED"), (2, "SUCCESSFUL")))])
+    clock.now = change + 1
+    (file,) = client.history().json()["data"]
+
+    assert (file["scheduled_at"], file["completed_at"]) == (before, after)
+
+
+def test_a_date_filter_is_read_in_the_zone(client: Client, workspace: Workspace) -> None:
+    workspace.configure(file_time_zone="Asia/Kolkata")
+    workspace.run_file_import("i1", scripted(1))  # 03:43 on the next day
+    found = {
+        day: names(client.history(date={"start_date": day, "end_date": day, "format": "YYYY-MM-DD"}))
+        for day in ("2023-11-14", "2023-11-15")
+    }
+
+    assert found == {"2023-11-14": [], "2023-11-15": ["f000.csv"]}
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_a_day_at_the_end_of_the_calendar_is_no_fault(client: Client, workspace: Workspace, day: str) -> None:
+    workspace.configure(file_time_zone="Asia/Kolkata")
+    response = client.history(date={"start_date": day, "end_date": day, "format": "YYYY-MM-DD"})
+
+    assert response.status_code in (200, 400)
+
+
+def test_ids_of_files_begin_with_the_time_at_which_they_appeared(
+    client: Client, workspace: Workspace, clock: FakeClock
+) -> None:
+    workspace.run_file_import("i1", [ImportFile("a.csv", steps=((7, "SUCCESSFUL"),))])
+    clock.now = START + 7
+    (file,) = client.history().json()["data"]
+
+    assert int(file["id"][:8], 16) == START + 7
+    assert len(file["id"]) == 24
+
+
+def test_ids_of_files_can_tell_no_time(client: Client, workspace: Workspace) -> None:
+    workspace.add_file_import(FileImport("i1", "Users", file_ids="random"))
+    workspace.run_file_import("i1", scripted(2))
+    ids = [file["id"] for file in client.history().json()["data"]]
+
+    assert all(abs(int(each[:8], 16) - START) > DAY for each in ids)
+
+
+@pytest.mark.parametrize("zone", ["", "Asia", "asia", "../etc", "+05:30", "Mars/Base", "\0"])
+def test_a_zone_that_does_not_exist_is_refused(workspace: Workspace, zone: str) -> None:
+    with pytest.raises(ValueError, match=r"file_time_zone .*expected the IANA name"):
+        workspace.configure(file_time_zone=zone)
