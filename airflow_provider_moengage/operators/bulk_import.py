@@ -14,6 +14,7 @@ from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.lineage import Lineage
 
 
@@ -77,6 +78,15 @@ class BulkImportOperator(DeliveryOperator):
         :raises ValueError: if ``elements`` or ``path`` rendered to something other than elements.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
+        source, inputs = self._source(context)
+        return self.deliver(source, inputs, context)
+
+    def source_to_preview(self, context: Context) -> Source:
+        """Return the elements, now that templates are rendered; nothing is sent."""
+        return self._source(context)[0]
+
+    def _source(self, context: Context) -> tuple[Source, Callable[[], Sequence[object]]]:
+        """Return the elements, and what they are made of."""
         from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint_of_elements
         from airflow_provider_moengage.bulk.sources import Numbered, Stream
         from airflow_provider_moengage.sources.ndjson import NdjsonFiles
@@ -85,15 +95,15 @@ class BulkImportOperator(DeliveryOperator):
             elements = self.elements.read(context)
             if self.elements.is_function or not isinstance(elements, Sequence):
                 stream = Stream(elements, "a function may return other elements the next time")
-                return self.deliver(stream, lambda: [str(self.elements)], context)
+                return stream, lambda: [str(self.elements)]
             given = list(elements)
-            return self.deliver(Numbered(given), lambda: [fingerprint_of_elements(given)], context)
+            return Numbered(given), lambda: [fingerprint_of_elements(given)]
         files = NdjsonFiles.matching(_paths(self.path))
         rejects_path = self.delivery_options(context).rejects_path
         if rejects_path is not None and files.has(rejects_path):
             raise ValueError(f"rejects_path {rejects_path!r}: is one of the files to read; choose another file")
         self.log.info("Reading %d file(s)", len(files.paths))
-        return self.deliver(Numbered(files), files.versions, context)
+        return Numbered(files), files.versions
 
     def _inputs_of_lineage(self) -> Lineage:
         return lineage.files_of([] if self.path is None else _paths(self.path))

@@ -124,6 +124,10 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         add_to_asset_events(cast("Mapping[str, Any]", context), self.outlets, counts, self.log)
         return report
 
+    def source_to_preview(self, context: Context) -> Source:
+        """Return the elements that :meth:`execute` would deliver; nothing is sent."""
+        raise NotImplementedError
+
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:  # noqa: ARG002
         """Return what was read and written, for OpenLineage; for a failed task as well."""
         if not lineage.is_installed():

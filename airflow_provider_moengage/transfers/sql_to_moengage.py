@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context
 
     from airflow_provider_moengage.bulk.changes import ChangedOnly
+    from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.lineage import Lineage
 
 
@@ -133,27 +134,11 @@ class SqlToMoEngageOperator(DeliveryOperator):
         """
         from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
         from airflow_provider_moengage.bulk.sources import Stream
-        from airflow_provider_moengage.sources.sql_rows import KeyedRows, Query, Rows
 
-        for name in ("sql", "conn_id"):
-            non_empty(name, getattr(self, name))
         mappings = self._mappings()
-        hook = database_hook(self.conn_id)
         changed_only = self.changed_only
         columns = None if changed_only is None else NewColumns(changed_only.on_new_columns, self.log)
-        query = Query(
-            hook,
-            self.sql,
-            self.parameters,
-            mappings,
-            rows_at_once(self.fetch_size),
-            None if columns is None else columns.mappings,
-        )
-        if self.key_columns is None:
-            source: Any = Rows(query)
-        else:
-            key_range = KeyRange() if self.key_range is None else KeyRange.from_dict(self.key_range)
-            source = KeyedRows(query, KeyColumns(self.key_columns), key_range)
+        source: Any = self._rows(None if columns is None else columns.mappings)
         changes = None
         if changed_only is not None and columns is not None:
             changes = partial(
@@ -176,6 +161,30 @@ class SqlToMoEngageOperator(DeliveryOperator):
             is_dry_run=flag("dry_run", self.is_dry_run), at_most_once=self.delivery == "at_most_once"
         ):
             return self.deliver(source, lambda: given, context, changes)
+
+    def source_to_preview(self, context: Context) -> Source:  # noqa: ARG002 (templates are rendered)
+        """Return the rows as elements; nothing is sent."""
+        from airflow_provider_moengage.bulk.sources import Stream
+
+        return Stream(()) if self._window is not None and self._window.window.is_empty else self._rows(None)
+
+    def _rows(self, mappings_for: Callable[..., Sequence[ElementMapping]] | None) -> Source:
+        from airflow_provider_moengage.sources.sql_rows import KeyedRows, Query, Rows
+
+        for name in ("sql", "conn_id"):
+            non_empty(name, getattr(self, name))
+        query = Query(
+            database_hook(self.conn_id),
+            self.sql,
+            self.parameters,
+            self._mappings(),
+            rows_at_once(self.fetch_size),
+            mappings_for,
+        )
+        if self.key_columns is None:
+            return Rows(query)
+        key_range = KeyRange() if self.key_range is None else KeyRange.from_dict(self.key_range)
+        return KeyedRows(query, KeyColumns(self.key_columns), key_range)
 
     def _changes_path(self, option: ChangedOnly) -> str | None:
         return self._folder_of_deployment("changes_path") if option.path is None else str(option.path)

@@ -109,12 +109,8 @@ class Reader:
 
         :param why: its size in bytes, or the error that encoding it has raised.
         """
-        if isinstance(why, int):
-            message = f"{why:,} bytes; one element may have at most {LARGEST_ELEMENT:,}"
-            finding = Finding(Code.ELEMENT_TOO_LARGE, message)
-        else:
-            finding = not_json(why)
-        self._rejects.add(position, _as_given(element), [finding])
+        finding = too_large(why) if isinstance(why, int) else not_json(why)
+        self._rejects.add(position, as_given(element), [finding])
 
     def _next_size(self) -> int:
         self._size = self._encoder.count_for(_CHUNK_BYTES, most=min(10 * self._size, _LARGEST_CHUNK))
@@ -125,7 +121,7 @@ class Reader:
         elements = Elements(ready.elements, chunk.positions, ready.weights, ready.users)
         if not ready.flawed:
             return elements
-        bad = {at for at, prepared in ready.flawed.items() if not self._passes(prepared)}
+        bad = {at for at, prepared in ready.flawed.items() if not passes(prepared, self._validation)}
         for at in sorted(bad):
             prepared = ready.flawed[at]
             self._rejects.add(chunk.positions[at], prepared.given, prepared.findings)
@@ -133,8 +129,15 @@ class Reader:
                 self._changes.note_rejected(prepared.kind, prepared.user, prepared.element)
         return elements.pick([at for at in range(len(elements)) if at not in bad])
 
-    def _passes(self, prepared: Prepared) -> bool:
-        return self._validation != "strict" and all(finding.is_warning for finding in prepared.findings)
+
+def passes(prepared: Prepared, validation: str) -> bool:
+    """Return whether an element with findings is sent anyway."""
+    return validation != "strict" and all(finding.is_warning for finding in prepared.findings)
+
+
+def too_large(size: int) -> Finding:
+    """Return what is wrong with an element of that many bytes, which no body can hold."""
+    return Finding(Code.ELEMENT_TOO_LARGE, f"{size:,} bytes; one element may have at most {LARGEST_ELEMENT:,}")
 
 
 _IN_FLIGHT = Finding(
@@ -143,7 +146,7 @@ _IN_FLIGHT = Finding(
 )
 
 
-def _as_given(element: Any) -> Any:
+def as_given(element: Any) -> Any:
     """Return an element in the API's own form; one made of a row is a Struct, one of a generator is encoded."""
     if isinstance(element, msgspec.Raw):
         return msgspec.json.decode(element)
