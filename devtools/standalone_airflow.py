@@ -106,6 +106,12 @@ class Standalone:
         task: dict[str, Any] = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
         return task
 
+    def mapped_states(self, dag_id: str, run_id: str, task_id: str) -> list[str | None]:
+        """Return the states of a mapped task's instances, by map index."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/listMapped"
+        found = self.call("GET", path, params={"order_by": "map_index"})["task_instances"]
+        return [each["state"] for each in found]
+
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Clear a task once its run has ended; otherwise the scheduler may still end the run after the Clear."""
         run = f"/dags/{dag_id}/dagRuns/{run_id}"

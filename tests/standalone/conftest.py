@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -14,10 +15,14 @@ import pytest
 
 from airflow_provider_moengage.emulator import Emulator, FileImport, ImportFile, Settings
 from devtools.standalone_airflow import Standalone, as_connection, standalone, until
+from tests.standalone.dripping import DrippingServers
 from tests.statsd import StatsD, statsd_server
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE.parent.parent / "example_dags"
+ROOT = HERE.parent.parent
+EXAMPLES = ROOT / "example_dags"
+DRIPPING = 10
+"""Servers that drip: more than the threads of an event loop's default executor, on few cores."""
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +58,18 @@ def statsd() -> Iterator[StatsD]:
 
 
 @pytest.fixture(scope="session")
+def dripping() -> Iterator[DrippingServers]:
+    with DrippingServers(DRIPPING).running() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
 def airflow(
-    emulator: Emulator, warehouse: Path, statsd: StatsD, tmp_path_factory: pytest.TempPathFactory
+    emulator: Emulator,
+    dripping: DrippingServers,
+    warehouse: Path,
+    statsd: StatsD,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Standalone]:
     connection = as_connection(
         login="EMULATOR",
@@ -69,6 +84,13 @@ def airflow(
     environment = {
         **statsd.settings,
         "AIRFLOW_CONN_MOENGAGE_DEFAULT": connection,
+        **{
+            f"AIRFLOW_CONN_DRIPPING_{number}": as_connection(
+                login="DRIPPING", password="dripping-data-key", host=url, extra={"timeout": 3600}
+            )
+            for number, url in enumerate(dripping.urls)
+        },
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
     }
     with standalone(dags, environment) as airflow:
@@ -77,6 +99,8 @@ def airflow(
             "terminated",
             "timed_out",
             "one_task",
+            "dripping",
+            "beside_dripping",
             "file_import_with_wait",
             "incremental_sync",
         ):
