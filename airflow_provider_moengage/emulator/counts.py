@@ -22,6 +22,8 @@ class Counts:
     :param dropped: accepted elements that MoEngage drops after its 200, by the refused customer id.
     :param events_by_day: kept actions by (name, UTC day of ``current_time``); the day is ``arrival`` without
         ``current_time``, and ``unreadable`` if its format is not documented.
+    :param projects: accepted elements by the project of a portfolio that their request names. Those without one
+        belong to the portfolio as a whole and are not counted here.
     :param users: distinct users of the kept elements.
     :param users_approximate: there were more than the million users that are counted exactly.
     :param firings: triggers of business events that took effect.
@@ -44,6 +46,7 @@ class Counts:
     actions: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     events_by_day: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    projects: Mapping[str, int] = field(default_factory=dict)
     users: int = 0
     users_approximate: bool = False
     firings: int = 0

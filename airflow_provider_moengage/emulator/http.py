@@ -36,6 +36,11 @@ class Call:
     size: int
     import_id: str | None = None
 
+    @property
+    def project_code(self) -> str | None:
+        """The project of a portfolio that the request names, in its query (bulk import) or in a header."""
+        return self.query.get("project_code") or self.headers.get("moe-project-code") or None
+
 
 def basic_credentials(headers: Mapping[str, str]) -> tuple[str, str] | None:
     """Return login and password of a basic ``Authorization`` header, ``None`` if there is no valid one."""

@@ -26,6 +26,7 @@ class RequestRecord:
     :param accepted: its elements were accepted, or it triggered a business event or a file import, whatever the
         answer was.
     :param fault: kind of the fault that hit it.
+    :param project_code: the project of a portfolio that it names; ``None``: the portfolio as a whole.
     """
 
     number: int
@@ -38,6 +39,7 @@ class RequestRecord:
     events: int
     accepted: bool
     fault: str | None
+    project_code: str | None = None
 
 
 class RequestLog:
@@ -73,6 +75,7 @@ class RequestLog:
             events=result.contents.events if result else 0,
             accepted=result is not None and result.kind == "accepted",
             fault=fault.kind if fault else None,
+            project_code=call.project_code,
         )
         self._records.append(record)
         self._received += 1

@@ -14,6 +14,12 @@ MAX_EVENT_DAYS = 100_000
 
 OTHER_EVENTS = ("(other)", "(other)")
 
+MAX_PROJECTS = 1_000
+"""Projects that are counted separately; further ones are counted together under `OTHER_PROJECTS`."""
+
+OTHER_PROJECTS = "(other)"
+MAX_PROJECTS_SHOWN = 5
+
 FILL_STEPS = 10
 FULL_BODY = 100_000
 """Bytes of a full body if the workspace has no limit."""
@@ -27,10 +33,11 @@ class ElementCounts:
         self._bytes = 0
         self._customers = self._events = self._devices = self._actions = 0
         self._dropped: Counter[str] = Counter()
+        self._projects: Counter[str] = Counter()
         self._seen: set[str] = set()
         self._users_approximate = False
 
-    def add(self, intake: Intake, size: int) -> None:
+    def add(self, intake: Intake, size: int, project_code: str | None = None) -> None:
         """Count the elements of an accepted body of ``size`` bytes."""
         self._bytes += size
         self._customers += intake.customers
@@ -38,6 +45,9 @@ class ElementCounts:
         self._devices += intake.devices
         self._actions += intake.actions
         self._dropped.update(intake.dropped)
+        if project_code is not None:
+            known = project_code in self._projects or len(self._projects) < MAX_PROJECTS
+            self._projects[project_code if known else OTHER_PROJECTS] += intake.elements
         if len(self.days) < MAX_EVENT_DAYS:
             self.days.update(intake.days)
         else:
@@ -47,6 +57,11 @@ class ElementCounts:
             self._seen |= intake.seen
         elif not self._users_approximate:
             self._users_approximate = not intake.seen <= self._seen
+
+    def projects(self) -> dict[str, Any]:
+        """Return the projects with the most elements, as the page shows them."""
+        shown = self._projects.most_common(MAX_PROJECTS_SHOWN)
+        return {"shown": shown, "left_off": len(self._projects) - len(shown)}
 
     def totals(self) -> dict[str, Any]:
         """Return the fields of `Counts`, without ``events_by_day``, which may be large."""
@@ -58,6 +73,7 @@ class ElementCounts:
             "devices": self._devices,
             "actions": self._actions,
             "dropped": dict(self._dropped),
+            "projects": dict(self._projects),
             "users": len(self._seen),
             "users_approximate": self._users_approximate,
         }

@@ -1,4 +1,8 @@
-"""``POST /v1/transition/{workspace_id}`` (MoEngage API reference, Bulk Import)."""
+"""``POST /v1/transition/{workspace_id}`` and ``POST /v1/transition?app_id=...&project_code=...``.
+
+MoEngage API reference, "Bulk Import", and user guide, "Portfolio: Data Ingestion and Management". No refusal of a
+project is documented, so any project code is accepted.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +76,7 @@ class BulkImport(Family):
         return self.element_counts.totals()
 
     def snapshot(self, now: float) -> dict[str, Any]:
-        """Return the rate limits, the chart of events, how full bodies were, and the dropped ids."""
+        """Return the rate limits, the chart of events, how full bodies were, the dropped ids, and the projects."""
         settings = self._context.settings
         users, events = self.limits.readings(settings, now)
         return {
@@ -80,6 +84,7 @@ class BulkImport(Family):
             "events": self._chart.current(self.element_counts.days),
             "fill": self._fill.snapshot(settings.body_limit),
             "dropped": self.element_counts.totals()["dropped"],
+            "projects": self.element_counts.projects(),
         }
 
     def _bulk_import(self, call: Call, now: float) -> Result:
@@ -139,7 +144,7 @@ class BulkImport(Family):
 
     def _accept(self, call: Call, intake: Intake) -> None:
         settings = self._context.settings
-        self.element_counts.add(intake, call.size)
+        self.element_counts.add(intake, call.size, call.project_code)
         self._fill.add(call.size, settings.body_limit)
         self.log.append(Batch(self._context.request_number, intake.elements, call.body), settings.keep_elements)
 

@@ -21,6 +21,7 @@ class Firing:
     :param flow_ids: flows that it started.
     :param skipped_campaign_ids: campaigns that a quota did not allow.
     :param skipped_flow_ids: flows that a quota did not allow.
+    :param project_code: the project of a portfolio that the trigger names.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Firing:
     flow_ids: tuple[str, ...]
     skipped_campaign_ids: tuple[str, ...] = ()
     skipped_flow_ids: tuple[str, ...] = ()
+    project_code: str | None = None
 
 
 class FiringLog:

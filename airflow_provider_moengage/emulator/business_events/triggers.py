@@ -69,7 +69,7 @@ def trigger_v1(state: BusinessEventState, call: Call, now: float) -> Result:
         return Result(v1_failure(429, throttle_headers(opens_at, settings, now)), "throttled")
     for quota, units, windows in budgets:
         quota.spend(units, windows, now)
-    _log(state, _firing(state, read, now, event.campaigns, event.flows))
+    _log(state, _firing(state, read, now, event.campaigns, event.flows, project_code=call.project_code))
     return Result(v1_success(), "accepted")
 
 
@@ -101,7 +101,7 @@ def trigger_v5(state: BusinessEventState, call: Call, now: float) -> Result:
     campaigns, flows = (ids[: quota.room(windows, now)] for quota, ids, windows in budgets)
     quotas.v5_campaigns.spend(len(campaigns), settings.v5_campaign_quota, now)
     quotas.v5_flows.spend(len(flows), settings.v5_flow_quota, now)
-    firing = _firing(state, read, now, campaigns, flows, trace)
+    firing = _firing(state, read, now, campaigns, flows, trace, project_code=call.project_code)
     if not campaigns and not flows:
         return Result(v5_outcome(firing, trace), "refused", reason="the quota is used up: nothing was started")
     _log(state, firing)
@@ -200,13 +200,15 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-def _firing(
+def _firing(  # noqa: PLR0913 (what a firing records)
     state: BusinessEventState,
     trigger: _Trigger,
     now: float,
     campaigns: tuple[str, ...],
     flows: tuple[str, ...],
     trace: Trace | None = None,
+    *,
+    project_code: str | None,
 ) -> Firing:
     return Firing(
         number=state.firings.next_number,
@@ -220,6 +222,7 @@ def _firing(
         flow_ids=flows,
         skipped_campaign_ids=trigger.event.campaigns[len(campaigns) :],
         skipped_flow_ids=trigger.event.flows[len(flows) :],
+        project_code=project_code,
     )
 
 

@@ -35,7 +35,7 @@ def snapshot(workspace: Workspace) -> dict[str, Any]:
 
 def _counts(counts: Counts) -> dict[str, Any]:
     shown = asdict(counts)
-    del shown["dropped"], shown["events_by_day"]
+    del shown["dropped"], shown["projects"], shown["events_by_day"]
     return shown
 
 

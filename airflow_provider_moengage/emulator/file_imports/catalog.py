@@ -20,11 +20,13 @@ class FileTrigger:
 
     :param number: from 1, in the order in which triggers took effect.
     :param received_at: epoch seconds of the emulator's clock.
+    :param project_code: the project of a portfolio that the trigger names.
     """
 
     number: int
     import_id: str
     received_at: float
+    project_code: str | None = None
 
 
 class RunningImport:
@@ -119,11 +121,11 @@ class FileImportCatalog:
             raise ValueError(f"import_id {import_id!r}: this workspace has no active import with that id")
         return self._start_run(found, files, now, keep, triggered=False)
 
-    def trigger(self, found: RunningImport, now: float, keep: int | None) -> None:
+    def trigger(self, found: RunningImport, now: float, keep: int | None, project_code: str | None = None) -> None:
         """Start a run that the API triggered."""
         self.triggers_accepted += 1
         import_id = found.definition.import_id
-        self._triggers.append(FileTrigger(self.triggers_accepted, import_id, now))
+        self._triggers.append(FileTrigger(self.triggers_accepted, import_id, now, project_code))
         self._start_run(found, None, now, keep, triggered=True)
 
     def trim(self, keep: int | None) -> None:

@@ -86,7 +86,7 @@ def trigger_file_import(state: FileImportState, call: Call, now: float) -> Resul
         now - last.began_at < settings.file_cooldown_seconds or not found.progress(now).ended
     ):
         return Result(not_triggered("ALREADY_EXISTS"), "refused")
-    catalog.trigger(found, now, settings.keep_file_runs)
+    catalog.trigger(found, now, settings.keep_file_runs, call.project_code)
     return Result(triggered(), "accepted")
 
 

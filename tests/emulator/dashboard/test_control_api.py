@@ -160,6 +160,7 @@ def test_since_returns_only_later_firings(client: Client, workspace: Workspace) 
         "flow_ids": ["f1"],
         "skipped_campaign_ids": [],
         "skipped_flow_ids": [],
+        "project_code": None,
     }
     assert client.control("GET", "firings?since=1").json()["firings"] == firings[1:]
     assert (firings[1]["version"], firings[1]["request_id"]) == ("v5", "my-trace")

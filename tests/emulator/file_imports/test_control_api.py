@@ -102,8 +102,8 @@ def test_since_returns_only_later_triggers(client: Client, workspace: Workspace,
 
     triggers = client.control("GET", "file_triggers").json()["file_triggers"]
     assert triggers == [
-        {"number": 1, "import_id": "i1", "received_at": 1_700_000_000.0},
-        {"number": 2, "import_id": "i2", "received_at": 1_700_000_005.0},
+        {"number": 1, "import_id": "i1", "received_at": 1_700_000_000.0, "project_code": None},
+        {"number": 2, "import_id": "i2", "received_at": 1_700_000_005.0, "project_code": None},
     ]
     assert client.control("GET", "file_triggers?since=1").json()["file_triggers"] == triggers[1:]
     summary = client.control("GET", "summary").json()

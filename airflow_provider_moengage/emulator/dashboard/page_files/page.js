@@ -68,7 +68,7 @@ function draw(snapshot) {
   at("clock").textContent = `${moment(snapshot.now)} UTC`;
   show("workspace", snapshot.workspace_id, (id) => id);
   show("others", [snapshot.workspace_id, snapshot.workspaces], drawOthers);
-  show("counts", [snapshot.counts, snapshot.outcomes], drawCounts);
+  show("counts", [snapshot.counts, snapshot.outcomes, snapshot.projects], drawCounts);
   show("events", snapshot.events, drawEvents);
   show("limits", [snapshot.limits, snapshot.now], drawLimits);
   show("fill", snapshot.fill, drawFill);
@@ -86,7 +86,7 @@ function drawOthers([mine, all]) {
   return others.length ? ["(also: ", ...others.flatMap((id, place) => [place ? ", " : "", h("a", { href: `/?${new URLSearchParams({ workspace: id })}` }, id)]), ")"] : [];
 }
 
-function drawCounts([counts, outcomes]) {
+function drawCounts([counts, outcomes, projects]) {
   const tile = (name, value, sub, kind) =>
     h("div", { "data-kind": value ? kind : null }, h("dt", {}, name), h("dd", {}, number(value)), h("dd", { class: "sub" }, sub ?? ""));
   const share = (value) => (counts.requests ? `${percent(value / counts.requests)} of all` : "");
@@ -94,6 +94,7 @@ function drawCounts([counts, outcomes]) {
     tile("Customers", counts.customers, `${counts.users_approximate ? "over " : ""}${count(counts.users, "user")} seen`),
     tile("Events", counts.actions, count(counts.events, "element")),
     counts.devices ? tile("Devices", counts.devices, "push tokens") : null,
+    projects.shown.length ? tile("Projects", projects.shown.length + projects.left_off, [...projects.shown.map(([code, elements]) => `${cut(code)}: ${number(elements)}`), projects.left_off ? "..." : null].filter(Boolean).join(", ")) : null,
     tile("Requests", counts.requests, `${bytes(counts.bytes)} accepted`),
     tile("429s", outcomes.throttled, share(outcomes.throttled), "throttled"),
     tile("Refused", outcomes.refused, share(outcomes.refused), "refused"),
