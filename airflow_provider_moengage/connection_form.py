@@ -57,6 +57,12 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
         " them, up to five. Default u_em, u_mb, uid, moe_mobile.",
         "schema": {"type": ["string", "null"]},
     },
+    "project_code": {
+        "label": "Project code",
+        "description": "Only for a portfolio: the project that requests are about (dashboard: Settings > Account >"
+        " Portfolio). If empty, data belongs to the portfolio as a whole.",
+        "schema": {"type": ["string", "null"]},
+    },
 }
 
 HIDDEN_FIELDS = ["schema", "extra"]

@@ -115,6 +115,7 @@ def test_the_hook_reads_every_field_of_the_form() -> None:
         "users_per_minute": 8,
         "events_per_minute": 9,
         "identifiers": "u_em",
+        "project_code": "brand-a",
     }
     assert set(example) == set(connection_form.EXTRA_FIELDS)
 
@@ -125,6 +126,7 @@ def test_the_hook_reads_every_field_of_the_form() -> None:
     assert (settings.data_center, settings.campaign_api_key, settings.timeout) == ("03", "other-key", 7.0)
     assert (settings.limits.users_per_minute, settings.limits.events_per_minute) == (8, 9)
     assert settings.identifiers == ("u_em",)
+    assert settings.project_code == "brand-a"
 
 
 def test_secrets_have_names_that_airflow_masks() -> None:

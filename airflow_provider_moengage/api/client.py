@@ -1,7 +1,7 @@
 """Requests of bulk import, business events and the connection test: URLs, bodies, timeouts.
 
-MoEngage API reference, "Bulk Import" (``POST /v1/transition/{workspace_id}``) and "Test connection"
-(``POST /v1/integrations/authentication``).
+MoEngage API reference, "Bulk Import" (``POST /v1/transition/{workspace_id}``; with the project of a portfolio,
+``/v1/transition?app_id=...&project_code=...``) and "Test connection" (``POST /v1/integrations/authentication``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -50,7 +50,7 @@ class MoEngageClient:
         self._now = now
         url = workspace.data_url
         self._session = open_session(url, workspace.workspace_id, workspace.data_api_key)
-        self._bulk_url = f"{url}/v1/transition/{quote(workspace.workspace_id, safe='')}"
+        self._bulk_url = url + _bulk_path(workspace)
         self._scrub = workspace.scrub()
         self._bulk_request: requests.PreparedRequest | None = None
         self._campaign_auth = basic_auth(workspace.workspace_id, workspace.campaign_api_key)
@@ -92,6 +92,7 @@ class MoEngageClient:
                 "POST",
                 self.workspace.data_url + request.path,
                 data=request.encode(),
+                headers=self.workspace.project_headers,
                 auth=self._campaign_auth,
                 timeout=self.workspace.timeout,
             )
@@ -121,6 +122,7 @@ class MoEngageClient:
                     "GET",
                     url + LIST_PATH,
                     params=query,
+                    headers=self.workspace.project_headers,
                     auth=self._campaign_auth,
                     timeout=self.workspace.timeout,
                 )
@@ -173,6 +175,14 @@ class MoEngageClient:
         return read_reply(
             response.status_code, response.headers, response.content, scrub=self._scrub, now=self._now()
         )
+
+
+def _bulk_path(workspace: Workspace) -> str:
+    """Return path and query of the bulk import; with a project, both are in the query, as documented."""
+    if workspace.project_code is None:
+        return f"/v1/transition/{quote(workspace.workspace_id, safe='')}"
+    query = {"app_id": workspace.workspace_id, "project_code": workspace.project_code}
+    return f"/v1/transition?{urlencode(query, quote_via=quote)}"
 
 
 def _sent(body: bytes) -> list[Any]:

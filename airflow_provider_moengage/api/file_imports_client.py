@@ -59,6 +59,7 @@ class FileImportsClient:
         self._url = workspace.file_imports_url
         self._session = open_session(self._url, workspace.workspace_id, workspace.data_api_key)
         self._session.headers["MOE-APPKEY"] = workspace.workspace_id.encode()
+        self._session.headers.update(workspace.project_headers)
         self._scrub = workspace.scrub()
 
     def fork(self) -> FileImportsClient:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from airflow_provider_moengage.api.data_centers import dashboard_url, normalise_data_center
-from airflow_provider_moengage.api.workspace import Workspace
+from airflow_provider_moengage.api.workspace import Workspace, read_project_code
 from airflow_provider_moengage.bulk.options import identifier_names
 from airflow_provider_moengage.bulk.rate_limit.pacer import DOCUMENTED_PER_MINUTE, Limits
 from airflow_provider_moengage.exceptions import MoEngageRequestError
@@ -41,6 +41,8 @@ class ConnectionSettings:
     limits: Limits
     identifiers: tuple[str, ...] | None = None
     """Attributes that identify a user without a customer id; None: MoEngage's documented ones."""
+    project_code: str | None = None
+    """The project of a portfolio; None: the portfolio as a whole, or a workspace without projects."""
 
     @property
     def workspace(self) -> Workspace:
@@ -52,6 +54,7 @@ class ConnectionSettings:
             data_center=self.data_center,
             base_url=self.base_url,
             timeout=self.timeout,
+            project_code=self.project_code,
         )
 
     @property
@@ -87,7 +90,16 @@ def read_connection(connection: Any) -> ConnectionSettings:
             ),
         ),
         identifiers=form.identifiers(),
+        project_code=form.project_code(),
     )
+
+
+def project_of_connection(connection: Any) -> str | None:
+    """Return the project of a connection whose other fields may be missing.
+
+    :raises MoEngageRequestError: if the field is wrong; the message names connection and field.
+    """
+    return _Form(connection).project_code()
 
 
 class _Form:
@@ -183,6 +195,12 @@ class _Form:
             return identifier_names("identifiers", given if isinstance(given, list) else self.text("identifiers"))
         except ValueError as error:
             self._wrong("identifiers", str(error).removeprefix("identifiers: "))
+
+    def project_code(self) -> str | None:
+        try:
+            return read_project_code(self.text("project_code"))
+        except ValueError as error:
+            self._wrong("project_code", str(error).removeprefix("project_code: "))
 
     def number(self, name: str, default: float, *, least: float, most: float) -> float:
         text = self.text(name)

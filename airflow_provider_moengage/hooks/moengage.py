@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_moengage import connection_form, metrics
+from airflow_provider_moengage.api.workspace import read_project_code
 from airflow_provider_moengage.arguments import non_empty
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.sources import Source, Stream
@@ -35,7 +36,9 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
     """Talks to the MoEngage workspace of an Airflow connection.
 
     :param moengage_conn_id: ID of a connection of type ``moengage``.
-    :raises ValueError: if it is empty or None, as a template may render to.
+    :param project_code: the project of a portfolio that all requests are about; None: the connection's
+        ``project_code``, else the portfolio as a whole.
+    :raises ValueError: if the ID is empty or None, as a template may render to, or the code is not one.
     """
 
     conn_name_attr = "moengage_conn_id"
@@ -43,9 +46,12 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
     conn_type = connection_form.CONNECTION_TYPE
     hook_name = connection_form.HOOK_NAME
 
-    def __init__(self, moengage_conn_id: str = default_conn_name) -> None:
+    def __init__(
+        self, moengage_conn_id: str = default_conn_name, *, project_code: str | int | None = None
+    ) -> None:
         super().__init__()
         self.moengage_conn_id = non_empty("moengage_conn_id", moengage_conn_id, "the ID of a connection")
+        self.project_code = read_project_code(project_code)
         self._bulk_import: BulkImport | None = None
         self._is_stop_requested = False
         self.last_report: DeliveryReport | None = None
@@ -62,7 +68,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         settings = read_connection(self.get_connection(self.moengage_conn_id))
         mask_secret(settings.data_api_key)
         mask_secret(settings.campaign_api_key)
-        return settings
+        return settings if self.project_code is None else replace(settings, project_code=self.project_code)
 
     @property
     def dashboard_url(self) -> str:

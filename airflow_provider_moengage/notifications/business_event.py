@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
+from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import TemplatedArguments, is_unresolved
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.hooks.business_events import check_parsed_trigger
@@ -27,6 +28,8 @@ class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: 
     :param event_attributes: attribute to value, templated at any depth.
     :param triggered_by: email address of the person who triggers the event; ``v5`` requires one.
     :param api_version: ``v1`` or ``v5``.
+    :param project_code: the project of a portfolio; None: the connection's ``project_code``, else the portfolio as
+        a whole.
     :param moengage_conn_id: the workspace's connection.
     :raises ValueError: when the Dag is parsed, if an argument is invalid; the message names it.
     """
@@ -36,6 +39,7 @@ class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: 
         "event_attributes",
         "triggered_by",
         "api_version",
+        "project_code",
         "moengage_conn_id",
     )
 
@@ -46,6 +50,7 @@ class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: 
         event_attributes: Mapping[str, Any] | None = None,
         triggered_by: str | None = None,
         api_version: str = "v1",
+        project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
     ) -> None:
@@ -54,8 +59,10 @@ class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: 
         self.event_attributes = event_attributes
         self.triggered_by = triggered_by
         self.api_version = api_version
+        self.project_code = project_code
         self.moengage_conn_id = moengage_conn_id
         check_parsed_trigger(event_name, event_attributes, triggered_by, api_version)
+        check_parsed_project(project_code)
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
@@ -82,7 +89,7 @@ class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: 
     def notify(self, context: Context) -> None:
         """Trigger the event and log the outcome."""
         try:
-            MoEngageHook(self.moengage_conn_id).trigger_business_event(
+            MoEngageHook(self.moengage_conn_id, project_code=self.project_code).trigger_business_event(
                 self.event_name,
                 self.event_attributes,
                 triggered_by=self.triggered_by,

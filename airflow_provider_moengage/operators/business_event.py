@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage import metrics
 from airflow_provider_moengage.api.business_events import SHORTEST_WINDOW, UNKNOWN_ADVICE, TriggerRequest
+from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import TemplatedArguments, boolean, flag, is_unresolved, one_of
 from airflow_provider_moengage.exceptions import (
     MoEngageError,
@@ -56,6 +57,8 @@ class BusinessEventOperator(TemplatedArguments, BaseOperator):  # type: ignore[m
     :param check_event: check first that MoEngage has this event, with these attributes and, for
         v5, types (v1 has types of its own, which no list of MoEngage has).
     :param dry_run: check everything, also the event if ``check_event`` is set, and trigger nothing. Templated.
+    :param project_code: the project of a portfolio; None: the connection's ``project_code``, else the portfolio as
+        a whole. Templated.
     :param moengage_conn_id: the workspace's connection. Templated.
     :raises ValueError: when the Dag is parsed, if an argument is invalid; the message names it.
     """
@@ -66,6 +69,7 @@ class BusinessEventOperator(TemplatedArguments, BaseOperator):  # type: ignore[m
         "triggered_by",
         "api_version",
         "is_dry_run",
+        "project_code",
         "moengage_conn_id",
     )
     template_fields_renderers = {"event_attributes": "json"}  # noqa: RUF012 (Airflow's own form)
@@ -85,6 +89,7 @@ class BusinessEventOperator(TemplatedArguments, BaseOperator):  # type: ignore[m
         retry_unknown: bool = False,
         check_event: bool = False,
         dry_run: bool = False,
+        project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
     ) -> None:
@@ -99,6 +104,7 @@ class BusinessEventOperator(TemplatedArguments, BaseOperator):  # type: ignore[m
         self.retry_unknown = retry_unknown
         self.check_event = check_event
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
+        self.project_code = project_code
         self.moengage_conn_id = moengage_conn_id
         self._is_killed = False
         self._check_arguments()
@@ -136,7 +142,7 @@ class BusinessEventOperator(TemplatedArguments, BaseOperator):  # type: ignore[m
             raise MoEngageError(f"Business event {self.event_name!r}: the task was killed before it was triggered")
 
     def _run(self, context: Context, give_up_at: datetime) -> dict[str, Any]:
-        hook = MoEngageHook(self.moengage_conn_id)
+        hook = MoEngageHook(self.moengage_conn_id, project_code=self.project_code)
         if flag("dry_run", self.is_dry_run):
             self._checked_request(hook)
             self.log.info("Dry run: business event %r would be triggered", self.event_name)
@@ -253,5 +259,6 @@ class BusinessEventOperator(TemplatedArguments, BaseOperator):  # type: ignore[m
             raise ValueError(f"quota_timeout {self.quota_timeout!r}: expected a timedelta of 0 or more")
         for name in ("fail_on_partial", "retry_unknown", "check_event"):
             boolean(name, getattr(self, name))
+        check_parsed_project(self.project_code)
         if not is_unresolved(self.is_dry_run):
             flag("dry_run", self.is_dry_run)

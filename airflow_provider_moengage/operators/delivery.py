@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage import lineage
+from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import TemplatedArguments, flag, is_unresolved, non_empty, path_text
 from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions, check_parsed_options
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageOutcomeUnknownError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _OPTION_FIELDS = tuple("is_dry_run" if name == "dry_run" else name for name in OPTION_NAMES)
 
-DELIVERY_FIELDS = ("moengage_conn_id", *_OPTION_FIELDS, "checkpoint_path")
+DELIVERY_FIELDS = ("moengage_conn_id", "project_code", *_OPTION_FIELDS, "checkpoint_path")
 """The template fields that all these operators have."""
 
 
@@ -60,6 +61,8 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
     :param dry_run: check, encode, pack and report, but send nothing.
     :param identifiers: attributes that identify a user without a customer id (Identity Resolution), at most five;
         None: the connection's ``identifiers``, else ``moe_mobile``, ``u_em``, ``u_mb`` and ``uid``.
+    :param project_code: the project of a portfolio that the data belongs to; None: the connection's
+        ``project_code``, else the portfolio as a whole. A retry with another project starts from the beginning.
     :param moengage_conn_id: the workspace's connection.
     """
 
@@ -77,6 +80,7 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         checkpoint_path: str | PathLike[str] | None = None,
         dry_run: bool = False,
         identifiers: Sequence[str] | str | None = None,
+        project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
     ) -> None:
@@ -89,10 +93,12 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         self.checkpoint_path = path_text(checkpoint_path)
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.identifiers = identifiers
+        self.project_code = project_code
         self.moengage_conn_id = moengage_conn_id
         self._hook: MoEngageHook | None = None
         self._is_killed = False
         check_parsed_options(self._options())
+        check_parsed_project(project_code)
         if not (checkpoint_path is None or is_unresolved(checkpoint_path)):
             self._folder("checkpoint_path", self.checkpoint_path)
 
@@ -113,7 +119,7 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         options = self.delivery_options(context)
-        self._hook = hook = MoEngageHook(self.moengage_conn_id)
+        self._hook = hook = MoEngageHook(self.moengage_conn_id, project_code=self.project_code)
         self.check_not_killed()
         has_checkpoint = not options.dry_run and changes is None
         saved_run = self._saved_run(hook, inputs, options, context) if has_checkpoint else None
@@ -187,7 +193,10 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
 
         def fingerprint_of_run() -> str:
             workspace = hook.settings.workspace
-            return fingerprint(type(self).__name__, workspace.data_url, workspace.workspace_id, *inputs())
+            place: list[object] = [workspace.data_url, workspace.workspace_id]
+            if workspace.project_code is not None:  # without one, checkpoints of earlier versions still match
+                place.append(("project_code", workspace.project_code))
+            return fingerprint(type(self).__name__, *place, *inputs())
 
         saved_run = saved_run_of_task(cast("Mapping[str, Any]", context), folder, fingerprint_of_run)
         if saved_run is None and options.delivery == "at_most_once" and ClearEpoch(context).is_retry:

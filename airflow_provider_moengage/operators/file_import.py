@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_moengage.api.file_imports import ImportRef
+from airflow_provider_moengage.api.workspace import check_parsed_project, read_project_code
 from airflow_provider_moengage.arguments import (
     TemplatedArguments,
     boolean,
@@ -82,11 +83,19 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
         ``fail`` (Airflow may retry), or ``skip`` the task.
     :param partial_success: ``fail`` or ``accept`` a file of which some rows failed.
     :param max_failed_rows: rows that may have failed, over all files that are accepted; None for any number.
+    :param project_code: the project of a portfolio; None: the connection's ``project_code``, else the portfolio as
+        a whole. Templated.
     :param moengage_conn_id: the workspace's connection. Templated.
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
     """
 
-    template_fields: Sequence[str] = ("import_id", "partial_success", "max_failed_rows", "moengage_conn_id")
+    template_fields: Sequence[str] = (
+        "import_id",
+        "partial_success",
+        "max_failed_rows",
+        "project_code",
+        "moengage_conn_id",
+    )
     ui_color = "#e6f4ea"
     operator_extra_links = (MoEngageDashboardLink(),)
 
@@ -101,6 +110,7 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
         on_cooldown: str = "wait",
         partial_success: str = "fail",
         max_failed_rows: int | None = None,
+        project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
     ) -> None:
@@ -115,6 +125,7 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
         self.on_cooldown = on_cooldown
         self.partial_success = partial_success
         self.max_failed_rows = max_failed_rows
+        self.project_code = project_code
         self.moengage_conn_id = moengage_conn_id
         self._killed: threading.Event | None = None
         self._check_arguments()
@@ -201,7 +212,12 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
 
     def _call(self, context: Context) -> ImportCall:
         policy = StartPolicy(
-            self.import_id, self.moengage_conn_id, self.on_cooldown, self.timeout, bool(self.deferrable)
+            self.import_id,
+            self.moengage_conn_id,
+            self.on_cooldown,
+            self.timeout,
+            bool(self.deferrable),
+            self.project_code,
         )
         return ImportCall(policy, context, self.log, self.pause)
 
@@ -255,7 +271,9 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
 
     def _look(self, watch: FileWait, failed_polls: int) -> tuple[Sequence[FileRun] | None, int]:
         try:
-            return watch.poll(MoEngageHook(self.moengage_conn_id), self.log, self.pause), 0
+            return watch.poll(
+                MoEngageHook(self.moengage_conn_id, project_code=self.project_code), self.log, self.pause
+            ), 0
         except (MoEngageAuthError, MoEngageImportNotFoundError):
             raise
         except MoEngageRateLimitError as error:
@@ -287,6 +305,7 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
             Selection(baseline=run.baseline),
             check_policy(self.partial_success, self.max_failed_rows),
             may_be_absent=not run.baseline.ids,
+            project_code=read_project_code(self.project_code),
         )
 
     def _timed_out(self) -> MoEngageError:
@@ -301,5 +320,6 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
         one_of("on_cooldown", self.on_cooldown, ON_COOLDOWN)
         for name in ("wait_for_completion", "deferrable"):
             boolean(name, getattr(self, name))
+        check_parsed_project(self.project_code)
         partial = "fail" if is_unresolved(self.partial_success) else self.partial_success
         check_policy(partial, None if is_unresolved(self.max_failed_rows) else self.max_failed_rows)

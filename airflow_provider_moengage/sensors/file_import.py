@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_moengage.api.file_imports import ImportRef, as_moment, read_time
+from airflow_provider_moengage.api.workspace import check_parsed_project, read_project_code
 from airflow_provider_moengage.arguments import TemplatedArguments, boolean, is_unresolved, whole
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
@@ -75,6 +76,8 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
     :param poke_interval: seconds between two polls. In the triggerer, all waits for an import share its polls.
     :param partial_success: ``fail`` or ``accept`` a file of which some rows failed.
     :param max_failed_rows: rows that may have failed, over all files that are accepted; None for any number.
+    :param project_code: the project of a portfolio; None: the connection's ``project_code``, else the portfolio as
+        a whole.
     :param moengage_conn_id: the workspace's connection.
     :raises ValueError: when the Dag is parsed, naming the argument that is wrong.
 
@@ -90,6 +93,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         "expected_files",
         "partial_success",
         "max_failed_rows",
+        "project_code",
         "moengage_conn_id",
     )
     ui_color = "#e6f4ea"
@@ -106,6 +110,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         partial_success: str = "fail",
         max_failed_rows: int | None = None,
+        project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
     ) -> None:
@@ -119,6 +124,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         self.deferrable = deferrable
         self.partial_success = partial_success
         self.max_failed_rows = max_failed_rows
+        self.project_code = project_code
         self.moengage_conn_id = moengage_conn_id
         self._failed_polls = 0
         self._failure: MoEngageImportFailedError | None = None
@@ -142,7 +148,8 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         wait = self._wait()
         self._check_not_killed()
         try:
-            files = wait.poll(MoEngageHook(self.moengage_conn_id), self.log, self._pause)
+            hook = MoEngageHook(self.moengage_conn_id, project_code=wait.project_code)
+            files = wait.poll(hook, self.log, self._pause)
         except (MoEngageAuthError, MoEngageImportNotFoundError, _KilledError):
             raise
         except MoEngageRateLimitError as error:
@@ -262,7 +269,12 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         )
         policy = check_policy(self.partial_success, self.max_failed_rows)
         return FileWait(
-            self.moengage_conn_id, ref, selection, policy, may_be_absent=baseline is not None and not baseline.ids
+            self.moengage_conn_id,
+            ref,
+            selection,
+            policy,
+            may_be_absent=baseline is not None and not baseline.ids,
+            project_code=read_project_code(self.project_code),
         )
 
     def _report_missing(self) -> None:
@@ -289,6 +301,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         if not is_unresolved(self.expected_files):
             whole("expected_files", self.expected_files, 1, MOST_FILES)
         boolean("deferrable", self.deferrable)
+        check_parsed_project(self.project_code)
         partial = "fail" if is_unresolved(self.partial_success) else self.partial_success
         check_policy(partial, None if is_unresolved(self.max_failed_rows) else self.max_failed_rows)
 

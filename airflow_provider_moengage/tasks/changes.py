@@ -76,9 +76,10 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         run=f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}",
         tries=json.dumps([ti.dag_id, ti.task_id, ti.run_id, epoch.max_tries]),
         moment=moment,
-        workspace=blake2b(place.encode(), digest_size=8).hexdigest(),
+        workspace=_digest(place),
         mapping=fingerprint(list(mappings)),
         encoding=ENCODING_VERSION,
+        project=_digest(workspace.project_code or ""),
         reads_all=reads_all and not Run.of(context).is_backfill,
         resync=flag("changed_only.resync", option.resync),
     )
@@ -89,6 +90,10 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         may_repeat=len({type(mapping) for mapping in mappings}) < len(mappings)
         or not all(_is_unique(mapping, key_columns or ()) for mapping in mappings),
     )
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest() if text else ""
 
 
 def _folder_name(ti: Any) -> str:

@@ -53,6 +53,7 @@ class StartPolicy:
     :param on_cooldown: ``wait``, ``fail`` or ``skip`` if the import has run in the last five minutes.
     :param timeout: seconds for everything, for messages.
     :param is_deferrable: the caller defers while it waits for the cooldown.
+    :param project_code: the project of a portfolio; None: the connection's.
     """
 
     import_id: str
@@ -60,6 +61,7 @@ class StartPolicy:
     on_cooldown: str
     timeout: float
     is_deferrable: bool
+    project_code: str | int | None = None
 
 
 class CooldownError(Exception):
@@ -95,7 +97,8 @@ class ImportCall:
         self._log = log
         self._pause = pause
         self._record = ImportRecord(context)
-        self._client = MoEngageHook(policy.conn_id).get_file_imports_conn()
+        hook = MoEngageHook(policy.conn_id, project_code=policy.project_code)
+        self._client = hook.get_file_imports_conn()
 
     def __enter__(self) -> ImportCall:
         return self

@@ -45,6 +45,7 @@ class FileWait:
     :param conn_id: the workspace's connection.
     :param ref: the import.
     :param may_be_absent: an import that MoEngage does not know has no files yet; it exists, as it was triggered.
+    :param project_code: the project of a portfolio; None: the connection's.
     """
 
     conn_id: str
@@ -52,6 +53,7 @@ class FileWait:
     selection: Selection
     policy: Policy
     may_be_absent: bool = False
+    project_code: str | None = None
 
     def poll(
         self, hook: MoEngageHook, log: Log, pause: Callable[[float], None] | None = None
@@ -114,6 +116,7 @@ class FileWait:
             poke_interval=poke_interval,
             timeout_at=timeout_at.timestamp(),
             may_be_absent=self.may_be_absent,
+            project_code=self.project_code,
             **options,
         )
 

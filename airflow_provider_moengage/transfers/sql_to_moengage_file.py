@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_moengage.api.workspace import check_parsed_project, read_project_code
 from airflow_provider_moengage.arguments import (
     TemplatedArguments,
+    is_non_empty,
     is_unresolved,
     non_empty,
     one_of,
@@ -24,6 +26,7 @@ from airflow_provider_moengage.import_files.folder import (
     check_folder,
     check_manifest_path,
 )
+from airflow_provider_moengage.import_files.project_column import ProjectColumn
 from airflow_provider_moengage.import_files.rows import FILE_FORMATS, IMPORT_TYPES, ImportRows
 from airflow_provider_moengage.import_files.splitting import LARGEST_FILE, FileNames, FileSplitter, check_prefix
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
@@ -88,8 +91,11 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
     :param max_file_bytes: size at which the next file begins, below 200 MB.
     :param parameters: values for the query's placeholders, in the driver's own style.
     :param fetch_size: rows to read from the database at a time, 1 to 100,000.
+    :param project_code: the project of a portfolio that the rows belong to. Every row has it in a column
+        ``moe_project_name``, which the import has to map to MoEngage's attribute of that name. None: the
+        connection's ``project_code``, else no such column. Templated.
     :param moengage_conn_id: connection of the workspace whose import reads the files. It is used only for the link
-        to the dashboard and need not exist. Templated.
+        to the dashboard and for ``project_code``, and need not exist. Templated.
     :raises ValueError: when the Dag is parsed, naming the argument that is invalid.
 
     Returns (XCom) ``files`` (each with ``path``, ``file_name``, ``rows``, ``bytes``), and the sums ``rows`` and
@@ -111,6 +117,7 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
         "manifest_path",
         "max_file_bytes",
         "fetch_size",
+        "project_code",
         "moengage_conn_id",
     )
     template_ext: Sequence[str] = (".sql",)
@@ -134,6 +141,7 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
         max_file_bytes: int = 190_000_000,
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         fetch_size: int = 5_000,
+        project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
     ) -> None:
@@ -151,6 +159,7 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
         self.max_file_bytes = max_file_bytes
         self.parameters = parameters
         self.fetch_size = fetch_size
+        self.project_code = project_code
         self.moengage_conn_id = moengage_conn_id
         self._is_killed = False
         self._check_columns()
@@ -192,23 +201,25 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
             raise MoEngageError("The task was killed before its files were complete, so none was published")
 
     def _write(self, folder: ImportFolder, names: FileNames) -> tuple[ImportRows, list[WrittenFile]]:
+        code = self._project()
         hook = database_hook(self.conn_id)
         invalid = _InvalidRows()
         warnings: Counter[str] = Counter()
         with stream_query(hook, self.sql, self.parameters, fetch_size=rows_at_once(self.fetch_size)) as result:
+            project = ProjectColumn(code, result.columns)
             rows = ImportRows(
-                result.columns,
+                project.columns,
                 import_type=self.import_type,
                 id_column=self.id_column,
                 time_column=self.time_column,
-                attributes=self.attributes,
+                attributes=project.attributes(self.attributes),
                 file_format=self.file_format,
             )
             most_bytes = whole("max_file_bytes", self.max_file_bytes, 1, LARGEST_FILE)
             splitter = FileSplitter(folder.create, names, header=rows.header, most_bytes=most_bytes)
             for position, row in enumerate(result.read(rows.typed)):
                 self._check_not_killed()
-                line, findings = rows.encode(row)
+                line, findings = rows.encode(project.row(row))
                 if not line:
                     invalid.add(position, findings)
                 elif not invalid.count:  # otherwise there will be no file, and the rest is only checked
@@ -220,6 +231,22 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
         for code, count in sorted(warnings.items()):
             self.log.warning("%s: %d row(s) that MoEngage will truncate or partly ignore", code, count)
         return rows, splitter.finish()
+
+    def _project(self) -> str | None:
+        """Return the project whose rows these are: of the argument, else of the connection, if there is one."""
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+        from airflow_provider_moengage.hooks.connection import project_of_connection
+        from airflow_provider_moengage.hooks.moengage import MoEngageHook
+
+        code = read_project_code(self.project_code)
+        if code is not None or not is_non_empty(self.moengage_conn_id):
+            return code
+        try:
+            return project_of_connection(MoEngageHook.get_connection(self.moengage_conn_id))
+        except AirflowNotFoundException:
+            self.log.info("There is no connection %r, so the files name no project", self.moengage_conn_id)
+            return None
 
     def _write_manifest(self, path: str, rows: ImportRows) -> None:
         from msgspec import json
@@ -256,6 +283,7 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
             value = getattr(self, name)
             if is_known(value):
                 non_empty(name, value)
+        check_parsed_project(self.project_code)
         if is_known(self.folder):
             check_folder(self.folder)
         if is_known(self.prefix):

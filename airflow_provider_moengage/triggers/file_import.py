@@ -45,6 +45,7 @@ class FileImportRunTrigger(BaseTrigger):
     :param failed_polls: polls in a row that have failed before.
     :param run: what the task needs to know about its run when it resumes; the event returns it, with the
         selection's baseline.
+    :param project_code: the project of a portfolio; None: the connection's.
     :param least_seconds: fire no sooner than this many seconds after the start: Airflow fails a task whose
         deferral ends before the scheduler has seen that it began.
     """
@@ -62,6 +63,7 @@ class FileImportRunTrigger(BaseTrigger):
         is_patient: bool = False,
         failed_polls: int = 0,
         run: Mapping[str, Any] | None = None,
+        project_code: str | None = None,
         least_seconds: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
@@ -74,6 +76,7 @@ class FileImportRunTrigger(BaseTrigger):
         self.may_be_absent = may_be_absent
         self.is_patient = is_patient
         self.failed_polls = failed_polls
+        self.project_code = project_code
         self.least_seconds = least_seconds
         self.run_facts = None if run is None else dict(run)
 
@@ -93,6 +96,7 @@ class FileImportRunTrigger(BaseTrigger):
                 "failed_polls": self.failed_polls,
                 "run": self.run_facts,
                 "least_seconds": self.least_seconds,
+                **_only_if_set("project_code", self.project_code),
             },
         )
 
@@ -133,7 +137,7 @@ class FileImportRunTrigger(BaseTrigger):
             self.may_be_absent,
             None if self.is_patient else max(1, FAILED_POLLS - self.failed_polls),
         )
-        looking = poll_updates(self.moengage_conn_id, spec, self._decision())
+        looking = poll_updates(self.moengage_conn_id, spec, self._decision(), project_code=self.project_code)
         try:
             async with aclosing(looking):
                 async for finding in looking:
@@ -156,6 +160,11 @@ class FileImportRunTrigger(BaseTrigger):
             return Finding(chosen if selection.are_over(chosen) else None, selection.describe(chosen))
 
         return decide
+
+
+def _only_if_set(name: str, value: str | None) -> dict[str, str]:
+    """Return an argument that a triggerer of an earlier release does not know, unless it has its default."""
+    return {} if value is None else {name: value}
 
 
 def _error_event(error: ApiError) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from airflow_provider_moengage.api.file_imports import (
     ImportRef,
     read_status,
 )
+from airflow_provider_moengage.api.workspace import read_project_code
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.polling.poller import Decide, Finding, WaitSpec
@@ -57,12 +58,14 @@ class FileImportRunEventTrigger(BaseEventTrigger):
     :param file_name: an exact name, or a glob; None for every file.
     :param statuses: of the files to report: SUCCESSFUL, PARTIAL_SUCCESS, FAILED.
     :param poke_interval: seconds between two polls of the import.
+    :param project_code: the project of a portfolio; None: the connection's ``project_code``, else the portfolio as
+        a whole.
     :param moengage_conn_id: the workspace's connection.
     :raises ValueError: naming the argument that is wrong.
     :raises RuntimeError: before Airflow 3.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (public signature)
         self,
         *,
         import_id: str | None = None,
@@ -70,6 +73,7 @@ class FileImportRunEventTrigger(BaseEventTrigger):
         file_name: str | None = None,
         statuses: Sequence[str] = (SUCCESSFUL, PARTIAL_SUCCESS),
         poke_interval: float = 60.0,
+        project_code: str | None = None,
         moengage_conn_id: str = "moengage_default",
     ) -> None:
         if BaseEventTrigger is BaseTrigger:
@@ -88,6 +92,7 @@ class FileImportRunEventTrigger(BaseEventTrigger):
         self.file_name = file_name
         self.statuses = [str(status) for status in known]
         self.poke_interval = float(poke_interval)
+        self.project_code = read_project_code(project_code)
         self.moengage_conn_id = moengage_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -101,6 +106,8 @@ class FileImportRunEventTrigger(BaseEventTrigger):
                 "statuses": self.statuses,
                 "poke_interval": self.poke_interval,
                 "moengage_conn_id": self.moengage_conn_id,
+                # Airflow knows a watcher by its arguments: with another one, it would start a new one.
+                **({} if self.project_code is None else {"project_code": self.project_code}),
             },
         )
 
@@ -112,7 +119,9 @@ class FileImportRunEventTrigger(BaseEventTrigger):
         news = UnreportedFiles(self.file_name, self.statuses, memory_of(await memory.read()))
         while True:
             spec = WaitSpec(self._ref, self.poke_interval, failed_polls=None)
-            looking = poll_updates(self.moengage_conn_id, spec, self._decision(news))
+            looking = poll_updates(
+                self.moengage_conn_id, spec, self._decision(news), project_code=self.project_code
+            )
             try:
                 async with aclosing(looking):
                     async for finding in looking:
@@ -135,7 +144,14 @@ class FileImportRunEventTrigger(BaseEventTrigger):
     @property
     def _key(self) -> str:
         facts = "\0".join(
-            [self.moengage_conn_id, self._ref.field, self._ref.value, self.file_name or "", *self.statuses]
+            [
+                self.moengage_conn_id,
+                self._ref.field,
+                self._ref.value,
+                self.file_name or "",
+                *self.statuses,
+                *([] if self.project_code is None else ["project_code", self.project_code]),
+            ]
         )
         return f"moengage_file_import_{sha256(facts.encode()).hexdigest()[:16]}"
 

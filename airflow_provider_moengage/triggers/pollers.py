@@ -1,4 +1,4 @@
-"""The pollers of a triggerer: one for each workspace, on each event loop.
+"""The pollers of a triggerer: one for each workspace, or project of a portfolio, on each event loop.
 
 A triggerer has one loop; ``dag.test()`` creates a new one for each trigger. Pollers are stored by their loop and
 end with it; the budgets belong to the process.
@@ -107,13 +107,16 @@ class Pollers:
         del self._pollers[workspace]
 
 
-async def poll_updates(conn_id: str, spec: WaitSpec, decide: Decide) -> AsyncGenerator[Finding, None]:
+async def poll_updates(
+    conn_id: str, spec: WaitSpec, decide: Decide, *, project_code: str | None = None
+) -> AsyncGenerator[Finding, None]:
     """Yield each finding that differs from the one before; never ends by itself, so the caller must close it.
 
     A rejected key is read once more: the connection may have changed since.
 
     :param conn_id: the workspace's connection.
     :param decide: what to make of a run history; called in a thread.
+    :param project_code: the project of a portfolio; None: the connection's.
     :raises MoEngageError: if the connection is not set up, or cannot be read.
     :raises ApiError: if polling cannot succeed.
     """
@@ -125,7 +128,7 @@ async def poll_updates(conn_id: str, spec: WaitSpec, decide: Decide) -> AsyncGen
         if refusal is not None and workspace == refused:
             raise refusal
         try:
-            with mine.of(workspace).watch(spec, decide) as waiter:
+            with mine.of(workspace.in_project(project_code)).watch(spec, decide) as waiter:
                 while True:
                     yield await waiter.next()
         except ApiError as error:

@@ -44,7 +44,7 @@ GOOD: dict[type, dict[str, Any]] = {
 }
 
 OPTIONAL = {
-    *("concurrency", "rejects_path", "checkpoint_path", "identifiers"),
+    *("concurrency", "rejects_path", "checkpoint_path", "identifiers", "project_code"),
     *("parameters", "key_range", "manifest_path", "event_attributes", "triggered_by"),
     *("import_id", "import_name", "file_name", "since", "max_failed_rows"),
 }

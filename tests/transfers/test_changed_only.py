@@ -268,6 +268,17 @@ def test_a_backfill_of_one_part_forgets_nobody(sync: Sync) -> None:
     assert sync.run()["unchanged"] == 3
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "brand-a"), ("brand-a", None), ("brand-a", "brand-b")])
+def test_a_state_of_another_project_is_refused(sync: Sync, before: str | None, after: str | None) -> None:
+    sync.run(project_code=before)
+    assert len(sync.sent) == 3
+
+    with pytest.raises(MoEngageRequestError, match="of another project_code, so nothing was sent"):
+        sync.run(project_code=after)
+    assert not sync.sent
+    assert sync.run(project_code=before)["unchanged"] == 3
+
+
 def test_a_state_of_another_workspace_is_refused(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
     sync.run()
     other = json.loads(connection_to(sync.moengage)) | {"login": "ANOTHER"}

@@ -156,6 +156,13 @@ def test_two_keys_of_one_workspace_share_a_budget(imports: MoEngage, monkeypatch
     assert imports.clock.time() - began >= 6, "one of ten a minute at once, and the next one later"
 
 
+def test_two_projects_of_a_workspace_are_asked_about_apart_and_share_a_budget(imports: MoEngage) -> None:
+    run(event(project_code="a"), event(project_code="b"), event(project_code="a"))
+
+    assert {request.project_code for request in imports.emulator.workspace.requests} == {"a", "b"}
+    assert len(pollers._BUDGETS) == 1
+
+
 def test_two_hosts_have_budgets_of_their_own(imports: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__MOENGAGE__FILE_IMPORT_REQUESTS_PER_MINUTE", "10")
     connect(monkeypatch, imports, "other", host=imports.emulator.url.replace("127.0.0.1", "localhost"))

@@ -42,6 +42,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param salt: of the digests, in hexadecimal.
     :param workspace: digest of the workspace that the users are in.
     :param mapping: fingerprint of the mappings.
+    :param project: digest of the portfolio's project; empty without one, as in a state of an earlier version.
     :param columns: of the query.
     :param moment: when the run was due, ISO 8601 in UTC; None if that is unknown.
     :param run: of which run it is, for messages.
@@ -64,6 +65,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     part: str | None
     repeated: dict[str, str]
     consumed: list[str]
+    project: str = ""
 
 
 class JournalFile(NamedTuple):

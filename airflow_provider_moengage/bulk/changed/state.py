@@ -44,6 +44,7 @@ class SyncRun:
     :param moment: when it was due, ISO 8601 in UTC; None if that is unknown.
     :param workspace: digest of the workspace.
     :param mapping: fingerprint of the mappings.
+    :param project: digest of the portfolio's project; empty without one.
     :param reads_all: whether the query has every user. False for a window of time.
     :param resync: whether to send everything.
     """
@@ -54,6 +55,7 @@ class SyncRun:
     workspace: str
     mapping: str
     encoding: int
+    project: str = ""
     reads_all: bool = True
     resync: bool = False
 
@@ -121,7 +123,7 @@ class SyncState:
         """Take the lease and read the newest generation.
 
         :raises InUseError: if another run uses the state.
-        :raises StateError: if the state is another workspace's, or of a later run.
+        :raises StateError: if the state is another workspace's or project's, or of a later run.
         """
         try:
             self._open(stop)
@@ -274,6 +276,7 @@ class SyncState:
             encoding=run.encoding,
             salt=before.salt,
             workspace=run.workspace,
+            project=run.project,
             mapping=run.mapping,
             columns=list(self._columns.used or before.columns),
             moment=run.moment or before.moment,
@@ -333,6 +336,7 @@ class SyncState:
             encoding=run.encoding,
             salt=secrets.token_hex(16),
             workspace=run.workspace,
+            project=run.project,
             mapping=run.mapping,
             columns=[],
             moment=None,
@@ -355,6 +359,11 @@ class SyncState:
             raise StateError(
                 f"The state in {self._folder} is of another workspace, so nothing was sent. Give changed_only"
                 " another path, or remove the folder to start again"
+            )
+        if manifest.project != run.project:
+            raise StateError(
+                f"The state in {self._folder} is of another project_code, so nothing was sent. Give changed_only"
+                " another path for each project, or remove the folder to start again"
             )
         if manifest.moment and run.moment and run.moment < manifest.moment:
             raise StateError(
