@@ -33,7 +33,7 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
     },
     "campaign_api_key": {
         "label": "Campaign API key",
-        "description": "For business events. If empty, the Data API key is used.",
+        "description": "For business events and campaigns. If empty, the Data API key is used.",
         "schema": {"type": ["string", "null"], "format": "password"},
     },
     "timeout": {

@@ -50,6 +50,7 @@ def test_bulk_api_and_polling_import_no_airflow() -> None:
         "import sys\n"
         "import airflow_provider_moengage.bulk.run.delivery, airflow_provider_moengage.bulk.mapping\n"
         "import airflow_provider_moengage.api.client, airflow_provider_moengage.bulk.resume.rejects\n"
+        "import airflow_provider_moengage.api.campaigns.client\n"
         "import airflow_provider_moengage.api.file_imports_client, airflow_provider_moengage.polling.poller\n"
         "import airflow_provider_moengage.polling.unreported_files\n"
         "import airflow_provider_moengage.polling.success_policy\n"

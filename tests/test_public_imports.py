@@ -13,6 +13,8 @@ PACKAGE = "airflow_provider_moengage"
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference" / "index.md"
 
 PUBLIC = [
+    ("api.campaigns.models", "Campaign"),
+    ("api.campaigns.models", "CampaignStats"),
     ("api.file_imports", "FileRun"),
     ("api.file_imports", "ImportDetails"),
     ("bulk.changes", "ChangedOnly"),
@@ -23,11 +25,13 @@ PUBLIC = [
     ("bulk.options", "DeliveryOptions"),
     ("bulk.report", "DeliveryReport"),
     ("emulator", "BusinessEvent"),
+    ("emulator", "Campaign"),
     ("emulator", "Credentials"),
     ("emulator", "Emulator"),
     ("emulator", "Fault"),
     ("emulator", "Settings"),
     ("emulator.business_events", "BusinessEvent"),
+    ("emulator.campaigns", "Campaign"),
     ("emulator.clock", "AcceleratedClock"),
     ("emulator.faults", "Fault"),
     ("emulator.file_import_catalog", "FileTrigger"),

@@ -1,20 +1,23 @@
 """Pages of a list endpoint: read one after the other, each row once, and asked again when that is safe.
 
-The only place that repeats a query of file imports; whoever calls it does not repeat it. The poller of a triggerer
-reads its pages itself, because it has a budget, and counts failed polls.
+The only place that repeats a query of file imports or campaigns; whoever calls it does not repeat it. The poller
+of a triggerer reads its pages itself, because it has a budget, and counts failed polls.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 
 Row = TypeVar("Row")
+Answer = TypeVar("Answer")
 
 Ask = Callable[..., tuple[list[Row], bool]]
 """Requests one page of a query: its rows, and whether another page follows."""
@@ -42,6 +45,26 @@ class Retries:
     throttled_first: int = 1
     throttled_pause: float = 10.0
     pause: Callable[[float], None] = lambda seconds: time.sleep(seconds)  # noqa: PLW0108 (a test may replace it)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """A page of a list.
+
+    :param rows: its rows.
+    :param has_more: whether another page follows.
+    :param total: rows of the whole list, if the server reports it.
+    """
+
+    rows: Sequence[Row]
+    has_more: bool
+    total: int | None = None
+
+
+MOST_PASSES = 3
+"""How often a list that changes while it is read is read, at most."""
+
+_log = logging.getLogger(__name__)
 
 
 class Pages(Generic[Row]):
@@ -81,7 +104,7 @@ def read_pages(
     has_next = True
     while has_next:
         try:
-            rows, has_more = _ask(ask, query, pages.next_page, retries)
+            rows, has_more = _ask(partial(ask, query, page=pages.next_page), pages.next_page, retries)
         except ApiError as error:
             if error.kind is ErrorKind.NOT_FOUND and pages.next_page > 1:
                 return  # the page is past the end
@@ -90,7 +113,41 @@ def read_pages(
         yield rows
 
 
-def _ask(ask: Ask[Row], query: Mapping[str, Any], page: int, retries: Retries) -> tuple[list[Row], bool]:
+def read_whole_list(
+    ask: Callable[[int], Page[Row]], key: Callable[[Row], str], retries: Retries
+) -> Iterator[list[Row]]:
+    """Yield the rows of a list as its pages are read, each row once. Only the rows' keys are kept in memory.
+
+    Rows move to other pages if the list changes meanwhile, and one could be skipped. So if a row came twice, or
+    the total changed, the list is read again for what is missing, up to three times.
+
+    :param ask: requests a page, from 1.
+    :param key: identifies a row.
+    :raises ApiError: if MoEngage does not answer.
+    """
+    seen: set[str] = set()
+    for _ in range(MOST_PASSES):
+        in_this_pass: set[str] = set()
+        totals: set[int | None] = set()
+        has_moved, number, has_next = False, 1, True
+        while has_next:
+            page = _ask(partial(ask, number), number, retries)
+            new = {key(row) for row in page.rows} - in_this_pass
+            has_moved = has_moved or len(new) < len(page.rows)
+            totals.add(page.total)
+            fresh = {found: row for row in page.rows if (found := key(row)) not in seen}
+            in_this_pass |= new
+            seen.update(fresh)
+            if fresh:
+                yield list(fresh.values())
+            number += 1
+            has_next = page.has_more and bool(new)
+        if len(totals) == 1 and not has_moved:
+            return
+    _log.warning("The list changed each of %d times that it was read; a row may be missing", MOST_PASSES)
+
+
+def _ask(ask: Callable[[], Answer], page: int, retries: Retries) -> Answer:
     left = {
         ErrorKind.SERVER: retries.server_errors,
         ErrorKind.RATE_LIMIT: retries.throttled_first if page == 1 else retries.throttled,
@@ -98,7 +155,7 @@ def _ask(ask: Ask[Row], query: Mapping[str, Any], page: int, retries: Retries) -
     failed = 0
     while True:
         try:
-            return ask(query, page=page)
+            return ask()
         except ApiError as error:
             left[error.kind] = left.get(error.kind, 1) - 1
             if left[error.kind] <= 0:

@@ -21,7 +21,7 @@ class Workspace:
     :param data_center: as :func:`~airflow_provider_moengage.api.data_centers.normalise_data_center` returns it.
     :param base_url: replaces scheme and authority of every API family; None for MoEngage's own hosts.
     :param timeout: seconds that a request may take, with its whole response.
-    :param campaign_api_key: key for business events.
+    :param campaign_api_key: key for business events and campaigns.
     :param project_code: the project of a portfolio that requests are about (MoEngage user guide, "Portfolio: Data
         Ingestion and Management"); None: the portfolio as a whole, or a workspace without projects.
     """
@@ -36,7 +36,7 @@ class Workspace:
 
     @property
     def data_url(self) -> str:
-        """Scheme and authority of the Data API and of business events."""
+        """Scheme and authority of the Data API, of business events and of campaigns."""
         return self.base_url or data_api_url(self._data_center)
 
     @property

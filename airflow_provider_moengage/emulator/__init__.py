@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.emulator.bulk_import.received import ReceivedElement
     from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
     from airflow_provider_moengage.emulator.business_events.firings import Firing
+    from airflow_provider_moengage.emulator.campaigns.definitions import Campaign
     from airflow_provider_moengage.emulator.clock import AcceleratedClock
     from airflow_provider_moengage.emulator.counts import Counts
     from airflow_provider_moengage.emulator.faults import Fault
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AcceleratedClock",
     "BusinessEvent",
+    "Campaign",
     "Counts",
     "Credentials",
     "Emulator",
@@ -47,6 +49,7 @@ __all__ = [
 _HOMES = {
     "AcceleratedClock": "clock",
     "BusinessEvent": "business_events.definitions",
+    "Campaign": "campaigns.definitions",
     "Counts": "counts",
     "Credentials": "settings",
     "Emulator": "server",

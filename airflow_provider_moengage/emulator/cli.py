@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _emulator(options: argparse.Namespace) -> Emulator:
     from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
+    from airflow_provider_moengage.emulator.campaigns.definitions import Campaign
     from airflow_provider_moengage.emulator.clock import AcceleratedClock
     from airflow_provider_moengage.emulator.file_imports.definitions import FileImport
     from airflow_provider_moengage.emulator.http import object_id
@@ -85,6 +86,8 @@ def _emulator(options: argparse.Namespace) -> Emulator:
     for argument in options.file_import:
         import_id, _, folder = argument.partition("=")
         emulator.workspace.add_file_import(FileImport(import_id, import_id, folder=folder or None))
+    for name in options.campaign:
+        emulator.workspace.add_campaign(Campaign(name, status="ACTIVE"))
     return emulator
 
 
@@ -175,6 +178,13 @@ def _parser() -> argparse.ArgumentParser:
         default="UTC",
         metavar="NAME",
         help="zone in which file imports write their times, which carry none; for example Asia/Kolkata",
+    )
+    parser.add_argument(
+        "--campaign",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="add a push campaign that runs every day, so that statistics can be read; repeatable",
     )
     parser.add_argument(
         "--keep-elements", type=_count, default=100_000, metavar="N", help="number of accepted elements to keep"

@@ -22,6 +22,8 @@ _QUOTAS = (
     "search_quota",
     "file_history_quota",
     "file_imports_quota",
+    "campaign_stats_quota",
+    "campaign_search_quota",
 )
 
 
@@ -86,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         filter, which carry none. MoEngage does not document it: in the reference's samples the details have the
         workspace's local time, but ``next_scheduled_at`` in UTC.
     :param file_imports_by_name: how the import details compare ``import_name``.
+    :param campaign_stats_quota: requests for campaign statistics (Get Campaign Stats: 100 a minute).
+    :param campaign_search_quota: searches for campaigns; their limit is not documented, so it is the same here.
     :param keep_elements: accepted elements to keep; ``None`` keeps all, 0 none.
     :param keep_requests: request records to keep; ``None`` keeps all, 0 none.
     :param keep_firings: business event firings to keep; ``None`` keeps all, 0 none.
@@ -124,6 +128,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     file_partial_word: Literal["PARTIAL_SUCCESS", "PARTIAL_FAILURE"] = "PARTIAL_SUCCESS"
     file_time_zone: str = "UTC"
     file_imports_by_name: Literal["exact", "contains"] = "exact"
+    campaign_stats_quota: Windows = ((100, 60),)
+    campaign_search_quota: Windows = ((100, 60),)
     keep_elements: int | None = 100_000
     keep_requests: int | None = 10_000
     keep_firings: int | None = 10_000

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_moengage.emulator.bulk_import.family import BulkImport
 from airflow_provider_moengage.emulator.business_events.family import BusinessEvents
+from airflow_provider_moengage.emulator.campaigns.family import Campaigns
 from airflow_provider_moengage.emulator.connection_test.family import ConnectionTest
 from airflow_provider_moengage.emulator.counts import Counts
 from airflow_provider_moengage.emulator.dashboard.statistics import RequestOutcome, Statistics
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.emulator.bulk_import.received import ReceivedElements, SentElement
     from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
     from airflow_provider_moengage.emulator.business_events.firings import Firing
+    from airflow_provider_moengage.emulator.campaigns.definitions import Campaign
     from airflow_provider_moengage.emulator.family import Endpoint, Family, Result
     from airflow_provider_moengage.emulator.file_imports.catalog import FileTrigger
     from airflow_provider_moengage.emulator.file_imports.definitions import FileImport, ImportFile
@@ -31,7 +33,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Counts", "Credentials", "RequestRecord", "Workspace", "Workspaces"]
 
-FAMILIES: tuple[Callable[[Workspace], Family], ...] = (BulkImport, ConnectionTest, BusinessEvents, FileImports)
+FAMILIES: tuple[Callable[[Workspace], Family], ...] = (
+    BulkImport,
+    ConnectionTest,
+    BusinessEvents,
+    FileImports,
+    Campaigns,
+)
 """The API families that the emulator serves, in the order of the page."""
 
 AnyFamily = TypeVar("AnyFamily", bound="Family")
@@ -173,6 +181,27 @@ class Workspace:
             return self._family(FileImports).state.catalog.triggers()
 
     @property
+    def campaigns(self) -> tuple[Campaign, ...]:
+        """The campaigns of the workspace."""
+        with self._lock:
+            return tuple(self._family(Campaigns).state.catalog)
+
+    def add_campaign(self, campaign: Campaign) -> None:
+        """Add a campaign, or replace the one with its id."""
+        with self._lock:
+            self._family(Campaigns).state.catalog.add(campaign)
+
+    def remove_campaign(self, campaign_id: str) -> None:
+        """Remove a campaign, if it is there."""
+        with self._lock:
+            self._family(Campaigns).state.catalog.remove(campaign_id)
+
+    def clear_campaigns(self) -> None:
+        """Remove all campaigns."""
+        with self._lock:
+            self._family(Campaigns).state.catalog.clear()
+
+    @property
     def faults(self) -> tuple[Fault, ...]:
         """The pending faults."""
         with self._lock:
@@ -191,7 +220,7 @@ class Workspace:
     def reset(self) -> None:
         """Delete everything received, all runs and all faults, and reset the limits and quotas.
 
-        Settings, business events and file imports stay.
+        Settings, business events, file imports and campaigns stay.
         """
         with self._lock:
             for family in self.families:

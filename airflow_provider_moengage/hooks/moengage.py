@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,10 +17,13 @@ from airflow_provider_moengage.arguments import non_empty
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.sources import Source, Stream
 from airflow_provider_moengage.exceptions import MoEngageImportNotFoundError, MoEngageRequestError
-from airflow_provider_moengage.hooks import business_events, file_imports
+from airflow_provider_moengage.hooks import business_events, campaigns, file_imports
 from airflow_provider_moengage.hooks.connection import ConnectionSettings, read_connection
 
 if TYPE_CHECKING:
+    from airflow_provider_moengage.api.campaigns.client import CampaignsClient
+    from airflow_provider_moengage.api.campaigns.models import Campaign, CampaignStats
+    from airflow_provider_moengage.api.campaigns.pace import Timing
     from airflow_provider_moengage.api.client import MoEngageClient
     from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
@@ -289,6 +292,73 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
                 f"Import {import_name!r}: MoEngage has several imports with this name ({have}); use import_id"
             )
         return found[0]
+
+    def get_campaigns_conn(self, timing: Timing | None = None) -> CampaignsClient:
+        """Return a client of the workspace's campaigns; close it after use.
+
+        :param timing: the time; None: this machine's.
+        """
+        from airflow_provider_moengage.api.campaigns.client import CampaignsClient
+
+        return CampaignsClient(self.settings.workspace, timing or campaigns.timing())
+
+    def iter_campaigns(
+        self,
+        campaign_ids: str | Iterable[str] | None = None,
+        *,
+        channels: str | Iterable[str] | None = None,
+        status: str | Iterable[str] | None = None,
+    ) -> Iterator[Campaign]:
+        """Yield the campaigns of the workspace, also executions of periodic ones: all pages, each campaign once.
+
+        MoEngage leaves drafts out, unless ``status`` names ``DRAFT``. At most 100 requests a minute are sent. A
+        page that MoEngage throttles, or does not answer, is requested again.
+
+        :param campaign_ids: only these; None: all.
+        :param channels: one or several of PUSH, EMAIL, SMS, ...
+        :param status: one or several of ACTIVE, COMPLETED, STOPPED, ...
+        :raises ValueError: if an argument is invalid; the message names it.
+        :raises MoEngageError: see :meth:`iter_campaign_stats`.
+        """
+        queries = campaigns.search_filters(campaign_ids, channels, status)
+        return self._read_campaigns(partial(campaigns.campaigns, queries=queries))
+
+    def iter_campaign_stats(
+        self,
+        start: date | str,
+        end: date | str,
+        *,
+        campaign_ids: str | Iterable[str] | None = None,
+        attribution_type: str = "VIEW_THROUGH",
+        metric_type: str = "TOTAL",
+    ) -> Iterator[CampaignStats]:
+        """Yield the statistics of campaigns over a window of at most 30 days: all pages, each campaign once.
+
+        There is one record for each campaign, platform, locale and variation. For counts by day, ask for each day.
+        At most 100 requests a minute are sent (ten campaigns each). A page that MoEngage throttles, or does not
+        answer, is requested again, and no page before it.
+
+        :param start: first day, in the workspace's time zone: a date, or ISO 8601 text.
+        :param end: last day.
+        :param campaign_ids: only these campaigns; None: all that ran.
+        :param attribution_type: which conversions count: ``VIEW_THROUGH``, ``CLICK_THROUGH``, ``IN_SESSION``,
+            ``TOTAL_CONVERSIONS`` or ``CLICK_CONVERSIONS``.
+        :param metric_type: ``TOTAL``, or ``UNIQUE`` to count each user once in the window.
+        :raises ValueError: if an argument is invalid; the message names it.
+        :raises MoEngageRequestError: if MoEngage refuses the request.
+        :raises MoEngageRateLimitError: if MoEngage throttled a page 30 times.
+        :raises MoEngageAuthError: if MoEngage does not accept the key, or the key does not cover campaigns.
+        :raises MoEngageServerError: if MoEngage could not be reached or answered 5xx, three times for a page.
+        """
+        days = campaigns.window(start, end)
+        query = campaigns.StatsFilter.of(attribution_type, metric_type, campaign_ids)
+        records = self._read_campaigns(partial(campaigns.stats, days=days, query=query))
+        return (record for of_campaign in records for record in of_campaign)
+
+    def _read_campaigns(self, read: Callable[..., Iterator[Row]]) -> Iterator[Row]:
+        clock = campaigns.timing()
+        with closing(self.get_campaigns_conn(clock)) as client:
+            yield from read(client, self.moengage_conn_id, patience=campaigns.retries(clock))
 
     def _read(self, read: Callable[[FileImportsClient], Iterator[Row]]) -> Iterator[Row]:
         with closing(self.get_file_imports_conn()) as client:

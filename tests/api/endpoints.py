@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum
 
 from airflow_provider_moengage.api.business_events import (
     TriggerRequest,
 )
+from airflow_provider_moengage.api.campaigns.client import CampaignsClient
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import Triggering
@@ -73,6 +75,20 @@ def _trigger_import(place: Workspace) -> Said:
     return reply.triggering, reply.message
 
 
+def _of_campaigns(ask: Callable[[CampaignsClient], object]) -> Callable[[Workspace], Said]:
+    def asked(place: Workspace) -> Said:
+        client = CampaignsClient(place)
+        try:
+            ask(client)
+        except ApiError as error:
+            return error.kind, error.message.partition(" could not be reached: ")[2]
+        finally:
+            client.close()
+        raise AssertionError("it was answered")
+
+    return asked
+
+
 def _raising(ask: Callable[[MoEngageClient, FileImportsClient], object]) -> Callable[[Workspace], Said]:
     def asked(place: Workspace) -> Said:
         client, file_imports = MoEngageClient(place), FileImportsClient(place)
@@ -89,6 +105,7 @@ def _raising(ask: Callable[[MoEngageClient, FileImportsClient], object]) -> Call
 
 
 SERVER = ErrorKind.SERVER
+DAY = date(2026, 1, 1)
 
 ENDPOINTS = {
     "bulk import": Endpoint(_bulk_import, Outcome.NOT_SENT, Outcome.UNEXPECTED, Outcome.UNKNOWN),
@@ -104,6 +121,12 @@ ENDPOINTS = {
     ),
     "run history": Endpoint(
         _raising(lambda _, client: client.file_runs({"import_id": "i"}, page=1)), SERVER, SERVER, SERVER
+    ),
+    "campaign statistics": Endpoint(
+        _of_campaigns(lambda client: client.stats_page(DAY, DAY, {}, page=1)), SERVER, SERVER, SERVER
+    ),
+    "campaign search": Endpoint(
+        _of_campaigns(lambda client: client.search_page({}, page=1)), SERVER, SERVER, SERVER
     ),
     "import details": Endpoint(_raising(lambda _, client: client.imports({}, page=1)), SERVER, SERVER, SERVER),
 }

@@ -39,6 +39,7 @@ def workspace(shared_emulator: Emulator, clock: FakeClock) -> Workspace:
     workspace.reset()
     workspace.clear_business_events()
     workspace.clear_file_imports()
+    workspace.clear_campaigns()
     workspace.configure(**msgspec.structs.asdict(Settings()))
     return workspace
 

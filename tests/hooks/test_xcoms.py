@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
+from airflow_provider_moengage.api.campaigns.models import Campaign, CampaignStats
 from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
 from airflow_provider_moengage.bulk.report import DeliveryReport
 
@@ -19,6 +20,8 @@ RETURNED = [
     DeliveryReport(accepted=2, customers=2, warnings={"name_truncated": 1}),
     FileRun("1", "a.csv", "SUCCESSFUL", scheduled_at=NOON, total_rows=3),
     ImportDetails("i", "Users", last_run_at=NOON),
+    Campaign("c1", "Weekly offer", "EMAIL", "ACTIVE", "PERIODIC"),
+    CampaignStats("c1", 1, "ANDROID", "en", "A", date(2026, 1, 1), date(2026, 1, 2), {"performance_sent": 3}),
 ]
 
 

@@ -9,7 +9,15 @@ import msgspec
 import pytest
 import requests
 
-from airflow_provider_moengage.emulator import BusinessEvent, Emulator, Fault, FileImport, ImportFile, Settings
+from airflow_provider_moengage.emulator import (
+    BusinessEvent,
+    Campaign,
+    Emulator,
+    Fault,
+    FileImport,
+    ImportFile,
+    Settings,
+)
 from tests.openapi.contract import contract
 
 WORKSPACE_ID = "EMULATOR"
@@ -33,6 +41,14 @@ BODIES: dict[str, Any] = {
     "/v1.0/data/fileimports/trigger/{schedule_id}": None,
     "/v1.0/data/fileimports/import/run/history": {"import_id": "i1"},
     "/v1.0/data/fileimports/import/status": {},
+    "/core-services/v1/campaign-stats": {
+        "request_id": "r1",
+        "start_date": "2026-11-01",
+        "end_date": "2026-11-30",
+        "attribution_type": "VIEW_THROUGH",
+        "metric_type": "TOTAL",
+    },
+    "/v5/campaigns/search": {"limit": 15, "page": 1, "include_child_campaigns": True},
 }
 """A valid request to each endpoint."""
 
@@ -59,6 +75,7 @@ def emulator(shared_emulator: Emulator) -> Emulator:
     workspace.configure(**msgspec.structs.asdict(Settings()))
     workspace.add_business_event(BusinessEvent("Sale", {"city": "string"}, ("c1", "c2"), ("f1",)))
     workspace.add_file_import(FileImport("i1", "Users", files=(DONE,)))
+    workspace.add_campaign(Campaign("Weekly offer", control_groups=True))
     return shared_emulator
 
 
@@ -66,7 +83,7 @@ def send(emulator: Emulator, method: str, path: str, body: Any, **options: Any) 
     """Return the status of an answer, and what is wrong with it."""
     url = path.replace("{workspace_id}", WORKSPACE_ID).replace("{schedule_id}", "i1")
     given: dict[str, Any] = {
-        "auth": CAMPAIGN_AUTH if "business" in path else DATA_AUTH,
+        "auth": CAMPAIGN_AUTH if "business" in path or "campaign" in path else DATA_AUTH,
         "headers": {"MOE-APPKEY": WORKSPACE_ID, "Content-Type": "application/json"},
         "params": {"app_id": WORKSPACE_ID} if path == "/v1/transition" else {},
         "data": None if body is None else msgspec.json.encode(body),
@@ -131,6 +148,8 @@ LITTLE = {
     "search_quota": [[1, 60]],
     "file_history_quota": [[1, 60]],
     "file_imports_quota": [[1, 60]],
+    "campaign_stats_quota": [[1, 60]],
+    "campaign_search_quota": [[1, 60]],
 }
 WRONG: dict[str, Any] = {
     "/v1/transition/{workspace_id}": {"type": "transition", "elements": [{"type": "nobody"}]},
@@ -140,6 +159,8 @@ WRONG: dict[str, Any] = {
     "/v5/business-events/search": {"limit": 0},
     "/v1.0/data/fileimports/import/run/history": {"import_id": "i1", "file_status": ["SUCCESSFUL"], "offset": 9},
     "/v1.0/data/fileimports/import/status": {"offset": 9},
+    "/core-services/v1/campaign-stats": {"request_id": "r1", "start_date": "2026-11-31"},
+    "/v5/campaigns/search": {"limit": 16},
 }
 
 

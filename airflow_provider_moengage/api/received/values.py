@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from math import isfinite
 from typing import Any, NoReturn
 
 import msgspec
@@ -150,6 +151,17 @@ class Received:
         try:
             return value if isinstance(value, int) else int(float(value))
         except (TypeError, ValueError, OverflowError):
+            return None
+
+    def number(self) -> int | float | None:
+        """Return a number, which may be text; None if it is not one, or not finite."""
+        value = self._value
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            return None
+        try:
+            read = value if isinstance(value, int) else float(value)
+            return read if isfinite(read) else None
+        except (ValueError, OverflowError):
             return None
 
     def flag(self) -> bool | None:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
+from airflow_provider_moengage.emulator.campaigns.definitions import Campaign
 from airflow_provider_moengage.emulator.dashboard.connection_help import connection
 from airflow_provider_moengage.emulator.dashboard.control_body import BodyError, read_payload
 from airflow_provider_moengage.emulator.dashboard.page import page_routes
@@ -64,6 +65,10 @@ Control endpoints; each accepts ?workspace=<id>, and uses the default workspace 
   DELETE /_emulator/file_imports                delete all file imports
   POST   /_emulator/file_imports/run            run an import now, as its schedule does: {{"import_id": "i1"}}
   GET    /_emulator/file_triggers?since=N       the accepted triggers of file imports after number N
+  GET    /_emulator/campaigns                   the campaigns, of which statistics can be read
+  POST   /_emulator/campaigns                   add a campaign, or replace the one with its id:
+      {{"name": "Sale", "channel": "EMAIL", "first_day": "2026-11-01", "last_day": "2026-11-07"}}
+  DELETE /_emulator/campaigns                   remove all campaigns
   GET    /_emulator/settings                    the settings
   POST   /_emulator/settings                    change settings: {{"users_per_minute": 10000}}
   GET    /_emulator/faults                      the pending faults
@@ -126,6 +131,9 @@ def control_routes(workspaces: Workspaces) -> list[Route]:
         route("file_imports", "DELETE", _clear_file_imports),
         route("file_imports/run", "POST", _run_file_import),
         route("file_triggers", "GET", _file_triggers),
+        route("campaigns", "GET", _campaigns),
+        route("campaigns", "POST", _add_campaign),
+        route("campaigns", "DELETE", _clear_campaigns),
         route("settings", "GET", _settings),
         route("settings", "POST", _configure),
         route("faults", "GET", _faults),
@@ -221,6 +229,22 @@ def _run_file_import(workspace: Workspace, request: ControlRequest) -> Any:
 def _file_triggers(workspace: Workspace, request: ControlRequest) -> Any:
     since = _whole_number(request.query, "since", 0)
     return {"file_triggers": [trigger for trigger in workspace.file_triggers if trigger.number > since]}
+
+
+def _campaigns(workspace: Workspace, _request: ControlRequest) -> Any:
+    return {
+        "campaigns": [{**msgspec.structs.asdict(each), "campaign_id": each.id} for each in workspace.campaigns]
+    }
+
+
+def _add_campaign(workspace: Workspace, request: ControlRequest) -> Any:
+    workspace.add_campaign(Campaign.read(request.payload))
+    return _campaigns(workspace, request)
+
+
+def _clear_campaigns(workspace: Workspace, request: ControlRequest) -> Any:
+    workspace.clear_campaigns()
+    return _campaigns(workspace, request)
 
 
 def _settings(workspace: Workspace, _request: ControlRequest) -> Any:

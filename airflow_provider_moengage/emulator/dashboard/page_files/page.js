@@ -77,6 +77,7 @@ function draw(snapshot) {
   show("failures", [snapshot.failures, snapshot.dropped], drawFailures);
   show("imports", snapshot.file_imports, drawImports);
   show("business", [snapshot.business_events, snapshot.quotas], drawBusiness);
+  show("campaigns", snapshot.campaigns, drawCampaigns);
   drawConnection(snapshot.counts.requests === 0);
   peek();
 }
@@ -345,6 +346,29 @@ function drawBusiness([{ shown, left_off }, quotas]) {
 }
 
 let wasEmpty = null;
+function drawCampaigns({ shown, left_off, pages_read, quota }) {
+  if (!shown.length) return h("p", { class: "empty" }, "No campaigns. Start with ", h("code", {}, 'moengage-emulator --campaign "Weekly offer"'), ".");
+  const days = (row) => (row.first_day || row.last_day ? `${row.first_day ?? "…"} to ${row.last_day ?? "…"}` : "every day");
+  const rows = h(
+    "table",
+    {},
+    ...table(
+      [
+        ["Campaign", (row) => cut(row.name)],
+        ["ID", (row) => cut(row.id)],
+        ["Channel", (row) => row.channel],
+        ["Status", (row) => row.status],
+        ["Ran", days],
+        ["Sent a day", (row) => number(row.sent_per_day), true],
+      ],
+      shown,
+    ).filter(Boolean),
+  );
+  const used = quota.map((row) => `${number(row.used)} of ${number(row.limit)} requests in ${span(row.seconds)}`).join(", ");
+  const note = h("p", { class: "note num" }, `Pages of statistics read: ${number(pages_read)}${used ? ` · ${used}` : ""}`);
+  return [scroll("Campaigns", rows, left_off ? h("p", { class: "note" }, `and ${number(left_off)} more`) : null), note];
+}
+
 function drawConnection(empty) {
   show("curl", connection.curl, (text) => text);
   show("airflow", connection.airflow, (text) => text);

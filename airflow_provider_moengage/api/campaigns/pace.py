@@ -1,0 +1,53 @@
+"""The pace of requests to an endpoint with a limit of requests a minute."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+WINDOW = 60.0
+"""Seconds in which MoEngage counts requests ("Rate Limits")."""
+
+_MARGIN = 0.05
+"""Seconds: a timer may fire early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The time, which tests replace.
+
+    :param now: UTC epoch seconds.
+    :param monotonic: seconds since any start; never goes back.
+    :param pause: waits for a number of seconds; it may raise to end the wait.
+    """
+
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+
+class Pace:
+    """Keeps the requests of one sender within a number a minute. Not thread-safe.
+
+    MoEngage counts a request when it arrives, which is before its response: a request is counted here from its
+    response on, so that no delay of the network makes two of them fall into one window.
+
+    :param per_minute: requests in any 60 seconds.
+    """
+
+    def __init__(self, per_minute: int, timing: Timing) -> None:
+        self._timing = timing
+        self._answered: deque[float] = deque(maxlen=per_minute)
+
+    def wait(self) -> None:
+        """Wait until a request may be sent."""
+        if len(self._answered) == self._answered.maxlen:
+            left = self._answered[0] + WINDOW + _MARGIN - self._timing.monotonic()
+            if left > 0:
+                self._timing.pause(left)
+
+    def answered(self) -> None:
+        """Count a request whose response has come, or will not come."""
+        self._answered.append(self._timing.monotonic())
