@@ -41,6 +41,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("tasks",),
     ("links", "notifications"),
     ("operators", "sensors", "transfers"),
+    ("command",),
     ("get_provider_info",),
 )
 """The rooms of the package, lowest first. A module imports from its own line and from the lines above it.

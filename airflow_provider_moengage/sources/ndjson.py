@@ -65,7 +65,14 @@ class NdjsonFiles:
         return found
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield one element per line. A line that is not JSON is yielded as text and becomes a reject.
+        """Yield one element per line; of a line of a rejects file, its element.
+
+        :raises MoEngageError, ValueError: see :meth:`lines`.
+        """
+        return map(_unwrapped, self.lines())
+
+    def lines(self) -> Iterator[Any]:
+        """Yield each line as JSON. One that is not JSON is yielded as text and becomes a reject.
 
         :raises MoEngageError: if the storage fails, or a file becomes shorter while it is read.
         :raises ValueError: if a file is not UTF-8.
@@ -88,7 +95,7 @@ class NdjsonFiles:
                     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                         yield line.decode(errors="replace").rstrip("\r\n")
                         continue
-                    yield _unwrapped(element)
+                    yield element
                 if size is not None and length < size:
                     raise MoEngageError(
                         f"path {str(path)!r}: became shorter while it was read, so some of its lines are missing;"
@@ -121,11 +128,13 @@ def _check_encoding(path: ObjectStoragePath, start: bytes) -> None:
         raise ValueError(f"path {str(path)!r}: the file is in UTF-16 or UTF-32; save it as UTF-8")
 
 
+def is_reject(line: Any) -> bool:
+    """Return whether a line is one of a rejects file."""
+    return isinstance(line, dict) and "element" in line and "codes" in line and "type" not in line
+
+
 def _unwrapped(line: Any) -> Any:
-    """Return the element of a line, which may be one of a rejects file."""
-    if isinstance(line, dict) and "element" in line and "codes" in line and "type" not in line:
-        return line["element"]
-    return line
+    return line["element"] if is_reject(line) else line
 
 
 _VERSION = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "updated", "created")

@@ -261,8 +261,7 @@ class Watermark:
 
     def __init__(self, asset: Any, context: Mapping[str, Any]) -> None:
         ti = context["ti"]
-        index = "" if ti.map_index is None or ti.map_index < 0 else f":{ti.map_index}"
-        self._key = _key(ti.dag_id, ti.task_id, index)
+        self._key = watermark_key(ti.dag_id, ti.task_id, ti.map_index)
         try:
             self._state = context["asset_state_store"][asset]
         except KeyError:  # for a mapped task, __init__ runs too late to add it
@@ -305,8 +304,12 @@ class Watermark:
         return is_moved
 
 
-def _key(dag_id: str, task_id: str, index: str) -> str:
-    """Return the name of a task's watermark in the asset's state."""
+def watermark_key(dag_id: str, task_id: str, map_index: int | None) -> str:
+    """Return the name of a task's watermark in the asset's state.
+
+    :param map_index: None or -1 if the task is not mapped.
+    """
+    index = "" if map_index is None or map_index < 0 else f":{map_index}"
     key = f"moengage:{dag_id}:{task_id}{index}"
     if len(key) <= LONGEST_KEY:
         return key

@@ -205,3 +205,25 @@ def test_a_development_run_moves_no_watermark_unless_told(airflow: Airflow) -> N
 
     rendered = airflow.run("-m", "airflow", "tasks", "render", "incremental", "orders", "2026-01-05")
     assert "at >= '2026-01-04 00:00:00+00:00' AND at < '2026-01-05 00:00:00+00:00'" in rendered
+
+
+def test_a_persons_command_shows_moves_and_forgets_a_watermark(airflow: Airflow) -> None:
+    def command(*argv: str, exits_with: int = 0) -> str:
+        return airflow.run("-m", "airflow_provider_moengage.command", "watermark", *argv, exits_with=exits_with)
+
+    task = ("incremental", "orders")
+    if find_spec("airflow.models.asset_state_store") is None:
+        assert "stores no watermark" in command("show", *task, exits_with=2)
+        return
+    airflow.environment["AIRFLOW__MOENGAGE__DEVELOPMENT_RUNS_MOVE_WATERMARK"] = "True"
+    with Emulator() as emulator:
+        connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
+        airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps({**connection, "host": emulator.url})
+        airflow.run("-m", "airflow", "dags", "test", "incremental", "2026-01-05")
+
+    assert "2026-01-05T00:00:00+00:00" in command("show", *task)
+    assert "Add --yes" in command("set", *task, "2026-01-03", exits_with=2)
+    assert "2026-01-03T00:00:00+00:00" in command("set", *task, "2026-01-03", "--yes")
+    assert '"watermark": null' in command("reset", *task, "--yes", "--json", exits_with=1)
+    assert "2026-01-03" not in command("show", *task, exits_with=1)
+    assert "knows no asset of such a task" in command("show", "incremental", "nothing", exits_with=2)

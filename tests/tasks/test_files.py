@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from airflow_provider_moengage.bulk.resume.fence import Fence
 from airflow_provider_moengage.tasks.checkpoint_stores import FileStore
 from airflow_provider_moengage.tasks.files import checkpoint_path_of_task, rejects_path_of_task
-from airflow_provider_moengage.tasks.watermark import LONGEST_KEY, _key
+from airflow_provider_moengage.tasks.watermark import LONGEST_KEY, watermark_key
 
 LONGEST_FILE_NAME = 255
 """Bytes, on ext4, XFS, APFS and NTFS."""
@@ -77,8 +77,8 @@ def test_any_ids_make_a_safe_name(identity: tuple[str, str, str]) -> None:
 
 
 def test_the_key_of_a_watermark_fits_into_airflows_column() -> None:
-    keys = {_key("d" * 250, "t" * 249 + end, ":12") for end in "ab"}
+    keys = {watermark_key("d" * 250, "t" * 249 + end, 12) for end in "ab"}
 
     assert len(keys) == 2
     assert all(len(key) <= LONGEST_KEY for key in keys)
-    assert _key("dag", "task", "") == "moengage:dag:task"
+    assert watermark_key("dag", "task", None) == "moengage:dag:task"

@@ -1,0 +1,97 @@
+"""``moengage rejects``: what a rejects file holds, and sending it again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_moengage.bulk.sources import Numbered
+from airflow_provider_moengage.command.asking import is_confirmed
+from airflow_provider_moengage.command.output import NOT_OK, OK, Output, table
+from airflow_provider_moengage.exceptions import MoEngageRejectsError
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
+from airflow_provider_moengage.sources.ndjson import NdjsonFiles, is_reject
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def summary(options: argparse.Namespace) -> int:
+    """Count the rejects of one or several files by code and message. Messages hold no values."""
+    codes: Counter[str] = Counter()
+    messages: Counter[tuple[str, str]] = Counter()
+    total = 0
+    for reject in _rejects(options.path):
+        total += 1
+        codes.update(dict.fromkeys(reject["codes"], 1))
+        messages.update(dict.fromkeys(zip(reject["codes"], reject["messages"], strict=False), 1))
+    rows = [(count, code, message) for (code, message), count in messages.most_common(_MOST_MESSAGES)]
+    Output(options).answer(
+        {
+            "rejects": total,
+            "codes": dict(codes.most_common()),
+            "messages": [{"count": count, "code": code, "message": message} for count, code, message in rows],
+        },
+        [f"{total:,} rejects", table(("count", "code", "message"), rows, numbers=["count"])],
+    )
+    return OK if total else NOT_OK
+
+
+_MOST_MESSAGES = 50
+"""Messages that a summary lists; with more of them, the rarest are left out."""
+
+
+def show(options: argparse.Namespace) -> int:
+    """Show rejects with their elements."""
+    chosen = (
+        reject for reject in _rejects(options.path) if options.code is None or options.code in reject["codes"]
+    )
+    found = list(islice(chosen, options.rows))
+    lines: list[str | Table] = []
+    for reject in found:
+        lines += [f"position {reject['position']:,}" if reject["position"] is not None else "without a position"]
+        lines += [f"  {code}: {text}" for code, text in zip(reject["codes"], reject["messages"], strict=False)]
+        lines += [f"  {json.dumps(reject['element'], ensure_ascii=False)}", ""]
+    Output(options).answer({"rejects": found}, lines or ["No such rejects"])
+    return OK if found else NOT_OK
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Send the elements of rejects files."""
+    files = NdjsonFiles.matching(options.path)
+    if options.rejects_path is not None and files.has(options.rejects_path):
+        raise ValueError("--rejects-path: is one of the files to read; choose another file")
+    if not options.dry_run:
+        count = sum(1 for _ in _rejects(options.path))
+        question = (
+            f"Send {count:,} elements to the workspace of connection {options.conn_id!r}? Events that have arrived"
+            " already become duplicates."
+        )
+        if not is_confirmed(question, yes=options.yes):
+            return NOT_OK
+    try:
+        report = MoEngageHook(options.conn_id).bulk_import(
+            Numbered(files),
+            dry_run=options.dry_run,
+            validation=options.validation,
+            rejects_path=options.rejects_path,
+        )
+    except MoEngageRejectsError as error:
+        if error.report is None:
+            raise
+        report = error.report
+    Output(options).answer(report.to_dict(), [report.summary])
+    return NOT_OK if report.rejected else OK
+
+
+def _rejects(path: str) -> Iterator[dict[str, Any]]:
+    """Yield the lines of rejects files; what stands in other NDJSON files is an element without findings."""
+    for line in NdjsonFiles.matching(path).lines():
+        if is_reject(line):
+            yield {"position": None, "messages": [], **line}
+        else:
+            yield {"position": None, "codes": [], "messages": [], "element": line}

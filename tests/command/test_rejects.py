@@ -1,0 +1,106 @@
+"""`moengage rejects`: a rejects file of a real run, against the emulator."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command.conftest import Run
+from tests.delivering import MoEngage, connection_to, customer
+
+BAD = [{"type": "customer", "attributes": {"plan": "VIP"}}, customer("", plan="secret plan")]
+
+
+@pytest.fixture
+def rejects(moengage: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage))
+    file = tmp_path / "rejects.ndjson"
+    moengage.deliver([customer("u1"), *BAD, *BAD[:1]], rejects=file, max_rejects=9)
+    moengage.reset()
+    return file
+
+
+def test_a_summary_counts_codes_and_shows_no_personal_data(rejects: Path, moengage_command: Run) -> None:
+    shown = moengage_command("rejects", "summary", str(rejects))
+    counted = moengage_command("rejects", "summary", str(rejects), "--json").json
+
+    assert shown.status == 0
+    assert "3 rejects" in shown.out
+    assert "secret plan" not in shown.out
+    assert counted["codes"] == {"customer_id_missing": 2, "customer_id_refused": 1}
+    assert [(one["count"], one["code"]) for one in counted["messages"]] == [
+        (2, "customer_id_missing"),
+        (1, "customer_id_refused"),
+    ]
+
+
+def test_rejects_are_shown_with_their_elements_by_code(rejects: Path, moengage_command: Run) -> None:
+    shown = moengage_command("rejects", "show", str(rejects), "--code", "customer_id_refused")
+    some = moengage_command("rejects", "show", str(rejects), "--rows", "2", "--json").json
+    none = moengage_command("rejects", "show", str(rejects), "--code", "other")
+
+    assert shown.status == 0
+    assert shown.out.startswith("position 2\n  customer_id_refused: ")
+    assert json.dumps(BAD[1]) in shown.out
+    assert [(one["position"], one["element"]) for one in some["rejects"]] == [(1, BAD[0]), (2, BAD[1])]
+    assert (none.status, none.out) == (1, "No such rejects\n")
+
+
+def test_a_replay_sends_what_was_fixed_and_keeps_what_is_rejected_again(
+    rejects: Path, moengage: MoEngage, moengage_command: Run, tmp_path: Path
+) -> None:
+    lines = [json.loads(line) for line in rejects.read_text().splitlines()]
+    lines[0]["element"]["customer_id"] = "u2"
+    rejects.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    again = tmp_path / "again.ndjson"
+
+    asked = moengage_command("rejects", "replay", str(rejects))
+    checked = moengage_command("rejects", "replay", str(rejects), "--dry-run")
+    assert moengage.arrived == []
+    sent = moengage_command("rejects", "replay", str(rejects), "--yes", "--rejects-path", str(again), "--json")
+
+    assert asked.status == 2
+    assert "Send 3 elements to the workspace of connection 'moengage_default'?" in asked.err
+    assert "Add --yes" in asked.err
+    assert checked.status == sent.status == 1
+    assert (sent.json["accepted"], sent.json["rejected"]) == (1, 2)
+    assert moengage.arrived == [lines[0]["element"]]
+    assert len(again.read_text().splitlines()) == 2
+
+
+def test_what_is_read_is_not_overwritten(rejects: Path, moengage: MoEngage, moengage_command: Run) -> None:
+    shown = moengage_command("rejects", "replay", str(rejects), "--yes", "--rejects-path", str(rejects))
+
+    assert shown.status == 2
+    assert "--rejects-path: is one of the files to read" in shown.err
+    assert moengage.arrived == []
+
+
+def test_a_file_that_is_not_there_is_named(moengage_command: Run, tmp_path: Path) -> None:
+    for command in ("summary", "show", "replay"):
+        shown = moengage_command("rejects", command, str(tmp_path / "none.ndjson"))
+        assert shown.status == 2
+        assert "none.ndjson" in shown.err
+        assert "Traceback" not in shown.err
+
+
+def test_other_lines_count_as_elements_without_findings(moengage_command: Run, tmp_path: Path) -> None:
+    file = tmp_path / "elements.ndjson"
+    lines: list[Any] = [customer("u1"), "not json at all"]
+    file.write_text(json.dumps(lines[0]) + "\n" + lines[1] + "\n")
+
+    shown = moengage_command("rejects", "show", str(file), "--json")
+
+    assert [one["element"] for one in shown.json["rejects"]] == lines
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(moengage_command: Run, tmp_path: Path) -> None:
+    file = tmp_path / "rejects.ndjson"
+    line = {"position": 0, "codes": ["x\x1b[31m"], "messages": ["red\x1b[2J"], "element": {"type": "\x1b]0;t\x07"}}
+    file.write_text(json.dumps(line) + "\n")
+
+    for command in ("summary", "show"):
+        assert "\x1b" not in moengage_command("rejects", command, str(file)).out
