@@ -19,7 +19,7 @@ def checked(
     mapping: CustomerMapping, columns: list[str], row: tuple[Any, ...], workspace: WorkspaceRules = DOCUMENTED
 ) -> tuple[Any, list[str]]:
     prepared = row_preparer([mapping.compile(columns)])([row], True, workspace)
-    [line] = Encoder().each(prepared.elements)
+    [line] = Encoder().lines(prepared.elements).splitlines()
     return json.loads(line), [str(finding.code) for one in prepared.flawed.values() for finding in one.findings]
 
 

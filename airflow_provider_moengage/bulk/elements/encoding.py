@@ -71,26 +71,14 @@ class Encoder:
     def __init__(self) -> None:
         self._sizes = (1, 1_000)
 
-    def together(self, elements: Sequence[object]) -> bytes:
-        """Return at least one element as JSON, separated by commas.
+    def lines(self, elements: Sequence[object]) -> bytes:
+        """Return elements as JSON, each followed by a line break. There is none inside, because JSON escapes it.
 
         :raises ENCODING_ERRORS: if one cannot be encoded.
         """
-        data = _ENCODER.encode(elements)
-        self._sizes = (len(elements), len(data))
-        return data[1:-1]
-
-    def each(self, elements: Sequence[object]) -> list[bytes]:
-        """Return each element as JSON.
-
-        :raises ENCODING_ERRORS: if one cannot be encoded.
-        """
-        # JSON escapes line breaks inside strings, so every raw one ends an element.
         data = _ENCODER.encode_lines(elements)
         self._sizes = (max(len(elements), 1), len(data) + 1)
-        lines = data.split(b"\n")
-        lines.pop()
-        return lines
+        return data
 
     def one(self, element: object) -> msgspec.Raw:
         """Return an element as JSON that every method here takes in its place.

@@ -1,12 +1,12 @@
 """Bodies that are as full as MoEngage allows, measured to the byte.
 
-MoEngage API reference, "Bulk Import": at most 100 kB a request, envelope included. Elements are encoded a few at a
-time, straight into the body that has room for them. Only at the end of a body are they encoded one by one.
+MoEngage API reference, "Bulk Import": at most 100 kB a request, envelope included. Elements are encoded together,
+one a line, and a body ends at the last line break that it has room for. So no element is encoded twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_moengage.bulk.batch import ENVELOPE_BYTES, Batch, Elements
@@ -17,10 +17,34 @@ from airflow_provider_moengage.bulk.elements.weight import Weight, budgets
 LARGEST_ELEMENT = LARGEST_BODY - ENVELOPE_BYTES
 """Bytes of the largest element that can be sent: alone in a body."""
 
-_TOGETHER = 32
-_BYTES_TOGETHER = 12_000
-"""Largest number of elements, and roughly of bytes, that are encoded at once. More would save nothing, and the
-last ones of a body are encoded twice."""
+_TOGETHER = 64
+_BYTES_TOGETHER = 25_000
+"""Largest number of elements, and roughly of bytes, that are encoded at once. More are slower, and if one of them
+cannot be encoded, each is tried alone."""
+
+
+def encoded(
+    given: Elements, encoder: Encoder, reject: Callable[[Elements, Exception], None]
+) -> Generator[tuple[Elements, bytes]]:
+    """Yield elements with their JSON, each followed by a line break, and reject those that cannot be encoded.
+
+    All in the given order: the caller may reject what is yielded before the next one is looked at.
+
+    :param reject: called with an element that cannot be encoded, and the error.
+    """
+    step = encoder.count_for(_BYTES_TOGETHER, most=_TOGETHER)
+    for start in range(0, len(given), step):
+        some = given[start : start + step]
+        try:
+            data = encoder.lines(some.elements)
+        except ENCODING_ERRORS as error:
+            if len(some) == 1:
+                reject(some, error)
+            else:
+                for at in range(len(some)):
+                    yield from encoded(some[at : at + 1], encoder, reject)
+            continue
+        yield some, data
 
 
 class Packer:
@@ -48,32 +72,15 @@ class Packer:
 
     def add(self, given: Elements) -> Iterator[Batch]:
         """Take elements; yield each body that is full. The rest goes into the next one."""
-        step = self._encoder.count_for(_BYTES_TOGETHER, most=_TOGETHER)
-        for start in range(0, len(given), step):
-            some = given[start : start + step]
-            try:
-                data = self._encoder.together(some.elements)
-            except ENCODING_ERRORS:
-                yield from self._add_each(some)
-                continue
-            users, events = budgets(some.weights)
-            if self._has_room(len(data), users, events):
-                self._append(data, some, users, events)
-            else:
-                yield from self._add_each(some)
+        for some, data in encoded(given, self._encoder, self._reject_one):
+            yield from self._cut(some, data)
 
     def add_lines(self, batch: Batch) -> Iterator[Batch]:
         """Take elements that are encoded already, one in each part; otherwise like :meth:`add`."""
-        step = self._encoder.count_for(_BYTES_TOGETHER, most=_TOGETHER)
-        for start in range(0, len(batch), step):
-            some = batch.part(slice(start, start + step))
-            data = b",".join(some.parts)
-            users, events = budgets(some.weights)
-            if self._has_room(len(data), users, events):
-                self._append(data, some, users, events)
-            else:
-                for one in some.each():
-                    yield from self.add_encoded(one)
+        for start in range(0, len(batch), _TOGETHER):
+            some = batch.part(slice(start, start + _TOGETHER))
+            lines = Elements(some.parts, some.positions, some.weights, some.users)
+            yield from self._cut(lines, b"\n".join(some.parts) + b"\n")
 
     def add_encoded(self, batch: Batch) -> Iterator[Batch]:
         """Take one element that is encoded already; otherwise like :meth:`add`."""
@@ -88,23 +95,43 @@ class Packer:
         self._begin()
         return batch
 
-    def _add_each(self, some: Elements) -> Iterator[Batch]:
-        for at, line in enumerate(self._lines(some)):
-            if line is not None and len(line) <= LARGEST_ELEMENT:
-                one = some[at : at + 1]
-                yield from self.add_encoded(Batch((line,), one.positions, one.weights, one.users))
-            elif line is not None:
-                self._reject(some.positions[at], some.elements[at], len(line))
+    def _cut(self, given: Elements, data: bytes) -> Iterator[Batch]:
+        """Put elements, at least one, into bodies.
 
-    def _lines(self, some: Elements) -> Sequence[bytes | None]:
-        """Return each element as JSON, and None for those that cannot be encoded."""
-        try:
-            return self._encoder.each(some.elements)
-        except ENCODING_ERRORS as error:
-            if len(some) == 1:
-                self._reject(some.positions[0], some.elements[0], error)
-                return [None]
-        return [line for at in range(len(some)) for line in self._lines(some[at : at + 1])]
+        :param data: their JSON, each followed by a line break.
+        """
+        users, events = budgets(given.weights)
+        if self._has_room(len(data) - 1, users, events):
+            self._append(data[:-1].replace(b"\n", b","), given, users, events)
+            return
+        start = at = 0
+        while at < len(given):
+            end = data.rfind(b"\n", start, start + LARGEST_BODY - self._size)
+            if end < 0:  # not even the next one has room
+                end = data.index(b"\n", start)
+                one = given[at : at + 1]
+                if end - start <= LARGEST_ELEMENT:
+                    yield from self.add_encoded(Batch((data[start:end],), one.positions, one.weights, one.users))
+                else:
+                    self._reject(one.positions[0], one.elements[0], end - start)
+                start, at = end + 1, at + 1
+                continue
+            number = data.count(b"\n", start, end) + 1
+            some = given[at : at + number]
+            users, events = budgets(some.weights)
+            if self._has_room(end - start, users, events):
+                self._append(data[start:end].replace(b"\n", b","), some, users, events)
+            else:  # there is room, but the limits are low
+                yield from self._add_each(some, data[start:end].split(b"\n"))
+            start, at = end + 1, at + number
+
+    def _add_each(self, some: Elements, lines: Sequence[bytes]) -> Iterator[Batch]:
+        for at, line in enumerate(lines):
+            one = some[at : at + 1]
+            yield from self.add_encoded(Batch((line,), one.positions, one.weights, one.users))
+
+    def _reject_one(self, one: Elements, error: Exception) -> None:
+        self._reject(one.positions[0], one.elements[0], error)
 
     def _has_room(self, size: int, users: int, events: int) -> bool:
         return (

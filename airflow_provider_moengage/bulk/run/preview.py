@@ -63,7 +63,7 @@ def preview(source: Source, options: DeliveryOptions, count: int) -> Iterator[Pr
 
 def _encoded(position: int, element: Any, findings: list[Finding], encoder: Encoder) -> Previewed:
     try:
-        line = encoder.each([element])[0]
+        line = encoder.lines([element])[:-1]
     except ENCODING_ERRORS as error:
         return Previewed(position, None, as_given(element), [not_json(error)])
     if len(line) > LARGEST_ELEMENT:

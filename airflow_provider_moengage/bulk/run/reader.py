@@ -14,12 +14,12 @@ import msgspec
 from airflow_provider_moengage.bulk.batch import Batch, Elements
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.elements.checks import Prepared, not_json
-from airflow_provider_moengage.bulk.elements.encoding import ENCODING_ERRORS, Encoder
+from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import DOCUMENTED, Code, WorkspaceRules
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
-from airflow_provider_moengage.bulk.run.packer import LARGEST_ELEMENT
+from airflow_provider_moengage.bulk.run.packer import LARGEST_ELEMENT, encoded
 from airflow_provider_moengage.bulk.sources import Chunk
 
 _CHUNK_BYTES = 200_000
@@ -81,28 +81,29 @@ class Reader:
         )
 
     def _encoded(self, elements: Elements) -> tuple[Elements, list[bytes]]:
-        """Return elements that can be sent, and each as JSON; reject the others."""
-        try:
-            lines = self._encoder.each(elements.elements) if len(elements) else []
-        except ENCODING_ERRORS as error:
-            if len(elements) == 1:
-                self._refuse_at(elements, 0, error)
-                return elements[:0], []
-            parts = [self._encoded(elements[at : at + 1]) for at in range(len(elements))]
-            fine = [at for at, (part, _) in enumerate(parts) if len(part)]
-            return elements.pick(fine), [line for _, part in parts for line in part]
-        too_large = {at for at, line in enumerate(lines) if len(line) > LARGEST_ELEMENT}
-        if not too_large:
-            return elements, lines
-        for at in sorted(too_large):
-            self._refuse_at(elements, at, len(lines[at]))
-        fine = [at for at in range(len(elements)) if at not in too_large]
-        return elements.pick(fine), [lines[at] for at in fine]
+        """Return elements that can be sent, and each as JSON; reject the others, in order."""
+        lines: list[bytes | None] = []
 
-    def _refuse_at(self, elements: Elements, at: int, why: int | Exception) -> None:
-        self.refuse(elements.positions[at], elements.elements[at], why)
+        def refuse(one: Elements, why: int | Exception) -> None:
+            self._refuse(one, why)
+            lines.append(None)
+
+        for some, data in encoded(elements, self._encoder, refuse):
+            for at, line in enumerate(data.split(b"\n")[:-1]):
+                if len(line) <= LARGEST_ELEMENT:
+                    lines.append(line)
+                else:
+                    refuse(some[at : at + 1], len(line))
+        fine = [line for line in lines if line is not None]
+        if len(fine) < len(lines):
+            elements = elements.pick([at for at, line in enumerate(lines) if line is not None])
+        return elements, fine
+
+    def _refuse(self, one: Elements, why: int | Exception) -> None:
+        [position], [element], [weight], [user] = one.positions, one.elements, one.weights, one.users
+        self.refuse(position, element, why)
         if self._changes is not None:
-            self._changes.note_rejected(elements.weights[at].kind, elements.users[at], elements.elements[at])
+            self._changes.note_rejected(weight.kind, user, element)
 
     def refuse(self, position: int, element: Any, why: int | Exception) -> None:
         """Reject an element that no body can hold.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,24 @@ def test_an_element_that_no_request_can_hold_is_rejected_in_each_run(moengage: M
     assert (first.accepted, first.unchanged, first.rejects) == (2, 0, second.rejects)
     assert (second.accepted, second.unchanged, second.rejected) == (0, 2, 2)
     assert second.rejects["element_too_large"] == 1
+
+
+@pytest.mark.parametrize("compares", [False, True])
+def test_rejects_of_a_chunk_are_in_the_order_of_the_source(
+    moengage: MoEngage, tmp_path: Path, compares: bool
+) -> None:
+    elements = [element for number in range(40) for element in (customer(f"user-{number}"), *CANNOT_BE_SENT[::-1])]
+    changes = None
+    if compares:
+        run = SyncRun("run", "run", None, "w", "m", 1)
+        changes = Changes(StateFolder(tmp_path / "state"), run, NewColumns("send", moengage.log), may_repeat=True)
+    path = tmp_path / "rejects.ndjson"
+
+    report = moengage.deliver(elements, changes=changes, rejects=path, max_rejects=100, concurrency=1)
+
+    assert (report.accepted, report.rejected) == (40, 80)
+    positions = [json.loads(line)["position"] for line in path.read_text().splitlines()]
+    assert positions == [position for position in range(120) if position % 3]
 
 
 class _Kept(io.BytesIO):

@@ -455,7 +455,7 @@ def test_half_a_surrogate_pair_passes_the_checks_but_not_the_encoder() -> None:
     prepared = prepare(customer({"a": "\ud83d"}))
 
     with pytest.raises(UnicodeEncodeError):
-        Encoder().each([prepared.element])
+        Encoder().lines([prepared.element])
 
 
 def test_findings_name_attributes_and_never_hold_a_value() -> None:
@@ -659,7 +659,7 @@ def test_a_value_that_is_not_a_time_is_not_read_as_one(given: object) -> None:
 
 
 def sent(element: object, **options: Any) -> Any:
-    [line] = Encoder().each([prepare(element, **options).element])
+    [line] = Encoder().lines([prepare(element, **options).element]).splitlines()
     return json.loads(line)
 
 
@@ -783,4 +783,4 @@ def test_attributes_may_be_any_mapping(mapping: type[Mapping[str, Any]]) -> None
     prepared = prepare(element)
 
     assert [finding.code for finding in prepared.findings] == [Code.ATTRIBUTE_NAME_MOE_PREFIX]
-    assert b'"at":"2020-01-01T00:00:00Z"' in Encoder().each([prepared.element])[0]
+    assert b'"at":"2020-01-01T00:00:00Z"' in Encoder().lines([prepared.element])

@@ -54,14 +54,14 @@ def test_the_bytes_of_elements_and_rows_have_not_changed() -> None:
     expected = f'{{"type":"customer","customer_id":"u-7","attributes":{{{attributes}}}}}'
     assert ENCODING_VERSION == 1
     for elements in (rows, given):
-        assert [line.decode() for line in Encoder().each(elements)] == [expected]
+        assert [line.decode() for line in Encoder().lines(elements).splitlines()] == [expected]
 
 
 def test_the_bytes_of_devices_have_not_changed() -> None:
     columns = ["user_id", "device_id", "platform", "push_id"]
     preparer = row_preparer(compile_mappings([DeviceMapping()], columns))
 
-    [line] = Encoder().each(preparer([(7, "phone", "iOS", "p")], True).elements)
+    [line] = Encoder().lines(preparer([(7, "phone", "iOS", "p")], True).elements).splitlines()
 
     assert line == (
         b'{"type":"device","customer_id":"7","device_id":"phone","attributes":{"platform":"iOS","push_id":"p"}}'

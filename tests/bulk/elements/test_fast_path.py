@@ -129,7 +129,7 @@ def outcome(elements: Sequence[Any], result: PreparedElements) -> list[Any]:
 def sent(element: Any) -> Any:
     """Return an element as MoEngage reads it."""
     try:
-        [line] = Encoder().each([element])
+        [line] = Encoder().lines([element]).splitlines()
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         return type(error)
     return msgspec.json.decode(line)

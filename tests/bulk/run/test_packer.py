@@ -128,9 +128,92 @@ def test_an_element_that_no_body_can_hold_is_refused_and_the_others_are_packed()
     bodies = packing.pack([one(position=0), one(LARGEST_ELEMENT + 1, 1), one(position=2), broken, one(position=4)])
 
     assert [body.positions for body in bodies] == [[0, 2, 4]]
-    [(large, size), (unreadable, error)] = sorted(packing.refused, key=lambda refused: refused[0])
+    [(large, size), (unreadable, error)] = packing.refused
     assert (large, size, unreadable) == (1, LARGEST_ELEMENT + 1, 3)
     assert isinstance(error, UnicodeEncodeError)
+
+
+def packed_one_by_one(
+    ones: Sequence[One], most_users: int, most_events: int
+) -> tuple[list[bytes], list[tuple[int, Any]]]:
+    """Pack in the plainest way: an element goes into the last body if that has room and the limits allow it."""
+    bodies: list[list[bytes]] = []
+    refused: list[tuple[int, Any]] = []
+    size = users = events = 0
+    for each in ones:
+        try:
+            line = msgspec.json.encode(each.element)
+        except UnicodeEncodeError as error:
+            refused.append((each.position, type(error)))
+            continue
+        if len(line) > LARGEST_ELEMENT:
+            refused.append((each.position, len(line)))
+            continue
+        more_users, more_events = each.weight.users, each.weight.actions
+        has_room = size + 1 + len(line) <= LARGEST_BODY
+        if not bodies or not has_room or users + more_users > most_users or events + more_events > most_events:
+            bodies.append([])
+            size, users, events = EMPTY_BODY - 1, 0, 0
+        bodies[-1].append(line)
+        size, users, events = size + 1 + len(line), users + more_users, events + more_events
+    prefix, suffix = b'{"type":"transition","elements":[', b"]}"
+    return [prefix + b",".join(lines) + suffix for lines in bodies], refused
+
+
+SIZES = st.one_of(
+    st.integers(10, 300),
+    st.integers(10, 60_000),
+    st.sampled_from([0, 49_982, 49_983, LARGEST_ELEMENT - 1, LARGEST_ELEMENT, LARGEST_ELEMENT + 1, 250_000]),
+)
+"""Bytes of an element; 0 for one that cannot be encoded."""
+WEIGHTS = st.sampled_from([("customer", 0), ("device", 0), ("event", 1), ("event", 9)])
+UNENCODABLE = {"a": "\ud83d"}
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    given_ones=st.lists(st.tuples(SIZES, WEIGHTS), max_size=300),
+    at_once=st.sampled_from([1, 7, 64, 1_000]),
+    most=st.sampled_from([(PLENTY, PLENTY), (3, 5), (40, PLENTY), (PLENTY, 40)]),
+)
+def test_bodies_and_rejects_are_those_of_packing_one_by_one(
+    given_ones: list[tuple[int, tuple[str, int]]], at_once: int, most: tuple[int, int]
+) -> None:
+    ones = [
+        one(size, position, *kind) if size else One(UNENCODABLE, weight(*kind), position)
+        for position, (size, kind) in enumerate(given_ones)
+    ]
+    packing = Packing(*most)
+
+    bodies = packing.pack(ones, at_once)
+
+    refused = [(position, why if isinstance(why, int) else type(why)) for position, why in packing.refused]
+    assert ([body.body for body in bodies], refused) == packed_one_by_one(ones, *most)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    given_ones=st.lists(st.tuples(st.integers(10, 60_000) | st.integers(10, 300), WEIGHTS), max_size=300),
+    most=st.sampled_from([(PLENTY, PLENTY), (3, 5)]),
+)
+def test_lines_are_packed_like_the_elements_that_they_are(
+    given_ones: list[tuple[int, tuple[str, int]]], most: tuple[int, int]
+) -> None:
+    ones = [one(size, position, *kind) for position, (size, kind) in enumerate(given_ones)]
+    given_elements = elements(ones)
+    lines = [msgspec.json.encode(element) for element in given_elements.elements]
+    packing = Packing(*most)
+
+    full = list(
+        packing.packer.add_lines(
+            Batch(lines, given_elements.positions, given_elements.weights, given_elements.users)
+        )
+    )
+
+    last = packing.packer.take()
+    bodies = full if last is None else [*full, last]
+    assert [body.body for body in bodies] == packed_one_by_one(ones, *most)[0]
+    assert [position for body in bodies for position in body.positions] == list(range(len(ones)))
 
 
 @pytest.mark.parametrize(
