@@ -245,9 +245,10 @@ def test_what_a_killed_try_had_in_flight_is_sent_again_only_at_least_once(
     assert report["resumed"]
 
 
-def test_a_row_without_a_readable_id_removes_nobody(sync: Sync) -> None:
+@pytest.mark.parametrize("unreadable", ["NULL", "11.5", "x'ff'"])
+def test_a_row_without_a_readable_id_removes_nobody(sync: Sync, unreadable: str) -> None:
     sync.run()
 
-    query = "SELECT id, plan FROM users WHERE id = 11 UNION ALL SELECT NULL, 'x'"
+    query = f"SELECT id, plan FROM users WHERE id = 11 UNION ALL SELECT {unreadable}, 'x'"
     assert sync.run(query, key_columns=None, max_rejects=9)["removed"] == 0
     assert sync.run("SELECT * FROM users WHERE id = 11")["removed"] == 2

@@ -15,6 +15,7 @@ from airflow_provider_moengage.bulk.changed.bloom import BloomFilter
 from airflow_provider_moengage.bulk.changed.records import UNKNOWN, packed
 from airflow_provider_moengage.bulk.changed.state import SyncState
 from airflow_provider_moengage.bulk.clock import Log
+from airflow_provider_moengage.bulk.elements.checks import NO_ID
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.sources import Chunk, Source
@@ -82,13 +83,8 @@ class ChangeTracker:
         :param element: to see whether it says who the user is.
         """
         self._has_read_any = True
-        try:
-            is_identified = isinstance(element.customer_id, str)
-        except AttributeError:
-            fields = element if isinstance(element, dict) else {}
-            needed = ("customer_id", "device_id") if kind == "device" else ("customer_id",)
-            is_identified = all(isinstance(fields.get(name), str) for name in needed)
-        if is_identified:
+        needed = ("customer_id", "device_id") if kind == "device" else ("customer_id",)
+        if all(_is_readable(element, name) for name in needed):
             self._rejected += self._state.digests.keys(kind, [identity_of(kind, user, element)])
         else:
             self._has_unidentified = True
@@ -267,6 +263,12 @@ class ChangeTracker:
         with self._lock:
             pending = [self._pending[position] for position in positions if position in self._pending]
         return packed([key for key, _, _ in pending], [content for _, content, _ in pending])
+
+
+def _is_readable(element: Any, name: str) -> bool:
+    """Return whether an element has this ID as the source has it."""
+    value = element.get(name) if isinstance(element, dict) else getattr(element, name, None)
+    return isinstance(value, str) and value != NO_ID
 
 
 def identity_of(kind: str, user: str, element: Any) -> str:

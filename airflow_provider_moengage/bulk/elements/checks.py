@@ -256,7 +256,7 @@ def _check_list(name: str, items: list[Any], findings: list[Finding]) -> None:
         findings.append(Finding(Code.LIST_MIXED_TYPES, f"{name}: the list mixes types; send items of one type"))
 
 
-_NO_ID = "?"
+NO_ID = "?"
 """Replaces an id that cannot be sent, so that the rest of the element can be checked."""
 
 
@@ -274,15 +274,15 @@ def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
         return None
     except NotReadableError as error:
         findings.append(Finding(Code.VALUE_NOT_READABLE, f"{name}: {error}"))
-        return _NO_ID
+        return NO_ID
     except (NotEncodableError, RecursionError) as error:
         findings.append(
             Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {error} cannot be sent; send a string or an integer")
         )
-        return _NO_ID
+        return NO_ID
     if reason := _not_exact(value, plain, name):
         findings.append(Finding(Code.VALUE_NOT_ENCODABLE, f"{name}: {reason}"))
-        return _NO_ID
+        return NO_ID
     plain = _whole_id(value, plain)
     if isinstance(plain, bool | int | float | str | UUID):
         try:
@@ -290,10 +290,10 @@ def identifier(name: str, value: Any, findings: list[Finding]) -> Any:
         except ValueError:  # Python refuses to write an int of so many digits
             message = f"{name}: an integer of thousands of digits is not an id; send a shorter one"
             findings.append(Finding(Code.VALUE_NOT_ENCODABLE, message))
-            return _NO_ID
+            return NO_ID
     message = f"{name}: a value of type {type(value).__name__} is not an id; send a string or an integer"
     findings.append(Finding(Code.VALUE_NOT_ENCODABLE, message))
-    return _NO_ID
+    return NO_ID
 
 
 def _not_exact(value: Any, plain: Any, name: str) -> str:
