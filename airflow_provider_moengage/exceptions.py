@@ -80,6 +80,18 @@ class MoEngageOutcomeUnknownError(MoEngageError, AirflowFailException):  # type:
     """
 
 
+class MoEngageRemovalError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
+    """Users whose rows have left the query were not removed, because a guard forbids it or MoEngage refused it;
+    everything else was delivered. No retry.
+
+    :param report: the counts of the run.
+    """
+
+    def __init__(self, message: str, *, report: DeliveryReport | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.report = report
+
+
 class MoEngageRejectsError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
     """More elements were rejected than ``max_rejects`` allows, or the rejects could not be written; everything
     else was delivered. No retry.

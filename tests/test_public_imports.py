@@ -53,6 +53,7 @@ PUBLIC = [
     ("exceptions", "MoEngageOutcomeUnknownError"),
     ("exceptions", "MoEngageRateLimitError"),
     ("exceptions", "MoEngageRejectsError"),
+    ("exceptions", "MoEngageRemovalError"),
     ("exceptions", "MoEngageRequestError"),
     ("exceptions", "MoEngageServerError"),
     ("get_provider_info", "get_provider_info"),

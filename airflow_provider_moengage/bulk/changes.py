@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty, one_of, path_text
 
-ON_REMOVED = ("keep",)
+ON_REMOVED = ("keep", "unset")
 ON_NEW_COLUMNS = ("send", "ignore", "fail")
 
 
@@ -17,12 +17,17 @@ class ChangedOnly:
     """Send only users and devices whose content differs from what MoEngage last accepted from this sync.
 
     The state holds 24 bytes a user: a digest of the user's ID and a digest of the element. It holds no ID and no
-    value. An element that was rejected is sent again by the next run, whether it was fixed or not.
+    value; with another ``on_removed`` than ``keep``, IDs are in a file of their own. An element that was rejected
+    is sent again by the next run, whether it was fixed or not.
 
     :param path: folder for the state (ObjectStoragePath URI); each task gets a folder of its own in it. None:
         ``[moengage] changes_path`` of airflow.cfg.
     :param on_removed: what becomes of users whose rows are no longer in the query. ``keep`` leaves them in
-        MoEngage and counts them.
+        MoEngage and counts them. ``unset`` takes the mapping's attributes off their profiles; MoEngage offers this
+        in early access, for custom attributes only. ``unset`` needs exactly one CustomerMapping, with a
+        ``customer_id`` and without ``user_identifiers``.
+    :param max_removed: how many users a run may remove: a count (int), or a fraction of the users known (float, up
+        to 1.0 for all). If more have left the query, the task fails and removes nobody.
     :param on_new_columns: what to do about a column that no earlier run had, if the mapping has
         ``attributes=None``: ``send`` it, ``ignore`` it, or ``fail`` before anything is sent. It is named in the
         log in any case.
@@ -32,6 +37,7 @@ class ChangedOnly:
 
     path: str | PathLike[str] | None = None
     on_removed: str = "keep"
+    max_removed: float = 0.05
     on_new_columns: str = "send"
     resync: Any = False
 
@@ -40,6 +46,20 @@ class ChangedOnly:
         if self.path is not None and not is_unresolved(self.path):
             non_empty("changed_only.path", self.path, "a folder, or None")
         one_of("changed_only.on_removed", self.on_removed, ON_REMOVED)
+        _check_max_removed(self.max_removed)
         one_of("changed_only.on_new_columns", self.on_new_columns, ON_NEW_COLUMNS)
         if not is_unresolved(self.resync):
             flag("changed_only.resync", self.resync)
+
+
+def _check_max_removed(given: object) -> None:
+    """Check a count or a fraction. 1 is one user, and 1.0 is all of them, so the type matters.
+
+    :raises ValueError: if it is neither.
+    """
+    is_count = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+    is_fraction = isinstance(given, float) and 0.0 <= given <= 1.0
+    if not (is_count or is_fraction):
+        raise ValueError(
+            f"changed_only.max_removed {given!r}: expected a count (0, 1, 2, ...) or a fraction from 0.0 to 1.0"
+        )

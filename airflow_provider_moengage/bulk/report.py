@@ -44,7 +44,8 @@ class DeliveryReport(dict[str, Any]):
     changed: int = 0
     """With ``changed_only``: elements that differ from what MoEngage accepted last."""
     removed: int = 0
-    """With ``changed_only``: users and devices of earlier runs that no row had."""
+    """With ``changed_only``: users and devices of earlier runs that no row had. Unless ``on_removed`` is ``keep``,
+    only those who were unset or deleted."""
 
     def __post_init__(self) -> None:
         self.update(self.to_dict())

@@ -80,6 +80,10 @@ class Source(Protocol):
     def why_not(self) -> str:
         """Why it is not resumable: a clause that follows "because"."""
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether it was read in several parts, which may be of different moments."""
+
     def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
         """Read all of it, or what remains after a bookmark.
 
@@ -104,6 +108,7 @@ class Stream:
     """
 
     is_resumable = False
+    was_interrupted = False
 
     def __init__(
         self, elements: Iterable[object], why_not: str = "another reading may give other elements"

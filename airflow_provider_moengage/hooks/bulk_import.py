@@ -15,12 +15,13 @@ from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, UnknownOutcomeError
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 from airflow_provider_moengage.bulk.run.context import RunContext
-from airflow_provider_moengage.bulk.run.delivery import Delivery, RejectsNotWrittenError
+from airflow_provider_moengage.bulk.run.delivery import Delivery, NotRemovedError, RejectsNotWrittenError
 from airflow_provider_moengage.bulk.sources import Source
 from airflow_provider_moengage.exceptions import (
     MoEngageError,
     MoEngageOutcomeUnknownError,
     MoEngageRejectsError,
+    MoEngageRemovalError,
     MoEngageRequestError,
 )
 from airflow_provider_moengage.hooks.errors import translated
@@ -140,6 +141,8 @@ class BulkImport:
                 f" {self._options.rejects_path} ({error.cause}); the log has their codes and positions",
                 report=error.report,
             ) from error
+        except NotRemovedError as error:
+            raise MoEngageRemovalError(str(error), report=error.report) from None
         except NotStoredError as error:
             raise MoEngageError(
                 f"The checkpoint could not be stored ({error}); {_accepted_before(delivery)}"

@@ -114,6 +114,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises ValueError: if an option is invalid.
         :raises MoEngageRejectsError: if more elements were rejected than ``max_rejects`` allows, or the rejects
             could not be written.
+        :raises MoEngageRemovalError: if users whose rows have left the query are to be removed, and were not.
         :raises MoEngageOutcomeUnknownError: with ``at_most_once``, if an earlier try may have sent elements that
             this one would send, and did not record which.
         :raises MoEngageAuthError: if MoEngage does not accept the key, the workspace or the caller.

@@ -131,6 +131,7 @@ class KeyedRows:
         self._range = key_range
         self._per_row = len(query.mappings)
         self._first: list[Any] | None = None
+        self.was_interrupted = False
 
     def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
         """Read the rows that an earlier try left open, and those that follow."""
@@ -235,6 +236,7 @@ class KeyedRows:
             except LostConnectionError:
                 if not has_read or last is None:
                     raise
+            self.was_interrupted = True
             self._check_order([last])
             key_range = KeyRange(after=last, up_to=key_range.up_to)
 

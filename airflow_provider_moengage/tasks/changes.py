@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_moengage.arguments import flag, in_utc, non_empty
 from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping, ElementMapping
+from airflow_provider_moengage.exceptions import MoEngageRequestError
 from airflow_provider_moengage.tasks.state import ClearEpoch
 from airflow_provider_moengage.tasks.watermark import Run
 
@@ -24,7 +25,9 @@ _LONGEST_NAME = 100
 """Characters of a folder's name that are readable; file systems allow 255 bytes."""
 
 
-def check_changed_only(option: object, mappings: Sequence[ElementMapping], key_range: object) -> None:
+def check_changed_only(
+    option: object, mappings: Sequence[ElementMapping], key_range: object, watermark: object
+) -> None:
     """Check ``changed_only``, alone and together with the other arguments.
 
     :raises ValueError: naming what is wrong.
@@ -38,6 +41,28 @@ def check_changed_only(option: object, mappings: Sequence[ElementMapping], key_r
         )
     if key_range is not None:
         raise ValueError("changed_only: cannot be combined with key_range")
+    if option.on_removed != "keep":
+        _check_removal(option.on_removed, mappings, watermark)
+
+
+def _check_removal(action: str, mappings: Sequence[ElementMapping], watermark: object) -> None:
+    """Check that a run can know who has left the query, and what to remove."""
+    what = f"changed_only.on_removed={action!r}"
+    if watermark is not None:
+        raise ValueError(
+            f"{what}: cannot be combined with watermark, with which a run reads only new rows: all others would"
+            " count as removed"
+        )
+    [mapping, *others] = mappings
+    if others or not isinstance(mapping, CustomerMapping):
+        raise ValueError(f"{what}: expected exactly one CustomerMapping; send the others in a task of their own")
+    if mapping.customer_id is None or mapping.user_identifiers:
+        raise ValueError(
+            f"{what}: expected a CustomerMapping with customer_id and without user_identifiers; users with several"
+            " identities could not be recognized"
+        )
+    if action == "unset" and mapping.attributes is not None and not mapping.attributes:
+        raise ValueError(f"{what}: there are no attributes to unset; name them in CustomerMapping.attributes")
 
 
 def changes_of_task(  # noqa: PLR0913 (what the operator knows)
@@ -58,6 +83,7 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     :raises ValueError: naming the option that is wrong or missing.
     """
     from airflow_provider_moengage.bulk.changed.folder import StateFolder
+    from airflow_provider_moengage.bulk.changed.removed.guards import Removal
     from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
     from airflow_provider_moengage.bulk.elements.encoding import ENCODING_VERSION
     from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
@@ -68,6 +94,14 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
             "changed_only.path: expected a folder for the state, here or as [moengage] changes_path in airflow.cfg"
         )
     ti, dag_run = context["ti"], context["dag_run"]
+    removal = None
+    if option.on_removed != "keep":
+        if ti.map_index is not None and ti.map_index >= 0:
+            raise MoEngageRequestError(
+                f"changed_only.on_removed={option.on_removed!r} is not possible in a mapped task, so nothing was"
+                " sent: a user whose row moves to another map index would count as removed. Use one task"
+            )
+        removal = Removal(option.on_removed, option.max_removed, columns.attributes)
     folder = non_empty("changed_only.path", path, "a folder").rstrip("/")
     moment = _due_at(dag_run)
     place = f"{workspace.data_url}\0{workspace.workspace_id}"
@@ -89,6 +123,7 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         columns,
         may_repeat=len({type(mapping) for mapping in mappings}) < len(mappings)
         or not all(_is_unique(mapping, key_columns or ()) for mapping in mappings),
+        removal=removal,
     )
 
 

@@ -121,7 +121,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
             if watermark not in [*self.inlets, *self.outlets]:
                 self.inlets = [*self.inlets, watermark]
         if changed_only is not None:
-            check_changed_only(changed_only, self._mappings(), key_range)
+            check_changed_only(changed_only, self._mappings(), key_range, watermark)
         if not is_unresolved(fetch_size):
             rows_at_once(fetch_size)
 

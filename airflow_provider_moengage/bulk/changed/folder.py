@@ -4,6 +4,7 @@
 |---|---|
 | ``manifest-<generation>.json`` | which part is current, and of which run, mapping and workspace it is |
 | ``part-<generation>-<token>.bin`` | the records of a whole run |
+| ``ids-<generation>-<token>.bin`` | the IDs of the users in the part, if users are removed |
 | ``journal-<generation>-<number>-<token>-<sequence>.bin`` | what a run has sent since |
 | ``lease.json`` | which run uses the state now |
 
@@ -30,6 +31,7 @@ _KEPT = 2
 
 _MANIFEST = re.compile(r"manifest-(\d{8,})\.json")
 _PART = re.compile(r"part-\d{8,}-\w+\.bin")
+_IDS = re.compile(r"ids-\d{8,}-\w+\.bin")
 _JOURNAL = re.compile(r"journal-(\d{8,})-(\d{4,})-(\w+)-(\d{6,})\.bin")
 
 
@@ -50,6 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param part: name of the part; None if no run has read all rows yet.
     :param repeated: users whom several rows had, and what was accepted last, in hexadecimal.
     :param consumed: names of the journals that the part contains.
+    :param ids: name of the file with the IDs of the users in the part; None if the run kept none.
     """
 
     generation: int
@@ -66,6 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     repeated: dict[str, str]
     consumed: list[str]
     project: str = ""
+    ids: str | None = None
 
 
 class JournalFile(NamedTuple):
@@ -176,6 +180,8 @@ class StateFolder:
                 is_needed = int(match[1]) >= oldest
             elif _PART.fullmatch(name):
                 is_needed = name in parts
+            elif _IDS.fullmatch(name):
+                is_needed = name == current.ids  # those of an older generation may be of people who were deleted
             elif _JOURNAL.fullmatch(name):
                 is_needed = name not in current.consumed
             else:
@@ -246,6 +252,11 @@ class StateFolder:
 def part_name(generation: int, token: str) -> str:
     """Return the name of a part."""
     return f"part-{generation:08}-{token}.bin"
+
+
+def ids_name(generation: int, token: str) -> str:
+    """Return the name of a file of IDs."""
+    return f"ids-{generation:08}-{token}.bin"
 
 
 def journal_name(generation: int, number: int, token: str, sequence: int) -> str:

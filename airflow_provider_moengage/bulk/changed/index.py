@@ -83,6 +83,28 @@ class DiskIndex:
             found.append(data[at + KEY_BYTES : at + RECORD_BYTES])
         return found
 
+    def take(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the content of each key like :meth:`look_up`, but None for those that were found before."""
+        taken: list[bytes | None] = []
+        for key in keys:
+            number, content = self._find(key)
+            bit = 1 << (number & 7)
+            if content is None or self._seen[number >> 3] & bit:
+                taken.append(None)
+            else:
+                self._seen[number >> 3] |= bit
+                taken.append(content)
+        return taken
+
+    def _find(self, key: bytes) -> tuple[int, bytes | None]:
+        slot = int.from_bytes(key[:4]) >> self._shift
+        first = self._starts[slot]
+        data = os.pread(self._file, (self._starts[slot + 1] - first) * RECORD_BYTES, first * RECORD_BYTES)
+        for number, (found, content) in enumerate(unpacked(data), first):
+            if found == key:
+                return number, content
+        return 0, None
+
     def unseen(self) -> Iterator[tuple[bytes, bytes]]:
         """Return key and content of the records that were not looked up."""
         seen = self._seen

@@ -2,11 +2,14 @@
 
 Before a request leaves, the journal has its elements as *sent*; after the answer, as *accepted* or *not accepted*.
 If the process is killed in between, MoEngage may have either version, so the next run sends these users again.
+
+The removal of a user is recorded in the same way, with the content :data:`~.records.REMOVED`. If users are to be
+removed, the journal also has the IDs of those that were sent: another run may have to remove them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from airflow_provider_moengage.bulk.changed.records import (
     CHECKSUM_BYTES,
@@ -14,10 +17,12 @@ from airflow_provider_moengage.bulk.changed.records import (
     checksum,
     unpacked,
 )
+from airflow_provider_moengage.bulk.changed.removed.ids import decoded, encoded
 
 SENT = b"s"
 ACCEPTED = b"a"
 NOT_ACCEPTED = b"n"
+_IDS = b"i"
 
 _HEAD_BYTES = 5
 
@@ -28,18 +33,38 @@ def block(kind: bytes, records: bytes) -> bytes:
     :param kind: :data:`SENT`, :data:`ACCEPTED` or :data:`NOT_ACCEPTED`.
     :param records: the elements' records.
     """
-    data = kind + (len(records) // RECORD_BYTES).to_bytes(_HEAD_BYTES - 1, "big") + records
+    return _with_checksum(kind, len(records) // RECORD_BYTES, records)
+
+
+def ids_block(users: Sequence[str]) -> bytes:
+    """Return a block with the IDs of users."""
+    data = encoded(users)
+    return _with_checksum(_IDS, len(data), data)
+
+
+def _with_checksum(kind: bytes, count: int, content: bytes) -> bytes:
+    data = kind + count.to_bytes(_HEAD_BYTES - 1, "big") + content
     return data + checksum(data)
 
 
 def blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield kind and records of each block. One that is not whole, because the process was killed, ends it."""
+    return (found for found in _all_blocks(data) if found[0] != _IDS)
+
+
+def ids(journals: Iterable[bytes]) -> Iterator[list[str]]:
+    """Yield the IDs in journals, some at a time."""
+    return (decoded(found) for data in journals for kind, found in _all_blocks(data) if kind == _IDS)
+
+
+def _all_blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = 0
     while at + _HEAD_BYTES <= len(data):
-        end = at + _HEAD_BYTES + int.from_bytes(data[at + 1 : at + _HEAD_BYTES], "big") * RECORD_BYTES
+        kind, count = data[at : at + 1], int.from_bytes(data[at + 1 : at + _HEAD_BYTES], "big")
+        end = at + _HEAD_BYTES + count * (1 if kind == _IDS else RECORD_BYTES)
         if data[end : end + CHECKSUM_BYTES] != checksum(data[at:end]):
             return
-        yield data[at : at + 1], data[at + _HEAD_BYTES : end]
+        yield kind, data[at + _HEAD_BYTES : end]
         at = end + CHECKSUM_BYTES
 
 

@@ -23,12 +23,27 @@ class NewColumns:
         """The columns of earlier runs; None before the first."""
         self.used: Sequence[str] = ()
         """The columns of this run, without those that were ignored."""
+        self._selected: Sequence[ElementMapping] = ()
+        self._columns: Sequence[str] = ()
 
     def mappings(self, mappings: Sequence[ElementMapping], columns: Sequence[str]) -> Sequence[ElementMapping]:
         """Return the mappings for a query with these columns.
 
         :raises ValueError: naming the new columns, if they are to fail the run.
         """
+        self._columns = columns
+        self._selected = selected = self._select(mappings, columns)
+        return selected
+
+    def attributes(self) -> list[str]:
+        """Return the attributes of the mappings of this run."""
+        return [
+            name
+            for mapping in self._selected
+            for name, _ in getattr(mapping.compile(self._columns), "attributes", ())
+        ]
+
+    def _select(self, mappings: Sequence[ElementMapping], columns: Sequence[str]) -> Sequence[ElementMapping]:
         self.used = columns
         known = self.known
         if known is None:

@@ -23,6 +23,9 @@ CHECKSUM_BYTES = 8
 UNKNOWN = bytes(CONTENT_BYTES)
 """The content of a user of whom MoEngage may have several versions: equal to no element's."""
 
+REMOVED = b"\xff" * CONTENT_BYTES
+"""The content of a user who was removed because no row had the user any more."""
+
 
 class Digests:
     """Makes the digests of one state.

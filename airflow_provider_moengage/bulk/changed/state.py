@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from itertools import chain
 from typing import IO
@@ -21,6 +22,7 @@ from airflow_provider_moengage.bulk.changed.folder import (
     JournalFile,
     Manifest,
     StateFolder,
+    ids_name,
     journal_name,
     part_name,
 )
@@ -29,7 +31,10 @@ from airflow_provider_moengage.bulk.changed.known import Known
 from airflow_provider_moengage.bulk.changed.lease import InUseError, Lease
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.part import DamagedError, Part, PartWriter, sync
-from airflow_provider_moengage.bulk.changed.records import UNKNOWN, Digests, packed, unpacked
+from airflow_provider_moengage.bulk.changed.records import REMOVED, UNKNOWN, Digests, packed, unpacked
+from airflow_provider_moengage.bulk.changed.removed.guards import Removal
+from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter, read_ids
+from airflow_provider_moengage.bulk.changed.removed.leavers import Leavers
 from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.resume.fence import FencedError
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
@@ -68,12 +73,14 @@ class Changes:
     :param run: the run.
     :param columns: gets the columns of the query.
     :param may_repeat: whether a user may be in several rows: not if users are the key of the query.
+    :param removal: what becomes of users whose rows have left the query; None: they stay as they are.
     """
 
     folder: StateFolder
     run: SyncRun
     columns: NewColumns
     may_repeat: bool
+    removal: Removal | None = None
 
 
 class StateError(Exception):
@@ -92,6 +99,7 @@ class SyncState:
         self._folder = folder = changes.folder
         self._run = run = changes.run
         self._columns = changes.columns
+        self.removal = changes.removal
         self._log = log
         self._is_dry_run = is_dry_run
         self._at_most_once = at_most_once
@@ -104,11 +112,26 @@ class SyncState:
         self._part: PartWriter | None = None
         self._part_name = ""
         self._part_file: IO[bytes] | None = None
+        self._ids: IdsWriter | None = None
+        self._ids_name: str | None = None
+        self._ids_file: IO[bytes] | None = None
         self._others: DiskIndex | None = None
         self._mine: DiskIndex | None = None
         self._consumed: list[str] = []
+        self._journals: list[JournalFile] = []
         self._is_damaged = False
         self._keeps_unseen = True
+        self._left: Leavers | None = None
+        self._not_removed: Mapping[bytes, bytes] | None = None
+        """Of those who have left, the ones that stay known, and what MoEngage has of them; None: all."""
+        self._forgets_unidentified = False
+        self._removed_since: set[bytes] = set()
+        """Users who were removed after the last generation, and not sent again."""
+        self._has_removed = False
+        self._known_count = 0
+        self._why_all = ""
+        self.removed_before = 0
+        """Users without a row whom an earlier try of this run has removed; known after :meth:`leavers`."""
         self._streams: list[IO[bytes]] = []
         self.attempted: dict[bytes, set[bytes]] = {}
         """What an earlier try of this run has sent without an answer: contents by key."""
@@ -152,13 +175,17 @@ class SyncState:
         self._digests = Digests(bytes.fromhex(manifest.salt))
         journals = folder.journals()
         self._consumed = [file.name for file in journals]
-        mine, others = self._divided([file for file in journals if file.name not in manifest.consumed])
+        self._journals = [file for file in journals if file.name not in manifest.consumed]
+        mine, others = self._divided(self._journals)
         self.has_earlier_try = bool(mine)
         self.sends_all = self._must_send_all(manifest)
+        self._known_count = len(manifest.repeated)
         self.repeated = {bytes.fromhex(key): bytes.fromhex(content) for key, content in manifest.repeated.items()}
         self._known = Known(iter(()) if manifest.part is None else self._blocks(manifest))
         self._others = self._index_of_others(others) if others else None
         self._read_earlier_tries(mine)
+        for key in self._removed_since & self.repeated.keys():
+            del self.repeated[key]
         if not self._is_dry_run:
             number = 1 + max((file.number for file in journals), default=0)
             self._journal = _Journal(
@@ -170,6 +197,10 @@ class SyncState:
             self._part_name = part_name(manifest.generation + 1, self._token)
             self._part_file = folder.new_file(self._part_name)
             self._part = PartWriter(self._part_file)
+            if self.removal is not None:
+                self._ids_name = ids_name(manifest.generation + 1, self._token)
+                self._ids_file = folder.new_file(self._ids_name)
+                self._ids = IdsWriter(self._ids_file)
 
     @property
     def digests(self) -> Digests:
@@ -188,23 +219,35 @@ class SyncState:
                     if content is not None:
                         found[at] = content
             mine: list[bytes | None] = [None] * len(keys) if self._mine is None else self._mine.look_up(keys)
+            if self._has_removed:
+                gone = self._removed_since
+                mine = [None if content == REMOVED else content for content in mine]
+                found = [
+                    None if content == REMOVED or key in gone else content
+                    for key, content in zip(keys, found, strict=True)
+                ]
             return found, mine
 
-    def record(self, keys: Sequence[bytes], contents: Sequence[bytes]) -> None:
+    def record(self, keys: Sequence[bytes], contents: Sequence[bytes], users: Sequence[str] = ()) -> None:
         """Store what these rows have, as if MoEngage accepted it.
 
+        :param users: their IDs; stored only if users are removed.
         :raises NotStoredError: if the storage failed.
         """
         if self._part is not None:
             with _storing():
                 self._part.add(packed(keys, contents))
+                if self._ids is not None:
+                    self._ids.add(users)
 
-    def note_sent(self, records: bytes) -> None:
+    def note_sent(self, records: bytes, users: Sequence[str] = ()) -> None:
         """Record that a request is about to leave; returns when it may.
 
+        :param users: their IDs; recorded only if users are removed.
         :raises FencedError: if another try has taken over.
         """
-        self._write(journal.SENT, records, is_urgent=True)
+        ids = journal.ids_block(users) if users and self.removal is not None else b""
+        self._write(journal.SENT, records, is_urgent=True, before=ids)
 
     def note_accepted(self, records: bytes) -> None:
         """Record what MoEngage has accepted."""
@@ -221,6 +264,47 @@ class SyncState:
         # A try that was killed after it had stored its result may have sent all.
         is_comparable = before.part is not None and before.tries != self._tries and not self.sends_all
         return self._run.reads_all and is_comparable and not self._is_damaged
+
+    @property
+    def why_nobody_has_left(self) -> str | None:
+        """Why a user without a row may not have left, if so: a clause that follows "because". Known only once all
+        rows were read.
+        """
+        before = self._manifest
+        reasons = (
+            (self._is_damaged, "the state is damaged"),
+            (before.part is None, "no earlier run has read all rows"),
+            (self.sends_all, self._why_all),
+            (not self._run.reads_all, "the run reads only a part of the rows"),
+            # That try may have sent all.
+            (before.tries == self._tries, "an earlier try of this run has stored its result already"),
+        )
+        return next((why for applies, why in reasons if applies), None)
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether the last run has stored IDs."""
+        return self._manifest.ids is not None
+
+    def leavers(self) -> tuple[Leavers, int]:
+        """Return the users that no row had, once all rows were read, and how many users the last run had.
+
+        :raises NotStoredError: if the storage failed.
+        """
+        with _storing():
+            self._left = Leavers(self._unseen(), self._known_ids(), partial(self._digests.keys, "customer"))
+        return self._left, self._known_count
+
+    def forget_unidentified(self) -> None:
+        """Forget, of those who have left, the ones whose IDs are not known."""
+        self._forgets_unidentified = True
+
+    def forget_removed(self, not_removed: Mapping[bytes, bytes]) -> None:
+        """Forget those who have left, except for these.
+
+        :param not_removed: what MoEngage has of them, by key.
+        """
+        self._not_removed = not_removed
 
     def drop_unseen(self) -> int:
         """Forget the users that no row had, once all rows were read; return how many there are.
@@ -257,9 +341,13 @@ class SyncState:
         *,
         may_repeat: bool,
     ) -> int:
-        if self._keeps_unseen:
+        if self._left is not None:
+            self._keep_leavers(self._left, part)
+        elif self._keeps_unseen:
             for key, content in self._unseen():
                 part.add(key + content)
+        if self._ids is not None:
+            self._ids.close()
         part.close(exceptions)
         self._part = None
         repeated: dict[bytes, bytes] = {}
@@ -285,7 +373,9 @@ class SyncState:
             part=self._part_name,
             repeated={key.hex(): content.hex() for key, content in repeated.items()},
             consumed=[*self._consumed, *journal_.names],
+            ids=self._ids_name,
         )
+        self._ids = None
         try:
             self._folder.commit(after)
         except GenerationTakenError:
@@ -298,6 +388,19 @@ class SyncState:
         lease.release()
         return len(repeated)
 
+    def _keep_leavers(self, left: Leavers, part: PartWriter) -> None:
+        """Add those who have left and were not removed to the next generation."""
+        kept = self._not_removed
+        for leaver in left:
+            content = leaver.content if kept is None else kept.get(leaver.key)
+            if content is not None:
+                part.add(leaver.key + content)
+                if self._ids is not None:
+                    self._ids.add([leaver.user])
+        if kept is None and not self._forgets_unidentified:
+            for key, content in left.without_id():
+                part.add(key + content)
+
     def close(self) -> None:
         """Keep what was accepted for the next run or try. Also after :meth:`commit`."""
         with ExitStack() as left:  # what fails does not keep the rest from being closed
@@ -305,10 +408,15 @@ class SyncState:
                 left.callback(self._lease.release)
             for stream in self._streams:
                 left.callback(stream.close)
-            for index in (self._known, self._others, self._mine):
+            for index in (self._known, self._others, self._mine, self._left):
                 if index is not None:
                     left.callback(index.close)
-            self._others = self._mine = None
+            self._others = self._mine = self._left = None
+            if self._ids_file is not None:
+                if self._ids is not None and self._ids_name is not None:
+                    self._ids = None
+                    left.callback(self._folder.remove, self._ids_name)
+                left.callback(self._ids_file.close)
             if self._part is not None and self._part_file is not None:
                 self._part = None
                 left.callback(self._folder.remove, self._part_name)
@@ -380,6 +488,7 @@ class SyncState:
         for applies, why in reasons:
             if applies:
                 self._log.info("Sending all users because %s", why)
+                self._why_all = why
                 return True
         if manifest.part is None:
             self._log.info("No earlier run has read all rows; sending the users that no run has sent")
@@ -393,6 +502,7 @@ class SyncState:
             for block in Part(stream).accepted():
                 for key in repeated.keys() & block.keys():
                     del block[key]
+                self._known_count += len(block)
                 yield block
         except (DamagedError, FileNotFoundError):
             self._is_damaged = True
@@ -412,7 +522,7 @@ class SyncState:
 
         def records() -> Iterator[bytes]:
             data = self._read([file for file in journals if file.generation == self._manifest.generation])
-            yield from journal.accepted(data)
+            yield from self._watched(journal.accepted(data))
             # A journal of an older generation: another run has stored its result since, so either may be newer.
             outdated = self._read([file for file in journals if file.generation != self._manifest.generation])
             for some in journal.accepted(outdated):
@@ -424,29 +534,61 @@ class SyncState:
         return DiskIndex(records())
 
     def _read_earlier_tries(self, journals: Sequence[JournalFile]) -> None:
-        if journals:
-            self._mine = DiskIndex(journal.accepted(self._read(journals)))
-            self.attempted = journal.unsettled(self._read(journals))
+        if not journals:
+            return
+        self.attempted = journal.unsettled(self._read(journals))
+
+        def records() -> Iterator[bytes]:
+            yield from self._watched(journal.accepted(self._read(journals)))
+            if self.removal is not None:  # MoEngage may have those as well of whom it had nothing before
+                yield packed(list(self.attempted), [UNKNOWN] * len(self.attempted))
+
+        self._mine = DiskIndex(records())
+
+    def _watched(self, accepted: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield records, and remember which users were removed last."""
+        gone = self._removed_since
+        for records in accepted:
+            if gone or REMOVED in records:
+                self._has_removed = True
+                for key, content in unpacked(records):
+                    if content == REMOVED:
+                        gone.add(key)
+                    else:
+                        gone.discard(key)
+            yield records
+
+    def _known_ids(self) -> Iterator[list[str]]:
+        """Yield the IDs of users, as far as there are any."""
+        if self._manifest.ids is not None:
+            try:
+                with self._folder.open(self._manifest.ids) as stream:
+                    yield from read_ids(stream)
+            except (DamagedError, FileNotFoundError):
+                self._log.warning("The file of IDs in the state in %s is damaged or missing", self._folder)
+        yield from journal.ids(self._read(self._journals))
 
     def _read(self, journals: Sequence[JournalFile]) -> Iterator[bytes]:
         return (self._folder.read(file.name) for file in journals)
 
     def _unseen(self) -> Iterator[tuple[bytes, bytes]]:
-        later: dict[bytes, bytes] = {}
-        for index in (self._others, self._mine):
-            if index is not None:
-                later.update(index.unseen())
+        later: dict[bytes, bytes] = {} if self._others is None else dict(self._others.unseen())
+        for key, content in () if self._mine is None else self._mine.unseen():
+            self.removed_before += content == REMOVED
+            later[key] = content
         for key in self.attempted.keys() & later.keys():
             later[key] = UNKNOWN
         for key, content in chain(self._known.unseen(), self.repeated.items()):
-            yield key, later.pop(key, UNKNOWN if key in self.attempted else content)
-        yield from later.items()
+            now = later.pop(key, UNKNOWN if key in self.attempted else content)
+            if now != REMOVED:
+                yield key, now
+        yield from ((key, content) for key, content in later.items() if content != REMOVED)
 
-    def _write(self, kind: bytes, records: bytes, *, is_urgent: bool) -> None:
+    def _write(self, kind: bytes, records: bytes, *, is_urgent: bool, before: bytes = b"") -> None:
         if self._journal is None or not records:
             return
         with _storing(), self._lock:
-            self._journal.write(journal.block(kind, records), is_urgent=is_urgent)
+            self._journal.write(before + journal.block(kind, records), is_urgent=is_urgent)
 
 
 @contextmanager

@@ -13,10 +13,12 @@ from typing import Any
 from airflow_provider_moengage.bulk.batch import Batch, Elements
 from airflow_provider_moengage.bulk.changed.bloom import BloomFilter
 from airflow_provider_moengage.bulk.changed.records import UNKNOWN, packed
+from airflow_provider_moengage.bulk.changed.removed.guards import Left, Removal, objection
+from airflow_provider_moengage.bulk.changed.removed.removals import Removals, unset_line
 from airflow_provider_moengage.bulk.changed.state import SyncState
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.elements.checks import NO_ID
-from airflow_provider_moengage.bulk.report import DeliveryReport
+from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.sources import Chunk, Source
 
@@ -57,7 +59,8 @@ class ChangeTracker:
         self._unsettled: set[int] = set()
         """Those in flight once more although the outcome of an earlier request is unknown. A refusal, or a request
         that was not sent, says nothing about the earlier one."""
-        self._rejected: list[bytes] = []
+        self._rejected: list[tuple[bytes, str]] = []
+        """Keys and identities of rows that were rejected before they were compared."""
         self._exceptions: dict[bytes, bytes | None] = {}
         self._repeated: dict[bytes, bytes] = {}
         self._lately: dict[bytes, bytes] = {}
@@ -65,6 +68,8 @@ class ChangeTracker:
         self._has_read_any = False
         self._has_read_all = False
         self._has_unidentified = False
+        self._objection: str | None = None
+        self._removals: Removals | None = None
         self.is_resumed = state.has_earlier_try
 
     def chunks(self, size: Callable[[], int]) -> Generator[Chunk]:
@@ -85,7 +90,8 @@ class ChangeTracker:
         self._has_read_any = True
         needed = ("customer_id", "device_id") if kind == "device" else ("customer_id",)
         if all(_is_readable(element, name) for name in needed):
-            self._rejected += self._state.digests.keys(kind, [identity_of(kind, user, element)])
+            identity = identity_of(kind, user, element)
+            self._rejected.append((self._state.digests.keys(kind, [identity])[0], identity))
         else:
             self._has_unidentified = True
 
@@ -100,7 +106,7 @@ class ChangeTracker:
         keys = self._keys(elements)
         contents = state.digests.contents(lines)
         found, mine = self._accepted_before(keys)
-        state.record(keys, contents)
+        state.record(keys, contents, self._ids(elements))
         maybe_new = {at for at, content in enumerate(found) if content is None} if self._may_repeat else ()
         if self._may_repeat or state.repeated:
             self._find_repeated(keys, contents, found, mine)
@@ -141,7 +147,7 @@ class ChangeTracker:
         with self._lock:
             self._unsettled.update(self._in_flight.intersection(batch.positions))
             self._in_flight.update(batch.positions)
-        self._state.note_sent(self._records(batch.positions))
+        self._state.note_sent(self._records(batch.positions), batch.users)
 
     def withdraw(self, batch: Batch) -> None:
         """Record that a request was certainly not processed."""
@@ -162,7 +168,7 @@ class ChangeTracker:
             self._counters.count_accepted(batch.weights)
 
     def settle(self) -> None:
-        """Count the users whose rows have left, once everything was sent."""
+        """Find the users whose rows have left, once everything was sent."""
         if self._rejected:
             self._accepted_before([])
         with self._lock:
@@ -170,12 +176,69 @@ class ChangeTracker:
                 is_unknown = position in self._in_flight or (self._may_repeat and before is not None)
                 self._exceptions[key] = UNKNOWN if is_unknown else before
             self._pending.clear()
-        if not self._has_read_any:
+        if self._state.removal is not None:
+            self._find_leavers(self._state.removal)
+        elif not self._has_read_any:
             self._log.warning("The query returned no rows; no user counts as removed")
         elif self._has_unidentified:
             self._log.warning("The ID of a row could not be read; no user counts as removed")
         elif self._has_read_all and self._state.shows_removed:
             self._counters.removed = self._state.drop_unseen()
+
+    def removals(self) -> Removals | None:
+        """Return what is to be done about those who have left; None: nothing."""
+        return self._removals
+
+    @property
+    def why_not_removed(self) -> str | None:
+        """Why some who have left were not removed, and what to do; None if there are none."""
+        return self._objection or (None if self._removals is None else self._removals.problem)
+
+    def _find_leavers(self, removal: Removal) -> None:
+        """Find out who has left, and whether they may be removed."""
+        state = self._state
+        left, known = state.leavers()
+        why = state.why_nobody_has_left
+        if why is None and not self._has_read_all:
+            why = "the rows were not read to their end"
+        if why is None and self._source.was_interrupted:
+            why = "the connection to the database was lost meanwhile, so a row may have been missed"
+        if why is not None:
+            self._log.info("Nobody is removed in this run because %s", why)
+            return
+        if not state.has_ids:
+            state.forget_unidentified()
+            self._log.info(
+                "Nobody is removed in this run because the last one stored no IDs; %s who have left stay in"
+                " MoEngage",
+                counted(left.count - left.identified, "user"),
+            )
+            return
+        self._objection = objection(
+            Left(
+                count=left.count + state.removed_before,
+                known=known,
+                without_id=left.count - left.identified,
+                is_empty=not self._has_read_any,
+                has_unreadable_ids=self._has_unidentified,
+            ),
+            removal.max_removed,
+        )
+        if self._objection is not None:
+            return
+        self._counters.count_removed(state.removed_before)
+        if not left.count:
+            return
+        attributes = list(dict.fromkeys(removal.attributes()))
+        if not attributes:
+            self._objection = (
+                f"The mapping has no attributes to unset, so nobody was removed: {counted(left.count, 'user')}"
+                " would be. Name them in CustomerMapping.attributes"
+            )
+            return
+        self._removals = Removals(
+            left, state, self._counters, unset_line(attributes), at_most_once=self._at_most_once
+        )
 
     def close(self) -> None:
         """Keep what was accepted, for another try. Nothing is stored after that."""
@@ -187,6 +250,8 @@ class ChangeTracker:
         :raises StateError: if another run has done so meanwhile.
         :raises NotStoredError: if the storage failed. What was accepted is in the journal.
         """
+        if self._removals is not None:
+            self._state.forget_removed(self._removals.not_removed)
         try:
             repeated = self._state.commit(self._exceptions, may_repeat=self._may_repeat)
         finally:
@@ -197,6 +262,15 @@ class ChangeTracker:
                 " run; make the query return one row per user",
                 f"{repeated:,}",
             )
+
+    def _ids(self, elements: Elements) -> Sequence[str]:
+        """Return the IDs of users that are stored because the users may have to be removed."""
+        if self._state.removal is None:
+            return ()
+        pairs = zip(elements.elements, elements.users, strict=True)
+        ids = [user for element, user in pairs if _is_readable(element, "customer_id")]
+        self._has_unidentified |= len(ids) < len(elements)
+        return ids
 
     def _keys(self, elements: Elements) -> list[bytes]:
         """Return the digest of who each element is of."""
@@ -211,7 +285,7 @@ class ChangeTracker:
 
     def _accepted_before(self, keys: list[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
         """Return what MoEngage has of each key, and store what it has of the rows that were rejected before."""
-        rejected, self._rejected = self._rejected, []
+        rejected, self._rejected = dict(self._rejected), []
         state = self._state
         found, mine = state.accepted_before([*keys, *rejected])
         kept: dict[bytes, bytes] = {}
@@ -222,7 +296,7 @@ class ChangeTracker:
                 before = UNKNOWN
             if before is not None:
                 kept[key] = before
-        state.record(list(kept), list(kept.values()))
+        state.record(list(kept), list(kept.values()), [rejected[key] for key in kept])
         return found[: len(keys)], mine[: len(keys)]
 
     def _find_repeated(

@@ -37,7 +37,7 @@ class Counters:
         self.changed = 0
         """Elements of users whom no earlier run had, and of those who changed: sent, or to be sent."""
         self.removed = 0
-        """Users and devices of earlier runs that no row had."""
+        """Users and devices of earlier runs that no row had; if such users are removed, those who were."""
         self.warnings: Counter[str] = Counter()
         """Accepted elements by code of what MoEngage will cut, ignore or alter."""
         self.stored_rejects = 0
@@ -86,6 +86,12 @@ class Counters:
             self.unchanged += unchanged
             self.new += new
             self.changed += changed
+
+    def count_removed(self, number: int) -> None:
+        """Count users who were removed because no row had them."""
+        with self._lock:
+            self.refused_in_a_row = self.unknown_in_a_row = self.unclear_in_a_row = 0
+            self.removed += number
 
     def count_refused(self, reason: str) -> None:
         """Count an element that MoEngage has refused when it was alone in a request."""

@@ -107,6 +107,7 @@ class Delivery:
         :return: the report. ``accepted + rejected`` is the number of elements.
         :raises OSError: if rejects cannot be written; nothing was sent.
         :raises RejectsNotWrittenError: if rejects could not be written after everything was sent.
+        :raises NotRemovedError: if users who have left were not removed, after everything was sent and stored.
         :raises ApiError: if MoEngage cannot be reached any more, or refuses the caller. Nothing is lost by that:
             another try sends what the checkpoint does not hold.
         """
@@ -114,8 +115,6 @@ class Delivery:
             self._log.warning("Rejects of an earlier try are missing; the rejects file will be incomplete")
         try:
             self._deliver_all()
-            if self._changes is not None:
-                self._changes.settle()
         except BaseException as error:
             self._end_early(error)
             raise
@@ -127,6 +126,8 @@ class Delivery:
             self._checkpoint.close()
             raise RejectsNotWrittenError(report, type(trouble).__name__) from trouble
         self._checkpoint.finish(report)
+        if self._changes is not None and (why := self._changes.why_not_removed) is not None:
+            raise NotRemovedError(report, why)
         return report
 
     def _end_early(self, error: BaseException) -> None:
@@ -158,12 +159,30 @@ class Delivery:
                     self._adapt(progress)
             self._drain(progress)
             self._send_leftovers(progress)
+            if self._changes is not None:
+                self._changes.settle()
+                self._remove(self._changes, progress)
         finally:
             self._context.stopped.set()
             for lane in self._lanes:
                 lane.end()
             for lane in self._lanes:
                 lane.join(_LAST_WAIT / len(self._lanes))
+
+    def _remove(self, changes: ChangeTracker, progress: Progress) -> None:
+        """Remove the users whose rows have left the query. Everything was sent, so no later request is of them."""
+        removals = changes.removals()
+        if removals is None:
+            return
+        self._sender = Sender(self._context, removals, removals, self._lane_scaler)
+        for batch in removals.batches():
+            for number, some in self._by_lane(batch):
+                for full in self._packers[number].add_lines(some):
+                    self._hand_over(number, full, progress)
+        self._send_leftovers(progress)
+
+    def _send(self, client: Client, job: Job) -> None:
+        self._sender.deliver(client, job)
 
     def _pack(self, elements: Elements, progress: Progress) -> None:
         if self._changes is None:
@@ -178,7 +197,7 @@ class Delivery:
     def _open_lanes(self, number: int) -> None:
         limits = self._limits
         while len(self._lanes) < number:
-            self._lanes.append(Lane(self._sender.deliver, self._client.fork(), self._fail))
+            self._lanes.append(Lane(self._send, self._client.fork(), self._fail))
         self._packers = [
             Packer(limits.max_users_per_request, limits.max_events_per_request, self._encoder, self._reader.refuse)
             for _ in self._lanes
@@ -357,6 +376,18 @@ class Delivery:
             )
         for sentence in self._rejects.describe():
             self._log.warning("%s", sentence)
+
+
+class NotRemovedError(Exception):
+    """Everything was sent and stored, but users whose rows have left the query were not removed.
+
+    :param report: the report of the run.
+    :param why: why, and what to do.
+    """
+
+    def __init__(self, report: DeliveryReport, why: str) -> None:
+        super().__init__(why)
+        self.report = report
 
 
 class RejectsNotWrittenError(Exception):

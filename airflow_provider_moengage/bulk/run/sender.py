@@ -15,6 +15,7 @@ from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.received.values import sentence
 from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
 from airflow_provider_moengage.bulk.batch import Batch
+from airflow_provider_moengage.bulk.changed.removed.removals import Removals
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import StoppedError
 from airflow_provider_moengage.bulk.elements.findings import Finding
@@ -73,8 +74,8 @@ class Sender:
     def __init__(
         self,
         context: RunContext,
-        rejects: Rejects,
-        checkpoint: Checkpoint | ChangeTracker,
+        rejects: Rejects | Removals,
+        checkpoint: Checkpoint | ChangeTracker | Removals,
         lane_scaler: LaneScaler,
     ) -> None:
         self._clock = context.clock
