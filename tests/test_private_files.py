@@ -81,7 +81,8 @@ def test_rejects_and_checkpoint_of_a_query(connected: MoEngage, warehouse: None,
     assert_private(outside, files=3)
 
 
-def test_the_state_of_changed_only(connected: MoEngage, warehouse: None, outside: Path) -> None:
+@pytest.mark.parametrize("on_removed", ["keep", "unset"])
+def test_the_state_of_changed_only(connected: MoEngage, warehouse: None, outside: Path, on_removed: str) -> None:
     context: Any = {
         "ti": SimpleNamespace(dag_id="dag", run_id="run", task_id="sync", map_index=-1),
         "dag": SimpleNamespace(start_date=None),
@@ -96,7 +97,7 @@ def test_the_state_of_changed_only(connected: MoEngage, warehouse: None, outside
         sql="SELECT user_id, tier FROM users WHERE user_id <> 'null'",
         mapping=CustomerMapping(customer_id="user_id"),
         key_columns=["user_id"],
-        changed_only=ChangedOnly(path=str(outside / "changes")),
+        changed_only=ChangedOnly(path=str(outside / "changes"), on_removed=on_removed),
     ).execute(context)
 
     files = sum(path.is_file() for path in outside.rglob("*"))
