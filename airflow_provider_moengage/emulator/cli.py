@@ -68,6 +68,8 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         retry_after=options.retry_after,
         envoy=options.envoy,
         failures_as_200=options.failures_as_200,
+        failures_as_400=options.failures_as_400,
+        future_events=options.future_events,
         identifiers=tuple(options.identifier),
         file_time_zone=options.time_zone,
         keep_elements=options.keep_elements,
@@ -151,6 +153,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--envoy", action="store_true", help="send 429 with only x-envoy-ratelimited")
     parser.add_argument("--failures-as-200", action="store_true", help="refuse bulk requests with HTTP 200")
+    parser.add_argument(
+        "--failures-as-400", action="store_true", help="answer every failed bulk request with HTTP 400"
+    )
+    parser.add_argument(
+        "--future-events",
+        choices=("drop", "refuse"),
+        default="drop",
+        help="drop events in the future after a 200, or refuse the request",
+    )
     parser.add_argument(
         "--identifier",
         action="append",

@@ -20,6 +20,7 @@ class Counts:
     :param elements: accepted elements: ``customers + events + devices``.
     :param actions: actions inside the accepted events.
     :param dropped: accepted elements that MoEngage drops after its 200, by the refused customer id.
+    :param future_events: actions that MoEngage drops after its 200, because they lie in the future.
     :param events_by_day: kept actions by (name, UTC day of ``current_time``); the day is ``arrival`` without
         ``current_time``, and ``unreadable`` if its format is not documented.
     :param projects: accepted elements by the project of a portfolio that their request names. Those without one
@@ -45,6 +46,7 @@ class Counts:
     devices: int = 0
     actions: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    future_events: int = 0
     events_by_day: Mapping[tuple[str, str], int] = field(default_factory=dict)
     projects: Mapping[str, int] = field(default_factory=dict)
     users: int = 0

@@ -49,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param hard_body_limit_status: HTTP status for a body over ``hard_body_limit``.
     :param failures_as_200: answer every failed bulk request with HTTP 200, also injected faults that have no body
         of their own; the Bulk Import page documents 200 for all bulk requests.
+    :param failures_as_400: the same with HTTP 400: a failure is what its type says (Bulk Import, error codes).
+    :param future_events: what becomes of events in the future, which are not accepted (Bulk Import): ``drop`` them
+        after a 200, or ``refuse`` the body. How is not documented, nor a tolerance.
     :param test_connection_errors_as_200: answer a failed Test Connection with HTTP 200 and
         ``"status": "error"``.
     :param reset_header: meaning of ``x-ratelimit-reset``: seconds left, or UTC epoch seconds. Both are
@@ -103,6 +106,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hard_body_limit: int | None = 131_072
     hard_body_limit_status: int = 413
     failures_as_200: bool = False
+    failures_as_400: bool = False
+    future_events: Literal["drop", "refuse"] = "drop"
     test_connection_errors_as_200: bool = False
     reset_header: Literal["seconds", "epoch"] = "seconds"
     retry_after: Literal["none", "seconds", "date"] = "none"
@@ -161,6 +166,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(
                 f"file_time_zone {self.file_time_zone!r}: expected the IANA name of a time zone, as Asia/Kolkata"
             )
+        if self.failures_as_200 and self.failures_as_400:
+            raise ValueError("failures_as_200, failures_as_400: expected at most one of them")
         for name in ("body_limit_status", "hard_body_limit_status"):
             value = getattr(self, name)
             if not 200 <= value <= 599:

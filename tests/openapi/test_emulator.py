@@ -127,6 +127,8 @@ def test_a_body_that_is_not_json_or_is_too_large_has_its_form(emulator: Emulator
 
 QUIRKS: list[dict[str, Any]] = [
     {"failures_as_200": True},
+    {"failures_as_400": True},
+    {"future_events": "refuse"},
     {"test_connection_errors_as_200": True},
     {"reset_header": "epoch"},
     {"retry_after": "date"},

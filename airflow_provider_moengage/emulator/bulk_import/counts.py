@@ -31,7 +31,7 @@ class ElementCounts:
     def __init__(self) -> None:
         self.days: Counter[tuple[str, str]] = Counter()
         self._bytes = 0
-        self._customers = self._events = self._devices = self._actions = 0
+        self._customers = self._events = self._devices = self._actions = self._future = 0
         self._dropped: Counter[str] = Counter()
         self._projects: Counter[str] = Counter()
         self._seen: set[str] = set()
@@ -45,6 +45,7 @@ class ElementCounts:
         self._devices += intake.devices
         self._actions += intake.actions
         self._dropped.update(intake.dropped)
+        self._future += intake.future
         if project_code is not None:
             known = project_code in self._projects or len(self._projects) < MAX_PROJECTS
             self._projects[project_code if known else OTHER_PROJECTS] += intake.elements
@@ -73,6 +74,7 @@ class ElementCounts:
             "devices": self._devices,
             "actions": self._actions,
             "dropped": dict(self._dropped),
+            "future_events": self._future,
             "projects": dict(self._projects),
             "users": len(self._seen),
             "users_approximate": self._users_approximate,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,6 +34,9 @@ UNREADABLE = "unreadable"
 
 _EPOCH_MILLISECONDS_FROM = 100_000_000_000
 
+_WIDEST_OFFSET = timedelta(seconds=54_000)
+"""How far a user's local time may be ahead of UTC (``user_timezone_offset``)."""
+
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
     """A refused bulk body: the three fields of MoEngage's error object."""
@@ -49,8 +52,8 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error
 class Intake:
     """The contents of an accepted body.
 
-    ``dropped`` counts elements by their refused customer id. The other counts include them, but ``days`` and
-    ``seen`` do not, because MoEngage drops them.
+    ``dropped`` counts elements by their refused customer id, ``future`` the other actions that lie in the future.
+    The other counts include them, but ``days`` and ``seen`` do not, because MoEngage drops them.
     ``days`` counts actions by (name, day in UTC). ``seen`` has the users of the kept elements.
     """
 
@@ -60,6 +63,7 @@ class Intake:
     devices: int
     actions: int
     dropped: Mapping[str, int]
+    future: int
     days: Mapping[tuple[str, str], int]
     seen: frozenset[str]
 
@@ -94,24 +98,32 @@ def read_envelope(body: bytes) -> list[Any]:
     return elements
 
 
-def take_in(elements: list[Any], identifiers: Iterable[str] = ()) -> Intake:
+def take_in(
+    elements: list[Any], now: float, identifiers: Iterable[str] = (), *, refuses_future: bool = False
+) -> Intake:
     """Check and count the elements of a body.
 
+    :param now: epoch seconds; an action after that is not kept.
     :param identifiers: attributes that identify a user in a workspace with Identity Resolution.
+    :param refuses_future: refuse the body instead.
     :raises Refusal: for the first element that MoEngage refuses; the error has no position.
     """
-    customers = events = devices = actions = 0
+    customers = events = devices = actions = future = 0
+    present = datetime.fromtimestamp(now, UTC)
     dropped: Counter[str] = Counter()
     kept: list[tuple[str, str]] = []
     seen: set[str] = set()
     for element in elements:
         kind = element.get("type") if type(element) is dict else None
         named: list[tuple[str, str]] = []
+        early = 0
         if kind == "event":
             user = _event_user(element)
-            named = _actions(element)
+            named, early = _actions(element, present)
+            if early and refuses_future:
+                raise Refusal("AttributeError", "current_time cannot be in the future", "current_time")
             events += 1
-            actions += len(named)
+            actions += len(named) + early
         elif kind == "customer":
             user = _customer_user(element, identifiers)
             customers += 1
@@ -123,28 +135,26 @@ def take_in(elements: list[Any], identifiers: Iterable[str] = ()) -> Intake:
         if user in REFUSED_CUSTOMER_IDS:
             dropped[user] += 1
         else:
-            seen.add(user)
+            future += early
+            if named or not early:
+                seen.add(user)
             kept += named
     days = Counter(kept)
-    return Intake(len(elements), customers, events, devices, actions, dropped, days, frozenset(seen))
+    return Intake(len(elements), customers, events, devices, actions, dropped, future, days, frozenset(seen))
 
 
-def event_day(current_time: object) -> str:
-    """Return the UTC day of an event: ISO 8601, epoch seconds, or epoch milliseconds, also as strings."""
-    if current_time is None:
-        return ARRIVAL
+def read_moment(given: object) -> datetime | None:
+    """Return a time in UTC: ISO 8601, epoch seconds, or epoch milliseconds, also as strings; else ``None``."""
     try:
-        if isinstance(current_time, str) and not current_time.lstrip("-").isdecimal():
-            moment = datetime.fromisoformat(current_time)
-            if moment.tzinfo is not None and moment.tzinfo is not UTC:
-                moment = moment.astimezone(UTC)
-            return moment.date().isoformat()
-        epoch = float(current_time)  # type: ignore[arg-type]  # anything else is unreadable
+        if isinstance(given, str) and not given.lstrip("-").isdecimal():
+            moment = datetime.fromisoformat(given)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        epoch = float(given)  # type: ignore[arg-type]  # anything else is unreadable
         if epoch >= _EPOCH_MILLISECONDS_FROM:
             epoch /= 1000
-        return datetime.fromtimestamp(epoch, UTC).date().isoformat()
+        return datetime.fromtimestamp(epoch, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
-        return UNREADABLE
+        return None
 
 
 def _customer_user(element: dict[str, Any], identifiers: Iterable[str]) -> str:
@@ -191,7 +201,8 @@ def _device_user(element: dict[str, Any]) -> str:
     return user
 
 
-def _actions(element: dict[str, Any]) -> list[tuple[str, str]]:
+def _actions(element: dict[str, Any], present: datetime) -> tuple[list[tuple[str, str]], int]:
+    """Return name and day (UTC) of each action that is kept, and how many lie in the future."""
     actions = element.get("actions")
     if actions is None:
         raise Refusal("MissingAttributeError", "actions not found in the payload", "actions")
@@ -199,7 +210,8 @@ def _actions(element: dict[str, Any]) -> list[tuple[str, str]]:
         raise Refusal("TypeError", "expected array", "actions")
     if not actions:
         raise Refusal("MissingAttributeError", "actions cannot be empty array", "actions")
-    named = []
+    named: list[tuple[str, str]] = []
+    early = 0
     for action in actions:
         if type(action) is not dict:
             raise Refusal("TypeError", "expected object", "actions")
@@ -209,9 +221,32 @@ def _actions(element: dict[str, Any]) -> list[tuple[str, str]]:
         if type(name) is not str:
             raise Refusal("TypeError", "expected string", "action")
         _object(action, "attributes")
-        happened = action.get("current_time", action.get("user_time"))  # derived from it if it is alone
-        named.append((name, event_day(happened)))
-    return named
+        moment, latest = _moment(action, present)
+        if moment is None:
+            named.append((name, ARRIVAL if latest is None else UNREADABLE))
+        elif latest is not None and moment > latest:
+            early += 1
+        else:
+            named.append((name, moment.date().isoformat()))
+    return named, early
+
+
+def _moment(action: dict[str, Any], present: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return when an action happened, and the latest time that is not in the future; both ``None`` without a time.
+
+    A ``user_time`` is the user's local time, and MoEngage derives ``current_time`` from it if that is missing.
+    """
+    given = action.get("current_time")
+    if given is not None:
+        return read_moment(given), present
+    given = action.get("user_time")
+    if given is None:
+        return None, None
+    offset = action.get("user_timezone_offset")
+    ahead = _WIDEST_OFFSET
+    if isinstance(offset, int | float) and abs(offset) <= ahead.total_seconds():
+        ahead = timedelta(seconds=offset)
+    return read_moment(given), present + ahead
 
 
 def _string(holder: dict[str, Any], name: str) -> str:

@@ -54,7 +54,7 @@ class BulkImport(Family):
         self.reset()
 
     def failure(self, status: int, path: str, headers: Mapping[str, str] | None = None) -> Answer:  # noqa: ARG002
-        """Return the failure of a status; with ``failures_as_200`` only its type tells it from others."""
+        """Return the failure of a status; if it is wrapped in another, only its type tells it from others."""
         return self._wrapped(
             failure(status, phrase(status), _ERROR_TYPES.get(status, phrase(status)), headers=headers)
         )
@@ -95,7 +95,8 @@ class BulkImport(Family):
         settings = self._context.settings
         try:
             elements = read_envelope(call.body)
-            intake = take_in(elements, settings.identifiers)
+            refuses_future = settings.future_events == "refuse"
+            intake = take_in(elements, now, settings.identifiers, refuses_future=refuses_future)
         except Refusal as refusal:
             return self._refuse(self._body_failure(refusal), now)
         fault = self._context.fault_plan.refusing(elements)
@@ -135,7 +136,10 @@ class BulkImport(Family):
         return failure(400, refusal.message, refusal.error_type, attribute=refusal.attribute)
 
     def _wrapped(self, answer: Answer) -> Answer:
-        return replace(answer, status=200) if self._context.settings.failures_as_200 else answer
+        settings = self._context.settings
+        if settings.failures_as_200 or settings.failures_as_400:
+            return replace(answer, status=200 if settings.failures_as_200 else 400)
+        return answer
 
     def _refuse(self, answer: Answer, now: float) -> Result:
         settings = self._context.settings

@@ -347,9 +347,8 @@ FAULTS = [400, 401, 403, 404, 409, 413, 415, 429, 500, 502, 503, 504]
 @pytest.mark.parametrize("status", FAULTS)
 def test_the_emulator_wraps_every_failure_and_the_run_ends_as_without(moengage: MoEngage, status: int) -> None:
     ends: list[Any] = []
-    for wrapped in (False, True):
-        moengage.emulator.workspace.reset()
-        moengage.emulator.workspace.configure(failures_as_200=wrapped)
+    for wrapped in ("own status", "failures_as_200", "failures_as_400"):
+        moengage.reset(**({} if wrapped == "own status" else {wrapped: True}))
         moengage.emulator.workspace.add_fault(
             Fault(kind="status", times=None if status < 429 else 1, status=status)
         )
@@ -359,7 +358,33 @@ def test_the_emulator_wraps_every_failure_and_the_run_ends_as_without(moengage: 
         except ApiError as error:
             ends.append(error.kind)
 
-    assert ends[0] == ends[1]
+    assert ends[0] == ends[1] == ends[2]
+
+
+@pytest.mark.parametrize("future_events", ["drop", "refuse"])
+def test_2nd_events_in_the_future_do_not_reach_moengage(moengage: MoEngage, future_events: str) -> None:
+    moengage.reset(future_events=future_events)
+    elements = [event("ann", time=f"{year}-01-01T00:00:00Z") for year in (2020, 2999, 2021)]
+
+    report = moengage.deliver(elements, max_rejects=1)
+
+    assert report.rejects == {"event_time_future": 1}
+    counts = moengage.emulator.workspace.counts
+    assert (counts.future_events, sum(counts.events_by_day.values())) == (0, 2)
+
+
+@pytest.mark.parametrize(("future_events", "rejects"), [("drop", {}), ("refuse", {"refused_by_server": 1})])
+def test_2nd_unchecked_events_in_the_future_are_lost_or_rejected(
+    moengage: MoEngage, future_events: str, rejects: dict[str, int]
+) -> None:
+    moengage.reset(future_events=future_events)
+    elements = [event("ann", time=moengage.clock.time() + ahead) for ahead in (-86_400, 86_400, -1)]
+
+    report = moengage.deliver(elements, max_rejects=1, validation="off")
+
+    assert report.rejects == rejects
+    counts = moengage.emulator.workspace.counts
+    assert (counts.future_events, sum(counts.events_by_day.values())) == (0 if rejects else 1, 2)
 
 
 @pytest.mark.parametrize("allowed", [1_000, 0.5])

@@ -310,19 +310,25 @@ def test_a_setting_returns_refusals_as_200(client: Client, workspace: Workspace)
         (502, "Bad Gateway"),
     ],
 )
-def test_the_same_setting_wraps_every_injected_failure(
-    client: Client, workspace: Workspace, status: int, error_type: str
+@pytest.mark.parametrize(("setting", "wrapper"), [("failures_as_200", 200), ("failures_as_400", 400)])
+def test_a_setting_wraps_every_injected_failure(
+    client: Client, workspace: Workspace, status: int, error_type: str, setting: str, wrapper: int
 ) -> None:
     workspace.add_fault(Fault("status", status=status, times=2))
     assert client.bulk(ALICE).status_code == status
-    workspace.configure(failures_as_200=True)
+    workspace.configure(**{setting: True})
     response = client.bulk(ALICE)
 
-    assert (response.status_code, response.json()["status"]) == (200, "fail")
+    assert (response.status_code, response.json()["status"]) == (wrapper, "fail")
     assert response.json()["error"]["type"] == error_type
 
 
-def test_the_same_setting_wraps_the_emulators_own_failures(client: Client, workspace: Workspace) -> None:
+def test_failures_have_one_wrapper(workspace: Workspace) -> None:
+    with pytest.raises(ValueError, match="failures_as_200, failures_as_400: expected at most one"):
+        workspace.configure(failures_as_200=True, failures_as_400=True)
+
+
+def test_a_setting_wraps_the_emulators_own_failures(client: Client, workspace: Workspace) -> None:
     workspace.configure(failures_as_200=True, users_per_minute=1, body_limit=500)
     big = {**ALICE, "attributes": {"u_fn": "x" * 500}}
     responses = [
@@ -403,6 +409,69 @@ def test_events_are_counted_by_their_day_in_utc(
 ) -> None:
     client.bulk(_action(action="Buy", current_time=current_time))
     assert workspace.counts.events_by_day == {("Buy", day): 1}
+
+
+AHEAD = 1_700_000_001
+"""A second after the emulator's time."""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        {"current_time": AHEAD},
+        {"current_time": f"{AHEAD}000"},
+        {"current_time": "2023-11-14T22:13:21Z"},
+        {"current_time": "2023-11-14T22:13:20.5"},
+        {"current_time": "2023-11-15T00:13:21+02:00"},
+        {"current_time": AHEAD, "user_time": 0},
+        {"user_time": "2023-11-14T22:13:21", "user_timezone_offset": 0},
+        {"user_time": "2023-11-15T00:13:21Z", "user_timezone_offset": 7_200},
+        {"user_time": AHEAD + 54_000},
+    ],
+)
+def test_an_event_in_the_future_is_accepted_and_then_dropped(
+    client: Client, workspace: Workspace, moment: dict[str, Any]
+) -> None:
+    assert client.bulk(_action(action="Buy", **moment)).status_code == 200
+
+    counts = workspace.counts
+    assert (counts.future_events, counts.events_by_day, counts.users) == (1, {}, 0)
+    assert (counts.events, counts.actions, len(workspace.elements)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        {"current_time": AHEAD - 1},
+        {"current_time": "2023-11-15T00:13:20+02:00"},
+        {"user_time": "2023-11-15T00:13:20", "user_timezone_offset": 7_200},
+        {"user_time": AHEAD + 53_999},
+        pytest.param({"user_time": AHEAD, "user_timezone_offset": 1e9}, marks=pytest.mark.breaks_contract),
+    ],
+)
+def test_an_event_of_the_present_is_kept(client: Client, workspace: Workspace, moment: dict[str, Any]) -> None:
+    client.bulk(_action(action="Buy", **moment))
+
+    counts = workspace.counts
+    assert (counts.future_events, sum(counts.events_by_day.values()), counts.users) == (0, 1, 1)
+
+
+def test_of_an_event_only_the_actions_in_the_future_are_dropped(client: Client, workspace: Workspace) -> None:
+    actions = [{"action": "Buy", "current_time": AHEAD}, {"action": "View", "current_time": 1_600_000_000}]
+    client.bulk({"type": "event", "customer_id": "ann", "actions": actions})
+    client.bulk({"type": "event", "customer_id": "guest", "actions": actions})
+
+    counts = workspace.counts
+    assert (counts.future_events, counts.dropped, counts.users) == (1, {"guest": 1}, 1)
+    assert counts.events_by_day == {("View", "2020-09-13"): 1}
+
+
+def test_a_setting_refuses_events_in_the_future(client: Client, workspace: Workspace) -> None:
+    workspace.configure(future_events="refuse")
+    response = client.bulk(ALICE, _action(action="Buy", current_time=AHEAD))
+
+    assert (response.status_code, response.json()["error"]["attribute"]) == (400, "current_time")
+    assert (workspace.counts.elements, workspace.counts.refused) == (0, 1)
 
 
 def test_an_event_without_a_time_is_counted_under_arrival(client: Client, workspace: Workspace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -80,7 +81,8 @@ def test_snapshots_are_not_counted_as_requests(client: Client) -> None:
     assert get_snapshot(client)["counts"]["requests"] == 0
 
 
-def test_customers_and_events_are_counted_by_name_and_day(client: Client) -> None:
+def test_customers_and_events_are_counted_by_name_and_day(client: Client, clock: FakeClock) -> None:
+    clock.now = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
     client.bulk(customer("a"), customer("b"), event("Buy", "2026-01-01T23:00:00Z"), event("Buy", "2026-01-03"))
     client.bulk(event("View", 1_767_225_600), event("View"), event("View", "soon"), event(customer_id="guest"))
 

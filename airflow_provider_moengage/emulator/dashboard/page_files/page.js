@@ -74,7 +74,7 @@ function draw(snapshot) {
   show("fill", snapshot.fill, drawFill);
   drawRequests(snapshot);
   show("faults", snapshot.faults, drawFaults);
-  show("failures", [snapshot.failures, snapshot.dropped], drawFailures);
+  show("failures", [snapshot.failures, snapshot.dropped, snapshot.counts.future_events], drawFailures);
   show("imports", snapshot.file_imports, drawImports);
   show("business", [snapshot.business_events, snapshot.quotas], drawBusiness);
   show("campaigns", snapshot.campaigns, drawCampaigns);
@@ -244,11 +244,12 @@ function drawFaults(faults) {
   ];
 }
 
-function drawFailures([failures, dropped]) {
+function drawFailures([failures, dropped, future]) {
   const lost = Object.entries(dropped);
-  if (!failures.length && !lost.length) return h("p", { class: "empty" }, "No failures yet. They will be counted here by reason.");
+  if (!failures.length && !lost.length && !future) return h("p", { class: "empty" }, "No failures yet. They will be counted here by reason.");
   const rows = [
     ...lost.map(([id, elements]) => ({ outcome: "dropped", endpoint: "Bulk import", status: 200, reason: `MoEngage accepts customer_id "${id}" with a 200, then drops it`, said: count(elements, "element"), last_at: null })),
+    ...(future ? [{ outcome: "dropped", endpoint: "Bulk import", status: 200, reason: "MoEngage accepts events in the future with a 200, then drops them", said: count(future, "action"), last_at: null }] : []),
     ...failures.map((failure) => ({ ...failure, said: count(failure.count, "request") })),
   ];
   const word = (outcome) => (outcome === "dropped" ? "Dropped" : ENDED_WORDS[outcome]);
