@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,39 @@ class Store(dict[str, Any]):
 
     def delete(self, key: str) -> None:
         self.pop(key, None)
+
+
+class Baton(Store):
+    """A store whose operations two threads, a and b, do in a given order."""
+
+    def __init__(self, order: str) -> None:
+        super().__init__()
+        self.order = list(order)
+        self.turn = threading.Condition()
+
+    def step(self, work: Callable[[], Any]) -> Any:
+        """Do some work when it is this thread's turn, as one step."""
+        name = threading.current_thread().name
+        with self.turn:
+            self.turn.wait_for(lambda: name not in self.order or self.order[0] == name, timeout=10)
+            try:
+                return work()
+            finally:
+                if self.order and self.order[0] == name:
+                    self.order.pop(0)
+                self.turn.notify_all()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.step(lambda: dict.get(self, key, default))
+
+    def set(self, key: str, value: Any) -> None:
+        self.step(lambda: Store.set(self, key, value))
+
+    def leave(self) -> None:
+        """Let the other thread go on."""
+        with self.turn:
+            self.order = [name for name in self.order if name != threading.current_thread().name]
+            self.turn.notify_all()
 
 
 class Task:
@@ -33,6 +68,7 @@ class Task:
         self.first_reschedule: datetime | None = None
         self.xcom: dict[str, Any] = {}
         self.map_index = -1
+        self.run_id = "a_run"
 
     def retry(self) -> None:
         self.try_number += 1
@@ -49,7 +85,7 @@ class Task:
             start_date=self.start_date,
             dag_id="a_dag",
             task_id="a_task",
-            run_id="a_run",
+            run_id=self.run_id,
             map_index=self.map_index,
             xcom_push=lambda key, value: self.xcom.update({key: value}),
             get_first_reschedule_date=lambda context: self.first_reschedule,

@@ -29,7 +29,7 @@ from airflow_provider_moengage.operators.business_event import BusinessEventOper
 from airflow_provider_moengage.tasks.business_event_state import TriggerRecord
 from tests.api.loopback import answer, loopback
 from tests.delivering import MoEngage, connection_to
-from tests.task import Store
+from tests.task import Baton, Store
 from tests.task import Task as BaseTask
 
 ANN = "ann@example.com"
@@ -624,37 +624,6 @@ def test_a_try_from_before_a_clear_leaves_the_record_of_a_later_one_alone(campai
     task.retry()
     task.run(operator())
     assert triggers(campaigns) == 1
-
-
-class Baton(Store):
-    """A store whose operations two threads do in a given order."""
-
-    def __init__(self, order: str) -> None:
-        super().__init__()
-        self.order = list(order)
-        self.turn = threading.Condition()
-
-    def _wait(self) -> None:
-        name = threading.current_thread().name
-        with self.turn:
-            self.turn.wait_for(lambda: name not in self.order or self.order[0] == name, timeout=10)
-            if self.order and self.order[0] == name:
-                self.order.pop(0)
-            self.turn.notify_all()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self._wait()
-        return super().get(key, default)
-
-    def set(self, key: str, value: Any) -> None:
-        self._wait()
-        super().set(key, value)
-
-    def leave(self) -> None:
-        """Let the other thread go on."""
-        with self.turn:
-            self.order = [name for name in self.order if name != threading.current_thread().name]
-            self.turn.notify_all()
 
 
 def test_of_two_tries_at_once_at_most_one_sends_in_every_order_of_their_steps() -> None:

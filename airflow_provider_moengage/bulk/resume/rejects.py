@@ -75,6 +75,11 @@ class Rejects:
         return None if self._file is None else str(self._file)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether another task has turned out to write to the same file at the same time."""
+        return self._collected is not None and self._collected.is_shared
+
+    @property
     def holds_lines(self) -> bool:
         """Whether any of them is in the file."""
         return self._end > 0
@@ -206,6 +211,8 @@ class _Collected:
         self._part = file.parent / f"{file.name}.part"
         self.is_on_disk = is_local(file)
         self.stream: IO[bytes] | None = None
+        self.is_shared = False
+        """Whether another task has removed or replaced the collected lines, as it writes to the same file."""
 
     def open(self, size: int) -> tuple[IO[bytes], int]:
         """Open them at their end.
@@ -250,10 +257,28 @@ class _Collected:
         if stream is not None:
             if end and not self.is_on_disk:
                 self._upload(stream, self._file, end)
+            if end and self.is_on_disk and not self._is_in_place(stream):
+                self.is_shared = True
+                self._put_in_place(stream)
             stream.close()
             if end and self.is_on_disk:
                 self._part.replace(self._file)
         remove_file(self._part)
+
+    def _is_in_place(self, stream: IO[bytes]) -> bool:
+        try:
+            return os.path.samestat(os.fstat(stream.fileno()), self._part.stat())
+        except FileNotFoundError:
+            return False
+
+    def _put_in_place(self, stream: IO[bytes]) -> None:
+        """Write the lines again; the other task does the same with its own when it ends."""
+        remove_file(self._part)
+        stream.seek(0)
+        with open_private(self._part, "xb") as copy:
+            shutil.copyfileobj(stream, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
 
     def remove_earlier(self) -> None:
         """Remove the file of an earlier run."""

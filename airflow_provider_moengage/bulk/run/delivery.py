@@ -121,7 +121,7 @@ class Delivery:
         report = self._report()
         self._describe(report, "")
         try:
-            self._rejects.close(is_complete=not self._options.dry_run)
+            self._close_rejects(is_complete=not self._options.dry_run)
         except Exception as trouble:
             self._checkpoint.close()
             raise RejectsNotWrittenError(report, type(trouble).__name__) from trouble
@@ -133,7 +133,7 @@ class Delivery:
     def _end_early(self, error: BaseException) -> None:
         for what, act in (
             ("checkpoint", self._checkpoint.close),
-            ("rejects", partial(self._rejects.close, is_complete=False)),
+            ("rejects", partial(self._close_rejects, is_complete=False)),
         ):
             try:
                 act()
@@ -141,6 +141,14 @@ class Delivery:
                 self._log.warning("The %s could not be written (%s)", what, type(trouble).__name__)
         name = error.kind.value if isinstance(error, ApiError) else type(error).__name__
         self._describe(self._report(), f"The run ended early ({name}); done so far: ")
+
+    def _close_rejects(self, *, is_complete: bool) -> None:
+        self._rejects.close(is_complete=is_complete)
+        if self._rejects.is_shared:
+            self._log.warning(
+                "Another task has written to the same rejects file meanwhile. The file holds the rejects of the"
+                " task that ends last; for all of them, set rejects_path to a folder"
+            )
 
     def _deliver_all(self) -> None:
         progress = Progress(self._log, self._clock, self, self._source.total, self._call_observer)
