@@ -77,6 +77,14 @@ class CooldownError(Exception):
         self.run = run
 
 
+class _TriggeredByAnotherTryError(Exception):
+    """Another try of this task, which runs at the same time, has triggered the import."""
+
+    def __init__(self, run: ImportRun) -> None:
+        super().__init__("another try has triggered the import")
+        self.run = run
+
+
 class ImportCall:
     """Triggers an import, once.
 
@@ -132,13 +140,21 @@ class ImportCall:
 
         :param run: of a call that may have triggered it.
         """
+        try:
+            return self._trigger(give_up_at, run)
+        except _TriggeredByAnotherTryError as other:
+            self._log.info("Another try of this task has triggered import %s; using its run", self._import_id)
+            return other.run
+
+    def _trigger(self, give_up_at: datetime, run: ImportRun | None) -> ImportRun:
         may_have_run = run is not None
         failed = 0
         while True:
             if run is None:
-                files = self._history()
-                run = ImportRun.before(self._import_id, files, self._served_now())
-                self._record.calling(run)
+                run = ImportRun.before(self._import_id, self._history(), self._served_now())
+                run, may_have_run = self._agreed(run, may_have_run, self._record.calling(run))
+            else:
+                run, may_have_run = self._agreed(run, may_have_run, self._by_another_try())
             if may_have_run and self._has_new_files(run):
                 return self._is_triggered(run)
             self._pause(0)
@@ -146,6 +162,7 @@ class ImportCall:
             if reply.triggering is Triggering.TRIGGERED:
                 return self._is_triggered(run)
             if reply.triggering is Triggering.RAN_RECENTLY:
+                run, may_have_run = self._agreed(run, may_have_run, self._by_another_try())
                 if may_have_run and (self._has_new_files(run) or not _was_cooling(run)):
                     return self._is_triggered(run)
                 self._cool_down(reply, give_up_at, run if may_have_run else None)
@@ -154,12 +171,12 @@ class ImportCall:
             may_have_run = may_have_run or reply.triggering is Triggering.UNKNOWN
             error = trigger_error(self._import_id, reply)
             if reply.triggering not in (Triggering.UNKNOWN, Triggering.NOT_SENT, Triggering.THROTTLED):
-                self._record.forget()
+                self._record.not_triggered()
                 raise error
             failed += 1
             if failed >= ATTEMPTS:
                 if not may_have_run:
-                    self._record.forget()
+                    self._record.not_triggered()
                 raise error
             self._log.warning("%s Retrying", error)
             self._pause(min(reply.retry_after or PAUSE, max(0.0, (give_up_at - now()).total_seconds())))
@@ -170,6 +187,23 @@ class ImportCall:
         self._log.info("Import %s triggered; ignoring %d older files", run.import_id, len(run.baseline.ids))
         return run
 
+    def _by_another_try(self) -> tuple[ImportRun, bool] | None:
+        return self._record.by_another_try(self._import_id)
+
+    def _agreed(
+        self, run: ImportRun, may_have_run: bool, other: tuple[ImportRun, bool] | None
+    ) -> tuple[ImportRun, bool]:
+        """Return the run that this try and the other one wait for, and whether it may have been triggered.
+
+        :param other: what the record has of another try.
+        :raises _TriggeredByAnotherTryError: if that has certainly triggered it.
+        """
+        if other is None:
+            return run, may_have_run
+        if other[1]:
+            raise _TriggeredByAnotherTryError(other[0])
+        return other[0], True
+
     def _cool_down(self, reply: TriggerReply, give_up_at: datetime, run: ImportRun | None) -> None:
         """Wait until the import may run again, or fail or skip, as the policy says.
 
@@ -177,7 +211,7 @@ class ImportCall:
         """
         error = trigger_error(self._import_id, reply)
         if run is None:
-            self._record.forget()
+            self._record.not_triggered()
         if self._policy.on_cooldown == "fail":
             raise error
         if self._policy.on_cooldown == "skip":

@@ -2,10 +2,16 @@
 
 Airflow's state store keeps it across tries (3.3 and later). A Clear triggers it again: Airflow raises
 ``max_tries`` only then, never for a retry.
+
+Two tries may run at once: a worker that lost the network, and its successor. MoEngage refuses the second call of
+the two, so a try has to know whether that call may be refused because of the other one. The store cannot compare
+and swap. As in Lamport's fast mutual exclusion algorithm, at most one of them can miss the other, and that one
+finds the other's record when its call is refused.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +22,7 @@ from airflow_provider_moengage.polling.selection import Baseline
 from airflow_provider_moengage.tasks.state import ClearEpoch, TaskState
 
 _KEY = "moengage_file_import"
+_TURN_KEY = "moengage_file_import_turn"
 _CALLING, _TRIGGERED, _DONE = "calling", "triggered", "done"
 
 SAME_RUN = timedelta(minutes=1)
@@ -83,6 +90,8 @@ class ImportRecord:
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         self._state = TaskState(context, _KEY)
+        self._turn = TaskState(context, _TURN_KEY)
+        self._token = secrets.token_hex(8)
         self._clear_epoch = ClearEpoch(context)
         self._dag_run = context.get("dag_run")
 
@@ -95,7 +104,19 @@ class ImportRecord:
         """Return the run that an earlier try requested, and whether it was certainly triggered. None if this try
         is to trigger.
         """
+        return self._run_in(self._state.get(), import_id)
+
+    def by_another_try(self, import_id: str) -> tuple[ImportRun, bool] | None:
+        """Return the run that another try has requested since this one began, as :meth:`earlier` does. Unless it
+        was certainly triggered, the other try now finds that this one may trigger it as well.
+        """
         kept = self._state.get()
+        other = None if self._is_mine(kept) else self._run_in(kept, import_id)
+        if other is not None and not other[1]:
+            self._keep(_CALLING, other[0])
+        return other
+
+    def _run_in(self, kept: Mapping[str, Any] | None, import_id: str) -> tuple[ImportRun, bool] | None:
         if (
             not kept
             or kept.get("life") != self._clear_epoch.max_tries
@@ -120,9 +141,25 @@ class ImportRecord:
         before = [run for run in runs if run.scheduled_at is not None and run.scheduled_at < bound]
         return ImportRun(import_id, last, Baseline.of(before), newest(before))
 
-    def calling(self, run: ImportRun) -> None:
-        """Store that the import may be triggered from now on; returns once it is stored."""
+    def calling(self, run: ImportRun) -> tuple[ImportRun, bool] | None:
+        """Store that the import may be triggered from now on; returns once it is stored.
+
+        :return: the run that another try has requested or may request meanwhile, and whether it was certainly
+            triggered. None if this try seems to be the only one.
+        """
+        if not self.is_kept:
+            return None
+        if (other := self.by_another_try(run.import_id)) is not None:
+            return other
         self._keep(_CALLING, run)
+        is_taken = self._is_turn_of_another()
+        self._turn.set({"life": self._clear_epoch.max_tries, "token": self._token})
+        if not is_taken and self._is_mine(self._state.get()):
+            return None
+        if (other := self.by_another_try(run.import_id)) is not None:
+            return other
+        self._keep(_CALLING, run)  # the other try's record may have replaced it
+        return run, False
 
     def triggered(self, run: ImportRun) -> None:
         """Store that it was triggered."""
@@ -135,6 +172,19 @@ class ImportRecord:
     def forget(self) -> None:
         """Delete the record: the next try triggers."""
         self._state.forget()
+        self._turn.forget()
+
+    def not_triggered(self) -> None:
+        """Delete what :meth:`calling` has stored, but not the record of another try."""
+        if self._is_mine(self._state.get()):
+            self.forget()
+
+    def _is_mine(self, kept: Mapping[str, Any] | None) -> bool:
+        return kept is not None and kept.get("token") == self._token
+
+    def _is_turn_of_another(self) -> bool:
+        turn = self._turn.get()
+        return turn is not None and turn.get("life") == self._clear_epoch.max_tries and not self._is_mine(turn)
 
     def _keep(self, status: str, run: ImportRun) -> None:
         self._state.set(
@@ -142,6 +192,7 @@ class ImportRecord:
                 "status": status,
                 "life": self._clear_epoch.max_tries,
                 "retries": self._clear_epoch.retries,
+                "token": self._token,
                 "run": run.to_dict(),
             }
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,7 +27,8 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 from airflow_provider_moengage.tasks import file_import_start as import_call
 from tests.delivering import MoEngage
-from tests.task import Task
+from tests.operators.test_resume import let_this_thread_execute
+from tests.task import Baton, Task
 
 TRIGGER = "/v1.0/data/fileimports/trigger"
 HISTORY = "/v1.0/data/fileimports/import/run/history"
@@ -50,8 +53,6 @@ def imports(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo
 
 
 def pass_time(moengage: MoEngage, seconds: float) -> None:
-    import threading
-
     moengage.clock.wait(threading.Event(), seconds)
 
 
@@ -559,6 +560,54 @@ def test_a_task_that_is_ended_while_it_reads_the_history_triggers_nothing(
         ended.execute(Task().context)
 
     assert triggers(imports) == 0
+
+
+def in_every_order(steps: int, every: int) -> list[str]:
+    """Return orders in which two tries, a and b, may do that many steps each."""
+    chosen = itertools.combinations(range(2 * steps), steps)
+    return ["".join("a" if n in mine else "b" for n in range(2 * steps)) for mine in chosen][::every]
+
+
+REFUSED_BEFORE_THE_OTHER_ANSWER_IS_STORED = ("abbabaaaabbbbaab", "abbabaaaabbbbbaab")
+
+
+@pytest.mark.parametrize(("seconds_since_last_run", "on_cooldown"), [(600, "fail"), (60, "wait")])
+def test_of_two_tries_at_once_both_wait_for_one_run_in_every_order_of_their_steps(
+    imports: MoEngage, seconds_since_last_run: int, on_cooldown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = FileImportsClient.trigger
+
+    def trigger(client: FileImportsClient, import_id: str) -> Any:
+        return store.step(lambda: call(client, import_id))
+
+    monkeypatch.setattr(FileImportsClient, "trigger", trigger)
+    for order in [*REFUSED_BEFORE_THE_OTHER_ANSWER_IS_STORED, *in_every_order(steps=8, every=127)]:
+        workspace = imports.emulator.workspace
+        workspace.reset()
+        workspace.clear_file_imports()
+        configure(imports, file())
+        workspace.run_file_import(USERS)
+        pass_time(imports, seconds_since_last_run)
+        task = Task()
+        task.store = store = Baton(order)
+        results: dict[str, Any] = {}
+
+        def attempt() -> None:
+            let_this_thread_execute()
+            try:
+                results[threading.current_thread().name] = execute(task, on_cooldown=on_cooldown)  # noqa: B023
+            finally:
+                store.leave()  # noqa: B023
+
+        threads = [threading.Thread(target=attempt, name=name) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+        assert triggers(imports) == 1, order
+        assert sorted(results) == ["a", "b"], order
+        assert len(results["a"]["baseline"]) == len(results["b"]["baseline"]) == 1, f"{order}: the same run"
 
 
 @pytest.mark.parametrize(("failed", "is_success"), [(4, True), (5, False)])

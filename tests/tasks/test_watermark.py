@@ -515,6 +515,30 @@ def test_of_two_runs_at_once_at_most_once_only_one_sends_the_rows(
     assert connected.emulator.workspace.counts.events == 2
 
 
+def test_a_development_run_beside_a_real_one_sends_its_rows_twice_and_leaves_the_watermark(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_runner = pytest.importorskip("airflow.sdk.execution_time.task_runner")
+    source.buys(at(0.5), at(1.5))
+    source.state.set("moengage:a_dag:sync", at(0).isoformat())
+    real, development = source.run(**hourly(0)), source.run(**hourly(1), run_type="manual")
+    operator = real.render()
+
+    class InProcessSupervisorComms:
+        """What such a run has instead of a supervisor in another process."""
+
+    with monkeypatch.context() as developing:
+        developing.setattr(task_runner, "SUPERVISOR_COMMS", InProcessSupervisorComms(), raising=False)
+        assert development.sync()["events"] == 2
+    assert source.watermark == at(0).isoformat()
+    operator.execute(real.context)
+    assert source.watermark == at(1).isoformat()
+    source.run(**hourly(1)).sync()
+
+    assert source.arrived == {"00:30": 2, "01:30": 2}
+    assert source.watermark == at(2).isoformat()
+
+
 @pytest.mark.parametrize(
     ("by_hand", "since"),
     [("2026-01-02T01:30:00+02:00", "2026-01-01 23:30:00+00:00"), ("2026-01-01", "2026-01-01 00:00:00+00:00")],
