@@ -302,6 +302,7 @@ class Delivery:
     def _hand_over(self, number: int, batch: Batch, progress: Progress) -> None:
         lane = self._lanes[number]
         job = Job(batch)
+        self._lane_scaler.record_made()
         if self._sends_itself:
             began_at = self._clock.monotonic()
             reply = self._sender.deliver_at_once(lane.client, batch)

@@ -12,8 +12,9 @@ MOST_LANES_BY_ITSELF = 16
 second, more than one process can fill.
 """
 
-_ENOUGH_ANSWERS = 4
-"""Answers to wait for before the next decision: a single one may be slow by chance."""
+_ENOUGH_ANSWERS = 2
+"""Answers to wait for before a decision. The slowest one does not count: it may be slow by chance, and the very
+first one includes the time that connecting takes."""
 
 _FOR_A_START = 4
 """Lanes that are allowed whatever the workspace's limit, because a minute's worth may all go at its start."""
@@ -43,18 +44,26 @@ class LaneScaler:
         self._cpu_seconds = cpu_seconds
         self._seconds_at_limit = seconds_at_limit
         self._lock = threading.RLock()
+        self._slowest = 0.0
         self._begin()
+
+    def record_made(self) -> None:
+        """Record that the reader has made a request. It is ahead of the lanes: their queues fill first."""
+        with self._lock:
+            self._made += 1
 
     def record_answer(self, seconds: float) -> None:
         """Record how long MoEngage took to accept a request."""
         with self._lock:
-            self._seconds += seconds
+            self._answered += 1
+            self._waited += seconds
+            self._slowest = max(self._slowest, seconds)
 
     def record_done(self, seconds: float) -> None:
         """Record that the request is done, and how long it took to store that."""
         with self._lock:
-            self._seconds += seconds
-            self._answers += 1
+            self._done += 1
+            self._stored += seconds
 
     def useful_lanes(self, lanes: int) -> int:
         """Return how many lanes to use from now on; 0: the reader should send by itself.
@@ -65,23 +74,25 @@ class LaneScaler:
         """
         with self._lock:
             elapsed = self._monotonic() - self._started_at
-            if self._answers < max(_ENOUGH_ANSWERS, lanes) or elapsed <= 0:
+            done = self._done
+            if done < max(_ENOUGH_ANSWERS, lanes) or elapsed <= 0:
                 return lanes
-            seconds = self._seconds / self._answers
+            seconds = (self._waited - self._slowest) / max(self._answered - 1, 1) + self._stored / done
             computed = max(self._cpu_seconds() - self._cpu_at_start, 1e-4)
-            computing = computed / self._answers
+            computing = computed / max(self._made, done)
             self._begin()
         busy = computed / elapsed
         if lanes <= 1 and busy >= (_BUSY if lanes else _NOT_BUSY):
             return 0
         at_limit = max(_FOR_A_START, math.ceil(2 * seconds / max(self._seconds_at_limit(), 1e-6)))
-        wanted = min(
-            MOST_LANES_BY_ITSELF, at_limit, 1 + math.ceil(seconds / computing), math.ceil(max(lanes, 1) / busy)
-        )
-        return max(wanted, 1) if wanted >= 1.5 * lanes else lanes
+        busy_with_done = computing * done / elapsed
+        wanted = min(at_limit, 1 + math.ceil(seconds / computing), math.ceil(max(lanes, 1) / busy_with_done))
+        return max(min(wanted, MOST_LANES_BY_ITSELF), 1) if wanted >= 1.5 * lanes else lanes
 
     def _begin(self) -> None:
-        self._answers = 0
-        self._seconds = 0.0
+        self._made = self._answered = self._done = 0
+        self._waited = 0.0
+        self._slowest = 0.0
+        self._stored = 0.0
         self._started_at = self._monotonic()
         self._cpu_at_start = self._cpu_seconds()
