@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import Asset, dag  # on Airflow 3.3: fr
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_moengage.bulk.mapping import EventMapping
+from airflow_provider_moengage.bulk.results import ResultsTable
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 
 # If purchases can be booked late, select by the time at which the row was written.
@@ -40,6 +41,7 @@ def incremental_sync() -> None:
         key_columns=["purchased_at", "basket_id", "product_id"],
         mapping=EventMapping(action="Purchase", customer_id="user_id", time="purchased_at"),
         watermark=Asset("warehouse_purchases"),
+        results=ResultsTable("warehouse"),  # a row for each run, in the table moengage_sync_runs
     )
 
 

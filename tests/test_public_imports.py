@@ -24,6 +24,7 @@ PUBLIC = [
     ("bulk.mapping", "EventMapping"),
     ("bulk.options", "DeliveryOptions"),
     ("bulk.report", "DeliveryReport"),
+    ("bulk.results", "ResultsTable"),
     ("emulator", "BusinessEvent"),
     ("emulator", "Campaign"),
     ("emulator", "Credentials"),

@@ -11,6 +11,7 @@ from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.fence import FencedError
+from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, UnknownOutcomeError
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
@@ -42,6 +43,7 @@ class BulkImport:
     :param options: how to deliver them.
     :param saved_run: what earlier tries left; None if there is nothing to resume from.
     :param changes: what the elements are compared with; None: all of them are sent.
+    :param reject_spool: also gets the rejects.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class BulkImport:
         options: DeliveryOptions,
         saved_run: SavedRun | None,
         changes: Changes | None = None,
+        reject_spool: RejectSpool | None = None,
     ) -> None:
         self._conn_id = conn_id
         self._source = source
@@ -62,7 +65,8 @@ class BulkImport:
         path = options.rejects_path
         if saved_run is not None and source.is_resumable:
             path = saved_run.rejects_path or path  # an earlier try has written its rejects there
-        self._rejects = Rejects(None if path is None else rejects_file(path, dry_run=options.dry_run))
+        file = None if path is None else rejects_file(path, dry_run=options.dry_run)
+        self._rejects = Rejects(file, reject_spool)
 
     @property
     def report(self) -> DeliveryReport | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
     from airflow_provider_moengage.bulk.changed.state import Changes
     from airflow_provider_moengage.bulk.report import DeliveryReport
+    from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
     from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
     from airflow_provider_moengage.hooks.bulk_import import BulkImport
 
@@ -99,6 +100,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         *,
         memory: SavedRun | None = None,
         changes: Changes | None = None,
+        reject_spool: RejectSpool | None = None,
         **delivery_options: Any,
     ) -> DeliveryReport:
         """Deliver users, events and devices; nothing is lost, and each user's elements arrive in order.
@@ -108,6 +110,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :param memory: what earlier tries of the same task left, and where this one stores its progress; None
             stores nothing. The operators pass it.
         :param changes: the state of a sync that sends only what changed. The operators pass it.
+        :param reject_spool: also gets the rejects of this call. The operators pass it.
         :param delivery_options: see :class:`~airflow_provider_moengage.bulk.options.DeliveryOptions`; here a
             ``rejects_path`` names a file and ends in ``.ndjson``.
         :return: the counts of the run.
@@ -137,7 +140,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             self.log.info("An earlier try of this task has delivered everything; nothing is sent again")
             self.last_report = report
             return check_rejects(report, options)
-        self._bulk_import = run = BulkImport(self.moengage_conn_id, source, options, memory, changes)
+        self._bulk_import = run = BulkImport(self.moengage_conn_id, source, options, memory, changes, reject_spool)
         if self._is_stop_requested:
             run.stop()
         try:

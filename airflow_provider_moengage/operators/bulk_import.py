@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import is_non_empty, is_unresolved, path_text
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
+from airflow_provider_moengage.results.recording import recorded
 from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class BulkImportOperator(DeliveryOperator):
             )
         return super().render_template(content, context, jinja_env, seen_oids)
 
+    @recorded
     def execute(self, context: Context) -> dict[str, Any]:
         """Deliver the elements and return the counts of the run.
 

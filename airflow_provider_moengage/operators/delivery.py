@@ -7,6 +7,7 @@ storage) is imported when a task runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,8 @@ from airflow_provider_moengage import lineage
 from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import TemplatedArguments, flag, is_unresolved, non_empty, path_text
 from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions, check_parsed_options
+from airflow_provider_moengage.bulk.results import ResultsTable
+from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageOutcomeUnknownError
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.tasks.files import rejects_path_of_task
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.workspace import Workspace
     from airflow_provider_moengage.bulk.changed.state import Changes
     from airflow_provider_moengage.bulk.mapping import ElementMapping
+    from airflow_provider_moengage.bulk.report import DeliveryReport
+    from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
     from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
     from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.hooks.moengage import MoEngageHook
@@ -63,6 +68,8 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         None: the connection's ``identifiers``, else ``moe_mobile``, ``u_em``, ``u_mb`` and ``uid``.
     :param project_code: the project of a portfolio that the data belongs to; None: the connection's
         ``project_code``, else the portfolio as a whole. A retry with another project starts from the beginning.
+    :param results: write what becomes of each run, and its rejects, into tables of a database, see
+        :class:`~airflow_provider_moengage.bulk.results.ResultsTable`.
     :param moengage_conn_id: the workspace's connection.
     """
 
@@ -81,6 +88,7 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         dry_run: bool = False,
         identifiers: Sequence[str] | str | None = None,
         project_code: str | int | None = None,
+        results: ResultsTable | None = None,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,
     ) -> None:
@@ -94,13 +102,17 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.identifiers = identifiers
         self.project_code = project_code
+        self.results = results
         self.moengage_conn_id = moengage_conn_id
+        self.reject_spool: RejectSpool | None = None
         self._hook: MoEngageHook | None = None
         self._is_killed = False
         check_parsed_options(self._options())
         check_parsed_project(project_code)
         if not (checkpoint_path is None or is_unresolved(checkpoint_path)):
             self._folder("checkpoint_path", self.checkpoint_path)
+        if not (results is None or isinstance(results, ResultsTable)):
+            raise ValueError(f"results: expected ResultsTable(...), not {type(results).__name__}")
 
     def deliver(
         self,
@@ -125,7 +137,9 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         saved_run = self._saved_run(hook, inputs, options, context) if has_checkpoint else None
         compared = None if changes is None else changes(hook.settings.workspace)
         given = {name: getattr(options, name) for name in OPTION_NAMES}
-        report = hook.bulk_import(source, memory=saved_run, changes=compared, **given).to_dict()
+        report = hook.bulk_import(
+            source, memory=saved_run, changes=compared, reject_spool=self.reject_spool, **given
+        ).to_dict()
         counts = {name: report[name] for name in COUNTS}
         add_to_asset_events(cast("Mapping[str, Any]", context), self.outlets, counts, self.log)
         return report
@@ -147,6 +161,61 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         except Exception:  # noqa: BLE001 (the connection is the reason why the task failed)
             return inputs
         return lineage.with_outputs(inputs, workspace_id, hook.last_report, self._outputs_of_lineage())
+
+    @property
+    def is_certainly_dry(self) -> bool:
+        """Whether this is a dry run, which is not recorded."""
+        try:
+            return flag("dry_run", self.is_dry_run)
+        except ValueError:  # the run fails by that
+            return False
+
+    @property
+    def report_of_run(self) -> DeliveryReport | None:
+        """The counts so far; None if nothing was read."""
+        return None if self._hook is None else self._hook.last_report
+
+    @property
+    def key_columns_of_rejects(self) -> Sequence[str]:
+        """The columns that identify a row of the source."""
+        return ()
+
+    def forget_earlier_run(self) -> None:
+        """Forget what another call of :meth:`execute` has left."""
+        self._hook, self.reject_spool = None, None
+
+    def facts_of_run(self) -> dict[str, Any]:
+        """Return what the table of runs has besides the report."""
+        facts: dict[str, Any] = {"operator": type(self).__name__, "moengage_conn_id": self.moengage_conn_id}
+        facts["checkpoint_path"] = self.checkpoint_path
+        if self._hook is not None:
+            with suppress(Exception):  # the connection may be the reason why the task failed
+                facts["workspace_id"] = self._hook.settings.workspace_id
+        report = self.report_of_run
+        if report is not None:
+            read = report.accepted + report.rejected + report.unchanged
+            facts["source_rows"] = read // self._elements_per_row()
+        return facts
+
+    def may_resume(self, context: Mapping[str, Any]) -> bool:
+        """Return whether this is a retry, which may resume an earlier try."""
+        return ClearEpoch(context).is_retry
+
+    def _elements_per_row(self) -> int:
+        return 1
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: Any,
+        seen_oids: set[int],
+    ) -> None:
+        # For a mapped task Airflow calls only this method, not `render_template_fields`.
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if self.results is not None:
+            self.results = self.results.rendered(lambda value: self.render_template(value, context, jinja_env))
 
     def _inputs_of_lineage(self) -> Lineage:
         return lineage.files_of([])
@@ -185,7 +254,6 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         options: DeliveryOptions,
         context: Context,
     ) -> SavedRun | None:
-        from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
         from airflow_provider_moengage.tasks.checkpoint_stores import saved_run_of_task
 
         given = self.checkpoint_path

@@ -90,6 +90,18 @@ class Database:
                 cursor.arraysize = fetch_size
             yield cursor
 
+    @contextmanager
+    def transaction(self, connection: Any) -> Iterator[Any]:
+        """Yield a cursor for statements that are committed together, or not at all."""
+        with closing(connection.cursor()) as cursor:
+            try:
+                yield cursor
+                connection.commit()
+            except BaseException:
+                with suppress(Exception):  # the error that ended it is reported; some databases have no rollback
+                    connection.rollback()
+                raise
+
     def fetch(self, cursor: Any, rows: int) -> Sequence[Sequence[Any]]:
         """Return the next rows; empty at the end."""
         fetched: Sequence[Sequence[Any]] = cursor.fetchmany(rows)

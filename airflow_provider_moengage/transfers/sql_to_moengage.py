@@ -11,7 +11,8 @@ from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
-from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange
+from airflow_provider_moengage.results.recording import recorded
+from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange, unquoted
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once
 from airflow_provider_moengage.tasks.changes import changes_of_task, check_changed_only
 from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
@@ -125,6 +126,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         if not is_unresolved(fetch_size):
             rows_at_once(fetch_size)
 
+    @recorded
     def execute(self, context: Context) -> dict[str, Any]:
         """Deliver the rows and return the counts of the run.
 
@@ -188,6 +190,22 @@ class SqlToMoEngageOperator(DeliveryOperator):
 
     def _changes_path(self, option: ChangedOnly) -> str | None:
         return self._folder_of_deployment("changes_path") if option.path is None else str(option.path)
+
+    def facts_of_run(self) -> dict[str, Any]:
+        """Return what the table of runs has besides the report."""
+        facts = super().facts_of_run()
+        if self._window is not None:
+            window = self._window.window
+            facts |= {"window_since": window.since, "window_until": window.until}
+        return facts
+
+    @property
+    def key_columns_of_rejects(self) -> Sequence[str]:
+        """The columns that identify a row of the source."""
+        return [] if self.key_columns is None else list(map(unquoted, KeyColumns(self.key_columns).names))
+
+    def _elements_per_row(self) -> int:
+        return len(self._mappings())
 
     def _inputs_of_lineage(self) -> Lineage:
         return lineage.tables_of(database_hook(self.conn_id), self.sql, self.conn_id, self.parameters)

@@ -9,10 +9,15 @@ from airflow_provider_moengage.bulk.elements.rules import WARNINGS, Code
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem with an element. The message may name an attribute; it never holds a value."""
+    """One problem with an element. The message may name an attribute. It never holds a value, except for what
+    MoEngage says about an element.
+
+    :param public: the message without values, if they differ.
+    """
 
     code: Code
     message: str
+    public: str | None = None
 
     @property
     def is_warning(self) -> bool:

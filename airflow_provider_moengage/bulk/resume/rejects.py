@@ -17,6 +17,7 @@ from typing import IO, Any, Protocol
 
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.json_value import to_json_value
+from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
 from airflow_provider_moengage.storage import is_local, open_private, remove_file
 
 _POSITIONS_KEPT = 20
@@ -53,15 +54,17 @@ class Rejects:
 
     :param file: where to write them; None only counts them. The file of an earlier run stays until this one has
         rejects of its own or has ended in success without any.
+    :param spool: also gets the rejects of this try, for a table.
     """
 
-    def __init__(self, file: RejectsFile | None) -> None:
+    def __init__(self, file: RejectsFile | None, spool: RejectSpool | None = None) -> None:
         self.count = 0
         self.by_code: Counter[str] = Counter()
         self.flushed_bytes = 0
         """Bytes of the rejects that :meth:`flush` has returned, in all tries."""
         self._positions: dict[str, list[int]] = defaultdict(list)
         self._file = file
+        self.spool = spool
         self._collected = None if file is None else _Collected(file)
         self._lock = threading.RLock()
         self._is_tracked = False
@@ -136,6 +139,8 @@ class Rejects:
                 self._pending.append((position, codes, end))
             self._end = end
             self.count += 1
+            if self.spool is not None:
+                self.spool.add(position, element, codes, findings)
             for code in codes:
                 self.by_code[code] += 1
                 if len(self._positions[code]) < _POSITIONS_KEPT:

@@ -63,6 +63,7 @@ class Reader:
             for chunk in chunks:
                 between_chunks()
                 to_send, unknown = self._checkpoint.take_up(chunk)
+                self._note_keys(to_send, unknown)
                 if unknown is not None:
                     for position, element in zip(unknown.positions, unknown.given, strict=True):
                         self._rejects.add(position, element, [_IN_FLIGHT])
@@ -74,11 +75,14 @@ class Reader:
         if self._changes is None:
             raise RuntimeError("this run has no state to compare elements with")
         ready, lines = self._encoded(elements)
-        return self._changes.changed(
+        changed = self._changes.changed(
             ready,
             lines,
             lambda position, line: self._rejects.add(position, msgspec.json.decode(line), [_IN_FLIGHT]),
         )
+        if (spool := self._rejects.spool) is not None:
+            spool.forget_keys(set(ready.positions).difference(changed.positions))
+        return changed
 
     def _encoded(self, elements: Elements) -> tuple[Elements, list[bytes]]:
         """Return elements that can be sent, and each as JSON; reject the others, in order."""
@@ -112,6 +116,12 @@ class Reader:
         """
         finding = too_large(why) if isinstance(why, int) else not_json(why)
         self._rejects.add(position, as_given(element), [finding])
+
+    def _note_keys(self, *chunks: Chunk | None) -> None:
+        if (spool := self._rejects.spool) is not None:
+            for chunk in chunks:
+                if chunk is not None:
+                    spool.note_keys(chunk)
 
     def _next_size(self) -> int:
         self._size = self._encoder.count_for(_CHUNK_BYTES, most=min(10 * self._size, _LARGEST_CHUNK))

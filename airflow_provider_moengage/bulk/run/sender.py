@@ -88,6 +88,7 @@ class Sender:
         self._dry_run = context.options.dry_run
         self._retried = _CERTAINLY_NOT_PROCESSED if context.is_at_most_once else frozenset(_TEMPORARY)
         self._rejects = rejects
+        self._spool = rejects.spool if isinstance(rejects, Rejects) else None
         self._checkpoint = checkpoint
         self._lane_scaler = lane_scaler
 
@@ -205,6 +206,8 @@ class Sender:
     def _accept(self, batch: Batch) -> None:
         answered_at = self._clock.monotonic()
         self._checkpoint.accept(batch)
+        if self._spool is not None:
+            self._spool.forget_keys(batch.positions)
         self._lane_scaler.record_done(self._clock.monotonic() - answered_at)
 
     def _sleep(self, seconds: float) -> None:
@@ -267,11 +270,16 @@ class Sender:
         if reply.outcome is Outcome.TOO_LARGE:
             finding = Finding(Code.ELEMENT_TOO_LARGE, f"MoEngage answered {reply.status_code}: too large")
         else:
-            words = sentence(reply.said, between=": ", may_quote_values=True) or "no reason given"
-            request = f" (request id {reply.request_id})" if reply.request_id else ""
-            finding = Finding(Code.REFUSED_BY_SERVER, f"MoEngage refused it: {words}{request}")
+            public = None if self._spool is None else _refusal(reply, may_quote_values=False)
+            finding = Finding(Code.REFUSED_BY_SERVER, _refusal(reply, may_quote_values=True), public)
         self._rejects.add(batch.positions[0], msgspec.json.decode(batch.lines[0]), [finding])
         self._counters.count_refused(_name_of(reply))
+
+
+def _refusal(reply: Reply, *, may_quote_values: bool) -> str:
+    words = sentence(reply.said, between=": ", may_quote_values=may_quote_values) or "no reason given"
+    request = f" (request id {reply.request_id})" if reply.request_id else ""
+    return f"MoEngage refused it: {words}{request}"
 
 
 def _name_of(reply: Reply) -> str:

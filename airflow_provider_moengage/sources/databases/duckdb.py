@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from airflow_provider_moengage.bulk.elements.encoding import Unreadable
@@ -93,6 +93,19 @@ class _DuckDB(Database):
             zone = _zone_of(connection) or "UTC"
             cursor.execute(f"SET TimeZone = {_literal(zone)}")
             yield cursor
+
+    @contextmanager
+    def transaction(self, connection: Any) -> Iterator[Any]:
+        """Yield a cursor for statements that are committed together: without BEGIN, each is committed at once."""
+        with self.cursor(connection, 1) as cursor:
+            cursor.execute("BEGIN TRANSACTION")
+            try:
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException:
+                with suppress(Exception):  # a failed COMMIT has ended it already
+                    cursor.execute("ROLLBACK")
+                raise
 
     def is_lost(self, error: BaseException) -> bool:  # noqa: ARG002 (no error does)
         """Return False: the database is in this process."""

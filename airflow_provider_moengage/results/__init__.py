@@ -1,0 +1,1 @@
+"""What becomes of runs, in tables of a database."""

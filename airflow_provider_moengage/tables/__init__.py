@@ -1,0 +1,1 @@
+"""Tables of any database that rows are written to."""
