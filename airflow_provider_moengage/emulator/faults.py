@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -42,6 +43,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :param status: of ``status`` (default 503) and ``status_after`` (default 502).
     :param headers: of ``status`` and ``status_after``.
     :param body: text of ``status`` and ``status_after``; ``None``: MoEngage's failure body for the endpoint.
+    :param keep_data: whether the failure of ``status_after`` has the ``data`` of the answer that it replaces, such
+        as the campaigns that a v5 trigger has started.
     :param seconds: real seconds that ``slow`` waits.
     :param customer_id: whose elements ``refuse`` refuses.
     :param error_type: type of the error with which it refuses them.
@@ -57,6 +60,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: int | None = None
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     body: str | None = None
+    keep_data: bool = False
     seconds: float = 1.0
     customer_id: str | None = None
     error_type: str = "TypeError"
@@ -75,6 +79,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"probability {self.probability!r}: expected above 0, at most 1")
         if self.path is not None and not self.path.startswith("/"):
             raise ValueError(f"path {self.path!r}: expected a prefix of URL paths that starts with a slash")
+        if self.keep_data and self.kind != "status_after":
+            raise ValueError("keep_data: only of a fault of kind 'status_after'")
         if self.kind == "refuse" and self.customer_id is None:
             raise ValueError("customer_id: required by a fault of kind 'refuse'")
 
@@ -102,7 +108,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             case "status":
                 return self._with_status(503, failure)
             case "status_after":
-                return self._with_status(502, failure)
+                failed = self._with_status(502, failure)
+                return _with_data_of(answer, failed) if self.keep_data else failed
             case "html":
                 return Answer(200, _LOGIN_PAGE, media_type="text/html; charset=utf-8")
             case "cut_before" | "cut_after":
@@ -115,6 +122,17 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.body is not None:
             return Answer(status, self.body.encode(), self.headers, media_type="text/plain; charset=utf-8")
         return failure(status, self.headers)
+
+
+def _with_data_of(answer: Answer, failed: Answer) -> Answer:
+    """Return a failure with the ``data`` of an answer; unchanged if one of them has no such form."""
+    try:
+        body, content = (msgspec.json.decode(each.body, type=dict[str, Any]) for each in (failed, answer))
+    except msgspec.DecodeError:
+        return failed
+    if "data" not in content:
+        return failed
+    return replace(failed, body=msgspec.json.encode({**body, "data": content["data"]}))
 
 
 class FaultPlan:

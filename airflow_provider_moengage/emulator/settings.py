@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 DetailForm = Literal["field", "target"]
+FileData = Literal["data", "items", "nowhere"]
 
 Windows = tuple[tuple[int, int], ...] | None
 """A quota: (count, seconds) of each sliding window; ``None`` or empty lifts it."""
@@ -63,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param one_key: the Data API key is valid for business events too, like a key with both scopes.
     :param v1_trigger_quota: business event triggers by v1, as (count, seconds) of sliding windows
         (Trigger Business Event, rate limits: 50 an hour, 200 a day); ``None`` or empty lifts it.
+    :param v1_failures_as_200: a trigger that v1 refuses gets a 200 that says that nothing was triggered, also an
+        injected failure without a body of its own.
     :param v1_flow_quota: flows that v1 may start (5 an hour, 20 a day). A trigger that exceeds one of v1's
         quotas gets a 429 and starts nothing.
     :param v5_campaign_quota: campaigns that v5 may start (Trigger Business Event (V5), rate limits: 10 in 5
@@ -70,6 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param v5_flow_quota: flows that v5 may start (3 an hour, 10 a day).
     :param v5_over_quota: ``skip``: campaigns and flows over a quota are skipped, as documented; ``429``: a trigger
         that exceeds a quota gets a 429 and starts nothing.
+    :param v5_failures_name_started: v5 calls a trigger a FAILURE also if it has started campaigns or flows; the
+        ids tell which.
     :param v5_details: fields of the details of v5's errors: ``field``, ``issue``, ``message``, or ``code``,
         ``target``, ``message``. Both are documented.
     :param list_quota: requests for the list of business events (60 a minute, 1,000 an hour).
@@ -86,6 +91,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param file_numbers_as_text: counts are strings, and ``more_files`` is ``"true"`` or ``"false"``. Both are
         documented.
     :param file_null_data: an empty page's ``data`` is null. Both are documented.
+    :param file_data: where the history has its files: in ``data``; in ``items.properties`` with a null ``data``,
+        one file a page, as in the sample response of Import File Run History; or ``nowhere``, although
+        ``total_count`` counts them.
+    :param file_dates: ``refuse``: every ``date`` filter is an Invalid Date format, in words that ask for
+        ``YYYY-MM-DDTHH:MM:SS.ssssss``, which is none of the documented formats.
+    :param file_not_found: the field of a query's 404 that has its text. Both are documented.
     :param file_partial_word: status of a partially imported file. Both are documented.
     :param file_time_zone: IANA name of the zone of the times in the history, the details and their ``date``
         filter, which carry none. MoEngage does not document it: in the reference's samples the details have the
@@ -114,11 +125,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     envoy: bool = False
     identifiers: tuple[str, ...] = ()
     one_key: bool = False
+    v1_failures_as_200: bool = False
     v1_trigger_quota: Windows = ((50, 3_600), (200, 86_400))
     v1_flow_quota: Windows = ((5, 3_600), (20, 86_400))
     v5_campaign_quota: Windows = ((10, 300), (50, 3_600), (200, 86_400))
     v5_flow_quota: Windows = ((3, 3_600), (10, 86_400))
     v5_over_quota: Literal["skip", "429"] = "skip"
+    v5_failures_name_started: bool = False
     v5_details: DetailForm = "field"
     list_quota: Windows = ((60, 60), (1_000, 3_600))
     search_quota: Windows = ((30, 60), (500, 3_600))
@@ -130,6 +143,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     file_no_match: Literal["empty", "missing"] = "empty"
     file_numbers_as_text: bool = False
     file_null_data: bool = False
+    file_data: FileData = "data"
+    file_dates: Literal["documented", "refuse"] = "documented"
+    file_not_found: Literal["data", "message"] = "data"
     file_partial_word: Literal["PARTIAL_SUCCESS", "PARTIAL_FAILURE"] = "PARTIAL_SUCCESS"
     file_time_zone: str = "UTC"
     file_imports_by_name: Literal["exact", "contains"] = "exact"

@@ -603,24 +603,57 @@ def test_imports_past_the_last_page_are_an_absence(imports: MoEngage, client: Fi
     assert absent.value.kind is ErrorKind.NOT_FOUND
 
 
-def test_2nd_a_string_data_and_an_error_description_are_the_message(open_client: Open) -> None:
-    for body in ({"success": False, "data": "Unable to process"}, {"error_description": "Unable to process"}):
-        with loopback(json(body, 400)) as server, pytest.raises(ApiError, match="Unable to process"):
-            ask_runs(open_client(server.url))
+@pytest.mark.parametrize(
+    ("status", "words"), [(400, "Unable to process"), (404, "Resource not found"), (415, "not supported")]
+)
+def test_2nd_a_string_data_and_an_error_description_are_the_message(
+    imports: MoEngage, client: FileImportsClient, status: int, words: str
+) -> None:
+    imports.emulator.workspace.add_fault(Fault("status", status=status))
+
+    with pytest.raises(ApiError, match=words):
+        client.file_runs({"import_id": "i1"}, page=1)
 
 
-def test_2nd_a_count_without_files_is_a_warning(open_client: Open, caplog: pytest.LogCaptureFixture) -> None:
-    with loopback(json(page(total_count="3"))) as server:
-        assert ask_runs(open_client(server.url)) == ([], False)
+def test_2nd_a_404_has_its_message_in_either_field(imports: MoEngage, client: FileImportsClient) -> None:
+    imports.emulator.workspace.configure(file_not_found="message")
+    imports.emulator.workspace.add_fault(Fault("status", status=404))
 
+    with pytest.raises(ApiError, match="Resource not found"):
+        client.file_runs({"import_id": "i1"}, page=1)
+
+
+def test_2nd_a_count_without_files_is_a_warning(
+    imports: MoEngage, client: FileImportsClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    imports.emulator.workspace.run_file_import("i1")
+    imports.emulator.workspace.configure(file_data="nowhere")
+
+    assert client.file_runs({"import_id": "i1"}, page=1) == ([], False)
     assert "has none that can be read" in caplog.text
 
 
-def test_2nd_a_refused_date_format_is_asked_again_without_dates(open_client: Open) -> None:
-    left = [json({"status": "FAILURE", "error_type": "Invalid Date format", "message": "x"}, 400), json(page())]
-    with loopback(lambda connection: left.pop(0)(connection)) as server:
-        client = open_client(server.url)
-        client.file_runs({"import_id": "i1", "date": {"start_date": "2026-01-01"}}, page=1)
+def test_2nd_the_file_of_the_misplaced_sample_is_read(imports: MoEngage, client: FileImportsClient) -> None:
+    imports.emulator.workspace.run_file_import("i1")
+    imports.emulator.workspace.run_file_import("i1")
+    imports.emulator.workspace.configure(file_data="items")
 
-    assert [b"start_date" in request for request in server.requests] == [True, False]
+    pages = [client.file_runs({"import_id": "i1"}, page=number) for number in (1, 2)]
+
+    assert [(len(runs), has_more) for runs, has_more in pages] == [(1, True), (1, False)]
+    assert pages[0][0] != pages[1][0]
+
+
+def test_2nd_a_refused_date_format_is_asked_again_without_dates(
+    imports: MoEngage, client: FileImportsClient
+) -> None:
+    imports.emulator.workspace.run_file_import("i1")
+    imports.emulator.workspace.configure(file_dates="refuse")
+    dates = {"start_date": "2026-01-01", "end_date": "2026-01-02", "format": "YYYY-MM-DD"}
+
+    for _ in range(2):
+        runs, _ = client.file_runs({"import_id": "i1", "date": dates}, page=1)
+        assert len(runs) == 1
+
+    assert [request.status for request in imports.emulator.workspace.requests] == [400, 200, 200]
     assert client.refuses_dates

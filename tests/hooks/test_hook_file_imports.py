@@ -308,6 +308,15 @@ def test_start_and_end_are_exact_after_the_days_margin(imports: MoEngage, order:
     assert between(start + second, end - second) == ["between.csv"]
 
 
+def test_2nd_dates_of_a_format_that_is_refused_are_compared_here(imports: MoEngage) -> None:
+    run(imports, "before.csv")
+    start = pass_time(imports, days=3)
+    run(imports, "after.csv")
+    imports.emulator.workspace.configure(file_dates="refuse")
+
+    assert names(MoEngageHook().iter_file_runs(USERS, start=start - timedelta(days=1))) == ["after.csv"]
+
+
 def test_an_end_alone_is_exact_as_well(imports: MoEngage) -> None:
     run(imports, "before.csv")
     end = pass_time(imports, hours=1)

@@ -27,7 +27,6 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
 from airflow_provider_moengage.tasks.business_event_state import TriggerRecord
-from tests.api.loopback import answer, loopback
 from tests.delivering import MoEngage, connection_to
 from tests.task import Baton, Store
 from tests.task import Task as BaseTask
@@ -656,23 +655,61 @@ def test_of_two_tries_at_once_at_most_one_sends_in_every_order_of_their_steps() 
         assert len(may_send) <= 1, order
 
 
-STARTED = {"data": {"triggered_status": "PARTIAL_SUCCESS", "triggered_campaign_ids": ["c1"]}}
+@pytest.mark.parametrize("retry_unknown", [False, True])
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_2nd_a_failure_that_names_started_campaigns_is_never_triggered_again(
+    campaigns: MoEngage, status: int, retry_unknown: bool
+) -> None:
+    campaigns.emulator.workspace.add_fault(Fault("status_after", status=status, keep_data=True))
+    assert_is_never_triggered_again(campaigns, retry_unknown=retry_unknown)
 
 
 @pytest.mark.parametrize("retry_unknown", [False, True])
-@pytest.mark.parametrize("status", [400, 429, 500])
-def test_a_failure_that_names_started_campaigns_is_never_triggered_again(
-    status: int, retry_unknown: bool, monkeypatch: pytest.MonkeyPatch
+def test_2nd_a_200_with_a_failure_that_names_started_campaigns_is_not_either(
+    campaigns: MoEngage, retry_unknown: bool
 ) -> None:
-    with loopback(answer(status, json.dumps(STARTED).encode())) as server:
-        connection = {"conn_type": "moengage", "login": "W", "password": "k", "host": server.url}
-        monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", json.dumps(connection))
-        task = Task()
-        with pytest.raises(MoEngageOutcomeUnknownError, match="names campaigns or flows that have started"):
-            task.run(operator("v5", retry_unknown=retry_unknown))
-        task.retry()
-        if not retry_unknown:
-            with pytest.raises(MoEngageOutcomeUnknownError):
-                task.run(operator("v5"))
+    campaigns.emulator.workspace.configure(v5_failures_name_started=True)
+    assert_is_never_triggered_again(campaigns, retry_unknown=retry_unknown)
 
-        assert len(server.requests) == 1
+
+def assert_is_never_triggered_again(moengage: MoEngage, *, retry_unknown: bool) -> None:
+    task = Task()
+    with pytest.raises(MoEngageOutcomeUnknownError, match="names campaigns or flows that have started"):
+        task.run(operator("v5", retry_unknown=retry_unknown))
+    task.retry()
+    if not retry_unknown:
+        with pytest.raises(MoEngageOutcomeUnknownError):
+            task.run(operator("v5"))
+
+    assert triggers(moengage) == moengage.emulator.workspace.counts.requests == 1
+
+
+NO_SUCCESS = {
+    "success: false": Fault("status", status=200),
+    "was not triggered": Fault("status", status=200, body='{"message": "The business event was not triggered"}'),
+    "trigger failed": Fault("status", status=200, body='{"message": "Business event trigger failed"}'),
+}
+
+
+@pytest.mark.parametrize("fault", NO_SUCCESS.values(), ids=NO_SUCCESS)
+def test_2nd_a_200_that_is_no_success_fails_without_retry_and_is_never_sent_again(
+    campaigns: MoEngage, fault: Fault
+) -> None:
+    campaigns.emulator.workspace.add_fault(fault)
+    task = Task()
+
+    for _ in range(2):
+        with pytest.raises(MoEngageOutcomeUnknownError) as caught:
+            task.run(operator())
+        assert isinstance(caught.value, AirflowFailException)
+        task.retry()
+
+    assert (triggers(campaigns), campaigns.emulator.workspace.counts.requests) == (0, 1)
+
+
+def test_2nd_a_refusal_that_comes_as_a_200_is_no_success(campaigns: MoEngage) -> None:
+    campaigns.emulator.workspace.configure(v1_failures_as_200=True)
+
+    with pytest.raises(MoEngageOutcomeUnknownError):
+        Task().run(operator(event_name="There is no such event"))
+    assert triggers(campaigns) == 0

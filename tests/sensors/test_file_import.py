@@ -187,6 +187,13 @@ CASES = {
     "failed": Case(_status("FAILED"), "MoEngageImportFailedError"),
     "partial": Case(_status("PARTIAL_SUCCESS", failed_rows=3), "MoEngageImportFailedError"),
     "partial, by its other name": Case(_status("PARTIAL_FAILURE", failed_rows=3), "MoEngageImportFailedError"),
+    "exhausted": Case(_status("EXHAUSTED"), "MoEngageImportFailedError"),
+    "pending": Case(
+        lambda moengage: run_import(
+            moengage, ImportFile("a.csv", steps=((0, "PENDING"), (100, "PENDING"), (150, "SUCCESSFUL")))
+        ),
+        "success",
+    ),
     "partial accepted": Case(
         _status("PARTIAL_SUCCESS", failed_rows=3), "success", (("partial_success", "accept"),)
     ),
@@ -257,6 +264,42 @@ def test_a_failure_names_file_message_and_rows_in_every_mode(imports: MoEngage, 
     for part in ("users_1.csv", "Header is missing", "total 12", "failed 12", USERS):
         assert part in str(ended.error)
     assert [each["file_name"] for each in ended.error.files] == ["users_1.csv"]
+
+
+ADVICE = {
+    "exhausted": ({"status": "EXHAUSTED"}, "trigger the import again"),
+    "rate limit breached": (
+        {"status": "FAILED", "status_msg": "Applicable rate limit breached"},
+        "rename the file whose rate limit was breached",
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("outcome", "advice"), ADVICE.values(), ids=ADVICE)
+def test_2nd_a_file_that_is_never_read_again_comes_with_advice(
+    imports: MoEngage, mode: str, outcome: dict[str, Any], advice: str
+) -> None:
+    run_import(imports, file(**outcome, total_rows=12))
+
+    ended = drive(mode)
+
+    assert isinstance(ended.error, MoEngageImportFailedError)
+    assert advice in str(ended.error)
+    assert [each["failed_rows"] for each in ended.error.files] == [12]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_2nd_failed_rows_of_a_successful_file_are_a_warning(
+    imports: MoEngage, mode: str, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    run_import(imports, file(total_rows=12, failed_rows=3))
+
+    ended = drive(mode)
+
+    captured = capsys.readouterr()
+    assert ended.files == [("users_1.csv", "SUCCESSFUL")]
+    assert "3 rows failed although MoEngage reports success" in f"{caplog.text}{captured.out}{captured.err}"
 
 
 # Which files.
@@ -343,6 +386,8 @@ def test_all_pages_are_read(imports: MoEngage) -> None:
         {"file_partial_word": "PARTIAL_FAILURE"},
         {"file_order": "oldest"},
         {"file_page_size": 1},
+        {"file_data": "items"},
+        {"file_dates": "refuse"},
     ],
 )
 def test_each_quirk_of_the_api_is_survived(imports: MoEngage, quirk: dict[str, Any]) -> None:

@@ -65,6 +65,11 @@ def v1_success() -> Answer:
     return json_answer(200, {"message": TRIGGERED})
 
 
+def v1_not_triggered() -> Answer:
+    """Return v1's 200 that is no success."""
+    return json_answer(200, {"success": False, "message": "The business event was not triggered"})
+
+
 def v1_refusal(violations: Sequence[Violation]) -> Answer:
     """Return v1's answer to an invalid trigger."""
     return _v1_error(400, _V1_MESSAGES.get(violations[0].kind, "Bad request"), [*map(_v1_detail, violations)])
@@ -84,7 +89,9 @@ def v1_unauthorized(target: Literal["Authorization", "APP_ID", "APP_SECRET_KEY"]
 
 
 def v1_failure(status: int, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return v1's failure with a status, in the documented format if there is one."""
+    """Return v1's failure with a status, in the documented format if there is one; a 200 is no success."""
+    if status == 200:
+        return with_headers(v1_not_triggered(), headers)
     if status == 429:
         data = {
             "code": 429,
@@ -98,12 +105,15 @@ def v1_failure(status: int, headers: Mapping[str, str] | None = None) -> Answer:
     return _v1_error(status, phrase(status), [], headers)
 
 
-def v5_outcome(firing: Firing, trace: Trace) -> Answer:
-    """Return v5's 200, which may report a failure; the message is then the same."""
+def v5_outcome(firing: Firing, trace: Trace, *, is_failure: bool = False) -> Answer:
+    """Return v5's 200, which may report a failure; the message is then the same.
+
+    :param is_failure: report a failure even if campaigns or flows were started.
+    """
     triggered = len(firing.campaign_ids) + len(firing.flow_ids)
     failed = len(firing.skipped_campaign_ids) + len(firing.skipped_flow_ids)
     status = "SUCCESS" if not failed else "PARTIAL_SUCCESS"
-    if not triggered:
+    if not triggered or is_failure:
         status = "FAILURE"
     data = {
         "triggered_status": status,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from airflow_provider_moengage.emulator.business_events.answers import Trace, v1_failure, v5_failure
+from airflow_provider_moengage.emulator.business_events.answers import (
+    Trace,
+    v1_failure,
+    v1_not_triggered,
+    v5_failure,
+)
 from airflow_provider_moengage.emulator.business_events.firings import FiringLog
 from airflow_provider_moengage.emulator.business_events.lists import list_business_events, search_business_events
 from airflow_provider_moengage.emulator.business_events.state import BusinessEventQuotas, BusinessEventState
 from airflow_provider_moengage.emulator.business_events.triggers import trigger_v1, trigger_v5
-from airflow_provider_moengage.emulator.family import Context, Endpoint, Family
-from airflow_provider_moengage.emulator.http import Answer
+from airflow_provider_moengage.emulator.family import Context, Endpoint, Family, Result
+from airflow_provider_moengage.emulator.http import Answer, Call
 
 V1_TRIGGER = "/v1.0/business_event/trigger"
 V5 = "/v5/business-events"
@@ -26,7 +32,7 @@ class BusinessEvents(Family):
     def __init__(self, context: Context) -> None:
         self.state = BusinessEventState(context)
         self.endpoints = (
-            Endpoint(V1_TRIGGER, "Business event, v1", partial(trigger_v1, self.state)),
+            Endpoint(V1_TRIGGER, "Business event, v1", self._trigger_v1),
             Endpoint(f"{V5}/triggers", "Business event, v5", partial(trigger_v5, self.state)),
             Endpoint(V5, "List of business events", partial(list_business_events, self.state), method="GET"),
             Endpoint(f"{V5}/search", "Search of business events", partial(search_business_events, self.state)),
@@ -35,8 +41,14 @@ class BusinessEvents(Family):
     def failure(self, status: int, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Return the failure of v1 or v5."""
         if path == V1_TRIGGER:
-            return v1_failure(status, headers)
+            as_200 = self.state.context.settings.v1_failures_as_200
+            return v1_failure(200 if as_200 else status, headers)
         return v5_failure(status, Trace.of(None), headers)
+
+    def _trigger_v1(self, call: Call, now: float) -> Result:
+        result = trigger_v1(self.state, call, now)
+        is_wrapped = self.state.context.settings.v1_failures_as_200 and result.kind != "accepted"
+        return replace(result, answer=v1_not_triggered()) if is_wrapped else result
 
     def reset(self) -> None:
         """Delete all firings, and reset the quotas; the events stay defined."""

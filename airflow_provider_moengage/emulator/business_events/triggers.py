@@ -105,7 +105,7 @@ def trigger_v5(state: BusinessEventState, call: Call, now: float) -> Result:
     if not campaigns and not flows:
         return Result(v5_outcome(firing, trace), "refused", reason="the quota is used up: nothing was started")
     _log(state, firing)
-    return Result(v5_outcome(firing, trace), "accepted")
+    return Result(v5_outcome(firing, trace, is_failure=settings.v5_failures_name_started), "accepted")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ BASE = "/v1.0/data/fileimports"
 TRIGGER, HISTORY, DETAILS = f"{BASE}/trigger/", f"{BASE}/import/run/history", f"{BASE}/import/status"
 
 Unauthorized = Literal["AuthenticationInvalid", "HeaderMissing", "HeaderMismatch"]
-BadQuery = Literal["missing", "offset", "date", "days", "value"]
+BadQuery = Literal["missing", "offset", "date", "iso_date", "days", "value"]
 
 _UNEXPECTED = "An unexpected error was encountered while processing this request. Please contact MoEngage Team."
 
@@ -42,6 +42,7 @@ _BAD_QUERIES: Mapping[BadQuery, tuple[str, str]] = {
         "The provided date format is either incorrect or doesn't match the entered dates. Please ensure both the "
         "dates and the format are valid.",
     ),
+    "iso_date": ("Invalid Date format", "The date should be in the format YYYY-MM-DDTHH:MM:SS.ssssss"),
     "days": (
         "Difference exceeds 30 days",
         "Please note that only imports with a date difference of 30 can be displayed. Kindly adjust the dates "
@@ -79,9 +80,16 @@ def bad_query(kind: BadQuery) -> Answer:
 
 
 def file_import_failure(  # noqa: PLR0911 - one return per documented status
-    status: int, path: str, headers: Mapping[str, str] | None = None
+    status: int,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    not_found: Literal["data", "message"] = "data",
 ) -> Answer:
-    """Return the failure of ``path`` with a status, in the documented format if there is one."""
+    """Return the failure of ``path`` with a status, in the documented format if there is one.
+
+    :param not_found: the field of the 404 of a query that has its text.
+    """
     headers = headers or {}
     queries = not path.startswith(TRIGGER)
     match status:
@@ -94,7 +102,8 @@ def file_import_failure(  # noqa: PLR0911 - one return per documented status
                 403, "Your account is suspended. Please contact MoEngage team.", "BlockedClient", headers
             )
         case 404:
-            text = {"data": "Resource not found."} if queries else {"message": "Resource not found"}
+            has_data = queries and not_found == "data"
+            text = {"data": "Resource not found."} if has_data else {"message": "Resource not found"}
             return json_answer(404, {"status": "fail", **text}, headers)
         case 405:
             return json_answer(405, {"status": "fail", "message": "Method not allowed"}, headers)

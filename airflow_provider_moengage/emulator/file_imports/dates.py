@@ -38,6 +38,8 @@ def read_span(wire: Any, settings: Settings) -> Span | None:
     """
     if wire is None:
         return None
+    if settings.file_dates == "refuse":
+        raise BadQueryError("iso_date")
     if type(wire) is not dict or wire.get("format") not in _FORMATS:
         raise BadQueryError("date")
     begin, end = (_read(wire.get(name), wire["format"]) for name in ("start_date", "end_date"))

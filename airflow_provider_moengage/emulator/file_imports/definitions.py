@@ -20,7 +20,10 @@ ImportSource = Literal["S3", "SFTP", "CSV"]
 ImportState = Literal["active", "deleted", "expired"]
 FileIds = Literal["timed", "random"]
 
-TERMINAL = frozenset(["SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS", "PARTIAL_FAILURE"])
+FAILED = frozenset(["FAILED", "EXHAUSTED"])
+"""Final statuses of a file that was not imported: EXHAUSTED was retried to the maximum."""
+
+TERMINAL = frozenset(["SUCCESSFUL", "PARTIAL_SUCCESS", "PARTIAL_FAILURE"]) | FAILED
 """The final statuses of a file."""
 
 _ROWS = ("total_rows", "added_rows", "updated_rows", "failed_rows", "skipped_rows", "file_size")
@@ -32,11 +35,11 @@ class ImportFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :param file_name: ``{run}`` in it is the number of the run, from 1, ``{date}`` its time as ``yyyymmdd_hhmm``
         (UTC, by the emulator's clock), so that each run has a new name, as MoEngage requires.
     :param steps: (seconds after the run began, status) pairs. Before the first the file is not in the history. A
-        status is any text; SUCCESSFUL, FAILED, PARTIAL_SUCCESS and PARTIAL_FAILURE are terminal: with them the
-        history shows ``completed_at`` and the row counts.
+        status is any text; SUCCESSFUL, FAILED, EXHAUSTED, PARTIAL_SUCCESS and PARTIAL_FAILURE are terminal: with
+        them the history shows ``completed_at`` and the row counts.
     :param status_msg: message of a terminal status.
-    :param added_rows: ``None``: all rows that are not updated, failed or skipped; if the file ends FAILED, these
-        count as failed.
+    :param added_rows: ``None``: all rows that are not updated, failed or skipped; if the file ends FAILED or
+        EXHAUSTED, these count as failed.
     :param file_size: bytes.
     """
 
@@ -74,7 +77,7 @@ class ImportFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.added_rows is not None:
             return self.added_rows, self.failed_rows
         rest = self.total_rows - self._named_rows
-        return (0, self.failed_rows + rest) if status == "FAILED" else (rest, self.failed_rows)
+        return (0, self.failed_rows + rest) if status in FAILED else (rest, self.failed_rows)
 
 
 class FileImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -47,7 +47,8 @@ class FileImports(Family):
 
     def failure(self, status: int, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Return the failure of the endpoint at ``path``."""
-        return file_import_failure(status, path, headers)
+        not_found = self.state.context.settings.file_not_found
+        return file_import_failure(status, path, headers, not_found=not_found)
 
     def reset(self) -> None:
         """Delete all runs and triggers, and reset the quotas; the imports stay."""

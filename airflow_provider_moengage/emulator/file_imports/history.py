@@ -6,6 +6,8 @@ import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airflow_provider_moengage.emulator.family import Result
 from airflow_provider_moengage.emulator.file_imports.access import BadQueryError, query
 from airflow_provider_moengage.emulator.file_imports.dates import read_span
@@ -30,6 +32,8 @@ def file_run_history(state: FileImportState, call: Call, now: float) -> Result:
 
 def _history(state: FileImportState, fields: dict[str, Any], now: float) -> Answer:
     settings = state.context.settings
+    if settings.file_data == "items":  # which holds one file
+        settings = msgspec.structs.replace(settings, file_page_size=1)
     found = _import(state, fields)
     span, wanted, offset = (
         read_span(fields.get("date"), settings),
@@ -57,7 +61,7 @@ def _history(state: FileImportState, fields: dict[str, Any], now: float) -> Answ
     shown = [
         _shown(file, step, import_type, settings) for file, step in listed[start : start + settings.file_page_size]
     ]
-    return page_answer(shown, len(listed), offset, settings)
+    return page_answer(shown, len(listed), offset, settings, files_in=settings.file_data)
 
 
 def _import(state: FileImportState, fields: dict[str, Any]) -> RunningImport:

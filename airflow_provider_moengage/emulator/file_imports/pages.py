@@ -11,19 +11,26 @@ from airflow_provider_moengage.emulator.http import Answer, json_answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_moengage.emulator.settings import Settings
+    from airflow_provider_moengage.emulator.settings import FileData, Settings
 
 
-def page_answer(shown: Sequence[dict[str, Any]], total: int, offset: int, settings: Settings) -> Answer:
-    """Return the answer with page ``offset`` of ``total`` items."""
+def page_answer(
+    shown: Sequence[dict[str, Any]], total: int, offset: int, settings: Settings, *, files_in: FileData = "data"
+) -> Answer:
+    """Return the answer with page ``offset`` of ``total`` items.
+
+    :param files_in: see the setting ``file_data``.
+    """
     more: Any = offset * settings.file_page_size < total
     body = {
         "status": "success",
         "total_count": number(total, settings),
-        "data": None if settings.file_null_data and not shown else shown,
+        "data": None if files_in != "data" or (settings.file_null_data and not shown) else shown,
         "offset": offset,
         "more_files": str(more).lower() if settings.file_numbers_as_text else more,
     }
+    if files_in == "items" and shown:
+        body["items"] = {"type": "object", "properties": shown[0]}
     return json_answer(200, body)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airflow_provider_moengage.emulator.file_imports.definitions import TERMINAL, FileImport, ImportFile
+from airflow_provider_moengage.emulator.file_imports.definitions import FAILED, TERMINAL, FileImport, ImportFile
 from airflow_provider_moengage.emulator.http import object_id, timed_object_id
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def named_for_run(files: Iterable[ImportFile], number: int, now: float) -> list[
 
 def _run_status(statuses: list[str], processed: int) -> str:
     if processed < len(statuses) or not statuses:
-        waiting = all(status in ("QUEUED", "WAITING") for status in statuses)
+        waiting = all(status in ("QUEUED", "WAITING", "PENDING") for status in statuses)
         return "QUEUED" if waiting else "PROCESSING"
-    kinds = set(statuses)
-    return statuses[0] if kinds in ({"SUCCESSFUL"}, {"FAILED"}) else "PARTIAL_SUCCESS"
+    if FAILED.issuperset(statuses):
+        return "FAILED"
+    return "SUCCESSFUL" if set(statuses) == {"SUCCESSFUL"} else "PARTIAL_SUCCESS"

@@ -384,3 +384,44 @@ def test_a_definition_can_be_changed_while_the_server_runs(client: Client, works
     workspace.add_business_event(BusinessEvent("Sale", campaigns=("c9",)))
     assert client.trigger_v1().status_code == 200
     assert workspace.firings[0].campaign_ids == ("c9",)
+
+
+def test_a_setting_calls_a_start_a_failure_that_names_what_it_started(
+    client: Client, workspace: Workspace
+) -> None:
+    workspace.configure(v5_failures_name_started=True)
+    data = client.trigger_v5("Sale").json()["data"]
+
+    assert (data["triggered_status"], data["summary"]["triggered"]) == ("FAILURE", 3)
+    assert (data["triggered_campaign_ids"], data["triggered_flow_ids"]) == (["c1", "c2"], ["f1"])
+    assert workspace.counts.campaigns_started == 2
+
+
+def test_a_setting_makes_a_200_of_what_v1_refuses(client: Client, workspace: Workspace) -> None:
+    workspace.configure(v1_failures_as_200=True, v1_trigger_quota=[[1, 60]])
+    assert client.trigger_v1("Sale").json() == {"message": "The business event has been triggered"}
+    refused = [client.trigger_v1(name) for name in ("Nothing", "Sale")]
+    workspace.add_fault(Fault("status", status=503))
+    refused.append(client.trigger_v1("Sale"))
+
+    said = {"success": False, "message": "The business event was not triggered"}
+    assert [(response.status_code, response.json()) for response in refused] == [(200, said)] * 3
+    assert (workspace.counts.firings, workspace.counts.throttled) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_failure_may_keep_the_data_of_the_answer_that_it_replaces(
+    client: Client, workspace: Workspace, status: int
+) -> None:
+    workspace.add_fault(Fault("status_after", status=status, keep_data=True, times=2))
+    response = client.trigger_v5("Sale")
+
+    assert response.status_code == status
+    assert response.json()["data"]["triggered_campaign_ids"] == ["c1", "c2"]
+    assert response.json()["error"]["message"]
+    assert "data" not in client.trigger_v1("Sale").json(), "v1's success has none"
+
+
+def test_only_a_failure_after_success_keeps_data() -> None:
+    with pytest.raises(ValueError, match="keep_data: only of a fault of kind 'status_after'"):
+        Fault("status", keep_data=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_moengage.emulator import FileImport, ImportFile
+from airflow_provider_moengage.emulator import Fault, FileImport, ImportFile
 
 if TYPE_CHECKING:
     import requests
@@ -428,3 +428,57 @@ def test_ids_of_files_can_tell_no_time(client: Client, workspace: Workspace) -> 
 def test_a_zone_that_does_not_exist_is_refused(workspace: Workspace, zone: str) -> None:
     with pytest.raises(ValueError, match=r"file_time_zone .*expected the IANA name"):
         workspace.configure(file_time_zone=zone)
+
+
+def test_a_setting_shows_a_file_where_the_references_sample_has_it(client: Client, workspace: Workspace) -> None:
+    workspace.configure(file_data="items", file_order="oldest")
+    assert "items" not in client.history().json()
+    workspace.run_file_import("i1", scripted(2))
+
+    bodies = [client.history(offset=page).json() for page in (1, 2)]
+    assert [body["data"] for body in bodies] == [None, None]
+    assert [body["items"]["properties"]["file_name"] for body in bodies] == ["f000.csv", "f001.csv"]
+    assert [(body["total_count"], body["more_files"]) for body in bodies] == [(2, True), (2, False)]
+
+
+def test_a_setting_counts_files_that_are_nowhere(client: Client, workspace: Workspace) -> None:
+    workspace.configure(file_data="nowhere")
+    workspace.run_file_import("i1", scripted(2))
+    body = client.history().json()
+
+    assert (body["total_count"], body["data"], "items" in body) == (2, None, False)
+
+
+def test_a_setting_refuses_every_date(client: Client, workspace: Workspace) -> None:
+    workspace.configure(file_dates="refuse")
+    dates = {"start_date": "2023-11-14", "end_date": "2023-11-15", "format": "YYYY-MM-DD"}
+    response = client.history(date=dates)
+
+    assert error_type(response) == "Invalid Date format"
+    assert "YYYY-MM-DDTHH:MM:SS.ssssss" in response.json()["message"]
+    assert error_type(client.details(date=dates)) == "Invalid Date format"
+    assert names(client.history()) == []
+
+
+def test_an_exhausted_file_has_ended_as_a_failed_one(client: Client, workspace: Workspace) -> None:
+    workspace.run_file_import("i1", [ImportFile("a.csv", steps=((0, "EXHAUSTED"),), total_rows=7)])
+    [file] = client.history().json()["data"]
+
+    assert (file["file_status"], file["failed_rows"], file["added_rows"]) == ("EXHAUSTED", 7, 0)
+    assert file["completed_at"] is not None
+    assert client.details().json()["data"][0]["last_run_status"] == "FAILED"
+
+
+def test_a_pending_file_is_under_way(client: Client, workspace: Workspace) -> None:
+    workspace.run_file_import("i1", [ImportFile("a.csv", steps=((0, "PENDING"),))])
+
+    assert client.history().json()["data"][0]["completed_at"] is None
+    assert client.details().json()["data"][0]["last_run_status"] == "QUEUED"
+
+
+@pytest.mark.parametrize("field", ["data", "message"])
+def test_the_404_of_a_query_has_its_text_in_either_field(client: Client, workspace: Workspace, field: str) -> None:
+    workspace.configure(file_not_found=field)
+    workspace.add_fault(Fault("status", status=404))
+
+    assert client.history().json()[field].startswith("Resource not found")

@@ -271,7 +271,7 @@ function drawFailures([failures, dropped, future]) {
   return scroll("Failures", shown);
 }
 
-const STATES = { SUCCESSFUL: "good", FAILED: "bad", PARTIAL_SUCCESS: "part", PARTIAL_FAILURE: "part" };
+const STATES = { SUCCESSFUL: "good", FAILED: "bad", EXHAUSTED: "bad", PARTIAL_SUCCESS: "part", PARTIAL_FAILURE: "part" };
 const status = (word) => h("span", { class: "pill", "data-state": STATES[word] ?? "wait" }, word);
 
 function drawImports({ shown, left_off }) {
