@@ -118,7 +118,7 @@ project = tomllib.load(open("{project}/pyproject.toml", "rb"))["project"]
 command, *wanted = sys.argv[1:]
 assert command == "install", command
 for text in wanted:
-    if text.startswith("-"):
+    if text.startswith("-") or text == ".":  # a clone of this repository
         continue
     requirement = Requirement(text)
     if requirement.name == project["name"]:
