@@ -25,6 +25,7 @@ _QUOTAS = (
     "file_imports_quota",
     "campaign_stats_quota",
     "campaign_search_quota",
+    "delete_quota",
 )
 
 
@@ -104,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param file_imports_by_name: how the import details compare ``import_name``.
     :param campaign_stats_quota: requests for campaign statistics (Get Campaign Stats: 100 a minute).
     :param campaign_search_quota: searches for campaigns; their limit is not documented, so it is the same here.
+    :param delete_quota: deletions of users (Delete User: 5,000 a minute).
     :param keep_elements: accepted elements to keep; ``None`` keeps all, 0 none.
     :param keep_requests: request records to keep; ``None`` keeps all, 0 none.
     :param keep_firings: business event firings to keep; ``None`` keeps all, 0 none.
@@ -151,6 +153,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     file_imports_by_name: Literal["exact", "contains"] = "exact"
     campaign_stats_quota: Windows = ((100, 60),)
     campaign_search_quota: Windows = ((100, 60),)
+    delete_quota: Windows = ((5_000, 60),)
     keep_elements: int | None = 100_000
     keep_requests: int | None = 10_000
     keep_firings: int | None = 10_000

@@ -111,6 +111,12 @@ class Workspace:
         with self._lock:
             return self._family(BulkImport).log.snapshot(self._settings.keep_elements)
 
+    @property
+    def deleted_users(self) -> list[str]:
+        """IDs of the users whose deletion was accepted, in the order of the requests."""
+        with self._lock:
+            return list(self._family(BulkImport).deletions.accepted)
+
     def last_elements(self, count: int) -> list[SentElement]:
         """Return the last ``count`` accepted elements as they were sent, oldest first, if that many are kept."""
         with self._lock:

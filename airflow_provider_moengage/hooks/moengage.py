@@ -13,11 +13,11 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_moengage import connection_form, metrics
 from airflow_provider_moengage.api.workspace import read_project_code
-from airflow_provider_moengage.arguments import non_empty
+from airflow_provider_moengage.arguments import is_non_empty, non_empty
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.sources import Source, Stream
 from airflow_provider_moengage.exceptions import MoEngageImportNotFoundError, MoEngageRequestError
-from airflow_provider_moengage.hooks import business_events, campaigns, file_imports
+from airflow_provider_moengage.hooks import business_events, campaigns, file_imports, user_deletion
 from airflow_provider_moengage.hooks.connection import ConnectionSettings, read_connection
 
 if TYPE_CHECKING:
@@ -160,6 +160,25 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         self._is_stop_requested = True
         if self._bulk_import is not None:
             self._bulk_import.stop()
+
+    def delete_user(self, customer_id: str) -> bool:
+        """Delete a user with all data. **This cannot be undone.**
+
+        One request, which is not repeated. MoEngage accepts it at once and deletes the profile within 24 hours.
+
+        :param customer_id: the user's ID in MoEngage.
+        :return: whether MoEngage had this user; False if not, or not any more.
+        :raises ValueError: if the ID is empty; nothing was sent.
+        :raises MoEngageServerError: if MoEngage could not be reached or answered 5xx. The user may have been
+            deleted; a second deletion is harmless.
+        :raises MoEngageRateLimitError: if more than 5,000 users a minute are deleted; nobody was deleted.
+        :raises MoEngageRequestError: if MoEngage refuses the request; nobody was deleted.
+        :raises MoEngageAuthError: if MoEngage does not accept the key, the workspace or the caller.
+        """
+        if not is_non_empty(customer_id):
+            raise ValueError("customer_id: expected the ID of a user")
+        with closing(self.get_conn()) as client:
+            return user_deletion.delete(client, self.moengage_conn_id, customer_id)
 
     def trigger_business_event(
         self,

@@ -28,6 +28,7 @@ DONE = ImportFile("users_{run}.csv", steps=((0, "PARTIAL_SUCCESS"),), total_rows
 BODIES: dict[str, Any] = {
     "/v1/transition/{workspace_id}": {"type": "transition", "elements": ELEMENTS},
     "/v1/transition": {"type": "transition", "elements": ELEMENTS},
+    "/v1/customer/delete": {"identity_type": "customer_id", "identity_value": "ann"},
     "/v1/integrations/authentication": {
         "app_id": WORKSPACE_ID,
         "app_secret": DATA_AUTH[1],
@@ -76,6 +77,7 @@ def emulator(shared_emulator: Emulator) -> Emulator:
     workspace.add_business_event(BusinessEvent("Sale", {"city": "string"}, ("c1", "c2"), ("f1",)))
     workspace.add_file_import(FileImport("i1", "Users", files=(DONE,)))
     workspace.add_campaign(Campaign("Weekly offer", control_groups=True))
+    send(shared_emulator, "POST", "/v1/transition", BODIES["/v1/transition"])  # a user who can be deleted
     return shared_emulator
 
 
@@ -85,7 +87,7 @@ def send(emulator: Emulator, method: str, path: str, body: Any, **options: Any) 
     given: dict[str, Any] = {
         "auth": CAMPAIGN_AUTH if "business" in path or "campaign" in path else DATA_AUTH,
         "headers": {"MOE-APPKEY": WORKSPACE_ID, "Content-Type": "application/json"},
-        "params": {"app_id": WORKSPACE_ID} if path == "/v1/transition" else {},
+        "params": {"app_id": WORKSPACE_ID} if path in ("/v1/transition", "/v1/customer/delete") else {},
         "data": None if body is None else msgspec.json.encode(body),
         **options,
     }
@@ -158,9 +160,11 @@ LITTLE = {
     "file_imports_quota": [[1, 60]],
     "campaign_stats_quota": [[1, 60]],
     "campaign_search_quota": [[1, 60]],
+    "delete_quota": [[1, 60]],
 }
 WRONG: dict[str, Any] = {
     "/v1/transition/{workspace_id}": {"type": "transition", "elements": [{"type": "nobody"}]},
+    "/v1/customer/delete": {"identity_type": "email", "identity_value": "ann"},
     "/v1/integrations/authentication": {"app_id": WORKSPACE_ID},
     "/v1.0/business_event/trigger": {"event_name": "Sale", "event_attributes": {"town": "Graz"}},
     "/v5/business-events/triggers": {"event_name": "Sale", "triggered_by": "nobody", "event_attributes": {"a": 1}},

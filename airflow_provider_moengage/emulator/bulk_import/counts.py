@@ -34,8 +34,9 @@ class ElementCounts:
         self._customers = self._events = self._devices = self._actions = self._future = 0
         self._dropped: Counter[str] = Counter()
         self._projects: Counter[str] = Counter()
-        self._seen: set[str] = set()
-        self._users_approximate = False
+        self.users: set[str] = set()
+        """Those who have a profile, up to :data:`MAX_USERS_SEEN`."""
+        self.users_approximate = False
 
     def add(self, intake: Intake, size: int, project_code: str | None = None) -> None:
         """Count the elements of an accepted body of ``size`` bytes."""
@@ -54,10 +55,10 @@ class ElementCounts:
         else:
             for day, count in intake.days.items():
                 self.days[day if day in self.days else OTHER_EVENTS] += count
-        if len(self._seen) < MAX_USERS_SEEN:
-            self._seen |= intake.seen
-        elif not self._users_approximate:
-            self._users_approximate = not intake.seen <= self._seen
+        if len(self.users) < MAX_USERS_SEEN:
+            self.users |= intake.seen
+        elif not self.users_approximate:
+            self.users_approximate = not intake.seen <= self.users
 
     def projects(self) -> dict[str, Any]:
         """Return the projects with the most elements, as the page shows them."""
@@ -76,8 +77,8 @@ class ElementCounts:
             "dropped": dict(self._dropped),
             "future_events": self._future,
             "projects": dict(self._projects),
-            "users": len(self._seen),
-            "users_approximate": self._users_approximate,
+            "users": len(self.users),
+            "users_approximate": self.users_approximate,
         }
 
 

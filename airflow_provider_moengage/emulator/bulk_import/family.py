@@ -11,6 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_moengage.emulator.bulk_import.counts import ElementCounts, Fill
+from airflow_provider_moengage.emulator.bulk_import.deletion import PATH as DELETE_PATH
+from airflow_provider_moengage.emulator.bulk_import.deletion import (
+    Deletions,
+    accepted,
+    not_found,
+    read_deletion,
+    throttled,
+)
 from airflow_provider_moengage.emulator.bulk_import.elements import Intake, Refusal, read_envelope, take_in
 from airflow_provider_moengage.emulator.bulk_import.received import Batch, ElementLog
 from airflow_provider_moengage.emulator.dashboard.event_chart import EventChart
@@ -25,7 +33,7 @@ from airflow_provider_moengage.emulator.http import (
     new_request_id,
     phrase,
 )
-from airflow_provider_moengage.emulator.limits import RateLimits, Reading, limit_headers
+from airflow_provider_moengage.emulator.limits import Quota, RateLimits, Reading, limit_headers, throttle_headers
 
 PATH = "/v1/transition"
 
@@ -48,13 +56,16 @@ class BulkImport(Family):
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.endpoints = tuple(
-            Endpoint(path, "Bulk import", self._bulk_import) for path in (f"{PATH}/{{workspace_id}}", PATH)
+        self.endpoints = (
+            *(Endpoint(path, "Bulk import", self._bulk_import) for path in (f"{PATH}/{{workspace_id}}", PATH)),
+            Endpoint(DELETE_PATH, "Delete user", self._delete),
         )
         self.reset()
 
-    def failure(self, status: int, path: str, headers: Mapping[str, str] | None = None) -> Answer:  # noqa: ARG002
+    def failure(self, status: int, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Return the failure of a status; if it is wrapped in another, only its type tells it from others."""
+        if status == 429 and path == DELETE_PATH:
+            return throttled(headers or {})
         return self._wrapped(
             failure(status, phrase(status), _ERROR_TYPES.get(status, phrase(status)), headers=headers)
         )
@@ -64,6 +75,8 @@ class BulkImport(Family):
         self.limits = RateLimits()
         self.element_counts = ElementCounts()
         self.log = ElementLog()
+        self.deletions = Deletions()
+        self._delete_quota = Quota()
         self._fill = Fill()
         self._chart = EventChart()
 
@@ -110,9 +123,31 @@ class BulkImport(Family):
             message = "The workspace's limit for this minute is spent"
             answer = failure(429, message, _ERROR_TYPES[429], headers=headers)
             return Result(self._wrapped(answer), "throttled", contents)
-        self._accept(call, intake)
+        self._accept(call, intake, now)
         success = {"status": "success", "message": _ACCEPTED, "request_id": new_request_id()}
         return Result(json_answer(200, success, headers), "accepted", contents)
+
+    def _delete(self, call: Call, now: float) -> Result:
+        """Accept the deletion of a user who exists."""
+        settings, counts = self._context.settings, self.element_counts
+        refused = self._check_request(call)
+        deletion = refused if refused is not None else read_deletion(call.body)
+        if isinstance(deletion, Answer):
+            return Result(self._wrapped(deletion), "refused")
+        user = deletion.identity_value
+        fault = self._context.fault_plan.refusing([{"customer_id": user}])
+        if fault is not None:
+            answer = failure(400, "identity_value is not valid", fault.error_type, attribute="identity_value")
+            return Result(self._wrapped(answer), "refused", fault=fault)
+        if self._delete_quota.room(settings.delete_quota, now) == 0:
+            opens_at = self._delete_quota.opens_at(settings.delete_quota, 1, now)
+            return Result(throttled(throttle_headers(opens_at, settings, now)), "throttled")
+        self._delete_quota.spend(1, settings.delete_quota, now)
+        self.deletions.carry_out(counts.users, now)
+        if deletion.identity_type != "customer_id" or not (user in counts.users or counts.users_approximate):
+            return Result(self._wrapped(not_found()), "refused")
+        self.deletions.add(user, now)
+        return Result(accepted(), "accepted")
 
     def _check_request(self, call: Call) -> Answer | None:
         """Return the failure of a request that is refused before its body is read."""
@@ -146,8 +181,9 @@ class BulkImport(Family):
         headers = limit_headers(self.limits.tightest(settings, now), settings, now, refused=False)
         return Result(replace(self._wrapped(answer), headers=headers), "refused")
 
-    def _accept(self, call: Call, intake: Intake) -> None:
+    def _accept(self, call: Call, intake: Intake, now: float) -> None:
         settings = self._context.settings
+        self.deletions.carry_out(self.element_counts.users, now)
         self.element_counts.add(intake, call.size, call.project_code)
         self._fill.add(call.size, settings.body_limit)
         self.log.append(Batch(self._context.request_number, intake.elements, call.body), settings.keep_elements)
