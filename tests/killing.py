@@ -77,6 +77,13 @@ class KillableClient:
         self._switch.point()
         return reply
 
+    def delete_user(self, body: bytes) -> Reply:
+        with self._switch.request():
+            self._switch.point()
+            reply = self._client.delete_user(body)
+        self._switch.point()
+        return reply
+
     def fork(self) -> KillableClient:
         return KillableClient(self._client.fork(), self._switch)
 

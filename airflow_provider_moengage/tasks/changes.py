@@ -10,6 +10,7 @@ from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.arguments import flag, in_utc, non_empty
+from airflow_provider_moengage.bulk.changed.removed.guards import Removal
 from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping, ElementMapping
 from airflow_provider_moengage.exceptions import MoEngageRequestError
@@ -83,7 +84,6 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     :raises ValueError: naming the option that is wrong or missing.
     """
     from airflow_provider_moengage.bulk.changed.folder import StateFolder
-    from airflow_provider_moengage.bulk.changed.removed.guards import Removal
     from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
     from airflow_provider_moengage.bulk.elements.encoding import ENCODING_VERSION
     from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint

@@ -399,8 +399,8 @@ def test_arguments_that_do_not_go_together_are_named_when_the_dag_is_parsed(sync
         sync.run(key_range={"after": None, "up_to": None})
     with pytest.raises(ValueError, match=r"changed_only: expected ChangedOnly\(\.\.\.\), not bool"):
         sync.run(option=True)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"changed_only.on_removed 'delete': expected"):
-        ChangedOnly(on_removed="delete")
+    with pytest.raises(ValueError, match=r"changed_only.on_removed 'erase': expected"):
+        ChangedOnly(on_removed="erase")
     with pytest.raises(ValueError, match=r"changed_only.path: expected a folder for the state"):
         sync.run(option=ChangedOnly())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import Asset
 
+from airflow_provider_moengage.api.users.deletion import PER_MINUTE
 from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter, read_ids
 from airflow_provider_moengage.bulk.changed.state import SyncState
 from airflow_provider_moengage.bulk.changes import ChangedOnly
@@ -23,9 +25,11 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRemovalError,
     MoEngageRequestError,
 )
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.sources.sql_rows import KeyedRows
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import MoEngage
+from tests.import_files.test_folder import attach
 from tests.transfers.test_changed_only import Sync, logged, warehouse
 
 __all__ = ["warehouse"]
@@ -34,10 +38,11 @@ __all__ = ["warehouse"]
 class Removing(Sync):
     """A sync of users that removes those who leave. All users may go, unless a test says otherwise."""
 
+    action = "unset"
     max_removed: float = 1.0
 
     def run(self, sql: str = "SELECT * FROM users", **options: Any) -> dict[str, Any]:
-        option = ChangedOnly(path=str(self.folder), on_removed="unset", max_removed=self.max_removed)
+        option = ChangedOnly(path=str(self.folder), on_removed=self.action, max_removed=self.max_removed)
         return super().run(sql, **{"option": option, **options})
 
     @property
@@ -525,6 +530,133 @@ def test_a_try_that_was_taken_over_removes_nobody(sync: Removing, monkeypatch: p
     assert sync.unset == []
 
 
+# -- Deletion
+
+
+class Deleting(Removing):
+    """A sync that deletes users who leave."""
+
+    action = "delete"
+
+    @property
+    def deleted(self) -> list[str]:
+        return self.moengage.emulator.workspace.deleted_users
+
+
+@pytest.fixture
+def deleting(sync: Removing) -> Deleting:
+    return Deleting(sync.moengage, sync.folder)
+
+
+def test_users_whose_rows_have_left_are_deleted_once_each_by_a_request_of_its_own(deleting: Deleting) -> None:
+    deleting.run()
+    report = deleting.run(ONLY_11)
+
+    assert (report["removed"], report["accepted"], report["rejected"]) == (2, 0, 0)
+    assert sorted(deleting.deleted) == ["12", "13"]
+    assert deleting.unset == []
+    deleting.run(ONLY_11)
+    assert len(deleting.deleted) == 2
+    assert deleting.run()["new"] == 2
+
+
+def test_a_dry_run_deletes_nobody(deleting: Deleting) -> None:
+    deleting.run()
+
+    assert deleting.run(ONLY_11, dry_run=True)["removed"] == 2
+    assert deleting.deleted == []
+
+
+def test_a_user_who_is_deleted_already_is_done(deleting: Deleting) -> None:
+    deleting.run()
+    assert MoEngageHook().delete_user("13") is True
+    deleting.moengage.clock.wait(threading.Event(), 86_401)
+    assert MoEngageHook().delete_user("13") is False
+
+    assert deleting.run(WITHOUT_13)["removed"] == 1
+
+
+def test_a_deletion_that_moengage_refuses_fails_the_task_and_is_tried_again(deleting: Deleting) -> None:
+    deleting.run()
+    deleting.moengage.emulator.workspace.add_fault(Fault("refuse", times=None, customer_id="13"))
+    for _ in range(2):
+        with pytest.raises(MoEngageRemovalError, match=r"1 user could not be removed \(1 refused_by_server\)"):
+            deleting.run(ONLY_11)
+    assert deleting.deleted == ["12"]
+
+    deleting.moengage.emulator.workspace.clear_faults()
+    assert deleting.run(ONLY_11)["removed"] == 1
+    assert deleting.deleted == ["12", "13"]
+
+
+@pytest.mark.parametrize("status", [404, 401])
+def test_an_answer_that_is_not_about_the_user_deletes_nobody_and_ends_the_run(
+    deleting: Deleting, status: int
+) -> None:
+    deleting.run()
+    deleting.moengage.emulator.workspace.add_fault(
+        Fault("status", times=None, status=status, path="/v1/customer/delete")
+    )
+    with pytest.raises(MoEngageError, match=f"answered {status}"):
+        deleting.run(WITHOUT_13)
+
+    deleting.moengage.emulator.workspace.clear_faults()
+    assert deleting.deleted == []
+    assert deleting.run(WITHOUT_13)["removed"] == 1
+
+
+def test_deletions_are_paced_at_5000_a_minute(
+    deleting: Deleting, warehouse: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert PER_MINUTE == 5_000
+    monkeypatch.setattr("airflow_provider_moengage.bulk.run.delivery.DELETIONS_PER_MINUTE", 100)
+    deleting.moengage.emulator.workspace.configure(delete_quota=[[100, 60]])
+    clock = deleting.moengage.clock
+    monkeypatch.setattr("airflow_provider_moengage.bulk.run.context.SystemClock", lambda: clock)
+    warehouse.executemany("INSERT INTO users VALUES (?, 'x')", [(number,) for number in range(1_000, 1_250)])
+    warehouse.commit()
+    deleting.run()
+    began_at = clock.time()
+
+    report = deleting.run("SELECT * FROM users WHERE id < 1000")
+
+    assert report["removed"] == len(set(deleting.deleted)) == 250
+    assert report["retries"] == 0  # no 429
+    assert clock.time() - began_at >= 120
+
+
+@pytest.mark.parametrize(("delivery", "again"), [("at_least_once", 2), ("at_most_once", 0)])
+def test_a_kill_between_a_deletion_and_its_record(
+    deleting: Deleting, monkeypatch: pytest.MonkeyPatch, delivery: str, again: int
+) -> None:
+    deleting.run(delivery=delivery)
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncState, "note_accepted", _killed)
+        with pytest.raises(RuntimeError):
+            deleting.run(ONLY_11, delivery=delivery, concurrency=1)
+    first = len(deleting.deleted)
+    assert first == 1
+
+    if again:
+        assert deleting.run(ONLY_11, day=deleting.day, delivery=delivery)["removed"] == 2
+        assert sorted(set(deleting.deleted)) == ["12", "13"]
+    else:
+        with pytest.raises(MoEngageRemovalError, match="1 outcome_unknown"):
+            deleting.run(ONLY_11, day=deleting.day, delivery=delivery)
+        assert sorted(deleting.deleted) == ["12", "13"]
+
+
+@pytest.mark.parametrize("most", [1, 0.5])
+def test_the_guards_of_unset_are_those_of_delete(deleting: Deleting, most: float) -> None:
+    deleting.run()
+    deleting.max_removed = most
+
+    for query in (ONLY_11, "SELECT * FROM users WHERE id < 0"):
+        with pytest.raises(MoEngageRemovalError, match="so nobody was removed"):
+            deleting.run(query)
+    assert deleting.deleted == []
+
+
 # -- What is stored
 
 
@@ -537,6 +669,21 @@ def test_the_files_with_ids_are_private_and_have_nobody_who_was_removed(
     [file] = [file for file in sync.files if file.name.startswith("ids")]
     assert sorted(user for some in read_ids(file.open("rb")) for user in some) == ["11", "12"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in sync.files} == {0o600}
+
+
+@pytest.mark.parametrize("action", ["unset", "delete"])
+def test_an_object_store_will_do(sync: Removing, monkeypatch: pytest.MonkeyPatch, action: str) -> None:
+    attach("memory", monkeypatch)
+    option = ChangedOnly(f"memory://bucket/{action}", on_removed=action, max_removed=1.0)
+    sync.run(option=option)
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncState, "commit", _killed)
+        with pytest.raises(RuntimeError):
+            sync.run(WITHOUT_13, option=option)
+    done = len(sync.unset) + len(sync.moengage.emulator.workspace.deleted_users)
+
+    assert sync.run(ONLY_11, option=option)["removed"] == 1
+    assert done == 1
 
 
 # -- Arguments

@@ -249,6 +249,15 @@ class SyncState:
         ids = journal.ids_block(users) if users and self.removal is not None else b""
         self._write(journal.SENT, records, is_urgent=True, before=ids)
 
+    def check_fence(self) -> None:
+        """Check that no other try has taken over.
+
+        :raises FencedError: if one has.
+        """
+        if self._lease is not None:
+            with _storing():
+                self._lease.check()
+
     def note_accepted(self, records: bytes) -> None:
         """Record what MoEngage has accepted."""
         self._write(journal.ACCEPTED, records, is_urgent=self._at_most_once)

@@ -229,6 +229,9 @@ class ChangeTracker:
         self._counters.count_removed(state.removed_before)
         if not left.count:
             return
+        if removal.action == "delete":
+            self._removals = Removals(left, state, self._counters, None, at_most_once=self._at_most_once)
+            return
         attributes = list(dict.fromkeys(removal.attributes()))
         if not attributes:
             self._objection = (

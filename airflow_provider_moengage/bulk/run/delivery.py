@@ -9,24 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 from zlib import crc32
 
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.responses import Outcome
+from airflow_provider_moengage.api.users.deletion import PER_MINUTE as DELETIONS_PER_MINUTE
 from airflow_provider_moengage.bulk.batch import Batch, Elements
+from airflow_provider_moengage.bulk.changed.removed.removals import Removals
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import StoppedError
 from airflow_provider_moengage.bulk.elements.encoding import Encoder
 from airflow_provider_moengage.bulk.elements.rules import WorkspaceRules
-from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW
+from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW, Limits, Pacer
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run.context import RunContext
-from airflow_provider_moengage.bulk.run.lane import Client, Job, Lane
+from airflow_provider_moengage.bulk.run.lane import DELETION, Client, Job, Lane
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.run.packer import Packer, pack_together
 from airflow_provider_moengage.bulk.run.progress import Progress
@@ -38,6 +41,9 @@ Packed = TypeVar("Packed", Elements, Batch)
 
 _LAST_WAIT = 1.0
 """Seconds that lanes have to end once the run is over. One that still waits for an answer is abandoned."""
+
+_DELETING_LANES = 8
+"""Lanes that delete users, unless ``concurrency`` is set: 5,000 requests a minute, each some 100 ms."""
 
 _TICK = 0.5
 """Seconds between looks at errors and the clock while the reader waits for a lane."""
@@ -182,12 +188,28 @@ class Delivery:
         removals = changes.removals()
         if removals is None:
             return
+        if removals.deletes:
+            self._delete(removals, progress)
+            return
         self._sender = Sender(self._context, removals, removals, self._lane_scaler)
         for batch in removals.batches():
             for number, some in self._by_lane(batch):
                 for full in self._packers[number].add_lines(some):
                     self._hand_over(number, full, progress)
         self._send_leftovers(progress)
+
+    def _delete(self, removals: Removals, progress: Progress) -> None:
+        """Delete users, one a request, within the limit of deletions."""
+        context = self._context
+        limit = Limits(DELETIONS_PER_MINUTE, DELETIONS_PER_MINUTE)
+        paced = replace(context, pacer=Pacer(limit, context.clock, context.stopped))
+        self._sender = Sender(paced, removals, removals, self._lane_scaler, DELETION)
+        if self._options.concurrency is None and len(self._lanes) < _DELETING_LANES:
+            self._add_lanes(_DELETING_LANES, progress)
+        for batch in removals.batches():
+            for one in batch.each():
+                self._hand_over(self._lane_of(one.users[0]), one, progress)
+        self._drain(progress)
 
     def _send(self, client: Client, job: Job) -> None:
         self._sender.deliver(client, job)

@@ -20,11 +20,26 @@ class Client(Protocol):
     def bulk_import(self, body: bytes) -> Reply:
         """Send one body."""
 
+    def delete_user(self, body: bytes) -> Reply:
+        """Send the deletion of one user."""
+
     def fork(self) -> Client:
         """Return another client, for another thread."""
 
     def close(self) -> None:
         """Close its connections."""
+
+
+class Request(NamedTuple):
+    """How a batch is sent."""
+
+    body: Callable[[Batch], bytes]
+    send: Callable[[Client, bytes], Reply]
+
+
+BULK_IMPORT = Request(lambda batch: batch.body, lambda client, body: client.bulk_import(body))
+DELETION = Request(lambda batch: batch.parts[0], lambda client, body: client.delete_user(body))
+"""For a batch of one user."""
 
 
 class Job(NamedTuple):

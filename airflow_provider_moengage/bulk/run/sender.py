@@ -25,7 +25,7 @@ from airflow_provider_moengage.bulk.report import counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.context import RunContext
-from airflow_provider_moengage.bulk.run.lane import Client, Job
+from airflow_provider_moengage.bulk.run.lane import BULK_IMPORT, Client, Job, Request
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 
 ATTEMPTS = 12
@@ -69,6 +69,7 @@ class Sender:
     :param rejects: gets what MoEngage refuses.
     :param checkpoint: records each request before it is sent, and what was accepted.
     :param lane_scaler: records how long requests take.
+    :param request: how a batch is sent.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Sender:
         rejects: Rejects | Removals,
         checkpoint: Checkpoint | ChangeTracker | Removals,
         lane_scaler: LaneScaler,
+        request: Request = BULK_IMPORT,
     ) -> None:
+        self._request = request
         self._clock = context.clock
         self._stopped = context.stopped
         self._stop = context.stop
@@ -100,7 +103,7 @@ class Sender:
         :raises StoppedError: if the run is stopped.
         """
         if self._dry_run:
-            self._counters.count_request(len(job.batch.body))
+            self._counters.count_request(len(self._request.body(job.batch)))
             self._checkpoint.accept(job.batch)
             return
         unclear: list[tuple[Batch, Reply]] = []
@@ -123,7 +126,7 @@ class Sender:
         sent_at = None if self._dry_run else self._pacer.spend_at_once(users, events)
         if sent_at is None:
             return None
-        reply = self._send_once(client, batch, batch.body, sent_at)
+        reply = self._send_once(client, batch, self._request.body(batch), sent_at)
         self._pacer.record_reply(users, events, reply, sent_at)
         if reply.outcome is Outcome.ACCEPTED:
             self._log_hold(reply)
@@ -156,7 +159,7 @@ class Sender:
     def _final_reply(self, client: Client, job: Job) -> Reply:
         """Send a batch until MoEngage has either accepted or refused it, or may have."""
         batch, earlier = job
-        body, (users, events) = batch.body, budgets(batch.weights)
+        body, (users, events) = self._request.body(batch), budgets(batch.weights)
 
         def send() -> Reply:
             nonlocal earlier
@@ -190,7 +193,7 @@ class Sender:
             self._checkpoint.withdraw(batch)
             raise StoppedError
         self._counters.count_request(len(body))
-        reply = client.bulk_import(body)
+        reply = self._request.send(client, body)
         if reply.outcome is Outcome.ACCEPTED:
             self._lane_scaler.record_answer(self._clock.monotonic() - sent_at)
         if reply.outcome not in _MAYBE_PROCESSED:

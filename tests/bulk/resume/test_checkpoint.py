@@ -550,6 +550,9 @@ class WaitingClient:
             self._gate.wait()
         return self._client.bulk_import(body)
 
+    def delete_user(self, body: bytes) -> Reply:
+        return self._client.delete_user(body)
+
     def fork(self) -> WaitingClient:
         return WaitingClient(self._client.fork(), self._requests, self._gate)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_moengage.api.users.deletion import delete_body
 from airflow_provider_moengage.bulk.batch import Batch
 from airflow_provider_moengage.bulk.changed.records import REMOVED, UNKNOWN, packed
 from airflow_provider_moengage.bulk.changed.removed.leavers import Leaver, Leavers
@@ -21,6 +22,9 @@ from airflow_provider_moengage.bulk.report import counted
 from airflow_provider_moengage.bulk.resume.counters import Counters
 
 _AT_ONCE = 1_000
+_DELETED_AT_ONCE = 100
+"""Deletions that are recorded together before the first of them is sent: on an object store, a record is a file.
+After a kill, all of them may have been made."""
 _CUSTOMER = weight("customer", 0)
 
 
@@ -30,7 +34,7 @@ class Removals:
     :param left: the users who have left.
     :param state: records each removal before its request is sent, and what was accepted.
     :param counters: counts of what is done.
-    :param line_of: returns what is sent for a user, as JSON.
+    :param line_of: returns what is sent for a user, as JSON; None: a deletion.
     :param at_most_once: a removal that an earlier try may have made is not made again.
     """
 
@@ -39,16 +43,21 @@ class Removals:
         left: Leavers,
         state: SyncState,
         counters: Counters,
-        line_of: Callable[[str], bytes],
+        line_of: Callable[[str], bytes] | None,
         *,
         at_most_once: bool,
     ) -> None:
         self._left = left
         self._state = state
         self._counters = counters
-        self._line_of = line_of
+        self._line_of = line_of or delete_body
+        self.deletes = line_of is None
+        self._at_once = _DELETED_AT_ONCE if self.deletes else _AT_ONCE
+        self._announces_all = self.deletes and not at_most_once
         self._at_most_once = at_most_once
         self._lock = threading.Lock()
+        self._announcing = threading.Lock()
+        self._announced: set[int] = set()
         self._pending: dict[int, Leaver] = {}
         self._in_flight: set[int] = set()
         self._unsettled: set[int] = set()
@@ -60,7 +69,7 @@ class Removals:
     def batches(self) -> Iterator[Batch]:
         """Yield what is to be sent, encoded, one part for each user."""
         leavers, position = iter(self._left), 0
-        while some := list(islice(leavers, _AT_ONCE)):
+        while some := list(islice(leavers, self._at_once)):
             with self._lock:
                 again = [leaver for leaver in some if not self._may_be_done(leaver)]
                 positions = range(position, position + len(again))
@@ -78,10 +87,20 @@ class Removals:
 
         :raises FencedError: if another try has taken over.
         """
-        with self._lock:
-            self._unsettled.update(self._in_flight.intersection(batch.positions))
-            self._in_flight.update(batch.positions)
-        self._state.note_sent(self._records(batch.positions), batch.users)
+        with self._announcing:  # no lane may send what another one is still recording
+            with self._lock:
+                self._unsettled.update(self._in_flight.intersection(batch.positions))
+                self._in_flight.update(batch.positions)
+                due = set(self._pending) if self._announces_all else set(batch.positions)
+                due -= self._announced
+                self._announced |= due
+                leavers = [self._pending[position] for position in sorted(due)]
+            if leavers:
+                keys = [leaver.key for leaver in leavers]
+                users = [leaver.user for leaver in leavers]
+                self._state.note_sent(packed(keys, [REMOVED] * len(keys)), users)
+        if not leavers:
+            self._state.check_fence()
 
     def withdraw(self, batch: Batch) -> None:
         """Record that a request was certainly not processed."""
@@ -90,6 +109,7 @@ class Removals:
         self._state.note_not_accepted(self._records(settled))
         with self._lock:
             self._in_flight.difference_update(settled)
+            self._announced.difference_update(settled)
 
     def accept(self, batch: Batch) -> None:
         """Record that these users were removed."""
@@ -134,6 +154,7 @@ class Removals:
     def _settle(self, positions: Sequence[int]) -> None:
         self._in_flight.difference_update(positions)
         self._unsettled.difference_update(positions)
+        self._announced.difference_update(positions)
         for position in positions:
             self._pending.pop(position, None)
 
