@@ -102,6 +102,7 @@ def _add_rejects(commands: Any) -> None:
     replay = actions.add_parser("replay", help="send the elements of a rejects file, after it was fixed")
     replay.add_argument("path", metavar="PATH", help=path)
     replay.add_argument("--conn-id", default="moengage_default", help="the workspace's connection")
+    replay.add_argument("--project-code", help="the project of a portfolio; default: the connection's")
     replay.add_argument("--rejects-path", help="file for what is rejected again; it must end in .ndjson")
     replay.add_argument("--validation", choices=("warn", "strict", "off"), default="warn")
     replay.add_argument("--dry-run", action="store_true", help="check only; send nothing")

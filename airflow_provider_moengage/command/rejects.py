@@ -65,16 +65,18 @@ def replay(options: argparse.Namespace) -> int:
     files = NdjsonFiles.matching(options.path)
     if options.rejects_path is not None and files.has(options.rejects_path):
         raise ValueError("--rejects-path: is one of the files to read; choose another file")
+    hook = MoEngageHook(options.conn_id, project_code=options.project_code)
     if not options.dry_run:
+        project = "" if hook.project_code is None else f"project {hook.project_code!r} of "
         count = sum(1 for _ in _rejects(options.path))
         question = (
-            f"Send {count:,} elements to the workspace of connection {options.conn_id!r}? Events that have arrived"
-            " already become duplicates."
+            f"Send {count:,} elements to {project}the workspace of connection {options.conn_id!r}? Events that"
+            " have arrived already become duplicates."
         )
         if not is_confirmed(question, yes=options.yes):
             return NOT_OK
     try:
-        report = MoEngageHook(options.conn_id).bulk_import(
+        report = hook.bulk_import(
             Numbered(files),
             dry_run=options.dry_run,
             validation=options.validation,

@@ -71,6 +71,22 @@ def test_a_replay_sends_what_was_fixed_and_keeps_what_is_rejected_again(
     assert len(again.read_text().splitlines()) == 2
 
 
+def test_a_replay_goes_to_the_project_that_is_named(
+    moengage: MoEngage, moengage_command: Run, tmp_path: Path, rejects: Path
+) -> None:
+    file = tmp_path / "fixed.ndjson"
+    file.write_text(json.dumps({"position": 0, "codes": [], "messages": [], "element": customer("u1")}) + "\n")
+    replay = ("rejects", "replay", str(file), "--project-code", "brand-a")
+
+    asked = moengage_command(*replay)
+    sent = moengage_command(*replay, "--yes")
+    wrong = moengage_command(*replay[:-1], "a\nb", "--yes")
+
+    assert "Send 1 elements to project 'brand-a' of the workspace of connection" in asked.err
+    assert (sent.status, moengage.emulator.workspace.counts.projects) == (0, {"brand-a": 1})
+    assert (wrong.status, "project_code: expected" in wrong.err) == (2, True)
+
+
 def test_what_is_read_is_not_overwritten(rejects: Path, moengage: MoEngage, moengage_command: Run) -> None:
     shown = moengage_command("rejects", "replay", str(rejects), "--yes", "--rejects-path", str(rejects))
 
