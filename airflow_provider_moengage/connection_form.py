@@ -63,6 +63,12 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
         " Portfolio). If empty, data belongs to the portfolio as a whole.",
         "schema": {"type": ["string", "null"]},
     },
+    "import_time_zone": {
+        "label": "Time zone of file imports",
+        "description": "The workspace's zone, for example Asia/Kolkata. MoEngage's times of file imports carry"
+        " none; if this is empty, the provider finds it out if it can.",
+        "schema": {"type": ["string", "null"]},
+    },
 }
 
 HIDDEN_FIELDS = ["schema", "extra"]

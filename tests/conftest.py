@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from airflow_provider_moengage.api.received import import_zones
 from airflow_provider_moengage.emulator import Emulator
 from devtools.fake_clock import FakeClock
 from tests.delivering import MoEngage, connection_to
@@ -39,6 +40,13 @@ def running_moengage() -> Iterator[MoEngage]:
     clock = FakeClock()
     with Emulator(clock=clock.time) as emulator:
         yield MoEngage(emulator, clock)
+
+
+@pytest.fixture(autouse=True)
+def _unknown_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test knows what an earlier one has found out about the zones of imports."""
+    monkeypatch.setattr(import_zones, "_KNOWN", {})
+    monkeypatch.setattr(import_zones, "_WARNED", set())
 
 
 @pytest.fixture

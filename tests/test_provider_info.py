@@ -116,6 +116,7 @@ def test_the_hook_reads_every_field_of_the_form() -> None:
         "events_per_minute": 9,
         "identifiers": "u_em",
         "project_code": "brand-a",
+        "import_time_zone": "Asia/Kolkata",
     }
     assert set(example) == set(connection_form.EXTRA_FIELDS)
 
@@ -127,6 +128,7 @@ def test_the_hook_reads_every_field_of_the_form() -> None:
     assert (settings.limits.users_per_minute, settings.limits.events_per_minute) == (8, 9)
     assert settings.identifiers == ("u_em",)
     assert settings.project_code == "brand-a"
+    assert settings.import_time_zone == "Asia/Kolkata"
 
 
 def test_secrets_have_names_that_airflow_masks() -> None:

@@ -3,7 +3,7 @@
 MoEngage API reference, "Get File Import Run History" (``POST /v1.0/data/fileimports/import/run/history``) and
 "Get Import Details" (``POST /v1.0/data/fileimports/import/status``). The documentation is
 ambiguous, so every form is accepted: counts and booleans may be text, ``data`` may be null, a partial success has
-two names, times carry no zone and are UTC, and the order of files is not documented.
+two names, the zone of times and the order of files are not documented.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from airflow_provider_moengage.api.received.local_times import IN_UTC, LocalTimes
 from airflow_provider_moengage.api.received.values import LONGEST_WORD, Received
 from airflow_provider_moengage.arguments import in_utc, non_empty
 
@@ -220,24 +221,33 @@ class ImportDetails(dict[str, Any]):
         return self.last_run_status in ("PROCESSING", "PENDING", "QUEUED", "WAITING")
 
 
-def read_file_run(row: Received) -> FileRun:
-    """Read one file of a run history."""
+def read_file_run(row: Received, times: LocalTimes) -> FileRun:
+    """Read one file of a run history.
+
+    :param times: reads times without a zone.
+    """
+    scheduled_at = times.read(row["scheduled_at"], row["id"])
     file_name = row["file_name"].name()
     return FileRun(
+        # Of the time as it was sent: an id must not change when the zone becomes known.
         id=row["id"].name() or f"{file_name}@{row['scheduled_at'].name()}",
         file_name=file_name or "",
         file_status=_status(row["file_status"]) or "",
         status_msg=row["status_msg"].text(),
         type=row["type"].text(LONGEST_WORD),
-        scheduled_at=row["scheduled_at"].time(),
-        completed_at=row["completed_at"].time(),
+        scheduled_at=scheduled_at,
+        completed_at=times.read(row["completed_at"], not_before=scheduled_at),
         file_size=row["file_size"].count(),
         **{name: row[name].count() for name in _COUNTS},
     )
 
 
-def read_import(row: Received) -> ImportDetails:
-    """Read one import."""
+def read_import(row: Received, times: LocalTimes) -> ImportDetails:
+    """Read one import.
+
+    :param times: reads times without a zone, except ``next_scheduled_at``, which is UTC in the reference's
+        samples.
+    """
     return ImportDetails(
         import_id=row["import_id"].name() or "",
         import_name=row["import_name"].name() or "",
@@ -249,9 +259,9 @@ def read_import(row: Received) -> ImportDetails:
         processed_files=row["processed_files"].count(),
         total_rows=row["total_rows"].count(),
         processed_rows=row["processed_rows"].count(),
-        created_at=row["created_at"].time(),
-        last_run_at=row["last_run_at"].time(),
-        next_scheduled_at=row["next_scheduled_at"].time(),
+        created_at=times.read(row["created_at"], row["import_id"]),
+        last_run_at=times.read(row["last_run_at"]),
+        next_scheduled_at=IN_UTC.read(row["next_scheduled_at"]),
         status=_status(row["status"]),
         time_zone=row["time_zone"].text(LONGEST_WORD),
     )

@@ -31,6 +31,7 @@ from airflow_provider_moengage.api.file_imports import (
     read_rows,
 )
 from airflow_provider_moengage.api.paging import Retries, read_pages
+from airflow_provider_moengage.api.received.import_zones import ImportZones
 from airflow_provider_moengage.api.received.values import Received, sentence
 from airflow_provider_moengage.api.responses import meant_status, read_http_date, read_retry_after
 from airflow_provider_moengage.api.session import Answer, open_session
@@ -56,11 +57,23 @@ class FileImportsClient:
         """When the last response was sent, by the server's clock: UTC epoch seconds; None if it has no date."""
         self.refuses_dates = False
         """Whether MoEngage has refused the format of a date filter, so that queries have none from then on."""
+        self.needs_times = False
+        """Whether the caller's decisions depend on the times of files: if their zone cannot be found out at the
+        moment, reading a run history fails, instead of taking them for UTC.
+        """
+        self.times_are_assumed = False
+        """Whether nothing showed the zone of the times that were read last."""
         self._url = workspace.file_imports_url
         self._session = open_session(self._url, workspace.workspace_id, workspace.data_api_key)
         self._session.headers["MOE-APPKEY"] = workspace.workspace_id.encode()
         self._session.headers.update(workspace.project_headers)
         self._scrub = workspace.scrub()
+        self._zones = ImportZones(
+            (self._url, workspace.workspace_id, workspace.project_code or ""),
+            workspace.import_time_zone,
+            self._details,
+            now,
+        )
 
     def fork(self) -> FileImportsClient:
         """Return a client of the same workspace with connections of its own."""
@@ -92,10 +105,13 @@ class FileImportsClient:
         :param query: ``import_id`` or ``import_name``, and filters, as the API has them.
         :param page: from 1; 50 files each.
         :raises ApiError: if MoEngage does not answer; of kind NOT_FOUND if there is no such import, no
-            such page, or no file that passes the filters.
+            such page, or no file that passes the filters. With ``needs_times`` also if the import details,
+            which may be asked for the zone, cannot be read at the moment.
         """
         rows, has_more = self._page(HISTORY_PATH, query, page)
-        return [read_file_run(row) for row in rows], has_more
+        times = self._zones.of_runs(query, rows, is_needed=self.needs_times)
+        self.times_are_assumed = times.is_assumed
+        return [read_file_run(row, times) for row in rows], has_more
 
     def imports(self, query: Mapping[str, Any], *, page: int) -> tuple[list[ImportDetails], bool]:
         """Return one page of imports, and whether another may follow.
@@ -104,8 +120,9 @@ class FileImportsClient:
         :param page: from 1; 50 imports each.
         :raises ApiError: if MoEngage does not answer.
         """
-        rows, has_more = self._page(IMPORTS_PATH, query, page)
-        return [read_import(row) for row in rows], has_more
+        rows, has_more = self._details(query, page)
+        times = self._zones.of_imports(rows)
+        return [read_import(row, each) for row, each in zip(rows, times, strict=True)], has_more
 
     def all_file_runs(self, ref: ImportRef, retries: Retries) -> list[FileRun]:
         """Return a whole run history, each file once.
@@ -132,6 +149,9 @@ class FileImportsClient:
         """
         for page in read_pages(self.imports, query, lambda details: details.import_id, retries):
             yield from page
+
+    def _details(self, query: Mapping[str, Any], page: int) -> tuple[list[Received], bool]:
+        return self._page(IMPORTS_PATH, query, page)
 
     def _page(self, path: str, query: Mapping[str, Any], page: int) -> tuple[list[Received], bool]:
         if self.refuses_dates:

@@ -24,6 +24,8 @@ class Workspace:
     :param campaign_api_key: key for business events and campaigns.
     :param project_code: the project of a portfolio that requests are about (MoEngage user guide, "Portfolio: Data
         Ingestion and Management"); None: the portfolio as a whole, or a workspace without projects.
+    :param import_time_zone: IANA name of the zone of the times of file imports, which carry none; None if it is
+        not known.
     """
 
     workspace_id: str
@@ -33,6 +35,7 @@ class Workspace:
     timeout: float = 30.0
     campaign_api_key: str = field(repr=False, default="")
     project_code: str | None = None
+    import_time_zone: str | None = None
 
     @property
     def data_url(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from airflow_provider_moengage.api.data_centers import dashboard_url, normalise_data_center
+from airflow_provider_moengage.api.received.local_times import named_zone
 from airflow_provider_moengage.api.workspace import Workspace, read_project_code
 from airflow_provider_moengage.bulk.options import identifier_names
 from airflow_provider_moengage.bulk.rate_limit.pacer import DOCUMENTED_PER_MINUTE, Limits
@@ -43,6 +44,8 @@ class ConnectionSettings:
     """Attributes that identify a user without a customer id; None: MoEngage's documented ones."""
     project_code: str | None = None
     """The project of a portfolio; None: the portfolio as a whole, or a workspace without projects."""
+    import_time_zone: str | None = None
+    """IANA name of the zone of times of file imports; None if it is not known."""
 
     @property
     def workspace(self) -> Workspace:
@@ -55,6 +58,7 @@ class ConnectionSettings:
             base_url=self.base_url,
             timeout=self.timeout,
             project_code=self.project_code,
+            import_time_zone=self.import_time_zone,
         )
 
     @property
@@ -91,6 +95,7 @@ def read_connection(connection: Any) -> ConnectionSettings:
         ),
         identifiers=form.identifiers(),
         project_code=form.project_code(),
+        import_time_zone=form.time_zone(),
     )
 
 
@@ -201,6 +206,12 @@ class _Form:
             return read_project_code(self.text("project_code"))
         except ValueError as error:
             self._wrong("project_code", str(error).removeprefix("project_code: "))
+
+    def time_zone(self) -> str | None:
+        name = self.text("import_time_zone")
+        if name is not None and named_zone(name) is None:
+            self._wrong("import_time_zone", "is not the IANA name of a time zone; expected e.g. Asia/Kolkata")
+        return name
 
     def number(self, name: str, default: float, *, least: float, most: float) -> float:
         text = self.text(name)

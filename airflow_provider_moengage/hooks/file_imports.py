@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,9 @@ IMPORT_TYPES = ("USERS", "EVENTS", "AUX_DATA")
 SCHEDULE_TYPES = ("PERIODIC", "ONETIME")
 FILE_SOURCES = ("SFTP", "S3", "CSV")
 SCHEDULE_STATUSES = ("SUCCESSFUL", "FAILED", "PARTIAL_SUCCESS", "SCHEDULED", "PROCESSING", "QUEUED", "ARCHIVED")
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +120,22 @@ def file_runs(client: FileImportsClient, conn_id: str, query: RunsQuery) -> Iter
     :param conn_id: the workspace's connection, for messages.
     """
     seen: set[str] = set()
+    unknown: set[str] = set()
     is_filtered = bool(query.statuses or query.start)
+    client.needs_times = query.start is not None or query.end is not None
     for body in query.requests(datetime.now(UTC)):
         try:
             for run in client.iter_file_runs(body, Retries()):
                 if run.id not in seen:
                     seen.add(run.id)
+                    if not run.is_known and run.file_status not in unknown:
+                        unknown.add(run.file_status)
+                        _log.warning(
+                            "Import %s: MoEngage reports the file status %r, which is unknown to this provider;"
+                            " treated as unfinished",
+                            query.ref.value,
+                            run.file_status,
+                        )
                     if query.matches(run):
                         yield run
             if client.refuses_dates:

@@ -264,7 +264,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :param import_name: its name in the dashboard; ignored if ``import_id`` is given.
         :param file_status: one or several of SUCCESSFUL, FAILED, PARTIAL_SUCCESS, PROCESSING, QUEUED, WAITING.
         :param start: only files scheduled at this time or later (without a zone: UTC). MoEngage answers for 30
-            days at a time; a longer period takes several requests.
+            days at a time; a longer period takes several requests. Its own times carry no zone: see
+            ``import_time_zone`` of the connection.
         :param end: only files scheduled at this time or earlier.
         :raises ValueError: if an argument is invalid; the message names it.
         :raises MoEngageRequestError: if there is no such import.

@@ -59,12 +59,14 @@ class WaitSpec:
     :param interval: seconds between two polls of the import; of several waiters, the shortest one counts.
     :param may_be_absent: an import that MoEngage does not know has no files yet.
     :param failed_polls: polls in a row that may fail; None for any number.
+    :param needs_times: which files are meant depends on when they were scheduled.
     """
 
     ref: ImportRef
     interval: float
     may_be_absent: bool = False
     failed_polls: int | None = FAILED_POLLS
+    needs_times: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ Decide = Callable[[Sequence[FileRun]], Finding]
 
 class Client(Protocol):
     """The poller's requests; see :class:`~airflow_provider_moengage.api.file_imports_client.FileImportsClient`."""
+
+    needs_times: bool
+    """Whether decisions depend on the times of files."""
 
     def file_runs(self, query: dict[str, Any], *, page: int) -> tuple[list[FileRun], bool]:
         """One page of a run history."""
@@ -396,6 +401,7 @@ class Poller:
                 while (pause := self._history.ready_in()) > 0:
                     await self._clock.sleep(pause, asyncio.Event())
                 self._history.spend()
+                self._client.needs_times = any(each.spec.needs_times for each in watched.waiters.values())
                 try:
                     rows, more = await self._asked("file_runs", query, pages.next_page)
                 except ApiError as error:

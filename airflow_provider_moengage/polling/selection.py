@@ -65,6 +65,11 @@ class Selection:
     baseline: Baseline | None = None
     expected_files: int = 1
 
+    @property
+    def needs_times(self) -> bool:
+        """Whether which files are meant depends on when they were scheduled."""
+        return self.since is not None or (self.baseline is not None and self.baseline.since is not None)
+
     def choose(self, runs: Iterable[FileRun]) -> tuple[FileRun, ...]:
         """Return the selected files that exist, in the order in which they were scheduled."""
         found = [run for run in runs if self._is_meant(run)]

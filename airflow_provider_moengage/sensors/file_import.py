@@ -69,8 +69,9 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
     :param import_id: the import; this, ``import_name``, or an XCom as ``since``. Templated, as all below.
     :param import_name: as the dashboard has it; ignored if ``import_id`` is given.
     :param file_name: an exact name, or a glob such as ``users_*.csv``. Of several files with one name, the newest.
-    :param since: only files scheduled after this time (datetime, or ISO 8601 text; without a zone it is UTC); or
-        the XCom of :class:`TriggerFileImportOperator`: only files that did not exist before it.
+    :param since: the XCom of :class:`TriggerFileImportOperator`: only files that did not exist before it; or only
+        files scheduled after this time (datetime, or ISO 8601 text; without a zone it is UTC). MoEngage's own
+        times carry no zone: set ``import_time_zone`` of the connection.
     :param expected_files: how many files there must be, at least. Every file found must have ended.
     :param deferrable: wait in the triggerer; the default is ``[operators] default_deferrable`` of airflow.cfg.
     :param poke_interval: seconds between two polls. In the triggerer, all waits for an import share its polls.

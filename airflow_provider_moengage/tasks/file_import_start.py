@@ -124,9 +124,18 @@ class ImportCall:
             return known
         if self._policy.on_cooldown == "fail":
             return None  # the newest run may be the one because of which an earlier try was refused
+        self._client.needs_times = True
         files = self._history()
+        self._client.needs_times = False
         run = self._record.earlier_in(files, self._import_id)
         if run is None or has_failed(run, files):
+            return None
+        if self._client.times_are_assumed:
+            self._log.warning(
+                "Before Airflow 3.3, the run of an earlier try is recognised by its time, and the time zone of"
+                " import %s is not known; triggering it again. Set import_time_zone of the connection",
+                self._import_id,
+            )
             return None
         self._log.warning(
             "Before Airflow 3.3, nothing is stored of an earlier try. The run of %s, the newest since the Dag run"
@@ -163,7 +172,7 @@ class ImportCall:
                 return self._is_triggered(run)
             if reply.triggering is Triggering.RAN_RECENTLY:
                 run, may_have_run = self._agreed(run, may_have_run, self._by_another_try())
-                if may_have_run and (self._has_new_files(run) or not _was_cooling(run)):
+                if may_have_run and (self._has_new_files(run) or not self._may_be_cooling(run)):
                     return self._is_triggered(run)
                 self._cool_down(reply, give_up_at, run if may_have_run else None)
                 run = run if may_have_run else None
@@ -180,6 +189,13 @@ class ImportCall:
                 raise error
             self._log.warning("%s Retrying", error)
             self._pause(min(reply.retry_after or PAUSE, max(0.0, (give_up_at - now()).total_seconds())))
+
+    def _may_be_cooling(self, run: ImportRun) -> bool:
+        """Return whether the import ran so shortly before the call that the call itself may have been refused."""
+        if run.ran_at is None:
+            return False
+        is_unsure = self._client.times_are_assumed  # it may have run hours before or after that time
+        return is_unsure or run.triggered_at - run.ran_at < COOLDOWN + COOLDOWN_MARGIN
 
     def _is_triggered(self, run: ImportRun) -> ImportRun:
         self._record.triggered(run)
@@ -253,11 +269,6 @@ class ImportCall:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _was_cooling(run: ImportRun) -> bool:
-    """Return whether the import ran so shortly before the call that the call itself may have been refused."""
-    return run.ran_at is not None and run.triggered_at - run.ran_at < COOLDOWN + COOLDOWN_MARGIN
 
 
 def wait(stopped: threading.Event, seconds: float) -> bool:

@@ -68,6 +68,7 @@ class FileWait:
         retries = Retries(server_errors=1) if pause is None else Retries(server_errors=1, pause=pause)
         try:
             with closing(hook.get_file_imports_conn()) as client:
+                client.needs_times = self.selection.needs_times
                 runs = client.all_file_runs(self.ref, retries)
         except ApiError as error:
             if error.kind is not ErrorKind.NOT_FOUND:

@@ -136,6 +136,7 @@ class FileImportRunTrigger(BaseTrigger):
             self.poke_interval,
             self.may_be_absent,
             None if self.is_patient else max(1, FAILED_POLLS - self.failed_polls),
+            needs_times=Selection.from_dict(self.selection).needs_times,
         )
         looking = poll_updates(self.moengage_conn_id, spec, self._decision(), project_code=self.project_code)
         try:

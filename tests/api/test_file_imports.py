@@ -17,6 +17,7 @@ from airflow_provider_moengage.api.file_imports import (
     LONGEST_RANGE,
     PAGE_SIZE,
     FileRun,
+    ImportDetails,
     as_moment,
     date_filters,
     read_file_run,
@@ -24,6 +25,7 @@ from airflow_provider_moengage.api.file_imports import (
     read_rows,
     read_status,
 )
+from airflow_provider_moengage.api.received.local_times import IN_UTC
 from airflow_provider_moengage.api.received.scrub import Scrub
 from airflow_provider_moengage.api.received.values import Received
 
@@ -68,8 +70,16 @@ def received(value: Any) -> Received:
     return Received(value, Scrub(()))
 
 
+def read_run(row: Received) -> FileRun:
+    return read_file_run(row, IN_UTC)
+
+
+def read_details(row: Received) -> ImportDetails:
+    return read_import(row, IN_UTC)
+
+
 def test_a_documented_file_is_read_whole() -> None:
-    assert read_file_run(received(ROW)) == FileRun(
+    assert read_run(received(ROW)) == FileRun(
         id="6735e5a3c8e1f2a4b5d6e7f8",
         file_name="registered_user_data_20241114.csv",
         file_status="SUCCESSFUL",
@@ -89,7 +99,7 @@ def test_a_documented_file_is_read_whole() -> None:
 
 
 def test_a_documented_import_is_read_whole() -> None:
-    details = read_import(received(IMPORT))
+    details = read_details(received(IMPORT))
 
     assert (details.import_id, details.import_name) == ("64f1", "Users")
     assert details.last_run_status == "PARTIAL_SUCCESS"
@@ -102,14 +112,14 @@ def test_a_documented_import_is_read_whole() -> None:
 
 
 def test_a_file_of_which_nothing_is_said_is_one_that_has_not_ended() -> None:
-    run = read_file_run(received({}))
+    run = read_run(received({}))
 
     assert (run.file_name, run.file_status, run.is_terminal, run.is_known) == ("", "", False, False)
     assert (run.scheduled_at, run.completed_at, run.total_rows, run.rows_failed) == (None, None, None, None)
 
 
 def test_an_import_of_which_nothing_is_said_is_not_underway() -> None:
-    details = read_import(received({}))
+    details = read_details(received({}))
 
     assert (details.import_id, details.import_name, details.is_underway) == ("", "", False)
 
@@ -117,17 +127,17 @@ def test_an_import_of_which_nothing_is_said_is_not_underway() -> None:
 def test_files_without_an_id_are_told_apart_by_name_and_time() -> None:
     rows = [{"file_name": name, "scheduled_at": f"2024-11-1{day}T00:00:00"} for name in "ab" for day in range(2)]
 
-    assert len({read_file_run(received(row)).id for row in rows}) == 4
+    assert len({read_run(received(row)).id for row in rows}) == 4
 
 
 def test_a_file_survives_json() -> None:
-    run = read_file_run(received({**ROW, "file_status": "PARTIAL_FAILURE", "status_msg": "3 rows failed"}))
+    run = read_run(received({**ROW, "file_status": "PARTIAL_FAILURE", "status_msg": "3 rows failed"}))
 
     assert FileRun.from_dict(json.loads(json.dumps(run.to_dict()))) == run
 
 
 def test_times_of_a_file_are_written_as_iso_8601_in_utc() -> None:
-    plain = read_file_run(received(ROW)).to_dict()
+    plain = read_run(received(ROW)).to_dict()
 
     assert (plain["scheduled_at"], plain["completed_at"]) == (
         "2024-11-14T12:31:31.713000Z",
@@ -156,7 +166,7 @@ STATUSES = [
 
 @pytest.mark.parametrize(("word", "status", "is_terminal", "is_known"), STATUSES)
 def test_only_documented_ends_are_ends(word: Any, status: str, is_terminal: bool, is_known: bool) -> None:
-    run = read_file_run(received({**ROW, "file_status": word}))
+    run = read_run(received({**ROW, "file_status": word}))
 
     assert (run.file_status, run.is_terminal, run.is_known) == (status, is_terminal, is_known)
 
@@ -166,7 +176,7 @@ def test_only_documented_ends_are_ends(word: Any, status: str, is_terminal: bool
     [("PROCESSING", True), ("queued", True), ("WAITING", True), ("SUCCESSFUL", False), ("SCHEDULED", False)],
 )
 def test_the_details_say_whether_a_run_is_underway(status: str, is_underway: bool) -> None:
-    assert read_import(received({**IMPORT, "last_run_status": status})).is_underway is is_underway
+    assert read_details(received({**IMPORT, "last_run_status": status})).is_underway is is_underway
 
 
 @pytest.mark.parametrize(
@@ -216,7 +226,7 @@ NOON = datetime(2024, 11, 14, 12, tzinfo=UTC)
     ],
 )
 def test_a_time_without_a_zone_is_utc_and_what_is_none_is_not_known(value: Any, moment: datetime | None) -> None:
-    read = received(value).time()
+    read = IN_UTC.read(received(value))
 
     assert read == moment
     assert read is None or read.utcoffset() == timedelta(0)
@@ -227,7 +237,7 @@ def test_the_zone_of_the_machine_does_not_matter(monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", "Asia/Kolkata")
         time.tzset()
-        read = [received("2024-11-14T12:00:00").time(), as_moment("start", datetime(2024, 11, 14, 12))]
+        read = [IN_UTC.read(received("2024-11-14T12:00:00")), as_moment("start", datetime(2024, 11, 14, 12))]
     time.tzset()
 
     assert read == [NOON, NOON]
@@ -235,8 +245,8 @@ def test_the_zone_of_the_machine_does_not_matter(monkeypatch: pytest.MonkeyPatch
 
 @given(value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
 def test_no_value_is_too_strange_for_a_row(value: Any) -> None:
-    assert isinstance(read_file_run(received(dict.fromkeys(ROW, value))).to_dict(), dict)
-    assert read_import(received(dict.fromkeys(IMPORT, value))).is_underway in (True, False)
+    assert isinstance(read_run(received(dict.fromkeys(ROW, value))).to_dict(), dict)
+    assert read_details(received(dict.fromkeys(IMPORT, value))).is_underway in (True, False)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +256,7 @@ def test_no_value_is_too_strange_for_a_row(value: Any) -> None:
 def test_failed_rows_are_those_of_users_and_events_or_of_auxiliary_data(
     failed: int | None, aux_failed: int | None, rows_failed: int | None
 ) -> None:
-    run = read_file_run(received({**ROW, "failed_rows": failed, "aux_data_failed_count": aux_failed}))
+    run = read_run(received({**ROW, "failed_rows": failed, "aux_data_failed_count": aux_failed}))
 
     assert run.rows_failed == rows_failed
 

@@ -509,7 +509,13 @@ def imports(moengage: MoEngage) -> Iterator[MoEngage]:
 @pytest.fixture
 def client(imports: MoEngage) -> Iterator[FileImportsClient]:
     client = FileImportsClient(
-        Workspace("EMULATOR", "emulator-data-key", base_url=imports.emulator.url, timeout=10.0)
+        Workspace(
+            "EMULATOR",
+            "emulator-data-key",
+            base_url=imports.emulator.url,
+            timeout=10.0,
+            import_time_zone="UTC",
+        )
     )
     yield client
     client.close()

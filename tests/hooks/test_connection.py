@@ -119,6 +119,27 @@ def test_wrong_identifiers_are_an_error_of_the_field(given: Any) -> None:
         read_connection(connection(extra={"data_center": "1", "identifiers": given}))
 
 
+def test_the_zone_of_file_imports_has_its_iana_name() -> None:
+    settings = read_connection(connection(extra={"data_center": "1", "import_time_zone": " Asia/Kolkata "}))
+
+    assert settings.import_time_zone == settings.workspace.import_time_zone == "Asia/Kolkata"
+
+
+@pytest.mark.parametrize("given", [None, "", "  "])
+def test_without_a_zone_of_file_imports_it_is_not_known(given: Any) -> None:
+    assert (
+        read_connection(connection(extra={"data_center": "1", "import_time_zone": given})).import_time_zone is None
+    )
+
+
+@pytest.mark.parametrize("given", ["PST", "+05:30", "asia", "Asia", "../Asia/Kolkata", "localtime", 5.5, ["UTC"]])
+def test_a_zone_that_does_not_exist_is_an_error_of_the_field(given: Any) -> None:
+    with pytest.raises(
+        MoEngageRequestError, match="Connection 'crm', field import_time_zone: is not the IANA name"
+    ):
+        read_connection(connection(extra={"data_center": "1", "import_time_zone": given}))
+
+
 HOSTS = {
     "host and port": ({"host": "http://127.0.0.1", "port": 8133}, "http://127.0.0.1:8133"),
     "host with the same port": ({"host": "http://127.0.0.1:8133", "port": 8133}, "http://127.0.0.1:8133"),

@@ -41,7 +41,10 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def imports(connected: MoEngage) -> Iterator[MoEngage]:
+def imports(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> Iterator[MoEngage]:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(connected, extra={"import_time_zone": "UTC"})
+    )
     workspace = connected.emulator.workspace
     workspace.clear_file_imports()
     workspace.configure(file_history_quota=None, file_imports_quota=None)

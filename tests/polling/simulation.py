@@ -96,6 +96,7 @@ class Script:
         self.gate: threading.Event | None = None
         self.is_inside = threading.Event()
         self.closed = 0
+        self.needs_times = False
         self.asked: list[str] = []
         self.asked_at: list[float] = []
         self.time: Callable[[], float] = float

@@ -266,3 +266,17 @@ def test_expected_files_alone_chooses_the_newest_n() -> None:
 
     assert [run.file_name for run in Selection(expected_files=2).choose(files)] == ["b", "c"]
     assert not Selection(expected_files=4).are_over(Selection(expected_files=4).choose(files))
+
+
+@pytest.mark.parametrize(
+    ("selection", "needs_times"),
+    [
+        (Selection("users_*.csv", expected_files=2), False),
+        (Selection(baseline=Baseline(frozenset({"a"}))), False),
+        (Selection(baseline=Baseline(frozenset({"a"}), at(0))), True),
+        (Selection(since=at(0)), True),
+    ],
+)
+def test_only_moments_make_a_selection_depend_on_times(selection: Selection, needs_times: bool) -> None:
+    assert selection.needs_times is needs_times
+    assert Selection.from_dict(selection.to_dict()).needs_times is needs_times

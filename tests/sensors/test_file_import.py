@@ -26,7 +26,7 @@ from airflow_provider_moengage.exceptions import MoEngageAuthError, MoEngageImpo
 from airflow_provider_moengage.polling.poller import Clock
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
 from airflow_provider_moengage.triggers import pollers
-from tests.delivering import MoEngage
+from tests.delivering import MoEngage, connection_to
 from tests.task import Task
 
 HISTORY = "/v1.0/data/fileimports/import/run/history"
@@ -56,6 +56,9 @@ def imports(connected: MoEngage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo
     here = threading.get_ident()
     monkeypatch.setattr(
         time, "sleep", lambda s: pass_time(connected, s) if threading.get_ident() == here else sleep(s)
+    )
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(connected, extra={"import_time_zone": "UTC"})
     )
     connected.emulator.workspace.clear_file_imports()
     yield connected

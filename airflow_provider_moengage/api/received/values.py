@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, NoReturn
 
 import msgspec
 
 from airflow_provider_moengage.api.received.scrub import MARK, Scrub, is_printable
-from airflow_provider_moengage.arguments import in_utc
 
 LONGEST_TEXT = 500
 """Characters of a message."""
@@ -31,6 +30,8 @@ LONGEST_WORD = 40
 
 _REQUEST_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:=-]{0,63}")
 """MoEngage's examples are eight letters and digits, or a UUID; gateways also send ``Root=1-...``."""
+
+_OBJECT_ID = re.compile(r"[0-9A-Fa-f]{24}")
 
 _DEEPEST = 6
 _MOST_PARTS = 50
@@ -168,12 +169,20 @@ class Received:
         """Return a truth value, which may be text; None if there is none."""
         return None if self._value is None else self._said.strip().casefold() in ("true", "1", "yes")
 
-    def time(self) -> datetime | None:
-        """Return a time with its time zone (UTC if it has none); None if it is not a time."""
+    def moment(self) -> datetime | None:
+        """Return a time as it was sent, with or without a time zone; None if it is not a time.
+
+        Which zone one without has is not for this class to say.
+        """
         try:
-            return in_utc(datetime.fromisoformat(self._said.strip()))
+            return datetime.fromisoformat(self._said.strip())
         except (ValueError, OverflowError):
             return None
+
+    def id_time(self) -> datetime | None:
+        """Return when an ID was made, in UTC, if it is a MongoDB ObjectId: these begin with the second."""
+        said = self._said.strip()
+        return datetime.fromtimestamp(int(said[:8], 16), UTC) if _OBJECT_ID.fullmatch(said) else None
 
     def text(self, limit: int = LONGEST_TEXT) -> str | None:
         """Return it as one line for people: an error's parts, joined.

@@ -61,7 +61,7 @@ def test_words_numbers_and_times_are_read() -> None:
     assert row["absent"].word(["", "None"]) is None
     assert (row["more"].flag(), row["no"].flag(), row["x"].flag()) == (True, False, None)
     assert (row["count"].count(), row["no"].count(), row["status"].count()) == (7, None, None)
-    assert str(row["at"].time()) == "2026-01-02 03:04:05+00:00"
+    assert str(row["at"].moment()) == "2026-01-02 03:04:05"
     assert (row.has("x"), row.has("absent"), row["x"].is_present) == (True, False, False)
     assert row.first("x", "absent", "count").count() == 7
 
@@ -137,11 +137,12 @@ def test_every_value_can_be_asked_everything(value: Any) -> None:
         one.request_id(),
         one.count(),
         one.flag(),
-        one.time(),
+        one.moment(),
+        one.id_time(),
         one.items(),
     )
 
-    assert len(asked) == 7
+    assert len(asked) == 8
     assert one["x"].text() is None or isinstance(value, dict)
     assert one.word(["x"]) in (None, "x")
 
