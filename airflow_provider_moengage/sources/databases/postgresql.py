@@ -2,9 +2,8 @@
 
 PostgreSQL's drivers fetch a whole result unless the cursor has a name. For values outside Python's calendar,
 psycopg2 returns a wrong value (``infinity`` becomes the end of the year 9999, ``24:00`` becomes midnight), and
-psycopg 3 fails. So this module reads dates and timestamps itself, which is also faster than psycopg2's conversion
-and than converting the zone that psycopg 3 attaches. Times, intervals and ranges stay text as the database writes
-them.
+psycopg 3 fails. So this module reads dates and timestamps itself, which is also faster than psycopg2's conversion;
+with psycopg 3 only where that fails. Times, intervals and ranges stay text as the database writes them.
 """
 
 from __future__ import annotations
@@ -179,12 +178,30 @@ class _Psycopg3(_PostgreSQL):
 
         with closing(connection.cursor("moengage", row_factory=tuple_row)) as cursor:
             cursor.itersize = fetch_size
-            dates, timestamps = _psycopg3_loaders()
-            loaders = {**dict.fromkeys(_DATE, dates), **dict.fromkeys(_TIMESTAMPS, timestamps)}
+            loaders = dict(_psycopg3_own_loaders() if _reads_alike(connection) else _psycopg3_loaders())
             loaders.update(dict.fromkeys((*_AS_TEXT, *_NETWORK_TYPES), TextLoader))
             for oid, loader in loaders.items():
                 cursor.adapters.register_loader(oid, loader)
             yield cursor
+
+    def fetch(self, cursor: Any, rows: int) -> Sequence[Sequence[Any]]:
+        """Return the next rows. If the driver cannot read a date or timestamp of them, this module does."""
+        from psycopg import DataError
+        from psycopg.adapt import Transformer
+
+        before = cursor.pgresult
+        try:
+            return super().fetch(cursor, rows)
+        except DataError as error:
+            received = cursor.pgresult
+            if error.sqlstate is not None or received is before or not received.ntuples:
+                raise  # the server's error: it sent no rows
+        for oid, loader in _psycopg3_loaders().items():
+            cursor.adapters.register_loader(oid, loader)  # since psycopg 3.2.8 also for the next rows
+        reading = Transformer(cursor)
+        reading.set_pgresult(received)
+        found: Sequence[Sequence[Any]] = reading.load_rows(0, received.ntuples, tuple)
+        return found
 
     def _register(self, cursor: Any, types: Mapping[int, _Type]) -> None:
         from psycopg.types import TypeInfo
@@ -261,8 +278,8 @@ def _psycopg2_casters() -> Sequence[Any]:
 
 
 @cache
-def _psycopg3_loaders() -> tuple[Any, Any]:
-    """Return this module's psycopg 3 loaders for dates and timestamps."""
+def _psycopg3_loaders() -> Mapping[int, Any]:
+    """Return this module's psycopg 3 loaders, by type."""
     from psycopg.adapt import Loader
 
     def load_date(_: Any, data: Any, read: Any = dt.date.fromisoformat, text: Any = str) -> Any:
@@ -279,4 +296,25 @@ def _psycopg3_loaders() -> tuple[Any, Any]:
 
     DateLoader = type("DateLoader", (Loader,), {"load": load_date})  # noqa: N806 (a class)
     TimestampLoader = type("TimestampLoader", (Loader,), {"load": load_timestamp})  # noqa: N806
-    return DateLoader, TimestampLoader
+    return {**dict.fromkeys(_DATE, DateLoader), **dict.fromkeys(_TIMESTAMPS, TimestampLoader)}
+
+
+def _psycopg3_own_loaders() -> Mapping[int, Any]:
+    """Return psycopg 3's own loaders for the same types. They fail at what is outside Python's calendar."""
+    from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+
+    timestamps = zip(_TIMESTAMPS, (TimestampLoader, TimestamptzLoader), strict=True)
+    return {**dict.fromkeys(_DATE, DateLoader), **dict(timestamps)}
+
+
+def _reads_alike(connection: Any) -> bool:
+    """Return whether psycopg 3 reads all that Python's calendar holds like this module, only faster.
+
+    Not if it is not compiled. In a zone other than UTC it needs Python's data of that zone, and returns the same
+    moment by another clock if there is none.
+    """
+    from psycopg import pq
+
+    session = connection.info.parameter_status
+    is_iso = (session("DateStyle") or "").startswith("ISO")
+    return pq.__impl__ != "python" and is_iso and session("TimeZone") == "UTC"
