@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class MoEngageError(AirflowException):  # type: ignore[misc, unused-ignore]
-    """An error between Airflow and MoEngage.
+    """An error between Airflow and MoEngage, or of the storage of a task's files. This class itself: a full disk,
+    a store that fails, or a run that was stopped. Airflow may retry.
 
     :param message: what happened and what to do.
     :param status_code: HTTP status of MoEngage's last response; None if there was none.
@@ -66,7 +67,13 @@ class MoEngageAuthError(MoEngageError, AirflowFailException):  # type: ignore[mi
 
 
 class MoEngageRequestError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
-    """MoEngage will never accept this request, or the connection is not set up. No retry."""
+    """MoEngage will never accept this request, the connection is not set up, or a path of the task is wrong. No
+    retry.
+    """
+
+
+class MoEngageFileNotFoundError(MoEngageError, FileNotFoundError):
+    """A file to read is not there. Airflow may retry: the file may still be on its way."""
 
 
 class MoEngageImportNotFoundError(MoEngageRequestError):
@@ -93,8 +100,8 @@ class MoEngageRemovalError(MoEngageError, AirflowFailException):  # type: ignore
 
 
 class MoEngageRejectsError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
-    """More elements were rejected than ``max_rejects`` allows, or the rejects could not be written; everything
-    else was delivered. No retry.
+    """More elements were rejected than ``max_rejects`` allows, or the rejects could not be written and a retry
+    would not write them; everything else was delivered. No retry.
 
     :param report: the counts of the run.
     """

@@ -11,6 +11,8 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
+from airflow_provider_moengage.storage import in_temporary_folder
+
 _PREFIX = "moengage-files-"
 
 
@@ -19,11 +21,14 @@ class ScratchFolder:
 
     A process locks its folder until it ends, however it ends. Creating a folder removes those of the same user
     that nobody has locked.
+
+    :raises StorageError: if it cannot be created.
     """
 
     def __init__(self) -> None:
-        _remove_abandoned()
-        self.path, lock = _create()
+        with in_temporary_folder():
+            _remove_abandoned()
+            self.path, lock = _create()
         self._remove = weakref.finalize(self, _remove, self.path, lock)
         self._remove.atexit = False  # a forked process would remove it when it ends
 

@@ -1,14 +1,22 @@
 """Paths on any storage: the worker's disk, or what Airflow's ObjectStoragePath reads (s3, gs, sftp, ...).
 
 What this package writes may hold personal data. On a disk, only the worker's own user can read it.
+
+Each storage raises errors of its own, whose text may quote keys or URLs with signatures. :func:`named` makes one
+kind of error of them all, without that text, and decides whether a retry can help.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
+import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path, PosixPath, WindowsPath
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,6 +30,100 @@ _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 
 _NEW = ".new"
 """Ends the name of a file that is about to replace another."""
+
+_WRONG_PLACE = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+"""Errors that stay until somebody corrects a path or its permissions. All others may pass: a full disk, a lost
+network, and what a store's client raises without a number."""
+
+_WRONG_PLACES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""The same, if a store's client has not set the number."""
+
+_WRONG_SCHEME = (ImportError, NotImplementedError, UnicodeEncodeError)
+"""No client is installed for the scheme, its storage cannot do that, or no file can have this name."""
+
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*@")
+
+
+class StorageError(Exception):
+    """A file or a store could not be used. The text names the argument and the path, and contains neither the text
+    of the store's own error nor anything that a file contains.
+
+    :param message: a sentence for people.
+    :param cause: see :func:`cause_of`.
+    :param is_permanent: the path or its permissions are wrong, so a retry does not help.
+    :param is_missing: there is no such file, folder or bucket.
+    """
+
+    def __init__(self, message: str, *, cause: str, is_permanent: bool = False, is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.is_permanent = is_permanent
+        self.is_missing = is_missing
+
+
+def cause_of(error: BaseException) -> str:
+    """Return what went wrong, without the text of the error: the operating system's words for its number, such as
+    ``No space left on device``, or the name of its class.
+    """
+    if isinstance(error, StorageError):
+        return error.cause
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None or number not in errno.errorcode:
+        return type(error).__name__
+    return os.strerror(number)
+
+
+@contextmanager
+def named(argument: str, place: object, done: str, *, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Raise a :class:`StorageError` for each error of the block.
+
+    :param argument: the argument that says where the file is, or another name for it.
+    :param place: the path.
+    :param done: what could not be done: ``read``, ``written``, ...
+    :param but: errors that are not the storage's.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (StorageError, *but)):
+            raise
+        cause = cause_of(error)
+        raise StorageError(
+            f"{argument} {shown(place)!r}: could not be {done} ({cause})",
+            cause=cause,
+            is_permanent=_is_permanent(error),
+            is_missing=isinstance(error, FileNotFoundError),
+        ) from None
+
+
+def shown(place: object) -> str:
+    """Return a path for a message: without a password that its URI contains."""
+    return _PASSWORD.sub(r"\1:***@", str(place))
+
+
+def in_temporary_folder() -> AbstractContextManager[None]:
+    """Raise a :class:`StorageError` that names the worker's temporary folder for each error of the block."""
+    return named("temporary folder", tempfile.tempdir or os.environ.get("TMPDIR") or "(none)", "written")
+
+
+def _is_permanent(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return isinstance(error, _WRONG_PLACES) if error.errno is None else error.errno in _WRONG_PLACE
+    # An unknown scheme, or a zero byte in a name. A subclass may be about what a store has answered.
+    return type(error) is ValueError or isinstance(error, _WRONG_SCHEME)
 
 
 def storage_path(path: str) -> ObjectStoragePath:
@@ -46,12 +148,57 @@ def is_local(file: object) -> TypeIs[Path]:
     return isinstance(file, PosixPath | WindowsPath)
 
 
-def file_to_write(path: str) -> Path | ObjectStoragePath:
-    """Return a file whose folder exists. Object stores have no folders to create."""
-    file = local_or_remote(path)
-    if is_local(file):
-        private_folder(file.parent)
+def file_to_write(path: str, argument: str = "path") -> Path | ObjectStoragePath:
+    """Return a file whose folder exists. Object stores have no folders to create.
+
+    :param argument: its name, for messages.
+    :raises StorageError: if the folder cannot be created, or the path is that of a folder.
+    """
+    with named(argument, path, "written"):
+        file = local_or_remote(path)
+        if is_local(file):
+            private_folder(file.parent)
+            _refuse_folder(file)
     return file
+
+
+def check_file_to_write(path: str, argument: str) -> None:
+    """Find out whether a file can be written, as far as that is possible without creating it or its folder.
+
+    :param argument: its name, for messages.
+    :raises StorageError: if it cannot.
+    """
+    with named(argument, path, "written"):
+        file = local_or_remote(path)
+        if is_local(file):
+            check_folder_to_write(file.parent)
+            _refuse_folder(file)
+
+
+def check_folder_to_write(folder: Path) -> None:
+    """Check that files can be created in a folder, or the folder itself in the one above it. Nothing appears.
+
+    :raises OSError: if not.
+    """
+    missing: list[str] = []
+    for place in (folder, *folder.parents):
+        try:
+            is_folder = stat.S_ISDIR(place.stat().st_mode)
+        except FileNotFoundError:
+            missing.append(place.name)
+            continue
+        if not is_folder:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        longest = os.pathconf(place, "PC_NAME_MAX")
+        if any(len(os.fsencode(name)) > longest for name in missing):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        with tempfile.TemporaryFile(prefix=".", dir=place):
+            return
+
+
+def _refuse_folder(file: Path) -> None:
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def private_folder(folder: Path) -> None:
@@ -66,7 +213,7 @@ def private_folder(folder: Path) -> None:
             path.mkdir(_FOLDER_MODE)
         except FileExistsError:
             if not path.is_dir():  # otherwise another task has created it meanwhile
-                raise
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)) from None
         else:
             path.chmod(path.stat().st_mode | _FOLDER_MODE)  # the umask may have cleared bits
 
@@ -77,13 +224,38 @@ def open_private(file: Path, mode: str) -> IO[Any]:
     :param mode: as for :func:`open`.
     :raises OSError: if it is a symbolic link, because the link may point to somebody else's file.
     """
+    return open(file, mode, opener=_private)
 
-    def private(name: str, flags: int) -> int:
-        descriptor = os.open(name, flags | os.O_NOFOLLOW, _FILE_MODE)
-        os.fchmod(descriptor, _FILE_MODE)
-        return descriptor
 
-    return open(file, mode, opener=private)
+def _private(name: str, flags: int) -> int:
+    descriptor = os.open(name, flags | os.O_NOFOLLOW, _FILE_MODE)
+    os.fchmod(descriptor, _FILE_MODE)
+    return descriptor
+
+
+def open_named(file: Path, mode: str, argument: str) -> IO[bytes]:
+    """Open a file as :func:`open_private` does, to write only. Writing and closing it raise StorageError as well.
+
+    :param argument: its name, for messages.
+    """
+    with named(argument, file, "written"):
+        return io.BufferedWriter(_NamedFile(file, mode, argument))
+
+
+class _NamedFile(io.FileIO):
+    """A file under a buffer: only a full buffer costs a call of it."""
+
+    def __init__(self, file: Path, mode: str, argument: str) -> None:
+        self._named = partial(named, argument, file, "written")  # first: `close` is called even if opening fails
+        super().__init__(file, mode, opener=_private)
+
+    def write(self, data: Any, /) -> int:
+        with self._named():
+            return super().write(data)
+
+    def close(self) -> None:
+        with self._named():
+            super().close()
 
 
 def remove_file(file: Path | ObjectStoragePath) -> None:
@@ -105,10 +277,11 @@ def rejects_file(path: str, *, dry_run: bool = False) -> Path | ObjectStoragePat
     :param path: URI of a file that ends in ``.ndjson``.
     :param dry_run: a dry run cannot know what MoEngage would refuse, so it gets a separate file next to it.
     :raises ValueError: if the path does not end in ``.ndjson``.
+    :raises StorageError: as :func:`file_to_write`.
     """
     if not path.endswith(NDJSON):
         raise ValueError(f"rejects_path {path!r}: outside a task, expected a file that ends in {NDJSON}")
-    return file_to_write(f"{path.removesuffix(NDJSON)}.dry_run{NDJSON}" if dry_run else path)
+    return file_to_write(f"{path.removesuffix(NDJSON)}.dry_run{NDJSON}" if dry_run else path, "rejects_path")
 
 
 def write_whole(file: Path | ObjectStoragePath, data: bytes) -> None:
@@ -139,7 +312,8 @@ def remove_leftovers(file: Path | ObjectStoragePath) -> None:
     if not is_local(file):
         return
     leftover = re.compile(rf"{re.escape(file.name)}(\.[a-z0-9_]{{8}})?{re.escape(_NEW)}")
-    for path in file.parent.iterdir():
-        if leftover.fullmatch(path.name):
-            with suppress(OSError):  # of another user, or already gone
-                path.unlink()
+    with suppress(OSError):  # a folder that cannot be listed
+        for path in file.parent.iterdir():
+            if leftover.fullmatch(path.name):
+                with suppress(OSError):  # of another user, or already gone
+                    path.unlink()

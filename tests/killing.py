@@ -15,6 +15,7 @@ from airflow_provider_moengage.api.responses import Reply
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.lane import Client
+from airflow_provider_moengage.storage import StorageError
 
 
 class KilledError(BaseException):
@@ -131,7 +132,8 @@ class KillableRejects(Rejects):
         self.switch.point()
         return super().flush(is_last=is_last)
 
-    def close(self, *, is_complete: bool = True) -> None:
+    def close(self, *, is_complete: bool = True) -> list[StorageError]:
         self.switch.point()
-        super().close(is_complete=is_complete)
+        useless = super().close(is_complete=is_complete)
         self.switch.point()
+        return useless

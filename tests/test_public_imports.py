@@ -49,6 +49,7 @@ PUBLIC = [
     ("emulator.workspace", "Workspace"),
     ("exceptions", "MoEngageAuthError"),
     ("exceptions", "MoEngageError"),
+    ("exceptions", "MoEngageFileNotFoundError"),
     ("exceptions", "MoEngageImportFailedError"),
     ("exceptions", "MoEngageImportNotFoundError"),
     ("exceptions", "MoEngageOutcomeUnknownError"),

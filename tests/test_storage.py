@@ -120,7 +120,7 @@ def test_a_new_folder_keeps_the_group_of_a_setgid_folder(tmp_path: Path) -> None
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotADirectoryError):
         private_folder(tmp_path / "file")
 
 

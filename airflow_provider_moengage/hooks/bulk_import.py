@@ -25,9 +25,9 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRemovalError,
     MoEngageRequestError,
 )
-from airflow_provider_moengage.hooks.errors import translated
+from airflow_provider_moengage.hooks.errors import storage_failure, translated
 from airflow_provider_moengage.metrics import BulkMetrics
-from airflow_provider_moengage.storage import rejects_file
+from airflow_provider_moengage.storage import StorageError, rejects_file
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
@@ -44,6 +44,7 @@ class BulkImport:
     :param saved_run: what earlier tries left; None if there is nothing to resume from.
     :param changes: what the elements are compared with; None: all of them are sent.
     :param reject_spool: also gets the rejects.
+    :raises StorageError: if the rejects' folder cannot be created.
     """
 
     def __init__(
@@ -121,6 +122,8 @@ class BulkImport:
             ) from None
         except StateError as error:
             raise MoEngageRequestError(str(error)) from None
+        except StorageError as error:
+            raise storage_failure(error, "nothing was sent") from None
         except FencedError:
             raise MoEngageError("Another try of this task has taken over, so this one stopped") from None
         except StoppedError:
@@ -139,18 +142,26 @@ class BulkImport:
             return delivery.run()
         except ApiError as error:
             raise translated(error, self._conn_id, _accepted_before(delivery)) from None
+        except StorageError as error:
+            raise storage_failure(error, self._so_far(delivery)) from None
         except RejectsNotWrittenError as error:
+            if self._next_try_resumes and not error.cause.is_permanent:
+                raise storage_failure(
+                    error.cause,
+                    f"everything else was delivered, and the next try writes the {error.report.rejected:,}"
+                    " rejects",
+                ) from None
             raise MoEngageRejectsError(
                 f"Everything else was delivered, but the {error.report.rejected:,} rejects could not be written to"
-                f" {self._options.rejects_path} ({error.cause}); the log has their codes and positions",
+                f" {self._options.rejects_path} ({error.cause.cause}); the log has their codes and positions",
                 report=error.report,
-            ) from error
+            ) from None
         except NotRemovedError as error:
             raise MoEngageRemovalError(str(error), report=error.report) from None
         except NotStoredError as error:
             raise MoEngageError(
                 f"The checkpoint could not be stored ({error}); {_accepted_before(delivery)}"
-            ) from error
+            ) from None
         except FencedError:
             raise MoEngageError(
                 f"Another try of this task has taken over, so this one stopped; {_accepted_before(delivery)}"
@@ -159,6 +170,21 @@ class BulkImport:
             raise MoEngageError(str(error)) from None
         except StoppedError:
             raise MoEngageError(f"The run was stopped; {_accepted_before(delivery)}") from None
+
+    @property
+    def _next_try_resumes(self) -> bool:
+        return self._changes is not None or (self._saved_run is not None and self._source.is_resumable)
+
+    def _so_far(self, delivery: Delivery) -> str:
+        if not delivery.has_sent:
+            return "nothing was sent"
+        kept = (
+            "These are recorded: the next try sends the others, and checks those again whose rejects were not"
+            " written"
+            if self._next_try_resumes
+            else "The next try cannot resume, so it sends everything again"
+        )
+        return f"{_accepted_before(delivery)}. {kept}"
 
 
 def _accepted_before(delivery: Delivery) -> str:

@@ -121,13 +121,14 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageOutcomeUnknownError: with ``at_most_once``, if an earlier try may have sent elements that
             this one would send, and did not record which.
         :raises MoEngageAuthError: if MoEngage does not accept the key, the workspace or the caller.
-        :raises MoEngageRequestError: if MoEngage will never accept the request.
+        :raises MoEngageRequestError: if MoEngage will never accept the request, or ``rejects_path`` is wrong.
         :raises MoEngageServerError: if MoEngage could not be reached, or answered 5xx, until the attempts ran
             out.
         :raises MoEngageRateLimitError: if MoEngage throttled every request for an hour.
-        :raises MoEngageError: if the run was stopped, or its progress could not be stored.
+        :raises MoEngageError: if the run was stopped, its progress could not be stored, or a disk was full.
         """
         from airflow_provider_moengage.hooks.bulk_import import BulkImport, check_rejects
+        from airflow_provider_moengage.hooks.errors import storage_failures
 
         if isinstance(elements, Mapping | str | bytes) or hasattr(elements, "iterrows"):
             name = type(elements).__name__
@@ -140,7 +141,9 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             self.log.info("An earlier try of this task has delivered everything; nothing is sent again")
             self.last_report = report
             return check_rejects(report, options)
-        self._bulk_import = run = BulkImport(self.moengage_conn_id, source, options, memory, changes, reject_spool)
+        given = (self.moengage_conn_id, source, options, memory, changes, reject_spool)
+        with storage_failures("nothing was sent"):
+            self._bulk_import = run = BulkImport(*given)
         if self._is_stop_requested:
             run.stop()
         try:

@@ -6,12 +6,23 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
+from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.scratch import ScratchFolder
-from airflow_provider_moengage.storage import is_local, local_or_remote, open_private, private_folder
+from airflow_provider_moengage.storage import (
+    StorageError,
+    cause_of,
+    check_folder_to_write,
+    is_local,
+    local_or_remote,
+    named,
+    open_named,
+    private_folder,
+)
 
 _NO_HOST = ("", "file", "local", "memory")
 """Schemes whose paths begin with a folder; with any other, a bucket, container or host comes first."""
@@ -86,6 +97,7 @@ class ImportFolder:
     :param log: gets the names of files that could not be removed.
     :param is_of_earlier_try: returns whether a file with this name belongs to an earlier try of the same task.
     :param before_each: called before each step of publishing; an exception of it removes all files.
+    :raises StorageError: by everything that uses the storage.
     """
 
     def __init__(
@@ -95,12 +107,14 @@ class ImportFolder:
         is_of_earlier_try: Callable[[str], bool] = _is_of_nobody,
         before_each: Callable[[], None] = lambda: None,
     ) -> None:
-        place = local_or_remote(folder)
-        self._store: _Store = (
-            _Disk(place)
-            if is_local(place)
-            else _Remote(place.fs, place.path, appears_whole=place.protocol in _APPEAR_WHOLE)
-        )
+        self._named = partial(named, "folder", folder)
+        with self._named("opened"):
+            place = local_or_remote(folder)
+            self._store: _Store = (
+                _Disk(place)
+                if is_local(place)
+                else _Remote(place.fs, place.path, appears_whole=place.protocol in _APPEAR_WHOLE)
+            )
         self._log = log
         self._is_of_earlier_try = is_of_earlier_try
         self._before_each = before_each
@@ -109,9 +123,15 @@ class ImportFolder:
 
     def __enter__(self) -> Self:
         try:
+            with self._named("written"):
+                self._store.check()
+        except BaseException:
+            self._store.close()
+            raise
+        try:
             names = list(self._store.names())
         except Exception as error:  # noqa: BLE001 (each file system has its own errors; it may allow only writing)
-            self._log.info("The folder cannot be searched for files of earlier tries (%s)", type(error).__name__)
+            self._log.info("The folder cannot be searched for files of earlier tries (%s)", cause_of(error))
             names = []
         for name in names:
             if self._is_of_earlier_try(_revealed(name)) and self._try(self._store.remove, name):
@@ -122,7 +142,7 @@ class ImportFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for stream in self._streams:
-            with suppress(OSError):  # a full disk; closed all the same
+            with suppress(StorageError):  # a full disk; closed all the same
                 stream.close()
         for name in self._names:
             self._try(self._store.discard, name)
@@ -131,29 +151,34 @@ class ImportFolder:
     def create(self, name: str) -> IO[bytes]:
         """Open a file for writing. It appears in the folder once it is published."""
         self._names.append(name)
-        stream = self._store.create(name)
+        with self._named("written"):
+            stream = self._store.create(name)
         self._streams.append(stream)
         return stream
 
     def publish(self) -> None:
         """Make all files appear; they have to be closed. If one of them cannot, none remains.
 
-        :raises FileExistsError: if one of them is in the folder already; MoEngage would skip it.
+        :raises MoEngageError: if one of them is in the folder already; MoEngage would skip it.
         """
         for name in self._names:
-            if self._store.exists(name):
-                raise FileExistsError(
+            with self._named("read"):
+                exists = self._store.exists(name)
+            if exists:
+                raise MoEngageError(
                     f"{name} is already in the folder; MoEngage skips file names that it has seen before"
                 )
         revealed: list[str] = []
         try:
             for name in self._names:
                 self._before_each()
-                self._store.prepare(name)
+                with self._named("written"):
+                    self._store.prepare(name)
             for name in self._names:
                 self._before_each()
                 revealed.append(name)
-                self._store.reveal(name)
+                with self._named("written"):
+                    self._store.reveal(name)
         except BaseException:
             for name in revealed:
                 self._try(self._store.remove, name)
@@ -164,13 +189,16 @@ class ImportFolder:
         try:
             act(name)
         except Exception as error:  # noqa: BLE001 (each file system fails in its own way)
-            self._log.error("%s could not be removed (%s)", name, type(error).__name__)
+            self._log.error("%s could not be removed (%s)", name, cause_of(error))
             return False
         return True
 
 
 class _Store(Protocol):
     """One kind of storage, and the steps by which files get there."""
+
+    def check(self) -> None:
+        """Find out whether files can be written, as far as that is possible before there are any."""
 
     def names(self) -> Iterable[str]:
         """Return the names of all files in the folder; none if it cannot have hidden ones."""
@@ -198,13 +226,16 @@ class _Disk:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def check(self) -> None:
+        check_folder_to_write(self._folder)
+
     def names(self) -> Iterable[str]:
         return [path.name for path in self._folder.iterdir()] if self._folder.exists() else []
 
     def create(self, name: str) -> IO[bytes]:
         private_folder(self._folder)
         self._hidden(name).unlink(missing_ok=True)
-        return open_private(self._hidden(name), "xb")
+        return open_named(self._hidden(name), "xb", "folder")
 
     def exists(self, name: str) -> bool:
         return (self._folder / name).exists()
@@ -242,13 +273,16 @@ class _Remote:
         self._hidden: set[str] = set()
         self._here = ScratchFolder()
 
+    def check(self) -> None:
+        """Check nothing: a store may allow only writing."""
+
     def names(self) -> Iterable[str]:
         if self._appears_whole or not self._fs.exists(str(self._folder)):
             return []
         return [PurePosixPath(path).name for path in self._fs.ls(str(self._folder), detail=False)]
 
     def create(self, name: str) -> IO[bytes]:
-        return open_private(self._here.path / name, "wb")
+        return open_named(self._here.path / name, "wb", "temporary folder")
 
     def exists(self, name: str) -> bool:
         with suppress(PermissionError):  # with write access only, this cannot be known

@@ -128,14 +128,16 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         :param changes: returns what the elements are compared with, which takes the place of a checkpoint.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
+        from airflow_provider_moengage.hooks.errors import storage_failures
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         options = self.delivery_options(context)
         self._hook = hook = MoEngageHook(self.moengage_conn_id, project_code=self.project_code)
         self.check_not_killed()
         has_checkpoint = not options.dry_run and changes is None
-        saved_run = self._saved_run(hook, inputs, options, context) if has_checkpoint else None
-        compared = None if changes is None else changes(hook.settings.workspace)
+        with storage_failures("nothing was sent"):
+            saved_run = self._saved_run(hook, inputs, options, context) if has_checkpoint else None
+            compared = None if changes is None else changes(hook.settings.workspace)
         given = {name: getattr(options, name) for name in OPTION_NAMES}
         report = hook.bulk_import(
             source, memory=saved_run, changes=compared, reject_spool=self.reject_spool, **given

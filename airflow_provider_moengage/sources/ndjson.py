@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_moengage.exceptions import MoEngageError
-from airflow_provider_moengage.storage import is_local, local_or_remote, storage_path
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageFileNotFoundError
+from airflow_provider_moengage.hooks.errors import storage_failure, storage_failures
+from airflow_provider_moengage.storage import StorageError, is_local, local_or_remote, named, shown, storage_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -31,7 +33,8 @@ class NdjsonFiles:
         """Return the files that match patterns.
 
         :param patterns: URIs, with ``*``, ``?``, ``[...]`` or ``**`` in the path.
-        :raises FileNotFoundError: naming the pattern that matches nothing.
+        :raises MoEngageFileNotFoundError: naming the pattern that matches nothing; a FileNotFoundError as well.
+        :raises MoEngageRequestError: if the path has an unknown scheme, or the worker may not read there.
         :raises MoEngageError: if the storage fails.
         :raises ValueError: if a file on the worker's disk is not UTF-8. One on another storage is found when it is
             read, because opening it twice would cost a request each.
@@ -39,12 +42,17 @@ class NdjsonFiles:
         found: dict[str, Any] = {}
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             plain, wild = _cut(pattern)
-            path = storage_path(plain)
             with _reading(pattern):
+                path = storage_path(plain)
                 candidates = _glob(path, wild) if wild else [path]
                 matches = [match for match in candidates if path.fs.isfile(match.path)]
-            if not matches:
-                raise FileNotFoundError(f"path {pattern!r}: no such file")
+                if not matches and not wild and path.fs.isdir(path.path):
+                    raise MoEngageFileNotFoundError(
+                        f"path {shown(pattern)!r}: no such file, but a folder; add which files, such as /*.ndjson"
+                    )
+                if not matches:
+                    _look_at(local_or_remote(plain))
+                    raise FileNotFoundError
             found.update(sorted((str(match), match) for match in matches))
         for file in found.values():
             if is_local(local := local_or_remote(str(file))):
@@ -53,8 +61,12 @@ class NdjsonFiles:
         return cls(tuple(found.values()))
 
     def has(self, path: str) -> bool:
-        """Return whether ``path`` is one of the files."""
-        return _plain(storage_path(path)) in {_plain(file) for file in self.paths}
+        """Return whether ``path``, where rejects are to go, is one of the files.
+
+        :raises MoEngageRequestError: if it has an unknown scheme.
+        """
+        with storage_failures("nothing was sent"), named("rejects_path", path, "written"):
+            return _plain(storage_path(path)) in {_plain(file) for file in self.paths}
 
     def versions(self) -> list[list[str]]:
         """Return what changes when a file changes: path, size, and a version or time if the storage has one."""
@@ -103,15 +115,29 @@ class NdjsonFiles:
                     )
 
 
+class _EncodingError(ValueError):
+    """A file is not UTF-8."""
+
+
 @contextmanager
 def _reading(path: object) -> Iterator[None]:
-    """Name what failed without the text of a storage's error, which may quote a key."""
+    """Raise the provider's exception for each error of a storage."""
     try:
-        yield
-    except (MoEngageError, ValueError):
-        raise
-    except Exception as error:  # noqa: BLE001 (storages raise errors of their own)
-        raise MoEngageError(f"path {str(path)!r}: could not be read ({type(error).__name__})") from None
+        with named("path", path, "read", but=(MoEngageError, _EncodingError)):
+            yield
+    except StorageError as error:
+        if error.is_missing:
+            raise MoEngageFileNotFoundError(f"path {shown(path)!r}: no such file") from None
+        raise storage_failure(error) from None
+
+
+def _look_at(place: Path | ObjectStoragePath) -> None:
+    """Raise the error that hides what is at a place; file systems find nothing where they may not look."""
+    if is_local(place):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.stat()
+            if place.is_dir():
+                next(place.iterdir(), None)
 
 
 def _without_bom(path: ObjectStoragePath, line: bytes) -> bytes:
@@ -125,7 +151,7 @@ def _without_bom(path: ObjectStoragePath, line: bytes) -> bytes:
 
 def _check_encoding(path: ObjectStoragePath, start: bytes) -> None:
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start[:4]:
-        raise ValueError(f"path {str(path)!r}: the file is in UTF-16 or UTF-32; save it as UTF-8")
+        raise _EncodingError(f"path {str(path)!r}: the file is in UTF-16 or UTF-32; save it as UTF-8")
 
 
 def is_reject(line: Any) -> bool:

@@ -82,12 +82,13 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     :param path: URI of the folder with the states of tasks.
     :param reads_all: whether the query returns every user, not only those of a window of time.
     :raises ValueError: naming the option that is wrong or missing.
+    :raises StorageError: if the path has an unknown scheme.
     """
     from airflow_provider_moengage.bulk.changed.folder import StateFolder
     from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
     from airflow_provider_moengage.bulk.elements.encoding import ENCODING_VERSION
     from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
-    from airflow_provider_moengage.storage import local_or_remote
+    from airflow_provider_moengage.storage import local_or_remote, named
 
     if path is None:
         raise ValueError(
@@ -104,21 +105,23 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         removal = Removal(option.on_removed, option.max_removed, columns.attributes)
     folder = non_empty("changed_only.path", path, "a folder").rstrip("/")
     moment = _due_at(dag_run)
-    place = f"{workspace.data_url}\0{workspace.workspace_id}"
+    owner = f"{workspace.data_url}\0{workspace.workspace_id}"
     epoch = ClearEpoch(context)
     run = SyncRun(
         run=f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}",
         tries=json.dumps([ti.dag_id, ti.task_id, ti.run_id, epoch.max_tries]),
         moment=moment,
-        workspace=_digest(place),
+        workspace=_digest(owner),
         mapping=fingerprint(list(mappings)),
         encoding=ENCODING_VERSION,
         project=_digest(workspace.project_code or ""),
         reads_all=reads_all and not Run.of(context).is_backfill,
         resync=flag("changed_only.resync", option.resync),
     )
+    with named("changed_only.path", folder, "opened"):
+        place = local_or_remote(f"{folder}/{_folder_name(ti)}")
     return Changes(
-        StateFolder(local_or_remote(f"{folder}/{_folder_name(ti)}")),
+        StateFolder(place),
         run,
         columns,
         may_repeat=len({type(mapping) for mapping in mappings}) < len(mappings)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from airflow_provider_moengage.bulk.resume.fence import Fence
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, Store
-from airflow_provider_moengage.exceptions import MoEngageError
-from airflow_provider_moengage.storage import file_to_write, remove_leftovers, write_whole
+from airflow_provider_moengage.storage import file_to_write, named, remove_leftovers, write_whole
 from airflow_provider_moengage.tasks.files import checkpoint_path_of_task
 from airflow_provider_moengage.tasks.state import ClearEpoch, TaskState
 
@@ -26,6 +26,7 @@ def saved_run_of_task(
 
     :param checkpoint_path: URI of a folder; None: the state store, if this Airflow has one.
     :param fingerprint: computes the fingerprint of the inputs; not called if there is no place to store it.
+    :raises StorageError: if it cannot be read, or nothing can be stored.
     """
     store: Store
     fence: Fence
@@ -48,10 +49,12 @@ class _Value:
         self._state = state
 
     def load(self) -> dict[str, Any] | None:
-        return self._state.get()
+        with _state_store("read"):
+            return self._state.get()
 
     def save(self, state: dict[str, Any]) -> None:
-        self._state.set(state)
+        with _state_store("written"):
+            self._state.set(state)
 
 
 class FileStore:
@@ -59,31 +62,32 @@ class FileStore:
     try has left of a replacement.
 
     :param path: its URI.
+    :raises StorageError: if its folder cannot be created.
     """
 
     def __init__(self, path: str) -> None:
-        self._file = file_to_write(path)
+        self._file = file_to_write(path, "checkpoint_path")
         remove_leftovers(self._file)
 
     def load(self) -> dict[str, Any] | None:
         """Return the checkpoint; None if there is none.
 
-        :raises MoEngageError: if the file cannot be read.
+        :raises StorageError: if the file cannot be read.
         """
-        try:
-            with self._file.open("rb") as file:
-                return _read(file.read())
-        except FileNotFoundError:
-            return None
-        except Exception as error:
-            name = type(error).__name__
-            raise MoEngageError(
-                f"The checkpoint {self._file} could not be read ({name}); nothing was sent"
-            ) from error
+        with named("checkpoint_path", self._file, "read"):
+            try:
+                with self._file.open("rb") as file:
+                    return _read(file.read())
+            except FileNotFoundError:
+                return None
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint."""
-        write_whole(self._file, json.dumps(state).encode())
+        """Replace the checkpoint.
+
+        :raises StorageError: if the file cannot be written.
+        """
+        with named("checkpoint_path", self._file, "written"):
+            write_whole(self._file, json.dumps(state).encode())
 
 
 class StateStore:
@@ -101,7 +105,22 @@ class StateStore:
         self._is_large = False
 
     def load(self) -> dict[str, Any] | None:
-        """Return the checkpoint; None if there is none."""
+        """Return the checkpoint; None if there is none.
+
+        :raises StorageError: if the store fails.
+        """
+        with _state_store("read"):
+            return self._load()
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint.
+
+        :raises StorageError: if the store fails.
+        """
+        with _state_store("written"):
+            self._save(state)
+
+    def _load(self) -> dict[str, Any] | None:
         head = self._head.get()
         if not head or "values" not in head:
             self._remove(0, 1)
@@ -112,8 +131,7 @@ class StateStore:
         parts = [self._value(self._slot, number).get() for number in range(head["values"])]
         return _read("".join([part.get("text", "") if part else "" for part in parts]))
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint."""
+    def _save(self, state: dict[str, Any]) -> None:
         text = json.dumps(state)
         if len(text) <= LARGEST_VALUE:
             self._head.set(state)
@@ -138,6 +156,10 @@ class StateStore:
 
     def _value(self, slot: int, number: int) -> TaskState:
         return TaskState(self._context, f"{_KEY}.{slot}.{number}")
+
+
+def _state_store(done: str) -> AbstractContextManager[None]:
+    return named("Airflow's state store, key", _KEY, done)
 
 
 def _read(text: str | bytes) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from airflow_provider_moengage.arguments import (
 )
 from airflow_provider_moengage.bulk.mapping import Attributes, check_attributes
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRequestError
+from airflow_provider_moengage.hooks.errors import storage_failures
 from airflow_provider_moengage.import_files.folder import (
     ImportFolder,
     check_folder,
@@ -31,7 +32,7 @@ from airflow_provider_moengage.import_files.rows import FILE_FORMATS, IMPORT_TYP
 from airflow_provider_moengage.import_files.splitting import LARGEST_FILE, FileNames, FileSplitter, check_prefix
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once, stream_query
-from airflow_provider_moengage.storage import file_to_write, write_whole
+from airflow_provider_moengage.storage import check_file_to_write, file_to_write, named, write_whole
 from airflow_provider_moengage.tasks.outlets import add_to_asset_events
 
 if TYPE_CHECKING:
@@ -169,10 +170,17 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
         """Write the files and return their names and sizes.
 
         :raises ValueError: if a template rendered to a wrong argument, or the query lacks a column that is named.
-        :raises MoEngageRequestError: if MoEngage would drop a row, if there are fewer than five rows, or more than
-            100 files; without retry.
+        :raises MoEngageRequestError: if MoEngage would drop a row, if there are fewer than five rows or more than
+            100 files, or if ``folder`` or ``manifest_path`` is wrong; without retry.
+        :raises MoEngageError: if a storage failed, or a disk was full.
         """
         self._check_templated(are_rendered=True)
+        with storage_failures():
+            return self._publish(context)
+
+    def _publish(self, context: Context) -> dict[str, Any]:
+        if self.manifest_path:
+            check_file_to_write(self.manifest_path, "manifest_path")
         names = FileNames.of_try(context, prefix=self.prefix, extension=self.file_format)
         given = (self.folder, self.log, names.is_of_earlier_try, self._check_not_killed)
         with ImportFolder(*given) as folder:
@@ -253,7 +261,9 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
 
         # Anonymous users have an id of another kind, which the dashboard asks for.
         id_attribute = None if self.prefix == "anonymous_user_data" else "uid"
-        write_whole(file_to_write(path), json.format(json.encode(rows.mapping(id_attribute=id_attribute))))
+        manifest = json.format(json.encode(rows.mapping(id_attribute=id_attribute)))
+        with named("manifest_path", path, "written"):
+            write_whole(file_to_write(path, "manifest_path"), manifest)
 
     def _report(self, files: list[WrittenFile], rows: ImportRows) -> None:
         for finding in rows.name_warnings:

@@ -220,6 +220,7 @@ def test_airflow_retries_only_transient_errors() -> None:
 
     assert retried == {
         "MoEngageError",
+        "MoEngageFileNotFoundError",
         "MoEngageRateLimitError",
         "MoEngageServerError",
         "MoEngageImportFailedError",

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]  # has no stubs
 
+from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.import_files.folder import (
     ImportFolder,
     check_folder,
@@ -23,6 +24,7 @@ from airflow_provider_moengage.import_files.folder import (
 )
 from airflow_provider_moengage.import_files.splitting import FileNames
 from airflow_provider_moengage.scratch import ScratchFolder
+from airflow_provider_moengage.storage import StorageError
 
 LOG = logging.getLogger("tests.import_folder")
 NAMES = ("users_0001_20261122_0310.csv", "users_0002_20261122_0310.csv")
@@ -129,7 +131,7 @@ def test_nothing_is_left_of_files_that_were_not_published(tmp_path: Path) -> Non
 def test_an_existing_name_is_not_overwritten_and_nothing_appears(tmp_path: Path) -> None:
     (tmp_path / NAMES[1]).write_text("what MoEngage has seen")
 
-    with pytest.raises(FileExistsError, match=NAMES[1]):
+    with pytest.raises(MoEngageError, match=NAMES[1]):
         publish(tmp_path)
 
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(NAMES[1], "what MoEngage has seen")]
@@ -191,7 +193,7 @@ def test_if_publishing_fails_nothing_remains(
     store = attach(protocol, monkeypatch)
     store.fails_at = fails_at
 
-    with pytest.raises(OSError, match="the store is gone"):
+    with pytest.raises(StorageError, match=r"could not be written \(OSError\)$"):
         publish(f"{protocol}://bucket/users")
 
     assert store.acts[-1] == fails_at
@@ -213,7 +215,7 @@ def test_a_name_in_a_store_is_not_overwritten(temporary: Path, monkeypatch: pyte
     store = attach("s3", monkeypatch)
     store.pipe_file(f"/bucket/users/{NAMES[0]}", b"seen")
 
-    with pytest.raises(FileExistsError, match=NAMES[0]):
+    with pytest.raises(MoEngageError, match=NAMES[0]):
         publish("s3://bucket/users")
 
     assert store.cat_file(f"/bucket/users/{NAMES[0]}") == b"seen"
@@ -242,7 +244,7 @@ def test_a_file_that_cannot_be_removed_is_named_in_the_log(
         raise PermissionError
 
     monkeypatch.setattr(store, "rm_file", forbidden)
-    with pytest.raises(OSError, match="the store is gone"):
+    with pytest.raises(StorageError, match=r"could not be written \(OSError\)$"):
         publish("s3://bucket/users")
 
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [

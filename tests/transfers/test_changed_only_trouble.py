@@ -82,7 +82,7 @@ def test_a_full_disk_fails_the_run_by_name_and_leaves_no_lease(
     real = StateFolder.new_file
     with monkeypatch.context() as patch:
         patch.setattr(StateFolder, "new_file", lambda self, name: _FullDisk(real(self, name)))
-        with pytest.raises(MoEngageError, match="OSError"):
+        with pytest.raises(MoEngageError, match="No space left on device"):
             sync.run()
 
     assert not list(sync.folder.glob("*/lease.json"))

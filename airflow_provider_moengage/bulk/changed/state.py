@@ -38,6 +38,7 @@ from airflow_provider_moengage.bulk.changed.removed.leavers import Leavers
 from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.resume.fence import FencedError
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
+from airflow_provider_moengage.storage import cause_of, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,19 +148,15 @@ class SyncState:
 
         :raises InUseError: if another run uses the state.
         :raises StateError: if the state is another workspace's or project's, or of a later run.
+        :raises StorageError: if the storage failed.
         """
+        passed = (InUseError, StateError, FencedError, StoppedError)
         try:
-            self._open(stop)
-        except (InUseError, StateError, FencedError, StoppedError):
-            self.close()
-            raise
-        except Exception as error:  # storages raise errors of their own
-            self.close()
-            raise StateError(
-                f"The state in {self._folder} could not be opened ({type(error).__name__}), so nothing was sent"
-            ) from error
+            with named("changed_only.path", self._folder, "opened", but=passed):
+                self._open(stop)
         except BaseException:
-            self.close()
+            with suppress(Exception):  # the same disk may be full
+                self.close()
             raise
 
     def _open(self, stop: StopRequest) -> None:
@@ -467,7 +464,7 @@ class SyncState:
             try:
                 self._folder.commit(manifest)
             except GenerationTakenError:
-                raise StateError(f"Another run has begun to use {self._folder} at the same moment") from None
+                raise InUseError("another first run") from None
         return manifest
 
     def _check(self, manifest: Manifest) -> None:
@@ -607,8 +604,8 @@ def _storing() -> Iterator[None]:
         yield
     except (FencedError, StoppedError, StateError, NotStoredError):
         raise
-    except Exception as error:
-        raise NotStoredError(type(error).__name__) from error
+    except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
+        raise NotStoredError(cause_of(error)) from None
 
 
 class _Journal:

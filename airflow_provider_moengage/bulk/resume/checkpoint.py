@@ -7,6 +7,7 @@ leaves only the requests in flight with an unknown outcome: at most one for each
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from airflow_provider_moengage.bulk.batch import Batch
@@ -16,8 +17,9 @@ from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.resume.ledger import Ledger
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, UnknownOutcomeError
-from airflow_provider_moengage.bulk.resume.writer import Writer
+from airflow_provider_moengage.bulk.resume.writer import NotStoredError, Writer
 from airflow_provider_moengage.bulk.sources import Chunk, Source
+from airflow_provider_moengage.storage import StorageError, cause_of
 
 _MANY_REJECTS = 1_000
 """Pending rejects after which the reader itself flushes them."""
@@ -103,6 +105,7 @@ class Checkpoint:
 
         :raises StoppedError: if the run has ended meanwhile.
         :raises NotStoredError: if that could not be stored: for the first request, and with at most once for each.
+        :raises StorageError: if rejects could not be written.
         """
         writer = self._writer
         if writer is None:
@@ -115,7 +118,11 @@ class Checkpoint:
                 self._ledger.mark_in_flight(batch.positions)
             self._ledger.advance(batch.positions)
             writer.note_change()
-        writer.flush()
+        try:
+            writer.flush()
+        except (NotStoredError, StorageError):
+            self.withdraw(batch)  # it is not sent
+            raise
         if writer.is_closed:
             raise StoppedError
 
@@ -148,9 +155,12 @@ class Checkpoint:
             return
         with writer.lock:
             writer.note_change()
-        if writer.has_stored:
-            writer.flush(is_last=True)
-        writer.close()
+        try:
+            if writer.has_stored:
+                with suppress(StorageError):  # of the rejects, which stay open; closing them reports it
+                    writer.flush(is_last=True)
+        finally:
+            writer.close()
 
     def finish(self, report: DeliveryReport) -> None:
         """Store that everything is done. Nothing is stored after that."""
@@ -163,7 +173,7 @@ class Checkpoint:
             self._log.warning(
                 "Everything was delivered, but that could not be recorded (%s); after a Clear, this task may send"
                 " nothing",
-                type(error).__name__,
+                cause_of(error),
             )
 
     def _resume(self, saved_run: SavedRun) -> None:

@@ -13,12 +13,20 @@ import tempfile
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import IO, Any, Protocol
 
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.json_value import to_json_value
 from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
-from airflow_provider_moengage.storage import is_local, open_private, remove_file
+from airflow_provider_moengage.storage import (
+    StorageError,
+    in_temporary_folder,
+    is_local,
+    named,
+    open_private,
+    remove_file,
+)
 
 _POSITIONS_KEPT = 20
 """Positions that the log line of a code names. The file, if there is one, has all of them."""
@@ -105,13 +113,15 @@ class Rejects:
         only when it gets a file.
 
         :return: False if rejects of an earlier try are missing.
-        :raises OSError: if rejects cannot be written.
+        :raises StorageError: if rejects cannot be written.
         """
         size = self._end
-        if self._collected is None:
+        collected = self._collected
+        if collected is None:
             return True
-        if size or self._collected.is_on_disk:
-            self._open(self._collected)
+        if size or collected.is_on_disk:
+            with collected.named("written"):
+                self._open(collected)
         return self._end == size and bool(size) == bool(self.count)
 
     def add(self, position: int, element: object, findings: Sequence[Finding]) -> None:
@@ -120,6 +130,7 @@ class Rejects:
         :param position: its number in the source, from 0.
         :param element: the element, as it was given or as it was sent.
         :param findings: what is wrong with it.
+        :raises StorageError: if it cannot be written; then it is not counted either.
         """
         codes = list(dict.fromkeys(str(finding.code) for finding in findings))
         with self._lock:
@@ -133,7 +144,8 @@ class Rejects:
                     "element": to_json_value(element),
                 }
                 data = json.dumps(line).encode() + b"\n"
-                self._open(self._collected).write(data)
+                with self._collected.collecting():
+                    self._open(self._collected).write(data)
                 end += len(data)
             if self._is_tracked:  # right next to its end: a signal handler may raise between any two lines
                 self._pending.append((position, codes, end))
@@ -156,7 +168,7 @@ class Rejects:
         there are enough of them to be worth an upload.
 
         :param is_last: make all of them safe.
-        :raises OSError: if they cannot be written.
+        :raises StorageError: if they cannot be written. They stay pending.
         """
         with self._lock:
             if not self._pending or self._is_closed:
@@ -167,25 +179,28 @@ class Rejects:
                 worth_an_upload = min(max(_WORTH_AN_UPLOAD, self.count // 10), _MOST_BEFORE_AN_UPLOAD)
                 if not collected.is_on_disk and not is_last and len(self._pending) < worth_an_upload:
                     return []
-                collected.flush(end)
+                with collected.named("written"):
+                    collected.flush(end)
             flushed = [(position, codes) for position, codes, _ in self._pending]
             self._pending.clear()
             self.flushed_bytes = end
             return flushed
 
-    def close(self, *, is_complete: bool = True) -> None:
+    def close(self, *, is_complete: bool = True) -> list[StorageError]:
         """Finish the file; on an object store it appears now. Nothing is flushed after that.
 
         :param is_complete: the run has ended in success: without rejects, the file of an earlier run is removed.
-        :raises OSError: if the rejects could not be written. What was delivered stays delivered.
+        :return: why files that are of no use any more could not be removed.
+        :raises StorageError: if the rejects could not be written. What was delivered stays delivered.
         """
         with self._lock:
-            if self._is_closed or self._collected is None:
-                return
+            collected = self._collected
+            if self._is_closed or collected is None:
+                return []
             self._is_closed = True
-            self._collected.publish(self._end)
-            if not self.count and is_complete:
-                self._collected.remove_earlier()
+            with collected.named("written"):
+                collected.publish(self._end)
+            return collected.clean_up(with_earlier=is_complete and not self.count)
 
     def _open(self, collected: _Collected) -> IO[bytes]:
         """The collected rejects, open at their end."""
@@ -219,13 +234,22 @@ class _Collected:
         self.is_shared = False
         """Whether another task has removed or replaced the collected lines, as it writes to the same file."""
 
+    def named(self, done: str) -> AbstractContextManager[None]:
+        """Raise a StorageError that names the file for each error of the block."""
+        return named("rejects_path", self._file, done)
+
+    def collecting(self) -> AbstractContextManager[None]:
+        """Raise a StorageError that names the place where lines are collected for each error of the block."""
+        return self.named("written") if self.is_on_disk else in_temporary_folder()
+
     def open(self, size: int) -> tuple[IO[bytes], int]:
         """Open them at their end.
 
         :param size: bytes that an earlier try has flushed.
         :return: the stream, and how many of these bytes are left.
         """
-        earlier, is_whole = self._earlier(size)
+        with self.named("read"):
+            earlier, is_whole = self._earlier(size)
         stream: IO[bytes]
         if not self.is_on_disk:
             stream = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the run; no other process sees it)
@@ -251,24 +275,27 @@ class _Collected:
         if not self.is_on_disk:
             self._upload(self.stream, self._part, end)
             return
-        self.stream.seek(end)
-        self.stream.truncate()  # cuts off a line that a signal has interrupted
-        self.stream.flush()
+        self._cut(self.stream, end)
         os.fsync(self.stream.fileno())
 
     def publish(self, end: int) -> None:
         """Let the lines, if there are any, replace the file."""
         stream = self.stream
-        if stream is not None:
-            if end and not self.is_on_disk:
-                self._upload(stream, self._file, end)
-            if end and self.is_on_disk and not self._is_in_place(stream):
-                self.is_shared = True
-                self._put_in_place(stream)
-            stream.close()
+        if stream is None:
+            return
+        try:
             if end and self.is_on_disk:
-                self._part.replace(self._file)
-        remove_file(self._part)
+                self._cut(stream, end)
+                if not self._is_in_place(stream):
+                    self.is_shared = True
+                    self._put_in_place(stream)
+            elif end:
+                self._upload(stream, self._file, end)
+        finally:
+            with suppress(OSError):  # on a full disk; `_cut` has flushed the lines, or has raised
+                stream.close()
+        if end and self.is_on_disk:
+            self._part.replace(self._file)
 
     def _is_in_place(self, stream: IO[bytes]) -> bool:
         try:
@@ -285,9 +312,23 @@ class _Collected:
             copy.flush()
             os.fsync(copy.fileno())
 
-    def remove_earlier(self) -> None:
-        """Remove the file of an earlier run."""
-        remove_file(self._file)  # type: ignore[arg-type]  # a RejectsFile is one or the other
+    def clean_up(self, *, with_earlier: bool) -> list[StorageError]:
+        """Remove the collected lines, and the file of an earlier run; return what failed."""
+        failed = []
+        for file in [self._part, self._file] if with_earlier else [self._part]:
+            try:
+                with named("rejects_path", file, "removed"):
+                    remove_file(file)
+            except StorageError as error:
+                failed.append(error)
+        return failed
+
+    @staticmethod
+    def _cut(stream: IO[bytes], end: int) -> None:
+        """Cut off a line that a signal or a full disk has interrupted."""
+        stream.seek(end)
+        stream.truncate()
+        stream.flush()
 
     def _earlier(self, size: int) -> tuple[Any, bool]:
         """Return what an earlier try left, or None, and whether it has all bytes."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.resume.fence import FencedError
+from airflow_provider_moengage.storage import StorageError, cause_of
 
 
 class NotStoredError(Exception):
-    """The state could not be stored, and nothing may be sent without it. The text is the name of the cause."""
+    """The state could not be stored, and nothing may be sent without it. The text is the cause."""
 
 
 class Writer:
@@ -22,7 +23,8 @@ class Writer:
     held. No I/O happens under it: a store may take seconds, and the other lanes continue meanwhile.
 
     :param save: stores a state; returns when it is stored.
-    :param prepare: called before each snapshot, without the lock; its argument is True for the last one.
+    :param prepare: called before each snapshot, without the lock; its argument is True for the last one. If its
+        storage fails, the state is stored all the same, and then the error is raised.
     :param snapshot: returns the state; called with the lock held.
     :param log: gets a warning when the store fails.
     :param is_required: a failure to store raises. Otherwise it raises only for the first state of a run.
@@ -59,6 +61,7 @@ class Writer:
         """Return when a state with all changes so far is stored, by this thread or another one.
 
         :raises NotStoredError: if it could not be stored and nothing may be sent without it.
+        :raises StorageError: if ``prepare`` has raised it.
         :raises FencedError: if a later try of the task has taken over.
         """
         with self.lock:
@@ -69,8 +72,12 @@ class Writer:
                 return
             self._is_storing = True
         stored = self._stored_changes
+        failed: StorageError | None = None
         try:
-            self._prepare(is_last)
+            try:
+                self._prepare(is_last)
+            except StorageError as error:
+                failed = error
             with self.lock:
                 changes, state = self._changes, self._snapshot()
             self._save(state)
@@ -81,6 +88,8 @@ class Writer:
                 self._is_storing = False
                 self._stored_changes = stored
                 self.lock.notify_all()
+        if failed is not None:
+            raise failed
 
     def close(self) -> None:
         """Return when no write is running; none starts after that."""
@@ -94,14 +103,14 @@ class Writer:
         except FencedError:
             self.is_closed = True  # what the later try stores must stay
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
             if self._is_required or not self.has_stored:
-                raise NotStoredError(type(error).__name__) from error
+                raise NotStoredError(cause_of(error)) from None
             if not self._is_failing:
                 self._log.warning(
                     "The checkpoint could not be stored (%s). If this try ends early, the next one will resend"
                     " what was accepted since the last checkpoint",
-                    type(error).__name__,
+                    cause_of(error),
                 )
             self._is_failing = True
         else:

@@ -36,6 +36,7 @@ from airflow_provider_moengage.bulk.run.progress import Progress
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.bulk.run.sender import Sender
 from airflow_provider_moengage.bulk.sources import Source, Stream
+from airflow_provider_moengage.storage import StorageError, cause_of
 
 Packed = TypeVar("Packed", Elements, Batch)
 
@@ -111,7 +112,7 @@ class Delivery:
         """Deliver every element, in order for each user.
 
         :return: the report. ``accepted + rejected`` is the number of elements.
-        :raises OSError: if rejects cannot be written; nothing was sent.
+        :raises StorageError: if rejects cannot be written: before anything is sent, or on the way.
         :raises RejectsNotWrittenError: if rejects could not be written after everything was sent.
         :raises NotRemovedError: if users who have left were not removed, after everything was sent and stored.
         :raises ApiError: if MoEngage cannot be reached any more, or refuses the caller. Nothing is lost by that:
@@ -128,28 +129,29 @@ class Delivery:
         self._describe(report, "")
         try:
             self._close_rejects(is_complete=not self._options.dry_run)
-        except Exception as trouble:
-            self._checkpoint.close()
-            raise RejectsNotWrittenError(report, type(trouble).__name__) from trouble
+        except StorageError as trouble:
+            self._close("checkpoint", self._checkpoint.close)
+            raise RejectsNotWrittenError(report, trouble) from None
         self._checkpoint.finish(report)
         if self._changes is not None and (why := self._changes.why_not_removed) is not None:
             raise NotRemovedError(report, why)
         return report
 
     def _end_early(self, error: BaseException) -> None:
-        for what, act in (
-            ("checkpoint", self._checkpoint.close),
-            ("rejects", partial(self._close_rejects, is_complete=False)),
-        ):
-            try:
-                act()
-            except Exception as trouble:  # noqa: BLE001 (the error that ended the run is reported)
-                self._log.warning("The %s could not be written (%s)", what, type(trouble).__name__)
+        self._close("checkpoint", self._checkpoint.close)
+        self._close("rejects", partial(self._close_rejects, is_complete=False))
         name = error.kind.value if isinstance(error, ApiError) else type(error).__name__
         self._describe(self._report(), f"The run ended early ({name}); done so far: ")
 
+    def _close(self, what: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as trouble:  # noqa: BLE001 (the error that ended the run is reported)
+            self._log.warning("The %s could not be written (%s)", what, cause_of(trouble))
+
     def _close_rejects(self, *, is_complete: bool) -> None:
-        self._rejects.close(is_complete=is_complete)
+        for trouble in self._rejects.close(is_complete=is_complete):
+            self._log.warning("%s; it is of no use any more: remove it yourself", trouble)
         if self._rejects.is_shared:
             self._log.warning(
                 "Another task has written to the same rejects file meanwhile. The file holds the rejects of the"
@@ -283,6 +285,11 @@ class Delivery:
         A signal handler may call it: it takes no lock, which the interrupted thread might hold.
         """
         self._context.stop.make()
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether this run or an earlier try has sent anything."""
+        return self._counters.requests > 0 and not self._options.dry_run
 
     @property
     def accepted(self) -> int:
@@ -425,10 +432,10 @@ class RejectsNotWrittenError(Exception):
     """Everything was sent, but the rejects could not be written.
 
     :param report: the report of the run.
-    :param cause: name of the error that kept them from being written.
+    :param cause: the error that kept them from being written.
     """
 
-    def __init__(self, report: DeliveryReport, cause: str) -> None:
-        super().__init__(f"the rejects could not be written ({cause})")
+    def __init__(self, report: DeliveryReport, cause: StorageError) -> None:
+        super().__init__(f"the rejects could not be written ({cause.cause})")
         self.report = report
         self.cause = cause

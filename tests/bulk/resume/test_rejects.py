@@ -17,7 +17,7 @@ import pytest
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
-from airflow_provider_moengage.storage import is_local, storage_path
+from airflow_provider_moengage.storage import StorageError, is_local, storage_path
 from tests.import_files.test_folder import attach
 from tests.names import name_of
 
@@ -325,7 +325,7 @@ def test_nothing_is_flushed_after_publishing_has_failed(path: Path) -> None:
     rejects.begin()
     rejects.add(0, {}, [FINDING])
     path.mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(StorageError, match=r"rejects_path .* could not be written \(Is a directory\)"):
         rejects.close()
 
     assert rejects.flush(is_last=True) == []

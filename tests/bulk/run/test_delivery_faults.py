@@ -19,6 +19,7 @@ from airflow_provider_moengage.bulk.run.delivery import RejectsNotWrittenError
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.run.sender import ATTEMPTS
 from airflow_provider_moengage.emulator import Fault
+from airflow_provider_moengage.storage import StorageError
 from tests.delivering import MoEngage, customer, event
 
 
@@ -436,7 +437,7 @@ def test_a_failed_run_still_logs_what_it_did(moengage: MoEngage, caplog: pytest.
 def test_a_rejects_path_that_cannot_be_written_fails_before_anything_is_sent(
     moengage: MoEngage, tmp_path: Path
 ) -> None:
-    with pytest.raises(OSError, match="missing"):
+    with pytest.raises(StorageError, match=r"missing/r\.ndjson': could not be written \(No such file"):
         moengage.deliver([customer("null")], rejects=tmp_path / "missing" / "r.ndjson")
 
     assert moengage.emulator.workspace.counts.requests == 0
