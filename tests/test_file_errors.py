@@ -196,6 +196,26 @@ def test_a_folder_in_place_of_the_manifest_is_refused_before_the_query_runs(tmp_
     assert not (tmp_path / "incoming").exists()
 
 
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("argument", ["folder", "manifest_path"])
+def test_a_wrong_folder_is_found_before_the_query_runs(
+    public: Path, wrong: Callable[[str], str], argument: str, problem: str
+) -> None:
+    paths = {"folder": f"{public}/incoming", "manifest_path": f"{public}/m/m.json"}
+    paths[argument] = wrong(problem) + ("/m.json" if argument == "manifest_path" else "")
+    public.chmod(0o777)
+    before = sorted(public.rglob("*"))
+    operator = SqlToMoEngageFileOperator(
+        task_id="export", conn_id="no_such_connection", sql="SELECT 1", id_column="id", **paths
+    )
+
+    who = as_nobody() if "permission" in problem else nullcontext()
+    with pytest.raises(MoEngageRequestError, match=rf"^{argument} '"), who:
+        executed(operator)
+
+    assert sorted(public.rglob("*")) == before
+
+
 @pytest.mark.parametrize("place", WRITTEN)
 def test_an_unknown_scheme_is_refused(connected: MoEngage, place: str) -> None:
     with pytest.raises(MoEngageError) as raised:
@@ -279,7 +299,7 @@ def good(count: int) -> list[int]:
     ("count", "said"), [(4_000, "These are recorded: the next try sends the others"), (40, "nothing was sent")]
 )
 def test_a_disk_that_fills_up_with_rejects_loses_none_and_repeats_nothing(
-    in_small_batches: MoEngage, small_disk: Path, count: int, said: str, delivery: str
+    in_small_batches: MoEngage, small_disk: Path, caplog: Any, capsys: Any, count: int, said: str, delivery: str
 ) -> None:
     task = Task()
     options: dict[str, Any] = {"elements": people(count), "max_rejects": 0.5, "delivery": delivery}
@@ -293,6 +313,7 @@ def test_a_disk_that_fills_up_with_rejects_loses_none_and_repeats_nothing(
 
     assert_is_package_error(raised.value, "rejects_path", "No space left on device", retried=True)
     assert said in str(raised.value)
+    assert "The checkpoint could not be written" not in f"{caplog.text}{''.join(capsys.readouterr())}"
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
     task.retry()
