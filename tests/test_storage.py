@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
 import stat
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -12,8 +14,11 @@ import pytest
 
 from airflow_provider_moengage.sources.ndjson import NdjsonFiles
 from airflow_provider_moengage.storage import (
+    StorageError,
+    check_file_to_write,
     file_to_write,
     is_local,
+    named,
     open_private,
     private_folder,
     remove_leftovers,
@@ -229,3 +234,56 @@ def test_a_pattern_finds_files_in_the_store_that_they_are_read_from(monkeypatch:
     for missing in ("a/9.ndjson", "c/*.ndjson", "a"):
         with pytest.raises(FileNotFoundError, match="no such file"):
             NdjsonFiles.matching(f"memory://bucket/{missing}")
+
+
+ERRORS: list[tuple[Exception, str, bool]] = [
+    (OSError(errno.ENOSPC, "secret"), "No space left on device", False),
+    (OSError(errno.EIO, "secret"), "Input/output error", False),
+    (OSError(errno.EMFILE, "secret"), "Too many open files", False),
+    (OSError(errno.EDQUOT, "secret"), "Disk quota exceeded", False),
+    (OSError("secret"), "OSError", False),
+    (OSError(99_999, "secret"), "OSError", False),
+    (ConnectionResetError("secret"), "ConnectionResetError", False),
+    (TimeoutError("secret"), "TimeoutError", False),
+    (RuntimeError("secret"), "RuntimeError", False),
+    (json.JSONDecodeError("secret", "secret", 0), "JSONDecodeError", False),
+    (OSError(errno.ENAMETOOLONG, "secret"), "File name too long", True),
+    (OSError(errno.EROFS, "secret"), "Read-only file system", True),
+    (NotADirectoryError(errno.ENOTDIR, "secret"), "Not a directory", True),
+    (PermissionError("secret"), "PermissionError", True),
+    (PermissionError(errno.EACCES, "secret"), "Permission denied", True),
+    (FileNotFoundError("secret"), "FileNotFoundError", True),
+    (ValueError("secret"), "ValueError", True),
+    (ImportError("secret"), "ImportError", True),
+    (NotImplementedError("secret"), "NotImplementedError", True),
+]
+
+
+@pytest.mark.parametrize(("error", "cause", "is_permanent"), ERRORS, ids=repr)
+def test_each_error_is_named_without_its_text_and_says_whether_a_retry_helps(
+    error: Exception, cause: str, is_permanent: bool
+) -> None:
+    with pytest.raises(StorageError) as raised, named("checkpoint_path", "s3://me:secret@bucket/a", "written"):
+        raise error
+
+    assert str(raised.value) == f"checkpoint_path 's3://me:***@bucket/a': could not be written ({cause})"
+    assert (raised.value.cause, raised.value.is_permanent) == (cause, is_permanent)
+    assert raised.value.is_missing is isinstance(error, FileNotFoundError)
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "secret" not in shown.replace('named("checkpoint_path", "s3://me:secret@bucket/a", "written")', "")
+
+
+def test_an_error_that_has_a_name_keeps_it() -> None:
+    with pytest.raises(StorageError, match="^inner"), named("outer", "a", "read"), named("inner", "b", "read"):
+        raise OSError
+
+    with pytest.raises(KeyError), named("outer", "a", "read", but=(KeyError,)):
+        raise KeyError
+    with pytest.raises(KeyboardInterrupt), named("outer", "a", "read"):
+        raise KeyboardInterrupt
+
+
+def test_a_check_leaves_nothing_and_creates_nothing(tmp_path: Path) -> None:
+    check_file_to_write(f"{tmp_path}/a/b/m.json", "manifest_path")
+
+    assert not list(tmp_path.iterdir())
