@@ -201,7 +201,7 @@ def test_a_folder_in_place_of_the_manifest_is_refused_before_the_query_runs(tmp_
 def test_a_wrong_folder_is_found_before_the_query_runs(
     public: Path, wrong: Callable[[str], str], argument: str, problem: str
 ) -> None:
-    paths = {"folder": f"{public}/incoming", "manifest_path": f"{public}/m/m.json"}
+    paths: dict[str, Any] = {"folder": f"{public}/incoming", "manifest_path": f"{public}/m/m.json"}
     paths[argument] = wrong(problem) + ("/m.json" if argument == "manifest_path" else "")
     public.chmod(0o777)
     before = sorted(public.rglob("*"))

@@ -274,7 +274,7 @@ def test_each_error_is_named_without_its_text_and_says_whether_a_retry_helps(
 
 
 def test_an_error_that_has_a_name_keeps_it() -> None:
-    with pytest.raises(StorageError, match="^inner"), named("outer", "a", "read"), named("inner", "b", "read"):
+    with pytest.raises(StorageError, match=r"^inner"), named("outer", "a", "read"), named("inner", "b", "read"):
         raise OSError
 
     with pytest.raises(KeyError), named("outer", "a", "read", but=(KeyError,)):

@@ -37,7 +37,9 @@ def _explained(error: Exception) -> str:
     """Return what to do about an error. The text of a driver or a store may quote what it was given."""
     from airflow.providers.common.compat.sdk import AirflowException
 
-    if isinstance(error, AirflowException | ValueError | FileNotFoundError):
+    from airflow_provider_moengage.storage import StorageError
+
+    if isinstance(error, AirflowException | ValueError | FileNotFoundError | StorageError):
         return str(error)
     return f"it ended with {type(error).__name__}; --traceback shows where"
 
