@@ -10,6 +10,8 @@ from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_moengage.storage import StorageError
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
@@ -36,8 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _explained(error: Exception) -> str:
     """Return what to do about an error. The text of a driver or a store may quote what it was given."""
     from airflow.providers.common.compat.sdk import AirflowException
-
-    from airflow_provider_moengage.storage import StorageError
 
     if isinstance(error, AirflowException | ValueError | FileNotFoundError | StorageError):
         return str(error)

@@ -19,6 +19,7 @@ from airflow_provider_moengage.bulk.sources import Source, Stream
 from airflow_provider_moengage.exceptions import MoEngageImportNotFoundError, MoEngageRequestError
 from airflow_provider_moengage.hooks import business_events, campaigns, file_imports, user_deletion
 from airflow_provider_moengage.hooks.connection import ConnectionSettings, read_connection
+from airflow_provider_moengage.hooks.errors import storage_failures
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.campaigns.client import CampaignsClient
@@ -128,7 +129,6 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageError: if the run was stopped, its progress could not be stored, or a disk was full.
         """
         from airflow_provider_moengage.hooks.bulk_import import BulkImport, check_rejects
-        from airflow_provider_moengage.hooks.errors import storage_failures
 
         if isinstance(elements, Mapping | str | bytes) or hasattr(elements, "iterrows"):
             name = type(elements).__name__

@@ -20,6 +20,7 @@ from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions
 from airflow_provider_moengage.bulk.results import ResultsTable
 from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageOutcomeUnknownError
+from airflow_provider_moengage.hooks.errors import storage_failures
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.tasks.files import rejects_path_of_task
 from airflow_provider_moengage.tasks.outlets import COUNTS, add_to_asset_events
@@ -128,7 +129,6 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         :param changes: returns what the elements are compared with, which takes the place of a checkpoint.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
-        from airflow_provider_moengage.hooks.errors import storage_failures
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
         options = self.delivery_options(context)
