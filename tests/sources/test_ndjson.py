@@ -93,7 +93,7 @@ def test_an_error_of_the_storage_is_named_without_its_text(monkeypatch: pytest.M
     store.pipe_file("/bucket/a.ndjson", LINES)
     monkeypatch.setattr(store, call, fail)
 
-    expected = r"path 'memory://bucket/a\.ndjson': could not be read \(StoreError\)"
+    expected = r"path 'memory:///?bucket/a\.ndjson': could not be read \(StoreError\)"
     with pytest.raises(MoEngageError, match=expected) as raised:
         list(NdjsonFiles.matching("memory://bucket/a.ndjson"))
     assert "SECRET" not in "".join(traceback.format_exception(raised.value))
