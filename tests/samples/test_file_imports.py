@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -171,3 +172,14 @@ def test_a_page_of_the_details_is_read(sample: dict[str, Any]) -> None:
     assert [details.import_name for details in imports] == ["Special", "Duplicate_special"]
     assert {(details.last_run_status, details.time_zone) for details in imports} == {("FAILED", "Asia/Calcutta")}
     assert not has_more
+
+
+@pytest.mark.parametrize("sample", [it for it in DETAILS if it["status"] == 200])
+def test_2nd_times_of_the_details_are_the_workspaces_and_the_next_run_is_in_utc(sample: dict[str, Any]) -> None:
+    special, _ = read(sample, lambda client: client.imports({}, page=1))[0]
+
+    made_at = datetime.fromtimestamp(int("67348ff2", 16), UTC)  # the id begins with it
+    assert special.import_id.startswith("67348ff2")
+    assert special.created_at == made_at.replace(microsecond=635_000)
+    assert special.last_run_at - special.created_at < timedelta(seconds=2)
+    assert special.next_scheduled_at == made_at.replace(microsecond=619_000)

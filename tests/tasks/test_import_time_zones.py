@@ -79,7 +79,7 @@ def run_around(moengage: Zoned, *, every: float, count: int) -> dict[str, dateti
 
 
 @in_every_zone
-def test_file_runs_have_their_time_and_are_selected_by_it(
+def test_2nd_file_runs_have_their_time_and_are_selected_by_it(
     begin: Begin, zone: str, moment: datetime, shown_by: str
 ) -> None:
     moengage = begin(zone, shown_by, moment - timedelta(minutes=90))
@@ -99,7 +99,7 @@ def test_file_runs_have_their_time_and_are_selected_by_it(
 
 @in_every_zone
 @pytest.mark.parametrize("minutes", [-40, 1, 40])
-def test_since_a_moment_selects_the_files_after_it(
+def test_2nd_since_a_moment_selects_the_files_after_it(
     begin: Begin, zone: str, moment: datetime, shown_by: str, minutes: float
 ) -> None:
     moengage = begin(zone, shown_by, moment - timedelta(minutes=90))
@@ -260,7 +260,7 @@ def _import(import_id: str, name: str, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("shown_by", ["setting", "details"])
 @pytest.mark.parametrize(("zone", "moment"), MOMENTS.values(), ids=MOMENTS)
-def test_details_have_their_times_and_the_next_run_is_in_utc(
+def test_2nd_details_have_their_times_and_the_next_run_is_in_utc(
     begin: Begin, zone: str, moment: datetime, shown_by: str
 ) -> None:
     moengage = begin(zone, shown_by, moment - timedelta(minutes=70))

@@ -152,6 +152,8 @@ class LocalTimes:
         moments = {
             hint.offset: local.replace(tzinfo=UTC) - hint.offset for hint in self.hints if hint.offset is not None
         }
+        if len(moments) == 1:
+            return list(moments.values())
         if created_at is not None:
             own = [each for each in moments.values() if abs(each - created_at) <= NEAR]
             if own:
