@@ -164,8 +164,29 @@ def test_the_event_names_of_a_day_are_stacked(open_page: OpenPage, sender: Sende
     assert second["height"] / first["height"] == pytest.approx(1.5)
 
 
+def test_events_in_the_future_are_listed_as_dropped(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
+    sender.bulk(event("u", "Buy", "2026-03-03"), event("u", "Buy", "2026-03-01"))
+    page = open_page()
+
+    expect(page.locator("#failures tbody tr")).to_contain_text(["events in the future"])
+    assert rows(page, "#failures table")[0][:3] == ["Dropped", "Bulk import", "200"]
+    assert rows(page, "#events-table") == [["2026-03-01", "1"]]
+
+
+def test_the_projects_of_a_portfolio_are_listed(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
+    page = open_page()
+    expect(page.locator("#counts").get_by_text("Projects", exact=True)).to_have_count(0)
+    elements = [customer("u1"), customer("u2")]
+    for code in ("brand-a", "<b>"):
+        path = f"/v1/transition?app_id=EMULATOR&project_code={code}"
+        sender.post(path, {"type": "transition", "elements": elements})
+
+    expect(count(page, "Projects")).to_have_text("2")
+    expect(page.locator("#counts")).to_contain_text("brand-a: 2, <b>: 2")
+
+
 def test_a_bar_of_several_years_has_a_label(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
-    sender.bulk(*(event("u", "Buy", f"{year}-05-01") for year in (1900, 1901, 2026)))
+    sender.bulk(*(event("u", "Buy", f"{year}-02-01") for year in (1900, 1901, 2026)))
     page = open_page()
     expect(page.get_by_role("heading", name="Events by span of 3 years")).to_be_visible()
     expect(page.locator("#events-note")).to_have_text(
@@ -177,7 +198,7 @@ def test_a_bar_of_several_years_has_a_label(open_page: OpenPage, sender: Sender,
 
 
 def test_a_bar_of_one_year_has_a_label(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
-    sender.bulk(*(event("u", "Buy", f"{year}-05-01") for year in (1990, 2026)))
+    sender.bulk(*(event("u", "Buy", f"{year}-02-01") for year in (1990, 2026)))
     page = open_page()
     expect(page.get_by_role("heading", name="Events by year")).to_be_visible()
     expect(page.locator("#events-note")).to_contain_text("1990 to 2026, one bar per year")

@@ -169,6 +169,19 @@ def test_the_command_sets_the_zone_of_file_imports(start_command: StartCommand) 
     assert requests.get(f"{url}/_emulator/settings", timeout=5).json()["file_time_zone"] == "America/Los_Angeles"
 
 
+def test_the_command_sets_how_failures_and_events_in_the_future_are_answered(start_command: StartCommand) -> None:
+    _, greeting = start_command("--failures-as-400", "--future-events", "refuse")
+    settings = requests.get(f"{printed_connection(greeting)['host']}/_emulator/settings", timeout=5).json()
+
+    assert (settings["failures_as_400"], settings["future_events"]) == (True, "refuse")
+
+
+def test_failures_have_one_wrapper(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--failures-as-400", "--failures-as-200"])
+    assert "expected at most one of them" in capsys.readouterr().err
+
+
 def test_a_zone_that_does_not_exist_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--time-zone", "Mars/Base"])
