@@ -66,15 +66,15 @@ class TableDialect:
 
 
 def _dialect_of(hook: Any, database: Database) -> Dialect:
-    from sqlalchemy.dialects import registry
+    from sqlalchemy.engine import make_url
     from sqlalchemy.engine.default import DefaultDialect
-    from sqlalchemy.exc import NoSuchModuleError
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     for name in (_name_in(hook), _NAMES.get(database.name)):
         if name is not None:
             try:
-                dialect: Dialect = registry.load(name)()
-            except (NoSuchModuleError, ImportError):
+                dialect: Dialect = make_url(f"{name}://").get_dialect()()
+            except (NoSuchModuleError, ArgumentError, ImportError):
                 continue
             return dialect
     return DefaultDialect()
