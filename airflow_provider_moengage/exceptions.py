@@ -87,6 +87,12 @@ class MoEngageOutcomeUnknownError(MoEngageError, AirflowFailException):  # type:
     """
 
 
+class MoEngageVolumeError(MoEngageError):
+    """A query returns other numbers of rows than ``expect`` accepts, so nothing was sent. Airflow may retry: the
+    rows may only be late.
+    """
+
+
 class MoEngageRemovalError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
     """Users whose rows have left the query were not removed, because a guard forbids it or MoEngage refused it;
     everything else was delivered. No retry.

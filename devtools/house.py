@@ -23,7 +23,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("storage", "scratch"),
     ("api",),
     (
-        *("bulk.changes", "bulk.clock", "bulk.options", "bulk.report", "bulk.results"),
+        *("bulk.changes", "bulk.clock", "bulk.expect", "bulk.options", "bulk.report", "bulk.results"),
         *("bulk.elements.rules", "bulk.elements.weight"),
     ),
     ("bulk.elements.findings", "bulk.elements.instructions"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import is_non_empty, is_unresolved, path_text
+from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint_of_elements
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.results.recording import recorded
 from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
@@ -89,7 +90,6 @@ class BulkImportOperator(DeliveryOperator):
 
     def _source(self, context: Context) -> tuple[Source, Callable[[], Sequence[object]]]:
         """Return the elements, and what they are made of."""
-        from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint_of_elements
         from airflow_provider_moengage.bulk.sources import Numbered, Stream
         from airflow_provider_moengage.sources.ndjson import NdjsonFiles
 

@@ -238,6 +238,17 @@ def null_key_exists(hook: DatabaseHook, sql: str, parameters: Parameters, key_co
     return bool(rows)
 
 
+def count_rows(hook: DatabaseHook, sql: str, parameters: Parameters) -> int:
+    """Return how many rows a query returns. The database runs the query for it, and returns the number only."""
+    with stream_query(hook, sql, parameters, fetch_size=1, wrap=_count_query) as result:
+        [[count]] = result.rows
+    return int(count)
+
+
+def _count_query(sql: str) -> str:
+    return f"SELECT COUNT(*) FROM {as_table(sql)}"  # noqa: S608 (the user's own statement)
+
+
 def null_keys_query(sql: str, key_columns: KeyColumns) -> str:
     """Return a query that counts the rows of a query that have a NULL in their key."""
     nulls = " OR ".join(f"{name} IS NULL" for name in key_columns.names)

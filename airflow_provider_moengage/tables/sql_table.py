@@ -189,19 +189,19 @@ class SqlTable:
 
     @classmethod
     def opened(
-        cls, connection: TableConnection, name: str, layout: TableLayout, created: Callable[[], None]
+        cls, connection: TableConnection, name: str, layout: TableLayout, created: Callable[[], None] | None
     ) -> SqlTable:
         """Return a table; create it if there is none.
 
         :param name: ``table`` or ``schema.table``.
-        :param created: called if it was created.
+        :param created: called if it was created; None: a table that is not there is an error.
         :raises TableError: if it is not there and cannot be created, or lacks a column of the key.
         """
         quoted = connection.dialect.quoted(name)
         found, error = _columns_of(connection, quoted)
         # Another task may create the table at the same time. Not every database has primary keys.
         for has_key in (True, False) if layout.is_unique else (False,):
-            if found is not None:
+            if found is not None or created is None:
                 break
             try:
                 with connection.transaction() as statements:

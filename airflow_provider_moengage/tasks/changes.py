@@ -14,6 +14,7 @@ from airflow_provider_moengage.bulk.changed.removed.guards import Removal
 from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping, ElementMapping
 from airflow_provider_moengage.exceptions import MoEngageRequestError
+from airflow_provider_moengage.storage import local_or_remote, named
 from airflow_provider_moengage.tasks.state import ClearEpoch
 from airflow_provider_moengage.tasks.watermark import Run
 
@@ -88,12 +89,8 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
     from airflow_provider_moengage.bulk.elements.encoding import ENCODING_VERSION
     from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
-    from airflow_provider_moengage.storage import local_or_remote, named
 
-    if path is None:
-        raise ValueError(
-            "changed_only.path: expected a folder for the state, here or as [moengage] changes_path in airflow.cfg"
-        )
+    state_path = state_path_of_task(path, context)
     ti, dag_run = context["ti"], context["dag_run"]
     removal = None
     if option.on_removed != "keep":
@@ -103,7 +100,6 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
                 " sent: a user whose row moves to another map index would count as removed. Use one task"
             )
         removal = Removal(option.on_removed, option.max_removed, columns.attributes)
-    folder = non_empty("changed_only.path", path, "a folder").rstrip("/")
     moment = _due_at(dag_run)
     owner = f"{workspace.data_url}\0{workspace.workspace_id}"
     epoch = ClearEpoch(context)
@@ -118,16 +114,30 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         reads_all=reads_all and not Run.of(context).is_backfill,
         resync=flag("changed_only.resync", option.resync),
     )
-    with named("changed_only.path", folder, "opened"):
-        place = local_or_remote(f"{folder}/{_folder_name(ti)}")
     return Changes(
-        StateFolder(place),
+        StateFolder(state_path),
         run,
         columns,
         may_repeat=len({type(mapping) for mapping in mappings}) < len(mappings)
         or not all(_is_unique(mapping, key_columns or ()) for mapping in mappings),
         removal=removal,
     )
+
+
+def state_path_of_task(path: str | None, context: Mapping[str, Any]) -> Any:
+    """Return the folder of a task's state.
+
+    :param path: URI of the folder with the states of tasks.
+    :raises ValueError: if there is none.
+    :raises StorageError: if it has an unknown scheme.
+    """
+    if path is None:
+        raise ValueError(
+            "changed_only.path: expected a folder for the state, here or as [moengage] changes_path in airflow.cfg"
+        )
+    folder = non_empty("changed_only.path", path, "a folder").rstrip("/")
+    with named("changed_only.path", folder, "opened"):
+        return local_or_remote(f"{folder}/{_folder_name(context['ti'])}")
 
 
 def _digest(text: str) -> str:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty
+from airflow_provider_moengage.bulk.expect import Expect
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.results.recording import recorded
 from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange, unquoted
+from airflow_provider_moengage.sources.sql_keyset import count_rows
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once
-from airflow_provider_moengage.tasks.changes import changes_of_task, check_changed_only
+from airflow_provider_moengage.tasks.changes import changes_of_task, check_changed_only, state_path_of_task
 from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
     :param changed_only: send only rows that differ from what MoEngage last accepted from this task, see
         :class:`~airflow_provider_moengage.bulk.changes.ChangedOnly`. For customers and devices. A retry reads the
         query from its start, and sends only what no earlier try has had accepted.
+    :param expect: fail before anything is sent if the number of rows is not as expected, see
+        :class:`~airflow_provider_moengage.bulk.expect.Expect`. The database counts the rows by a query of its own.
     :param fetch_size: rows to read from the database at a time, 1 to 100,000. Templated.
 
     The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
@@ -94,6 +98,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         key_range: Mapping[str, Any] | None = None,
         watermark: Asset | None = None,
         changed_only: ChangedOnly | None = None,
+        expect: Expect | None = None,
         fetch_size: int = 5_000,
         **kwargs: Any,
     ) -> None:
@@ -106,6 +111,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         self.key_range = key_range
         self.watermark = watermark
         self.changed_only = changed_only
+        self.expect = expect
         self._window: TaskWindow | None = None
         self.fetch_size = fetch_size
         for name in ("sql", "conn_id"):
@@ -123,6 +129,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
                 self.inlets = [*self.inlets, watermark]
         if changed_only is not None:
             check_changed_only(changed_only, self._mappings(), key_range, watermark)
+        if expect is not None:
+            self._check_expect(expect)
         if not is_unresolved(fetch_size):
             rows_at_once(fetch_size)
 
@@ -154,6 +162,9 @@ class SqlToMoEngageOperator(DeliveryOperator):
                 reads_all=self._window is None,
             )
         given = (self.conn_id, self.sql, self.parameters, self.key_columns, self.key_range, mappings)
+        if self.expect is not None and (self._window is None or not self._window.window.is_empty):
+            self.check_not_killed()
+            self._check_volume(self.expect, cast("Mapping[str, Any]", context))
         if self._window is None:
             return self.deliver(source, lambda: given, context, changes)
         self.check_not_killed()  # with at most once, the watermark moves before anything is sent
@@ -163,6 +174,32 @@ class SqlToMoEngageOperator(DeliveryOperator):
             is_dry_run=flag("dry_run", self.is_dry_run), at_most_once=self.delivery == "at_most_once"
         ):
             return self.deliver(source, lambda: given, context, changes)
+
+    def _check_expect(self, expect: object) -> None:
+        if not isinstance(expect, Expect):
+            raise ValueError(f"expect: expected Expect(...), not {type(expect).__name__}")
+        if self.key_range is not None:
+            raise ValueError("expect: cannot be combined with key_range, which is a part of the rows")
+        if expect.most_change is not None and self.results is None and self.changed_only is None:
+            raise ValueError(
+                "expect.most_change: compares with earlier runs, so it requires results or changed_only; without"
+                " these, set most_change=None"
+            )
+
+    def _check_volume(self, expect: Expect, context: Mapping[str, Any]) -> None:
+        from airflow_provider_moengage.results.volume import check_volume, rows_in_state, rows_in_table
+
+        def earlier() -> list[int]:
+            if self.results is not None:
+                return rows_in_table(self.results, context, is_dry_run=self.is_certainly_dry)
+            if self.changed_only is None:
+                return []
+            path = state_path_of_task(self._changes_path(self.changed_only), context)
+            return rows_in_state(path, self._elements_per_row())
+
+        check_volume(
+            expect, lambda: count_rows(database_hook(self.conn_id), self.sql, self.parameters), earlier, self.log
+        )
 
     def source_to_preview(self, context: Context) -> Source:  # noqa: ARG002 (templates are rendered)
         """Return the rows as elements; nothing is sent."""
@@ -232,6 +269,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
                 self.render_template(value, context, jinja_env) for value in (option.path, option.resync)
             )
             self.changed_only = replace(option, path=path, resync=resync)
+        if self.expect is not None:
+            self.expect = self.expect.rendered(lambda value: self.render_template(value, context, jinja_env))
 
     def _mappings(self) -> list[ElementMapping]:
         given: Any = self.mapping

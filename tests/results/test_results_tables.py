@@ -16,6 +16,7 @@ from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
 from airflow_provider_moengage.bulk.results import ResultsTable
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
+from airflow_provider_moengage.results.volume import rows_in_table
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import MoEngage, customer
 from tests.sources.warehouses import Warehouse
@@ -223,6 +224,18 @@ def test_retries_at_once_replace_their_own_rejects(connected: MoEngage, warehous
     rejects = rows_of(warehouse, REJECTS)
     assert Counter(row["map_index"] for row in rejects) == dict.fromkeys(range(4), 150)
     assert {row["codes"] for row in rejects} == {"type_invalid"}
+
+
+def test_rows_of_earlier_runs_are_read_back(connected: MoEngage, warehouse: Warehouse) -> None:
+    for number in (3, 5):
+        context = Task().context
+        context["ti"].run_id = f"run {number}"
+        bulk([customer(f"user-{n}") for n in range(number)]).execute(context)
+
+    context["ti"].run_id = "another run"
+    assert rows_in_table(RESULTS, context, is_dry_run=False) == [5, 3]
+    context["ti"].run_id = "run 5"
+    assert rows_in_table(RESULTS, context, is_dry_run=False) == [3]
 
 
 def test_a_dry_run_writes_nothing(connected: MoEngage, warehouse: Warehouse) -> None:
