@@ -24,8 +24,8 @@ class ChangedOnly:
         ``[moengage] changes_path`` of airflow.cfg.
     :param on_removed: what becomes of users whose rows are no longer in the query. ``keep`` leaves them in
         MoEngage and counts them. ``unset`` takes the mapping's attributes off their profiles; MoEngage offers this
-        in early access, for custom attributes only. ``delete`` deletes the users with all their data, which cannot
-        be undone. Both need exactly one CustomerMapping, with a ``customer_id`` and without ``user_identifiers``.
+        in early access, for custom attributes only. ``delete`` deletes the users, which cannot be undone. Both
+        need exactly one CustomerMapping, with a ``customer_id`` and without ``user_identifiers``.
     :param max_removed: how many users a run may remove: a count (int), or a fraction of the users known (float, up
         to 1.0 for all). If more have left the query, the task fails and removes nobody.
     :param on_new_columns: what to do about a column that no earlier run had, if the mapping has

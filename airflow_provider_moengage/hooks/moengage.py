@@ -165,7 +165,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             self._bulk_import.stop()
 
     def delete_user(self, customer_id: str) -> bool:
-        """Delete a user with all data. **This cannot be undone.**
+        """Delete a user. **This cannot be undone.**
 
         One request, which is not repeated. MoEngage accepts it at once and deletes the profile within 24 hours.
 

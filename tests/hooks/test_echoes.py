@@ -243,6 +243,7 @@ HOOK: dict[str, Callable[[MoEngageHook], object]] = {
     "v1": lambda hook: hook.trigger_business_event("Synced", **EVENT, **EVENTS["v1"]),
     "v5": lambda hook: hook.trigger_business_event("Synced", **EVENT, **EVENTS["v5"]),
     "event list": lambda hook: hook.check_business_event("Synced", {"who": "x"}),
+    "deletion": lambda hook: hook.delete_user("somebody"),
     "file import": lambda hook: hook.trigger_file_import("users"),
     "run history": lambda hook: [run.to_dict() for run in hook.iter_file_runs("users")],
     "import details": lambda hook: list(hook.iter_imports()),
