@@ -482,7 +482,31 @@ def test_who_comes_back_after_a_kill_is_sent_although_the_row_is_as_before(
     report = sync.run(day=sync.day if is_retry else None)
 
     assert (report["accepted"], report["removed"]) == (1, 0)
+    assert report["new"] == (record == "commit")  # without a record, MoEngage may have the user as before
     assert sync.sent == [{"id": "13", "plan": "bronze"}]
+
+
+@pytest.mark.parametrize("how", ["refused", "unsendable"])
+def test_who_comes_back_after_a_kill_and_is_rejected_is_not_known(
+    sync: Removing, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    sync.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncState, "commit", _killed)
+        with pytest.raises(RuntimeError):
+            sync.run(WITHOUT_13)
+    query = "SELECT * FROM users"
+    if how == "refused":
+        sync.moengage.emulator.workspace.add_fault(Fault("refuse", times=None, customer_id="13"))
+    else:
+        query = "SELECT id, CASE id WHEN 13 THEN 9e999 ELSE plan END AS plan FROM users"
+    assert sync.run(query, max_rejects=1)["rejected"] == 1
+    sync.moengage.emulator.workspace.clear_faults()
+    sync.unset  # noqa: B018 (forgets them)
+
+    assert sync.run(WITHOUT_13)["removed"] == 0
+    assert sync.unset == []
+    assert sync.run()["new"] == 1
 
 
 def test_the_limit_counts_what_earlier_tries_have_removed(sync: Removing, monkeypatch: pytest.MonkeyPatch) -> None:
