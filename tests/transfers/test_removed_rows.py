@@ -257,7 +257,9 @@ def test_after_keep_the_first_run_stores_the_ids_and_the_next_one_removes(
     assert not [file for file in sync.files if file.name.startswith("ids")]
 
     assert sync.run(WITHOUT_13)["removed"] == 0
-    assert "because the last one stored no IDs; 1 user who have left stay" in logged(caplog, capsys)
+    assert "because the last one stored no IDs. Users who have left until now stay in MoEngage: 1" in logged(
+        caplog, capsys
+    )
     assert sync.run(ONLY_11)["removed"] == 1
     assert sync.unset == [("12", ["plan"])]
 
@@ -355,8 +357,8 @@ def test_ids_that_are_lost_fail_the_task_only_if_they_are_needed(
     [file] = [file for file in sync.files if file.name.startswith("ids")]
     damage(file)
 
-    _refused(sync, WITHOUT_13, "The IDs of 1 users are lost, so nobody was removed: 1 user would be")
-    _refused(sync, WITHOUT_13, "The IDs of 1 users are lost")
+    _refused(sync, WITHOUT_13, "The IDs of 1 user are lost, so nobody was removed: 1 user would be")
+    _refused(sync, WITHOUT_13, "The IDs of 1 user are lost")
     assert sync.run()["unchanged"] == 3
     assert sync.run(WITHOUT_13)["removed"] == 1
 
@@ -365,7 +367,7 @@ def test_keep_for_one_run_lets_users_with_lost_ids_stay(sync: Removing) -> None:
     sync.run()
     [file] = [file for file in sync.files if file.name.startswith("ids")]
     file.unlink()
-    _refused(sync, WITHOUT_13, "The IDs of 1 users are lost")
+    _refused(sync, WITHOUT_13, "The IDs of 1 user are lost")
 
     assert sync.run(WITHOUT_13, option=ChangedOnly(sync.folder))["removed"] == 1
     assert sync.run(WITHOUT_13)["removed"] == 0

@@ -209,9 +209,9 @@ class ChangeTracker:
         if not state.has_ids:
             state.forget_unidentified()
             self._log.info(
-                "Nobody is removed in this run because the last one stored no IDs; %s who have left stay in"
-                " MoEngage",
-                counted(left.count - left.identified, "user"),
+                "Nobody is removed in this run because the last one stored no IDs. Users who have left until now"
+                " stay in MoEngage: %s",
+                f"{left.count - left.identified:,}",
             )
             return
         self._objection = objection(

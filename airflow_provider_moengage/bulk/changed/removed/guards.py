@@ -57,8 +57,8 @@ def objection(left: Left, max_removed: float) -> str | None:
         )
     elif left.without_id:
         why = (
-            f"The IDs of {left.without_id:,} users are lost, so nobody was removed: {users} would be, and a file"
-            " of the state is damaged or missing. To let all of them stay in MoEngage, set"
+            f"The IDs of {counted(left.without_id, 'user')} are lost, so nobody was removed: {users} would be, and"
+            " a file of the state is damaged or missing. To let all of them stay in MoEngage, set"
             " changed_only.on_removed='keep' for one run"
         )
     elif isinstance(max_removed, int) and left.count > max_removed:
