@@ -34,7 +34,6 @@ _NEW = ".new"
 _WRONG_PLACE = frozenset(
     {
         errno.EACCES,
-        errno.EEXIST,
         errno.EINVAL,
         errno.EISDIR,
         errno.ELOOP,
@@ -53,6 +52,9 @@ _WRONG_PLACES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADire
 
 _WRONG_SCHEME = (ImportError, NotImplementedError, UnicodeEncodeError)
 """No client is installed for the scheme, its storage cannot do that, or no file can have this name."""
+
+_NO_CONNECTION = "AirflowNotFoundException"
+"""Airflow has no connection with the ID in the path."""
 
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*@")
 
@@ -116,14 +118,22 @@ def shown(place: object) -> str:
 
 def in_temporary_folder() -> AbstractContextManager[None]:
     """Raise a :class:`StorageError` that names the worker's temporary folder for each error of the block."""
-    return named("temporary folder", tempfile.tempdir or os.environ.get("TMPDIR") or "(none)", "written")
+    return named("temporary folder", _TemporaryFolder(), "written")
+
+
+class _TemporaryFolder:
+    """Its path, once Python has chosen it."""
+
+    def __str__(self) -> str:
+        return tempfile.tempdir or os.environ.get("TMPDIR") or "(none)"
 
 
 def _is_permanent(error: Exception) -> bool:
     if isinstance(error, OSError):
         return isinstance(error, _WRONG_PLACES) if error.errno is None else error.errno in _WRONG_PLACE
     # An unknown scheme, or a zero byte in a name. A subclass may be about what a store has answered.
-    return type(error) is ValueError or isinstance(error, _WRONG_SCHEME)
+    is_wrong = type(error) is ValueError or isinstance(error, _WRONG_SCHEME)
+    return is_wrong or any(kind.__name__ == _NO_CONNECTION for kind in type(error).__mro__)
 
 
 def storage_path(path: str) -> ObjectStoragePath:
@@ -152,14 +162,22 @@ def file_to_write(path: str, argument: str = "path") -> Path | ObjectStoragePath
     """Return a file whose folder exists. Object stores have no folders to create.
 
     :param argument: its name, for messages.
-    :raises StorageError: if the folder cannot be created, or the path is that of a folder.
+    :raises StorageError: if the folder cannot be created, the path is that of a folder, or there is no client for
+        its storage.
     """
     with named(argument, path, "written"):
         file = local_or_remote(path)
         if is_local(file):
             private_folder(file.parent)
             _refuse_folder(file)
+        else:
+            _create_client(file)
     return file
+
+
+def _create_client(file: ObjectStoragePath) -> None:
+    """Create the client of a storage, which needs a package and often a connection, before anything is sent."""
+    _ = file.fs
 
 
 def check_file_to_write(path: str, argument: str) -> None:
@@ -173,6 +191,8 @@ def check_file_to_write(path: str, argument: str) -> None:
         if is_local(file):
             check_folder_to_write(file.parent)
             _refuse_folder(file)
+        else:
+            _create_client(file)
 
 
 def check_folder_to_write(folder: Path) -> None:
@@ -197,8 +217,9 @@ def check_folder_to_write(folder: Path) -> None:
 
 
 def _refuse_folder(file: Path) -> None:
-    if file.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(file.stat().st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def private_folder(folder: Path) -> None:

@@ -34,6 +34,7 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.sources.ndjson import NdjsonFiles
+from airflow_provider_moengage.storage import storage_path
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEngageFileOperator
 from tests.delivering import MoEngage, customer
@@ -223,6 +224,25 @@ def test_an_unknown_scheme_is_refused(connected: MoEngage, place: str) -> None:
 
     assert_is_package_error(raised.value, place.partition(",")[0], "ValueError", retried=False)
     assert connected.emulator.workspace.counts.requests == 0
+
+
+@pytest.mark.parametrize("place", WRITTEN)
+def test_a_scheme_without_a_client_is_refused_before_anything_is_sent(
+    connected: MoEngage, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    store = attach("s3", monkeypatch)
+
+    def no_client(_self: object) -> Any:
+        raise ImportError(f"install it with {SECRET}")
+
+    attach("memory", monkeypatch)
+    monkeypatch.setattr(type(storage_path("s3://bucket/a")), "fs", property(no_client))
+    with pytest.raises(MoEngageError) as raised:
+        WRITTEN[place]("s3://bucket/place")
+
+    assert_is_package_error(raised.value, place.partition(",")[0], "ImportError", retried=False)
+    assert connected.emulator.workspace.counts.requests == 0
+    assert store.store == {}
 
 
 # A full disk.

@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_moengage.sources.ndjson import NdjsonFiles
 from airflow_provider_moengage.storage import (
@@ -56,7 +57,8 @@ def test_relative_files_are_written_and_found_in_the_workers_directory(
     assert list(NdjsonFiles.matching("rejects/*.ndjson")) == [{"type": "customer"}]
 
 
-def test_only_a_path_on_the_workers_disk_is_local(tmp_path: Path) -> None:
+def test_only_a_path_on_the_workers_disk_is_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attach("memory", monkeypatch)
     assert is_local(file_to_write(f"{tmp_path}/a.json"))
     assert is_local(file_to_write(f"file://{tmp_path}/a.json"))
     assert not is_local(file_to_write("memory://bucket/a.json"))
@@ -256,6 +258,8 @@ ERRORS: list[tuple[Exception, str, bool]] = [
     (ValueError("secret"), "ValueError", True),
     (ImportError("secret"), "ImportError", True),
     (NotImplementedError("secret"), "NotImplementedError", True),
+    (AirflowNotFoundException("secret"), "AirflowNotFoundException", True),
+    (FileExistsError(errno.EEXIST, "secret"), "File exists", False),
 ]
 
 
