@@ -24,6 +24,9 @@ class MoEngageError(AirflowException):  # type: ignore[misc, unused-ignore]
     :param retry_after: seconds until another attempt makes sense, if MoEngage reported them.
     """
 
+    is_delivered = False
+    """Whether everything but rejects has been delivered, so that a later run need not send it again."""
+
     def __init__(
         self,
         message: str,
@@ -111,6 +114,8 @@ class MoEngageRejectsError(MoEngageError, AirflowFailException):  # type: ignore
 
     :param report: the counts of the run.
     """
+
+    is_delivered = True
 
     def __init__(self, message: str, *, report: DeliveryReport | None = None, **fields: Any) -> None:
         super().__init__(message, **fields)

@@ -146,11 +146,13 @@ class BulkImport:
             raise storage_failure(error, self._so_far(delivery)) from None
         except RejectsNotWrittenError as error:
             if self._next_try_resumes and not error.cause.is_permanent:
-                raise storage_failure(
+                failure = storage_failure(
                     error.cause,
                     f"everything else was delivered, and the next try writes the {error.report.rejected:,}"
                     " rejects",
-                ) from None
+                )
+                failure.is_delivered = True
+                raise failure from None
             raise MoEngageRejectsError(
                 f"Everything else was delivered, but the {error.report.rejected:,} rejects could not be written to"
                 f" {self._options.rejects_path} ({error.cause.cause}); the log has their codes and positions",

@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow_provider_moengage.arguments import in_utc
 from airflow_provider_moengage.bulk.clock import Log
-from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError
+from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.tasks.state import ClearEpoch, TaskState
 
 _KEY = "moengage_window"
@@ -180,8 +180,9 @@ class TaskWindow:
             self._take(is_dry_run=is_dry_run)
         try:
             yield
-        except MoEngageRejectsError:
-            self._move(is_dry_run=is_dry_run)
+        except MoEngageError as error:
+            if error.is_delivered:
+                self._move(is_dry_run=is_dry_run)
             raise
         self._move(is_dry_run=is_dry_run)
 

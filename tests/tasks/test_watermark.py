@@ -28,6 +28,7 @@ from airflow_provider_moengage.tasks.watermark import (
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from devtools.postgres import postgres_server
 from tests.delivering import MoEngage
+from tests.import_files.test_folder import attach
 from tests.task import Store
 
 SOURCE = Asset("purchases")
@@ -303,6 +304,35 @@ def test_after_a_run_that_failed_for_rejects_the_next_one_sends_nothing_twice(so
 
     assert (report["events"], report["rejected"]) == (1, 0)
     assert source.arrived == {"00:30": 1, "01:30": 1}
+
+
+def test_rejects_that_a_store_does_not_take_are_written_by_the_retry_and_the_next_run_sends_nothing_twice(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = attach("memory", monkeypatch)
+    source.buys(at(0.5))
+    source.buys(at(0.6), user="null")
+    source.buys(at(1.5))
+    options = {"key_columns": ["id"], "rejects_path": "memory://bucket/r", "max_rejects": 1}
+    first = source.run(**hourly(0))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "open", _fail)
+        with pytest.raises(MoEngageError, match="the next try writes the 1 rejects"):
+            first.sync(**options)
+    report = source.run(**hourly(1)).sync(**options)
+    first.ti.try_number += 1
+    again = first.sync(**options)
+
+    assert (report["events"], report["rejected"]) == (1, 0)
+    assert (again["events"], again["rejected"]) == (1, 1)
+    assert len(store.store) == 1
+    assert source.arrived == {"00:30": 1, "01:30": 1}
+    assert source.watermark == at(2).isoformat()
+
+
+def _fail(*_: object, **__: object) -> Any:
+    raise ConnectionError
 
 
 @pytest.mark.parametrize("dry_run", [True, "True", "{{ True }}"])
