@@ -10,8 +10,9 @@ tells all of them.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -113,6 +114,15 @@ class LocalTimes:
     zone: tzinfo | None
     hints: tuple[Hint, ...] = ()
     is_assumed: bool = False
+    _seen: dict[timedelta, list[datetime]] = field(init=False, repr=False, compare=False)
+    """When each offset was seen."""
+
+    def __post_init__(self) -> None:
+        seen: dict[timedelta, list[datetime]] = {}
+        for hint in sorted(self.hints, key=lambda hint: hint.created_at):
+            if hint.offset is not None:
+                seen.setdefault(hint.offset, []).append(hint.created_at)
+        object.__setattr__(self, "_seen", seen)
 
     def read(
         self, time: Received, id_: Received | None = None, *, not_before: datetime | None = None
@@ -149,20 +159,21 @@ class LocalTimes:
             )  # a time that the clock skips has the offset of before
             is_second = created_at is not None and abs(both[-1] - created_at) <= NEAR
             return both[::-1] if is_second else both
-        moments = {
-            hint.offset: local.replace(tzinfo=UTC) - hint.offset for hint in self.hints if hint.offset is not None
-        }
+        moments = {offset: local.replace(tzinfo=UTC) - offset for offset in self._seen}
         if len(moments) == 1:
             return list(moments.values())
         if created_at is not None:
             own = [each for each in moments.values() if abs(each - created_at) <= NEAR]
             if own:
                 return own
-        distances = {
-            moment: min(abs(moment - hint.created_at) for hint in self.hints if hint.offset == offset)
-            for offset, moment in moments.items()
-        }
+        distances = {moment: _distance(moment, self._seen[offset]) for offset, moment in moments.items()}
         return sorted(distances, key=lambda moment: distances[moment])
+
+
+def _distance(moment: datetime, seen: list[datetime]) -> timedelta:
+    """Return how far a moment is from the nearest of several, which are sorted."""
+    after = bisect(seen, moment)
+    return min(abs(moment - each) for each in seen[max(0, after - 1) : after + 1])
 
 
 IN_UTC = LocalTimes(UTC)
