@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -137,7 +138,7 @@ class Received:
     def word(self, known: Iterable[str]) -> str | None:
         """Return which of the known words it is, in any case, with or without spaces; None if it is none."""
         said = _one_word(self._said[:_LONGEST_SEARCHED])
-        return next((word for word in known if said == _one_word(word)), None) if said else None
+        return _by_one_word(tuple(known)).get(said) if said else None
 
     def mentions(self, *words: str) -> bool:
         """Return whether it contains all of these words, in any case."""
@@ -252,6 +253,12 @@ def sentence(
 
 def _one_word(text: str) -> str:
     return text.casefold().translate(_NO_SPACES).rstrip(".")
+
+
+@lru_cache(maxsize=64)
+def _by_one_word(known: tuple[str, ...]) -> Mapping[str, str]:
+    """Return known words by how they are compared; of words that are alike, the first."""
+    return {_one_word(word): word for word in reversed(known)}
 
 
 _NO_SPACES = str.maketrans("", "", " _-\t\r\n")

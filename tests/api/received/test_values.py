@@ -58,6 +58,7 @@ def test_words_numbers_and_times_are_read() -> None:
 
     assert row["status"].word(["success", "fail"]) == "fail"
     assert row["status"].word(["success"]) is None
+    assert row["status"].word(["F A I L.", "fail"]) == "F A I L."
     assert row["absent"].word(["", "None"]) is None
     assert (row["more"].flag(), row["no"].flag(), row["x"].flag()) == (True, False, None)
     assert (row["count"].count(), row["no"].count(), row["status"].count()) == (7, None, None)
