@@ -159,12 +159,12 @@ def read_trigger_reply(
     # A 200 may say two things at once; only a success that is clear counts as one, and the rest is unknown.
     meant = meant_status(status_code, _type_and_message(content)) if status_code >= 300 else status_code
     return TriggerReply(
-        outcome=trigger_outcome(meant, body, request.api_version),
+        outcome=trigger_outcome(meant, content, request.api_version),
         status_code=status_code,
         message=_sentence(content),
         request_id=_request_id(content, Received.header(headers, "x-moe-request-id", scrub)),
         retry_after=read_retry_after(headers, now=now, longest=LONGEST_WINDOW),
-        has_started=names_started(body),
+        has_started=names_started(content),
         triggered_campaign_ids=_ids(result, "triggered_campaign_ids"),
         failed_campaign_ids=_ids(result, "failed_campaign_ids"),
         triggered_flow_ids=_ids(result, "triggered_flow_ids"),

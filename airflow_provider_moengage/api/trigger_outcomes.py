@@ -7,11 +7,10 @@ a success; whatever names started campaigns or flows counts as started, also an 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import Enum
-from typing import Any
 
-import msgspec
+from airflow_provider_moengage.api.received.values import Received
 
 
 class TriggerOutcome(Enum):
@@ -51,6 +50,8 @@ _BY_STATUS = {
 
 _SUCCESSES = frozenset({"success", "successful", "ok", "200", "200 ok", "true"})
 
+_STARTED_IDS = ("triggered_campaign_ids", "triggered_flow_ids")
+
 _TRIGGERED = re.compile(r"\btriggered\b")
 _DENIES = re.compile(
     r"\b(not|never|no|nothing|none|neither|nor|cannot|without|zero|0|unless|if|will|would|could|should|to be"
@@ -59,113 +60,88 @@ _DENIES = re.compile(
 )
 
 
-def trigger_outcome(status_code: int, body: bytes, version: str) -> TriggerOutcome:
+def trigger_outcome(status_code: int, content: Received, version: str) -> TriggerOutcome:
     """Return the outcome of a trigger.
 
-    :param body: the response's body.
+    :param content: the response's body.
     :param version: ``v1`` or ``v5``.
     """
-    content = _object(body)
     if not 200 <= status_code < 300:
         outcome = _BY_STATUS.get(status_code, TriggerOutcome.UNKNOWN)
-        return TriggerOutcome.UNKNOWN if names_started(body) else outcome
+        return TriggerOutcome.UNKNOWN if names_started(content) else outcome
     if _says_failure(content):
         return TriggerOutcome.UNKNOWN
     if version == "v5":
-        return _v5_outcome(content.get("data"))
-    is_success = status_code == 200 and _says_triggered(content.get("message"))
+        return _v5_outcome(content["data"])
+    is_success = status_code == 200 and _says_triggered(content["message"])
     return TriggerOutcome.TRIGGERED if is_success else TriggerOutcome.UNKNOWN
 
 
-def names_started(body: bytes) -> bool:
+def names_started(content: Received) -> bool:
     """Return whether a response names campaigns or flows that were started, wherever it has them."""
     return any(
-        (name in ("triggered_campaign_ids", "triggered_flow_ids") and bool(value))
-        or (name == "triggered" and _may_be_some(value))
-        or (name == "triggered_status" and _word(value) in ("success", "partial_success"))
-        for name, value in _fields(_object(body))
+        (name.word(_STARTED_IDS) is not None and not value.is_nothing)
+        or (name.equals("triggered") and _may_be_some(value))
+        or (name.equals("triggered_status") and value.word(("success", "partial_success")) is not None)
+        for name, value in _fields(content)
     )
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    """Return a body's JSON object. Only outcomes and truth values are derived from it here, never text."""
-    try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _fields(content: Any) -> Iterator[tuple[str, Any]]:
+def _fields(content: Received) -> Iterator[tuple[Received, Received]]:
     left = [content]
     while left:
         part = left.pop()
-        if isinstance(part, dict):
-            yield from part.items()
-            left += part.values()
-        elif isinstance(part, list):
-            left += part
+        fields = part.fields()
+        yield from fields
+        left += [value for _, value in fields]
+        left += part.items()
 
 
-def _says_failure(content: Mapping[str, Any]) -> bool:
+def _says_failure(content: Received) -> bool:
     """Return whether a 200 is a failure for all that, in one of the ways in which MoEngage's endpoints say so."""
-    data = content.get("data")
-    parts = [content, data] if isinstance(data, dict) else [content]
+    data = content["data"]
+    parts = [content, data] if data.is_object else [content]
     return any(
-        any(part.get(name) not in (None, "", [], {}, False) for name in ("error", "errors", "error_type"))
+        any(not part[name].is_nothing for name in ("error", "errors", "error_type"))
         or any(
-            part.get(name) is not None and _word(part[name]) not in _SUCCESSES
+            not part[name].is_null and part[name].word(_SUCCESSES) is None
             for name in ("status", "success", "status_code")
         )
-        or (_number(part.get("code")) or 0) >= 300
+        or (part["code"].number() or 0) >= 300
         for part in parts
     )
 
 
-def _says_triggered(message: Any) -> bool:
-    text = " ".join(message.casefold().split()) if isinstance(message, str) else ""
-    return bool(_TRIGGERED.search(text)) and not _DENIES.search(text)
+def _says_triggered(message: Received) -> bool:
+    return message.finds(_TRIGGERED) and not message.finds(_DENIES)
 
 
-def _v5_outcome(result: Any) -> TriggerOutcome:
+def _v5_outcome(result: Received) -> TriggerOutcome:
     """Read v5's 200. IDs and counts take precedence over the status, so that a start is never overlooked."""
-    status = _word(result.get("triggered_status")) if isinstance(result, dict) else ""
-    if status not in ("success", "partial_success", "failure"):
+    status = result["triggered_status"].word(("success", "partial_success", "failure"))
+    if status is None:
         return TriggerOutcome.UNKNOWN
-    summary = result.get("summary")
-    numbers = summary if isinstance(summary, dict) else {}
+    numbers = result["summary"]
     started = _any(result, numbers, "triggered")
     skipped = _any(result, numbers, "failed")
-    total = _number(numbers.get("total"))
+    total = numbers["total"].number()
     if (started and skipped) or status == "partial_success":
         return TriggerOutcome.PARTIAL
     if status == "success":
         if skipped:
             return TriggerOutcome.UNKNOWN
         return TriggerOutcome.TRIGGERED if started or total != 0 else TriggerOutcome.NOTHING_ATTACHED
-    failed = _number(numbers.get("failed"))
+    failed = numbers["failed"].number()
     if started or (total is not None and failed and failed < total):  # those that are not counted may have started
         return TriggerOutcome.UNKNOWN
     return TriggerOutcome.OVER_QUOTA if skipped or total else TriggerOutcome.NOTHING_ATTACHED
 
 
-def _any(result: Mapping[str, Any], numbers: Mapping[str, Any], kind: str) -> bool:
-    ids = result.get(f"{kind}_campaign_ids") or result.get(f"{kind}_flow_ids")
-    return bool(ids) or _may_be_some(numbers.get(kind))
+def _any(result: Received, numbers: Received, kind: str) -> bool:
+    has_ids = any(not result[f"{kind}_{what}_ids"].is_nothing for what in ("campaign", "flow"))
+    return has_ids or _may_be_some(numbers[kind])
 
 
-def _may_be_some(count: Any) -> bool:
+def _may_be_some(count: Received) -> bool:
     """Return whether a count is, or may be, more than none: one that cannot be read may be anything."""
-    return count not in (None, "", False) and _number(count) != 0
-
-
-def _number(value: Any) -> float | None:
-    """Return a count; MoEngage's other endpoints also send counts as text."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _word(value: Any) -> str:
-    return str(value).strip().casefold()
+    return count.is_present and count.number() != 0

@@ -18,28 +18,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.api.client import MoEngageClient
-from airflow_provider_moengage.api.errors import ApiError
-from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.bulk.clock import SystemClock
-from airflow_provider_moengage.bulk.options import DeliveryOptions
-from airflow_provider_moengage.bulk.resume.rejects import Rejects
-from airflow_provider_moengage.bulk.run.context import RunContext
-from airflow_provider_moengage.bulk.run.delivery import Delivery
-from airflow_provider_moengage.bulk.sources import Stream
-from airflow_provider_moengage.hooks.errors import translated
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.notifications.business_event import MoEngageBusinessEventNotifier
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 from airflow_provider_moengage.polling.selection import Selection
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
-from airflow_provider_moengage.storage import rejects_file
 from airflow_provider_moengage.triggers import pollers
 from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
 from devtools.fake_clock import FakeClock
 from tests.api.received.echoes import ENCODINGS, KEY_ENCODINGS, leaks
-from tests.delivering import UNLIMITED
 from tests.task import Task
 
 DATA_KEY, CAMPAIGN_KEY = "DK-9f8e7d6c5b4a_3210/+xYz", "campaign-Key=ABCD:1234&<5678>"
@@ -259,26 +248,18 @@ def test_the_hook_shows_nothing_of_an_echo(echo: Echo, shown: Shown, endpoint: s
 
 
 def test_a_bulk_import_shows_no_key_and_only_its_rejects_may_quote_a_value(
-    echo: Echo, shown: Shown, tmp_path: Path
+    echo: Echo, shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("airflow_provider_moengage.bulk.run.context.SystemClock", FakeClock)
     element = {"type": "customer", "customer_id": VALUES[0], "attributes": {"u_em": VALUES[1], "u_n": VALUES[2]}}
     rejected: list[str] = []
 
     def call() -> object:
         path = tmp_path / "rejects.ndjson"
         path.unlink(missing_ok=True)
-        clock = FakeClock()
-        workspace = Workspace("WORKSPACE", DATA_KEY, base_url=echo.url, campaign_api_key=CAMPAIGN_KEY)
-        client = MoEngageClient(workspace, now=clock.time)
-        options = DeliveryOptions(concurrency=1, max_rejects=1)
-        context = RunContext.create(options, UNLIMITED, logging.getLogger("tests.echoes"), clock)
-        rejects = Rejects(rejects_file(str(path), dry_run=False))
         try:
-            return Delivery(context, Stream([element]), client, rejects).run()
-        except ApiError as error:
-            raise translated(error, "moengage_default", "nothing was sent") from None
+            return MoEngageHook().bulk_import([element], concurrency=1, max_rejects=1, rejects_path=str(path))
         finally:
-            client.close()
             if path.exists():
                 lines = path.read_text()
                 rejected.append(lines)

@@ -109,6 +109,11 @@ class Received:
         return self._value is None
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether it is null, false, zero, or empty: text, an array or an object."""
+        return not self._value
+
+    @property
     def is_object(self) -> bool:
         """Whether it is a JSON object."""
         return isinstance(self._value, dict)
@@ -139,6 +144,11 @@ class Received:
         """Return which of the known words it is, in any case, with or without spaces; None if it is none."""
         said = _one_word(self._said[:_LONGEST_SEARCHED])
         return _by_one_word(tuple(known)).get(said) if said else None
+
+    def finds(self, pattern: re.Pattern[str]) -> bool:
+        """Return whether it is text in which a pattern is found, with case folded and single spaces."""
+        value = self._value
+        return isinstance(value, str) and pattern.search(" ".join(value.casefold().split())) is not None
 
     def mentions(self, *words: str) -> bool:
         """Return whether it contains all of these words, in any case."""
