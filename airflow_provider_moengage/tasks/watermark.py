@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ LONGEST_KEY = 512
 
 _READABLE = 100
 
-_WRITES = 3
-"""Writes of a watermark until one of them stays."""
+_MOVES = 5
+"""Attempts to move a watermark while other runs move it, too. Two runs need at most three each."""
 
 _WITH_INTERVALS = "schedule=CronDataIntervalTimetable(...)"
 
@@ -197,6 +198,11 @@ class TaskWindow:
             return
         if self._watermark.advance(self.window.until):
             self._log.info("The watermark is now at %s", self.window.until)
+        if self._watermark.is_contested:
+            self._log.warning(
+                "Several runs of this task moved the watermark at the same time, so it may be too early: then the"
+                " next run sends rows again. Set max_active_runs=1"
+            )
 
     def _take(self, *, is_dry_run: bool) -> None:
         """Move the watermark before the rows are sent, unless another run has taken them.
@@ -263,6 +269,10 @@ class Watermark:
     def __init__(self, asset: Any, context: Mapping[str, Any]) -> None:
         ti = context["ti"]
         self._key = watermark_key(ti.dag_id, ti.task_id, ti.map_index)
+        self._move_key = _move_key(self._key)
+        self._token = secrets.token_hex(8)
+        self.is_contested = False
+        """Whether so many runs have moved it at once that it may be before the moment of one of them."""
         try:
             self._state = context["asset_state_store"][asset]
         except KeyError:  # for a mapped task, __init__ runs too late to add it
@@ -292,17 +302,31 @@ class Watermark:
     def advance(self, moment: datetime) -> bool:
         """Move the watermark to ``moment`` unless it is already past it; return whether it was moved.
 
-        Airflow's store cannot compare and set, so this looks again after each write: another run may have written
-        an earlier moment meanwhile.
+        Airflow's store cannot compare and set: between this run's look and its write, another one may move it past
+        ``moment``. So each run announces its move first, and looks afterwards whether another run has announced
+        one since. If one has, this run repeats its move, to the later of the two moments, as the other one has
+        sent everything up to there. Of two runs, the last write is then always that of the later moment.
         """
         is_moved = False
-        for _ in range(_WRITES):
+        for _ in range(_MOVES):
+            self._state.set(self._move_key, {"until": moment.isoformat(), "token": self._token})
             before = self.read()
-            if before is not None and before >= moment:
-                break
-            self.write(moment)
-            is_moved = True
+            if before is None or before < moment:
+                self.write(moment)
+                is_moved = True
+            other = self._announced_by_another()
+            if other is None or other == moment:
+                return is_moved
+            moment = max(moment, other)
+        self.is_contested = True
         return is_moved
+
+    def _announced_by_another(self) -> datetime | None:
+        """Return the moment to which another run moves it; None if this run has announced its move last."""
+        move = self._state.get(self._move_key, None)
+        if not isinstance(move, dict) or move.get("token") == self._token:
+            return None
+        return _in_utc(str(move["until"]))
 
 
 def watermark_key(dag_id: str, task_id: str, map_index: int | None) -> str:
@@ -316,6 +340,12 @@ def watermark_key(dag_id: str, task_id: str, map_index: int | None) -> str:
         return key
     digest = sha256(f"{dag_id}\0{task_id}".encode()).hexdigest()
     return f"moengage:{dag_id[:_READABLE]}:{task_id[:_READABLE]}:{digest}{index}"
+
+
+def _move_key(key: str) -> str:
+    """Return the name under which a run announces that it moves the watermark of this name."""
+    name = f"{key}:move"
+    return name if len(name) <= LONGEST_KEY else f"moengage:{sha256(key.encode()).hexdigest()}:move"
 
 
 def check_watermark(asset: object, sql: object, parameters: object, key_range: object) -> None:

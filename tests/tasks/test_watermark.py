@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -18,9 +20,11 @@ from airflow_provider_moengage.bulk.mapping import EventMapping
 from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.exceptions import MoEngageAuthError, MoEngageError, MoEngageRejectsError
 from airflow_provider_moengage.tasks.watermark import (
+    LONGEST_KEY,
     Run,
     Watermark,
     Window,
+    _move_key,
     check_moments,
     window_after,
     window_without_watermark,
@@ -29,7 +33,7 @@ from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOpe
 from devtools.postgres import postgres_server
 from tests.delivering import MoEngage
 from tests.import_files.test_folder import attach
-from tests.task import Store
+from tests.task import Baton, Store
 
 SOURCE = Asset("purchases")
 SQL = """
@@ -456,12 +460,15 @@ def test_each_task_and_map_index_has_its_own_watermark_on_an_asset(source: Sourc
     for facts in ({}, {"task_id": "group.other"}, {"map_index": 0}, {"map_index": 1}):
         assert source.run(**hourly(0), **facts).sync()["events"] == 1
 
-    assert set(source.state) == {
+    watermarks = {
         "moengage:a_dag:sync",
         "moengage:a_dag:group.other",
         "moengage:a_dag:sync:0",
         "moengage:a_dag:sync:1",
     }
+    assert set(source.state) == watermarks | {f"{key}:move" for key in watermarks}
+    assert all(len(_move_key("x" * length)) <= LONGEST_KEY for length in (LONGEST_KEY - 5, LONGEST_KEY))
+    assert len({_move_key("x" * length) for length in range(LONGEST_KEY - 9, LONGEST_KEY)}) == 9
 
 
 def test_the_stores_contain_only_times(source: Source) -> None:
@@ -522,6 +529,33 @@ def test_a_watermark_that_another_run_writes_over_is_written_again(source: Sourc
     moved(Interrupted(source.state, call, late), at(hour))
 
     assert source.watermark == at(hour).isoformat()
+
+
+@pytest.mark.parametrize("before", [None, 0])
+def test_two_runs_that_move_the_watermark_at_once_leave_it_at_the_later_moment_in_every_order_of_their_steps(
+    source: Source, before: int | None
+) -> None:
+    steps = 6
+    moments = {"a": at(2), "b": at(4)}
+    for mine in itertools.combinations(range(2 * steps), steps):
+        order = "".join("a" if n in mine else "b" for n in range(2 * steps))
+        state = Baton(order)
+        if before is not None:
+            dict.__setitem__(state, "moengage:a_dag:sync", at(before).isoformat())
+        run = source.run(**hourly(0))
+        run.context["asset_state_store"] = States({_name(SOURCE): state})
+
+        def move() -> None:
+            Watermark(SOURCE, run.context).advance(moments[threading.current_thread().name])  # noqa: B023
+            state.leave()  # noqa: B023
+
+        threads = [threading.Thread(target=move, name=name) for name in moments]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+        assert dict.get(state, "moengage:a_dag:sync") == at(4).isoformat(), order
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
