@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -127,7 +126,7 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
         self.max_failed_rows = max_failed_rows
         self.project_code = project_code
         self.moengage_conn_id = moengage_conn_id
-        self._killed: threading.Event | None = None
+        self._is_killed = False
         self._check_arguments()
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -193,18 +192,14 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
 
     def on_kill(self) -> None:
         """Stop waiting, and trigger nothing more. MoEngage cannot cancel an import."""
-        if self._killed is None:  # not made before: a Dag's operators are copied, and an Event cannot be
-            self._killed = threading.Event()
-        self._killed.set()
+        self._is_killed = True  # a signal handler: it must not take a lock
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the task is killed.
 
         :raises MoEngageError: if it is.
         """
-        if self._killed is None:
-            self._killed = threading.Event()
-        if wait(self._killed, seconds):
+        if wait(lambda: self._is_killed, seconds):
             raise MoEngageError(
                 f"Import {self.import_id!r}: the task was ended; MoEngage cannot cancel an import, so a run"
                 " that has started continues"

@@ -41,6 +41,10 @@ PAUSE = 5.0
 THROTTLED_ASKS = 30
 """Requests for a run history while MoEngage throttles: several minutes, for a limit per minute."""
 
+LOOKS_EVERY = 1.0
+"""Seconds after which a task that waits looks whether it was killed. Airflow 3 ends its process five seconds after
+SIGTERM."""
+
 CLOCK = SystemClock()
 """The clock of the operator and the call."""
 
@@ -271,9 +275,16 @@ class ImportCall:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def wait(stopped: threading.Event, seconds: float) -> bool:
-    """Wait for ``seconds``, or until ``stopped`` is set; return whether it is."""
-    return CLOCK.wait(stopped, seconds)
+def wait(is_killed: Callable[[], bool], seconds: float) -> bool:
+    """Wait for ``seconds``, or until the task is killed; return whether it is.
+
+    It looks at a flag every second. An event would wake it at once, but a signal handler that sets one waits for
+    ever if the signal has interrupted the wait in the moment in which that holds the event's lock.
+    """
+    while seconds > 0 and not is_killed():
+        CLOCK.wait(threading.Event(), min(seconds, LOOKS_EVERY))
+        seconds -= LOOKS_EVERY
+    return is_killed()
 
 
 def now() -> datetime:

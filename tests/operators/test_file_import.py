@@ -626,12 +626,14 @@ def test_a_task_that_is_ended_stops_waiting_and_says_that_the_import_goes_on(imp
     configure(imports, file(after=10_000))
     waiting = operator(wait_for_completion=True)
     clock = imports.clock
+    slices: list[float] = []
 
     class Ending:
         time = staticmethod(clock.time)
 
         def wait(self, stopped: Any, seconds: float) -> bool:
-            if seconds == 60:
+            slices.append(seconds)
+            if len(slices) == 30:
                 waiting.on_kill()
             return clock.wait(stopped, seconds)
 
@@ -639,6 +641,8 @@ def test_a_task_that_is_ended_stops_waiting_and_says_that_the_import_goes_on(imp
 
     with pytest.raises(MoEngageError, match="cannot cancel an import, so a run that has started continues"):
         waiting.execute(Task().context)
+
+    assert slices == [1.0] * 30, "it looks every second"
 
 
 # Waiting in the triggerer.

@@ -5,9 +5,11 @@ Airflow 3 calls it in a signal handler and then lets ``execute`` continue, so th
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
 import airflow_provider_moengage
+from airflow_provider_moengage.bulk.clock import SystemClock
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.emulator import BusinessEvent, Fault, FileImport, ImportFile
 from airflow_provider_moengage.exceptions import MoEngageError
@@ -305,3 +308,82 @@ def test_a_killed_sensor_polls_no_more_and_is_not_skipped(everything: MoEngage) 
         sensor.execute(Task().context)
 
     assert workspace.counts.requests == 0
+
+
+@pytest.mark.parametrize("flag", ["soft_fail", "never_fail", "silent_fail", None])
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_sensor_that_is_killed_ends_within_a_second_and_is_not_skipped(
+    everything: MoEngage, monkeypatch: pytest.MonkeyPatch, flag: str | None, mode: str
+) -> None:
+    """Airflow's own sleep goes on after the signal handler, until Airflow kills the process."""
+    workspace = everything.emulator.workspace
+    flags: dict[str, Any] = {flag: True} if flag else {}
+    sensor = FileImportRunSensor(task_id="wait", import_id="users", poke_interval=3600, mode=mode, **flags)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        assert len(slept) <= 3, "it goes on after the kill"
+        if len(slept) == 3:
+            sensor.on_kill()
+
+    def poke(context: Any) -> Any:
+        seen = FileImportRunSensor.poke(sensor, context)
+        if mode == "reschedule":
+            sensor.on_kill()
+        return seen
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(sensor, "poke", poke)
+
+    with pytest.raises(MoEngageError, match="killed while it waited"):
+        sensor.execute(Task().context)
+
+    assert slept == ([1.0] * 3 if mode == "poke" else [])
+    assert workspace.counts.requests == 1
+
+
+def test_a_kill_in_the_middle_of_a_wait_ends_it_whatever_the_wait_is_doing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal handler runs between any two lines, also of the standard library, in the thread that waits."""
+
+    class Quick(SystemClock):
+        def wait(self, stopped: threading.Event, seconds: float) -> bool:
+            return super().wait(stopped, min(seconds, 0.001))
+
+    monkeypatch.setattr(file_import_start, "CLOCK", Quick())
+
+    def killed_at(line: int) -> bool:
+        """Return whether the wait was over before that line."""
+        operator = TriggerFileImportOperator(task_id="import", import_id="users")
+        left = line
+        ended: list[str] = []
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal left
+            left -= event == "line"
+            if left == 0:
+                sys.settrace(None)
+                left = -1
+                operator.on_kill()
+            return trace
+
+        def wait() -> None:
+            sys.settrace(trace)
+            try:
+                operator.pause(3.0)
+                ended.append("unkilled")
+            except MoEngageError as error:
+                ended.append(str(error))
+            finally:
+                sys.settrace(None)
+
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert ended, f"killed at line {line}: it waits for ever"
+        assert left > 0 or "the task was ended" in ended[0], f"killed at line {line}"
+        return left > 0
+
+    assert next(line for line in itertools.count(1) if killed_at(line)) > 20
