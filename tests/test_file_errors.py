@@ -473,6 +473,45 @@ def test_an_error_of_a_store_is_named_without_its_text(
     assert failing.store == {}
 
 
+READ: dict[str, Callable[[str], Any]] = {
+    "checkpoint_path": WRITTEN["checkpoint_path"],
+    "changed_only.path": sync,
+    "path": lambda folder: send(elements=None, path=f"{folder}/*.ndjson"),
+}
+
+
+@pytest.mark.parametrize("place", READ)
+@pytest.mark.parametrize("problem", ["an outage", "an outage with a number", "a timeout", "no access"])
+def test_a_store_that_cannot_be_read_is_named_without_its_text(
+    connected: MoEngage, monkeypatch: pytest.MonkeyPatch, problem: str, place: str
+) -> None:
+    error, cause, is_retried = STORES[problem]
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    store = attach("memory", monkeypatch)
+    store.pipe_file("/bucket/place/a.ndjson", json.dumps(customer("ann")).encode())
+    for name in ("ls", "open", "cat_file", "info", "isfile"):
+        monkeypatch.setattr(store, name, fail)
+
+    with pytest.raises(MoEngageError) as raised:
+        READ[place]("memory://bucket/place")
+
+    assert_is_package_error(raised.value, place, cause, retried=is_retried)
+    assert connected.emulator.workspace.counts.requests == 0
+
+
+@pytest.mark.parametrize("path", ["/tmp/a\0b", "/tmp/a\ud800b"])
+@pytest.mark.parametrize("place", WRITTEN)
+def test_a_name_that_no_file_can_have_is_refused(connected: MoEngage, path: str, place: str) -> None:
+    with pytest.raises(MoEngageRequestError) as raised:
+        WRITTEN[place](path)
+
+    assert str(raised.value).startswith(f"{place.partition(',')[0]} '/tmp/a\\")
+    assert connected.emulator.workspace.counts.requests == 0
+
+
 @pytest.mark.parametrize("problem", STORES)
 def test_rejects_that_a_store_does_not_take_are_written_by_a_retry_if_it_may_take_them_then(
     in_small_batches: MoEngage, failing: FailingStore, problem: str

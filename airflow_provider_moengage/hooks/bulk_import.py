@@ -27,7 +27,7 @@ from airflow_provider_moengage.exceptions import (
 )
 from airflow_provider_moengage.hooks.errors import storage_failure, translated
 from airflow_provider_moengage.metrics import BulkMetrics
-from airflow_provider_moengage.storage import StorageError, rejects_file
+from airflow_provider_moengage.storage import StorageError, rejects_file, shown
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
@@ -155,7 +155,8 @@ class BulkImport:
                 raise failure from None
             raise MoEngageRejectsError(
                 f"Everything else was delivered, but the {error.report.rejected:,} rejects could not be written to"
-                f" {self._options.rejects_path} ({error.cause.cause}); the log has their codes and positions",
+                f" {shown(self._options.rejects_path)} ({error.cause.cause}); the log has their codes and"
+                " positions",
                 report=error.report,
             ) from None
         except NotRemovedError as error:
