@@ -11,6 +11,7 @@ import msgspec
 from airflow_provider_moengage.bulk.changed.index import DiskIndex
 from airflow_provider_moengage.bulk.changed.records import packed
 from airflow_provider_moengage.scratch import ScratchFolder
+from airflow_provider_moengage.storage import in_temporary_folder
 
 _AT_ONCE = 1_024
 _LENGTH_BYTES = 4
@@ -60,10 +61,13 @@ class Leavers:
             raise
 
     def __iter__(self) -> Iterator[Leaver]:
-        """Yield those whose IDs are known."""
+        """Yield those whose IDs are known.
+
+        :raises StorageError: if the disk fails.
+        """
         if not self.identified:
             return
-        with self._file.open("rb") as file:
+        with in_temporary_folder(), self._file.open("rb") as file:
             while length := file.read(_LENGTH_BYTES):
                 data = file.read(int.from_bytes(length, "big"))
                 yield from msgspec.msgpack.decode(data, type=list[Leaver])
