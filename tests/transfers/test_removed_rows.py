@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import Asset
 
+from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.users.deletion import PER_MINUTE
 from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter, read_ids
 from airflow_provider_moengage.bulk.changed.state import SyncState
@@ -195,6 +196,24 @@ def test_a_damaged_state_removes_nobody(
     assert sync.run(WITHOUT_13)["removed"] == 0
 
     assert "Nobody is removed in this run because" in logged(caplog, capsys)
+    assert sync.unset == []
+
+
+def test_damage_that_no_row_was_compared_with_removes_nobody(
+    sync: Removing, warehouse: sqlite3.Connection, capsys: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    warehouse.executemany("INSERT INTO users VALUES (?, 'x')", [(number,) for number in range(1_000, 30_000)])
+    warehouse.commit()
+    sync.run()
+    [part] = [file for file in sync.files if file.name.startswith("part")]
+    data = bytearray(part.read_bytes())
+    data[-100_000] ^= 1
+    part.write_bytes(data)
+    sync.unset  # noqa: B018 (forgets them)
+
+    assert sync.run("SELECT * FROM users WHERE id < 1200 AND id <> 13")["removed"] == 0
+
+    assert "Nobody is removed in this run because the state is damaged" in logged(caplog, capsys)
     assert sync.unset == []
 
 
@@ -488,6 +507,30 @@ def test_who_comes_back_after_a_kill_is_sent_although_the_row_is_as_before(
     assert sync.sent == [{"id": "13", "plan": "bronze"}]
 
 
+@pytest.mark.parametrize("is_retry", [True, False])
+def test_who_comes_back_in_several_rows_after_a_kill_is_sent(
+    sync: Removing, warehouse: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, is_retry: bool
+) -> None:
+    warehouse.executescript(
+        "CREATE TABLE seen (n INTEGER PRIMARY KEY, id INTEGER, plan TEXT);"
+        "INSERT INTO seen VALUES (1, 11, 'x'), (2, 12, 'x'), (3, 11, 'x')"
+    )
+    options: dict[str, Any] = {
+        "mapping": CustomerMapping(customer_id="id", attributes=["plan"]),
+        "key_columns": ["n"],
+    }
+    sync.run("SELECT * FROM seen", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncState, "commit", _killed)
+        with pytest.raises(RuntimeError):
+            sync.run("SELECT * FROM seen WHERE id = 12", **options)
+    assert [user for user, _ in sync.unset] == ["11"]
+
+    sync.run("SELECT * FROM seen", day=sync.day if is_retry else None, **options)
+
+    assert sync.sent[-1] == {"id": "11", "plan": "x"}
+
+
 @pytest.mark.parametrize("how", ["refused", "unsendable"])
 def test_who_comes_back_after_a_kill_and_is_rejected_is_not_known(
     sync: Removing, monkeypatch: pytest.MonkeyPatch, how: str
@@ -670,6 +713,26 @@ def test_a_kill_between_a_deletion_and_its_record(
         with pytest.raises(MoEngageRemovalError, match="1 outcome_unknown"):
             deleting.run(ONLY_11, day=deleting.day, delivery=delivery)
         assert sorted(deleting.deleted) == ["12", "13"]
+
+
+def test_a_try_that_is_taken_over_while_it_deletes_deletes_nobody_else(
+    deleting: Deleting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = attach("memory", monkeypatch)  # where what was accepted is not recorded at once
+    option = ChangedOnly("memory://bucket/taken-over", on_removed="delete", max_removed=1.0)
+    deleting.run(option=option)
+    deletes = MoEngageClient.delete_user
+
+    def taken_over(client: MoEngageClient, body: bytes) -> Any:
+        [left] = [name for name in store.store if name.endswith("lease.json")]
+        store.pipe_file(left, json.dumps({**json.loads(store.cat_file(left)), "token": "another"}).encode())
+        return deletes(client, body)
+
+    monkeypatch.setattr(MoEngageClient, "delete_user", taken_over)
+    with pytest.raises(MoEngageError, match="Another try of this task has taken over"):
+        deleting.run(ONLY_11, option=option, concurrency=1)
+
+    assert len(deleting.deleted) == 1
 
 
 @pytest.mark.parametrize("most", [1, 0.5])
