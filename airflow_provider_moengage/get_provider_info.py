@@ -48,6 +48,11 @@ def get_provider_info() -> dict[str, Any]:
                 "target-integration-name": integration,
                 "python-module": f"{package}.transfers.sql_to_moengage_file",
             },
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Common SQL",
+                "python-module": f"{package}.transfers.moengage_campaign_stats",
+            },
         ],
         "extra-links": [f"{package}.links.dashboard.MoEngageDashboardLink"],
         "connection-types": [

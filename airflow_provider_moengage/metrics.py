@@ -46,6 +46,10 @@ RUNS = {
     for status in ("SUCCESSFUL", "PARTIAL_SUCCESS", "FAILED")
 }
 FAILED_ROWS = Metric("moengage.file_import.failed_rows", "counter", "rows")
+STATS_DAYS = Metric("moengage.campaign_stats.days", "counter", "days")
+STATS_ROWS = Metric("moengage.campaign_stats.rows", "counter", "rows")
+STATS_REQUESTS = Metric("moengage.campaign_stats.requests", "counter", "requests")
+STATS_THROTTLED = Metric("moengage.campaign_stats.throttled", "counter", "requests")
 
 METRICS = (
     *(ACCEPTED, REJECTED, REQUESTS, RETRIES, BYTES),
@@ -53,6 +57,7 @@ METRICS = (
     *(THROTTLED, DURATION),
     *(TRIGGERED_EVENTS, PARTIAL, UNKNOWN, OVER_QUOTA, QUOTA_DEFERRALS),
     *(TRIGGERED, *RUNS.values(), FAILED_ROWS),
+    *(STATS_DAYS, STATS_ROWS, STATS_REQUESTS, STATS_THROTTLED),
 )
 """Every metric that the package sends."""
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 NDJSON = ".ndjson"
 
+APPEAR_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
+"""Schemes of object stores, where a file appears once it is complete. Elsewhere it appears while it is written."""
+
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 
 _NEW = ".new"

@@ -41,7 +41,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("sources",),
     ("tables",),
     ("results",),
-    ("import_files",),
+    ("import_files", "campaign_stats"),
     ("triggers",),
     ("tasks",),
     ("links", "notifications"),

@@ -10,6 +10,7 @@ PUBLIC = (
     "airflow_provider_moengage.operators.bulk_import",
     "airflow_provider_moengage.transfers.sql_to_moengage",
     "airflow_provider_moengage.transfers.sql_to_moengage_file",
+    "airflow_provider_moengage.transfers.moengage_campaign_stats",
     "airflow_provider_moengage.operators.business_event",
     "airflow_provider_moengage.operators.file_import",
     "airflow_provider_moengage.sensors.file_import",

@@ -68,6 +68,7 @@ PUBLIC = [
     ("operators.business_event", "BusinessEventOperator"),
     ("operators.file_import", "TriggerFileImportOperator"),
     ("sensors.file_import", "FileImportRunSensor"),
+    ("transfers.moengage_campaign_stats", "MoEngageCampaignStatsOperator"),
     ("transfers.shards", "plan_shards"),
     ("transfers.sql_to_moengage", "SqlToMoEngageOperator"),
     ("transfers.sql_to_moengage_file", "SqlToMoEngageFileOperator"),

@@ -125,23 +125,22 @@ def read_whole_list(
     :param key: identifies a row.
     :raises ApiError: if MoEngage does not answer.
     """
-    seen: set[str] = set()
-    for _ in range(MOST_PASSES):
-        in_this_pass: set[str] = set()
+    seen: dict[str, int] = {}  # key to the pass that had it last
+    for this_pass in range(MOST_PASSES):
         totals: set[int | None] = set()
         has_moved, number, has_next = False, 1, True
         while has_next:
             page = _ask(partial(ask, number), number, retries)
-            new = {key(row) for row in page.rows} - in_this_pass
-            has_moved = has_moved or len(new) < len(page.rows)
+            keys = {key(row): row for row in page.rows}
+            fresh = [row for found, row in keys.items() if found not in seen]
+            new_in_this_pass = [found for found in keys if seen.get(found) != this_pass]
+            has_moved = has_moved or len(new_in_this_pass) < len(page.rows)
             totals.add(page.total)
-            fresh = {found: row for row in page.rows if (found := key(row)) not in seen}
-            in_this_pass |= new
-            seen.update(fresh)
+            seen.update(dict.fromkeys(keys, this_pass))
             if fresh:
-                yield list(fresh.values())
+                yield fresh
             number += 1
-            has_next = page.has_more and bool(new)
+            has_next = page.has_more and bool(new_in_this_pass)
         if len(totals) == 1 and not has_moved:
             return
     _log.warning("The list changed each of %d times that it was read; a row may be missing", MOST_PASSES)

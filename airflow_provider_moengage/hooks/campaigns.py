@@ -72,7 +72,7 @@ def as_day(name: str, value: object) -> date:
     :raises ValueError: if it is not a day.
     """
     if isinstance(value, date):
-        return value.date() if isinstance(value, datetime) else value
+        return date(value.year, value.month, value.day)  # Airflow's are pendulum's, which JSON does not take
     try:
         return datetime.fromisoformat(value.strip()).date() if isinstance(value, str) else date.fromisoformat("")
     except ValueError:

@@ -14,6 +14,7 @@ from typing import IO, Any, Protocol, Self
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.scratch import ScratchFolder
 from airflow_provider_moengage.storage import (
+    APPEAR_WHOLE,
     StorageError,
     cause_of,
     check_folder_to_write,
@@ -30,9 +31,6 @@ _NO_HOST = ("", "file", "local", "memory")
 _PART = ".part"
 
 _GROUP_CAN_READ = 0o640
-
-_APPEAR_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
-"""Schemes of object stores, where a file appears once it is complete. Elsewhere it appears while it is written."""
 
 
 def check_folder(folder: object) -> str:
@@ -113,7 +111,7 @@ class ImportFolder:
             self._store: _Store = (
                 _Disk(place)
                 if is_local(place)
-                else _Remote(place.fs, place.path, appears_whole=place.protocol in _APPEAR_WHOLE)
+                else _Remote(place.fs, place.path, appears_whole=place.protocol in APPEAR_WHOLE)
             )
         self._log = log
         self._is_of_earlier_try = is_of_earlier_try

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.emulator import BusinessEvent, Emulator, FileImport, ImportFile
+from airflow_provider_moengage.emulator import BusinessEvent, Campaign, Emulator, FileImport, ImportFile
 from demo import recent_warehouse
 from demo.local_airflow import CAMPAIGN_API_KEY, DATA_API_KEY, WORKSPACE
 from tests.airflow.home import Airflow
@@ -157,6 +157,19 @@ def sync_through_files(place: Place) -> None:
     assert (lines[0], len(lines)) == ("user_id,u_em,tier", 1 + place.count("customers"))
 
 
+def load_campaign_statistics(place: Place) -> None:
+    place.emulator.workspace.add_campaign(Campaign("Weekly offer", channel="EMAIL"))
+    days = ["2026-03-02", "2026-03-03"]
+
+    for day in (*days, days[0]):  # the run for a day is due when the next one begins
+        place.run("campaign_statistics", day)
+
+    rows = place.select(
+        "SELECT day, campaign_name, channel, count(*) FROM moengage_campaign_stats GROUP BY 1, 2, 3"
+    )
+    assert rows == [(day, "Weekly offer", "EMAIL", 2) for day in ("2026-03-01", "2026-03-02")]
+
+
 @pytest.mark.parametrize(
     "example",
     [
@@ -166,6 +179,7 @@ def sync_through_files(place: Place) -> None:
         start_campaigns,
         wait_for_a_file_import,
         sync_through_files,
+        load_campaign_statistics,
     ],
 )
 def test_an_example_works(place: Place, example: Callable[[Place], None]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
+import pendulum
 import pytest
 
 from airflow_provider_moengage.emulator import Campaign, Fault
@@ -108,6 +109,8 @@ def test_a_time_is_the_day_that_it_names() -> None:
     assert as_day("start", datetime(2026, 11, 1, 23, 59)) == day  # noqa: DTZ001
     assert as_day("start", "2026-11-01 23:59:00+05:30") == day
     assert as_day("start", " 2026-11-01 ") == day
+    assert type(as_day("start", pendulum.datetime(2026, 11, 1))) is date
+    assert type(as_day("start", pendulum.date(2026, 11, 1))) is date
 
 
 @pytest.mark.parametrize(

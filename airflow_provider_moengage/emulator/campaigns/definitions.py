@@ -5,7 +5,7 @@ MoEngage API reference, "Get Campaign Stats" and "Search Campaigns (V5)".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any, Literal
 
@@ -81,6 +81,12 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except msgspec.ValidationError as error:
             raise ValueError(f"campaign: {error}") from error
 
+    def has_run(self, start: date, end: date) -> bool:
+        """Return whether it ran on a day of a window. ISO 8601 sorts by time, so text is compared."""
+        begins, ends = self.first_day is None or self.first_day <= end.isoformat(), self.last_day
+        is_over = ends is not None and (ends < start.isoformat() or ends < (self.first_day or ends))
+        return begins and not is_over and self.status != "DRAFT"
+
     def days(self, start: date, end: date) -> list[date]:
         """Return the days of a window on which it ran."""
         first, last = read_day(self.first_day or "") or start, read_day(self.last_day or "") or end
@@ -106,9 +112,9 @@ class Catalog:
         """Remove all campaigns."""
         self._campaigns.clear()
 
-    def find(self, campaign_id: str) -> Campaign | None:
-        """Return the campaign with that id."""
-        return self._campaigns.get(campaign_id)
+    def of(self, campaign_ids: Iterable[str]) -> list[Campaign]:
+        """Return the campaigns with these ids, each once; those that are not there are left out."""
+        return [self._campaigns[each] for each in dict.fromkeys(campaign_ids) if each in self._campaigns]
 
     def __iter__(self) -> Iterator[Campaign]:
         return iter(self._campaigns.values())

@@ -81,10 +81,9 @@ def _page(state: CampaignState, fields: dict[str, Any], trace: Trace) -> Answer:
     if type(with_children) is not bool:
         raise _WrongFieldError("include_child_campaigns", "Expected a boolean.")
     wanted = _filters(fields)
+    known = state.catalog.of(wanted["ids"]) if "ids" in wanted else state.catalog
     found = [
-        campaign
-        for campaign in state.catalog
-        if (with_children or not campaign.is_child) and _matches(campaign, wanted)
+        campaign for campaign in known if (with_children or not campaign.is_child) and _matches(campaign, wanted)
     ]
     shown = found[(page - 1) * limit : page * limit]
     return v5_answer("campaigns", {"data": {"campaigns": [_shown(campaign) for campaign in shown]}}, trace)
@@ -92,7 +91,6 @@ def _page(state: CampaignState, fields: dict[str, Any], trace: Trace) -> Answer:
 
 def _matches(campaign: Campaign, wanted: dict[str, Any]) -> bool:
     values = {
-        "ids": campaign.id,
         "channels": campaign.channel,
         "status": campaign.status,
         "campaign_delivery_type": campaign.delivery_type,
@@ -100,7 +98,9 @@ def _matches(campaign: Campaign, wanted: dict[str, Any]) -> bool:
     if campaign.status == "DRAFT" and "DRAFT" not in wanted.get("status", ()):
         return False
     name = wanted.get("name", "")
-    return name in campaign.name and all(values[field] in wanted[field] for field in _LISTS if field in wanted)
+    return name in campaign.name and all(
+        value in wanted[field] for field, value in values.items() if field in wanted
+    )
 
 
 def _shown(campaign: Campaign) -> dict[str, Any]:

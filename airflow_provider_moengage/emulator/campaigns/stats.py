@@ -108,11 +108,8 @@ def _check_access(state: CampaignState, call: Call) -> Answer | None:
 
 
 def _page(state: CampaignState, query: _Query) -> Answer:
-    ran = [
-        (campaign, days)
-        for campaign in state.catalog
-        if (query.ids is None or campaign.id in query.ids) and (days := campaign.days(query.start, query.end))
-    ]
+    wanted = state.catalog if query.ids is None else state.catalog.of(query.ids)
+    ran = [campaign for campaign in wanted if campaign.has_run(query.start, query.end)]
     shown = ran[query.offset : query.offset + query.limit]
     body = {
         "response_id": query.request_id,
@@ -120,7 +117,10 @@ def _page(state: CampaignState, query: _Query) -> Answer:
         "current_page": query.offset // query.limit + 1,
         "total_pages": math.ceil(len(ran) / query.limit),
         "data": {
-            campaign.id: stats_of(campaign, days, query.attribution, query.metric_type) for campaign, days in shown
+            campaign.id: stats_of(
+                campaign, campaign.days(query.start, query.end), query.attribution, query.metric_type
+            )
+            for campaign in shown
         },
     }
     return json_answer(200, body)
