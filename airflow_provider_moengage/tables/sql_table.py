@@ -297,6 +297,8 @@ class SqlTable:
         statements.run(parts)
 
     def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return _storable(value)
         if not isinstance(value, datetime):
             return value
         time = in_utc(value).replace(tzinfo=None)
@@ -304,6 +306,13 @@ class SqlTable:
 
     def _most_rows(self, columns: int) -> int:
         return max(_MOST_PARAMETERS // max(columns, 1), 1) if self._connection.dialect.takes_many_rows else 1
+
+
+def _storable(text: str) -> str:
+    """Return a text that every database takes: PostgreSQL refuses NUL, and no driver has a form for half of a
+    surrogate pair. They become escapes.
+    """
+    return text.replace("\0", r"\x00").encode(errors="backslashreplace").decode()
 
 
 def _columns_of(connection: TableConnection, quoted: str) -> tuple[list[str] | None, Exception | None]:

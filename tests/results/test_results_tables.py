@@ -238,6 +238,16 @@ def test_rows_of_earlier_runs_are_read_back(connected: MoEngage, warehouse: Ware
     assert rows_in_table(RESULTS, context, is_dry_run=False) == [3]
 
 
+def test_text_that_no_database_takes_is_escaped(connected: MoEngage, warehouse: Warehouse) -> None:
+    results = ResultsTable("warehouse", rejects=REJECTS, with_elements=True)
+    element = {"type": "customer", "customer_id": "ann", "attributes": {"a\ud800\0b": float("nan"), "c": "\udfff"}}
+    BulkImportOperator(task_id="send", elements=[element], results=results, max_rejects=1).execute(Task().context)
+
+    [row] = rows_of(warehouse, REJECTS)
+    assert r"a\ud800\x00b" in row["messages"]
+    assert json.loads(row["element"])["attributes"]["c"] == "\udfff"
+
+
 def test_a_dry_run_writes_nothing(connected: MoEngage, warehouse: Warehouse) -> None:
     bulk([customer("ann")], dry_run=True).execute(Task().context)
 

@@ -99,4 +99,14 @@ class RejectSpool:
 
 
 def _json(value: object) -> str:
-    return json.dumps(to_json_value(value), ensure_ascii=False)
+    plain = to_json_value(value)
+    text = json.dumps(plain, ensure_ascii=False)
+    return text if _has_utf8(text) else json.dumps(plain)
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
