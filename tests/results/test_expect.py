@@ -17,7 +17,7 @@ from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.expect import Expect
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
 from airflow_provider_moengage.bulk.results import ResultsTable
-from airflow_provider_moengage.exceptions import MoEngageVolumeError
+from airflow_provider_moengage.exceptions import MoEngageRejectsError, MoEngageVolumeError
 from airflow_provider_moengage.sources.sql_keyset import count_rows
 from airflow_provider_moengage.sources.sql_stream import database_hook
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
@@ -110,7 +110,16 @@ def test_the_median_of_the_last_five_successful_runs_counts(sync: Sync, logged: 
 def test_the_same_run_is_not_compared_with_itself(sync: Sync) -> None:
     sync.run(100)
 
+    assert sync.run(900, clears=True, dry_run=True)["accepted"] == 900
     assert sync.run(900, clears=True)["accepted"] == 900
+
+
+def test_a_failed_run_is_not_usual(sync: Sync) -> None:
+    sync.run(100)
+    with pytest.raises(MoEngageRejectsError):
+        sync.run(140, mapping=EventMapping(action="A", time="user_id", attributes=[]))
+
+    assert sync.run(55)["accepted"] == 55
 
 
 def test_least_rows_needs_no_history(sync: Sync, connected: MoEngage) -> None:

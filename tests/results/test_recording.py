@@ -177,6 +177,24 @@ def test_a_retry_that_resumes_adds_its_rejects(
     assert [(row["position"], row["try_number"]) for row in read("rejects", "position")] == [(7, 1), (2_400, 2)]
 
 
+def test_a_retry_that_starts_again_replaces_the_rejects(connected: MoEngage, read: Read) -> None:
+    task = Task(has_store=False)
+
+    def elements() -> Any:
+        yield {"type": "customer"}
+        yield from (customer(f"user-{number}") for number in range(5_000))
+        if task.try_number == 1:
+            raise RuntimeError("the source is down")
+
+    with pytest.raises(RuntimeError):
+        send(elements, max_rejects=1).execute(task.context)
+    assert [row["try_number"] for row in read("rejects")] == [1]
+    task.retry()
+    send(elements, max_rejects=1).execute(task.context)
+
+    assert [row["try_number"] for row in read("rejects")] == [2]
+
+
 def test_a_clear_that_is_killed_leaves_no_rejects_of_the_run_before_it(
     in_small_batches: MoEngage,
     database: sqlite3.Connection,
