@@ -197,7 +197,7 @@ class _Psycopg3(_PostgreSQL):
             if error.sqlstate is not None or received is before or not received.ntuples:
                 raise  # the server's error: it sent no rows
         for oid, loader in _psycopg3_loaders().items():
-            cursor.adapters.register_loader(oid, loader)  # since psycopg 3.2.8 also for the next rows
+            cursor.adapters.register_loader(oid, loader)  # a newer psycopg uses them for the next rows, too
         reading = Transformer(cursor)
         reading.set_pgresult(received)
         found: Sequence[Sequence[Any]] = reading.load_rows(0, received.ntuples, tuple)
