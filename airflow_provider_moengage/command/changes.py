@@ -46,13 +46,17 @@ def reset(options: argparse.Namespace) -> int:
         raise MoEngageError(f"PATH {options.path!r}: {error} is using the state; nothing was deleted") from None
     try:
         names = [name for name in folder.names() if not name.startswith("lease")]
-        # Whatever is left of a reset that is interrupted counts as damaged, so the next run sends every row.
-        for name in sorted(names, key=lambda name: (name.startswith("manifest-"), name)):
+        # Without its part a state counts as damaged: the run after an interrupted reset sends every row.
+        for name in sorted(names, key=_order_of_reset):
             folder.remove(name)
     finally:
         lease.release()
     Output(options).answer({"deleted": len(names)}, [f"Deleted {len(names)} files of {folder}"])
     return OK
+
+
+def _order_of_reset(name: str) -> tuple[bool, bool]:
+    return not name.startswith("part-"), name.startswith("manifest-")
 
 
 def _folders(path: str) -> list[StateFolder]:

@@ -111,3 +111,25 @@ def test_a_state_in_use_is_not_reset(
     assert done.status == 2
     assert "shop.sync, run 2 is using the state; nothing was deleted" in done.err
     assert folder.generations()
+
+
+def test_after_a_reset_that_is_interrupted_the_next_run_sends_every_row(
+    moengage: MoEngage, tmp_path: Path, moengage_command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, removals = StateFolder.remove, 0
+
+    def remove_some(folder: StateFolder, name: str) -> None:
+        nonlocal removals
+        removals += not name.startswith("lease")
+        if removals > allowed:
+            raise OSError("interrupted")
+        remove(folder, name)
+
+    for allowed in range(1, 4):
+        folder, removals = tmp_path / str(allowed), 0
+        sync(moengage, folder, 1)
+        monkeypatch.setattr(StateFolder, "remove", remove_some)
+        assert moengage_command("changes", "reset", str(folder), "--yes").status == 2 or removals <= allowed
+        monkeypatch.setattr(StateFolder, "remove", remove)
+        after = sync(moengage, folder, 2)
+        assert (after.accepted, after.unchanged, after.removed) == (5, 0, 0)

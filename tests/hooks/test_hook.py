@@ -224,5 +224,6 @@ def test_airflow_retries_only_transient_errors() -> None:
         "MoEngageRateLimitError",
         "MoEngageServerError",
         "MoEngageImportFailedError",
+        "MoEngageVolumeError",
     }
     assert issubclass(MoEngageRequestError, MoEngageError)
