@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import fnmatch
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,19 +47,26 @@ class NdjsonFiles:
             plain, wild = _cut(pattern)
             with _reading(pattern):
                 path = storage_path(plain)
+                local = local_or_remote(plain)
+                if wild and is_local(local):
+                    _check_readable(local, wild.split("/"))
                 candidates = _glob(path, wild) if wild else [path]
                 matches = [match for match in candidates if path.fs.isfile(match.path)]
+                if wild and is_local(local):
+                    for place in {str(match) for match in candidates} - {str(match) for match in matches}:
+                        with named("path", place, "read"):
+                            _check_reachable(place)
                 if not matches and not wild and path.fs.isdir(path.path):
                     raise MoEngageFileNotFoundError(
                         f"path {shown(pattern)!r}: no such file, but a folder; add which files, such as /*.ndjson"
                     )
                 if not matches:
-                    _look_at(local_or_remote(plain))
+                    _look_at(local)
                     raise FileNotFoundError
             found.update(sorted((str(match), match) for match in matches))
         for file in found.values():
-            if is_local(local := local_or_remote(str(file))):
-                with _reading(file), local.open("rb") as stream:
+            if is_local(on_disk := local_or_remote(str(file))):
+                with _reading(file), on_disk.open("rb") as stream:
                     _check_encoding(file, stream.read(4))
         return cls(tuple(found.values()))
 
@@ -188,6 +198,58 @@ def _glob(folder: ObjectStoragePath, wild: str) -> list[Any]:
     base = folder.path.strip("/")
     found = folder.fs.glob(f"{folder.path.rstrip('/')}/{wild}")
     return [folder / name.strip("/").removeprefix(base).lstrip("/") for name in found]
+
+
+def _check_readable(folder: Path, parts: Sequence[str]) -> None:
+    """Check that each folder on the disk in which a pattern may match can be read: a file system leaves out the
+    others without a word.
+
+    :param parts: the pattern in that folder, part by part.
+    :raises StorageError: naming the folder.
+    """
+    seen = set()
+    pending = [(folder, tuple(parts))]
+    while pending:
+        place, rest = pending.pop()
+        try:
+            with named("path", place, "read", but=_NO_FOLDER):
+                facts = os.stat(f"{place}/.")  # noqa: PTH116 (pathlib drops the dot, which needs the right to enter)
+                if (key := (facts.st_dev, facts.st_ino, rest)) in seen:
+                    continue  # a link leads back
+                seen.add(key)
+                with os.scandir(place) as entries:
+                    inside = [entry.name for entry in entries if _is_folder(entry)]
+        except _NO_FOLDER:
+            continue
+        part, *others = rest
+        if "**" in part:  # any number of folders, or none
+            pending += [(place / name, rest) for name in inside]
+            if others:
+                pending.append((place, tuple(others)))
+        elif others:
+            pending += [(place / name, tuple(others)) for name in inside if fnmatch.fnmatchcase(name, part)]
+
+
+def _check_reachable(place: str) -> None:
+    """Raise the error that hides whether a link leads to a file."""
+    try:
+        os.stat(place.removeprefix("file://"))  # noqa: PTH116 (as fsspec does)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+
+
+_NO_FOLDER = (FileNotFoundError, NotADirectoryError)
+"""A folder was removed meanwhile, or there is none."""
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except PermissionError:
+        return True  # a link to a place that cannot be seen; reading it raises
+    except OSError:
+        return False  # a link to itself
 
 
 def _plain(path: ObjectStoragePath) -> str:

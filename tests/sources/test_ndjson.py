@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import os
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -97,3 +101,63 @@ def test_an_error_of_the_storage_is_named_without_its_text(monkeypatch: pytest.M
     with pytest.raises(MoEngageError, match=expected) as raised:
         list(NdjsonFiles.matching("memory://bucket/a.ndjson"))
     assert "SECRET" not in "".join(traceback.format_exception(raised.value))
+
+
+@contextmanager
+def only_own_files() -> Iterator[None]:
+    """Run a block without root's right to read everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Iterator[Path]:
+    """Three folders with a file each, in a place that every user may reach."""
+    with TemporaryDirectory(dir="/tmp") as name:  # noqa: S108 (pytest's own folder is closed to other users)
+        place = Path(name)
+        place.chmod(0o755)
+        for folder in ("a", "b", "b/deep"):
+            (place / folder).mkdir(mode=0o755)
+            (place / folder / "data.ndjson").write_text("1\n")
+        yield place
+        (place / "b").chmod(0o755)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o311], ids=["closed", "names only", "no names"])
+@pytest.mark.parametrize("pattern", ["*/data.ndjson", "**/*.ndjson", "**", "[ab]/d*", "*/deep/*.ndjson"])
+def test_a_folder_that_may_not_be_read_is_an_error_by_name(folders: Path, pattern: str, mode: int) -> None:
+    (folders / "b").chmod(mode)
+    with only_own_files(), pytest.raises(MoEngageError) as raised:
+        list(NdjsonFiles.matching(f"{folders}/{pattern}"))
+
+    assert f"path '{folders}/b': could not be read (Permission denied)" in str(raised.value)
+
+
+@pytest.mark.parametrize("pattern", ["a*/data.ndjson", "a/*", "a/**", "*.txt", "*"])
+def test_a_closed_folder_that_no_pattern_reaches_does_not_matter(folders: Path, pattern: str) -> None:
+    (folders / "note.txt").write_text("1\n")
+    (folders / "b").chmod(0o000)
+    with only_own_files():
+        assert len(NdjsonFiles.matching(f"{folders}/{pattern}").paths) == 1
+
+
+def test_a_link_to_a_file_that_may_not_be_reached_is_an_error_by_name(folders: Path) -> None:
+    (folders / "a" / "link.ndjson").symlink_to(folders / "b" / "data.ndjson")
+    (folders / "b").chmod(0o000)
+    with only_own_files(), pytest.raises(MoEngageError, match=r"link\.ndjson': could not be read"):
+        NdjsonFiles.matching(f"{folders}/a/*.ndjson")
+
+
+def test_links_that_go_round_or_lead_nowhere_do_not_end_the_search(folders: Path) -> None:
+    (folders / "a" / "round").symlink_to(folders / "a")
+    (folders / "a" / "gone.ndjson").symlink_to(folders / "nowhere")
+    (folders / "a" / "self.ndjson").symlink_to(folders / "a" / "self.ndjson")
+
+    assert f"{folders}/b/deep/data.ndjson" in "".join(
+        map(str, NdjsonFiles.matching(f"{folders}/**/*.ndjson").paths)
+    )
