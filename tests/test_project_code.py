@@ -188,7 +188,7 @@ def test_operators_take_it_from_a_template(
 
 def test_a_notifier_takes_it_from_a_template(world: MoEngage) -> None:
     notifier = MoEngageBusinessEventNotifier(event_name="Sale", project_code="{{ params.project }}")
-    context: Any = {**Task().context, "params": {"project": BRAND}}
+    context: Any = {**Task().context, "dag": None, "params": {"project": BRAND}}
     notifier.render_template_fields(context)
     notifier.notify(context)
 

@@ -91,7 +91,7 @@ def _task(file: Path, task_id: str, dag_id: str | None) -> DeliveryOperator:
         raise ValueError(f"TASK_ID {task_id!r}: several Dags have it ({', '.join(sorted(having))}); add --dag-id")
     [dag] = having.values()
     task = dag.task_dict[task_id]
-    if getattr(task, "is_mapped", False):
+    if hasattr(task, "partial_kwargs"):  # in every version of Airflow
         raise ValueError(f"TASK_ID {task_id!r}: a mapped task has no arguments before it runs")
     if not isinstance(task, DeliveryOperator):
         raise ValueError(

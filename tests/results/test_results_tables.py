@@ -19,6 +19,7 @@ from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.results.volume import rows_in_table
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import MoEngage, customer
+from tests.operators.test_resume import let_this_thread_execute
 from tests.sources.warehouses import Warehouse
 from tests.task import Task
 
@@ -51,6 +52,7 @@ def at_once(runs: list[Callable[[], Any]]) -> None:
     together = threading.Barrier(len(runs))
 
     def run(act: Callable[[], Any]) -> None:
+        let_this_thread_execute()
         together.wait()
         act()
 
