@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 from typing import Any, Protocol
@@ -34,6 +35,12 @@ class SystemClock:
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
         """Wait for ``seconds``, or until ``stopped`` is set; return whether it is set."""
         return stopped.wait(seconds)
+
+
+def time_of_day(clock: Clock, seconds: float) -> str:
+    """Return the time in some seconds from now, for a log line: ``14:03:20 UTC``."""
+    moment = dt.datetime.fromtimestamp(clock.time() + seconds, dt.UTC)
+    return f"{moment:%H:%M:%S} UTC"
 
 
 class StopRequest:

@@ -56,26 +56,49 @@ class DeliveryReport(dict[str, Any]):
 
     @property
     def summary(self) -> str:
-        """One sentence for a log."""
+        """One sentence for a log. Counts of zero are left out."""
         verb = "would be sent" if self.dry_run else "accepted by MoEngage"
+        kinds = f" ({', '.join(self._kinds)})" if self._kinds else ""
+        retries = f" ({self.retries:,} of them retries)" if self.retries else ""
+        waiting = (
+            f", of which {self.throttled_seconds:.1f} s waiting for the rate limit"
+            if self.throttled_seconds >= _SHOWN_SECONDS
+            else ""
+        )
         parts = [
-            f"{counted(self.accepted, 'element')} {verb} ({counted(self.customers, 'customer')},"
-            f" {counted(self.events, 'event')} with {counted(self.actions, 'action')},"
-            f" {counted(self.devices, 'device')})",
-            f"{self.rejected:,} rejected",
-            *self._compared,
-            f"{counted(self.requests, 'request')} ({self.retries:,} of them retries), {_size(self.bytes)}",
-            f"{self.elapsed_seconds:.1f} s, of which {self.throttled_seconds:.1f} s waiting for the rate limit",
+            f"{counted(self.accepted, 'element')} {verb}{kinds}",
+            *_named({"rejected": self.rejected}),
+            ", ".join(
+                _named(
+                    {
+                        "new": self.new,
+                        "changed": self.changed,
+                        "unchanged": self.unchanged,
+                        "removed": self.removed,
+                    }
+                )
+            ),
+            f"{counted(self.requests, 'request')}{retries}, {_size(self.bytes)}" if self.requests else "",
+            f"{self.elapsed_seconds:.1f} s{waiting}",
         ]
-        return "; ".join(parts)
+        return "; ".join(filter(None, parts))
 
     @property
-    def _compared(self) -> list[str]:
-        if not (self.unchanged or self.new or self.changed or self.removed):
-            return []
+    def _kinds(self) -> list[str]:
+        actions = f" with {counted(self.actions, 'action')}" if self.actions != self.events else ""
+        found = {"customer": self.customers, "event": self.events, "device": self.devices}
         return [
-            f"{self.new:,} new, {self.changed:,} changed, {self.unchanged:,} unchanged, {self.removed:,} removed"
+            counted(count, kind) + (actions if kind == "event" else "") for kind, count in found.items() if count
         ]
+
+
+_SHOWN_SECONDS = 0.05
+"""Least waiting time that the summary shows: what is not 0.0 s when it is rounded."""
+
+
+def _named(counts: dict[str, int]) -> list[str]:
+    """Return each count that is not zero, with its name."""
+    return [f"{count:,} {name}" for name, count in counts.items() if count]
 
 
 def counted(count: int, noun: str) -> str:

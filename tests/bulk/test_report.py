@@ -54,6 +54,13 @@ def test_the_summary_shows_the_result_of_the_run() -> None:
     )
 
 
+def test_the_summary_leaves_out_counts_of_zero() -> None:
+    report = DeliveryReport(accepted=5, events=5, actions=5, requests=1, bytes=200, elapsed_seconds=0.2)
+
+    assert report.summary == "5 elements accepted by MoEngage (5 events); 1 request, 0.2 kB; 0.2 s"
+    assert DeliveryReport(unchanged=7, changed=0).summary == "0 elements accepted by MoEngage; 7 unchanged; 0.0 s"
+
+
 def test_the_summary_of_a_dry_run_claims_no_delivery() -> None:
     summary = DeliveryReport(dry_run=True, accepted=5).summary
 

@@ -188,7 +188,7 @@ def _check_converted(name: str, value: Any, plain: Any, findings: list[Finding])
         _check_text(name, plain, findings)
     if is_rounded(value):
         message = f"{name}: a decimal with more digits than a 64-bit float holds; the nearest float is sent"
-        findings.append(Finding(Code.NUMBER_ROUNDED, message))
+        findings.append(Finding(Code.NUMBER_ROUNDED, message, about=name))
 
 
 def _plain_names(attributes: dict[Any, Any], findings: list[Finding]) -> dict[str, Any]:
@@ -227,16 +227,20 @@ def _check_text(name: str, value: str, findings: list[Finding]) -> None:
             f"{name}: text that looks like a timestamp, but MoEngage stores it as text; send a datetime, or text"
             " like 2026-01-31T12:00:00Z"
         )
-        findings.append(Finding(Code.VALUE_LOOKS_LIKE_TIME, message))
+        findings.append(Finding(Code.VALUE_LOOKS_LIKE_TIME, message, about=name))
 
 
 def _long_value(name: str, value: str) -> Finding:
     if value.startswith(("http://", "https://")):
         return Finding(
-            Code.URL_TOO_LONG, f"{name}: MoEngage drops a URL of {len(value)} characters; shorten it to 512"
+            Code.URL_TOO_LONG,
+            f"{name}: MoEngage drops a URL of {len(value)} characters; shorten it to 512",
+            about=name,
         )
     return Finding(
-        Code.VALUE_TRUNCATED, f"{name}: MoEngage keeps only the first 512 of {len(value)} characters; shorten it"
+        Code.VALUE_TRUNCATED,
+        f"{name}: MoEngage keeps only the first 512 of {len(value)} characters; shorten it",
+        about=name,
     )
 
 
@@ -247,13 +251,13 @@ def _check_list(name: str, items: list[Any], findings: list[Finding]) -> None:
         check_object(name, items, findings)
     if len(items) > longest:
         message = f"{name}: MoEngage keeps only the first {longest} of {len(items)} items; shorten the list"
-        findings.append(Finding(Code.LIST_TRUNCATED, message))
+        findings.append(Finding(Code.LIST_TRUNCATED, message, about=name))
     elif any(isinstance(item, str) and len(item) > rules.LONGEST_VALUE for item in items):
-        findings.append(
-            Finding(Code.LIST_TRUNCATED, f"{name}: MoEngage cuts an item to 512 characters; shorten it")
-        )
+        message = f"{name}: MoEngage cuts an item to 512 characters; shorten it"
+        findings.append(Finding(Code.LIST_TRUNCATED, message, about=name))
     if len({float if type(item) is int else type(item) for item in items}) > 1:
-        findings.append(Finding(Code.LIST_MIXED_TYPES, f"{name}: the list mixes types; send items of one type"))
+        message = f"{name}: the list mixes types; send items of one type"
+        findings.append(Finding(Code.LIST_MIXED_TYPES, message, about=name))
 
 
 NO_ID = "?"
@@ -502,13 +506,15 @@ def action_name(name: Any) -> tuple[Finding, ...]:
             Finding(
                 Code.NAME_TRUNCATED,
                 f"action: MoEngage keeps only the first 200 of {len(name)} characters; shorten it",
+                about="action",
             ),
         )
     if name.startswith(rules.MOENGAGE_PREFIX):
         message = "action: MoEngage reserves the prefix moe_; rename the event"
-        return (Finding(Code.ATTRIBUTE_NAME_MOE_PREFIX, message),)
+        return (Finding(Code.ATTRIBUTE_NAME_MOE_PREFIX, message, about="action"),)
     if "." in name:
-        return (Finding(Code.NAME_TRUNCATED, "action: MoEngage alters a name with a dot; rename the event"),)
+        message = "action: MoEngage alters a name with a dot; rename the event"
+        return (Finding(Code.NAME_TRUNCATED, message, about="action"),)
     return ()
 
 
@@ -520,10 +526,10 @@ def user_attribute_name(name: str) -> tuple[Finding, ...]:
         return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, message),)
     if name in rules.RESERVED_ATTRIBUTE_NAMES:
         message = f"attribute {name!r}: MoEngage reserves this name; rename the attribute"
-        return (Finding(Code.ATTRIBUTE_NAME_RESERVED, message),)
+        return (Finding(Code.ATTRIBUTE_NAME_RESERVED, message, about=name),)
     if name in rules.WRITTEN_ONCE_ATTRIBUTES:
         message = f"attribute {name!r}: MoEngage writes it once and never updates it; use a name of your own"
-        return (Finding(Code.ATTRIBUTE_WRITTEN_ONCE, message),)
+        return (Finding(Code.ATTRIBUTE_WRITTEN_ONCE, message, about=name),)
     return event_attribute_name(name)
 
 
@@ -534,7 +540,7 @@ def device_attribute_name(name: str) -> tuple[Finding, ...]:
     if found or name in rules.KEPT_DEVICE_ATTRIBUTES:
         return found
     message = f"attribute {name!r}: MoEngage drops it of a device; send it as an attribute of the user"
-    return (Finding(Code.ATTRIBUTE_DROPPED, message),)
+    return (Finding(Code.ATTRIBUTE_DROPPED, message, about=name),)
 
 
 @lru_cache(maxsize=4_096)
@@ -545,12 +551,12 @@ def event_attribute_name(name: str) -> tuple[Finding, ...]:
         return (Finding(Code.ATTRIBUTE_NAME_BLOCKED, message),)
     if name.startswith(rules.MOENGAGE_PREFIX) and name not in rules.MOENGAGE_OWN_ATTRIBUTES:
         message = f"attribute {name!r}: MoEngage reserves the prefix moe_; rename the attribute"
-        return (Finding(Code.ATTRIBUTE_NAME_MOE_PREFIX, message),)
+        return (Finding(Code.ATTRIBUTE_NAME_MOE_PREFIX, message, about=name),)
     if len(name) > rules.LONGEST_NAME:
         message = (
             f"attribute {name[:20]!r}...: MoEngage keeps only the first 200 of {len(name)} characters; shorten it"
         )
-        return (Finding(Code.NAME_TRUNCATED, message),)
+        return (Finding(Code.NAME_TRUNCATED, message, about=name),)
     return ()
 
 

@@ -13,11 +13,13 @@ class Finding:
     MoEngage says about an element.
 
     :param public: the message without values, if they differ.
+    :param about: the attribute or field that a warning is about; empty if it is about none in particular.
     """
 
     code: Code
     message: str
     public: str | None = None
+    about: str = ""
 
     @property
     def is_warning(self) -> bool:

@@ -62,7 +62,7 @@ def _checked_platform(where: str, platform: str, known: tuple[str, ...], finding
         message = (
             f"{where}: MoEngage accepts it, but campaigns per platform miss it; send one of {', '.join(known)}"
         )
-        findings.append(Finding(Code.PLATFORM_UNKNOWN, message))
+        findings.append(Finding(Code.PLATFORM_UNKNOWN, message, about=where))
     return normal
 
 
@@ -137,4 +137,4 @@ def check_unset(unset: Any, attributes: Mapping[Any, Any], findings: list[Findin
         name = condition.get("attr") if isinstance(condition, dict) and condition.get("type") == "equals" else None
         if isinstance(name, str) and attributes.get(name) is not None:
             message = f"attribute {name!r}: set and unset in one element, so MoEngage unsets it; do one of them"
-            findings.append(Finding(Code.ATTRIBUTE_DROPPED, message))
+            findings.append(Finding(Code.ATTRIBUTE_DROPPED, message, about=name))

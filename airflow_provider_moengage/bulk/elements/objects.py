@@ -19,17 +19,17 @@ def check_object(name: str, value: dict[str, Any] | list[Any], findings: list[Fi
     """
     if _depth(value) > rules.DEEPEST_OBJECT:
         message = f"{name}: MoEngage turns objects inside more than two levels into text; flatten it"
-        findings.append(Finding(Code.OBJECT_TOO_DEEP, message))
+        findings.append(Finding(Code.OBJECT_TOO_DEEP, message, about=name))
     keys = [key for nested in _objects(value) for key in nested]
     if len(keys) > rules.MOST_OBJECT_KEYS:
         message = f"{name}: an object of {len(keys)} keys, and MoEngage takes 100; send fewer"
-        findings.append(Finding(Code.TOO_MANY_ATTRIBUTES, message))
+        findings.append(Finding(Code.TOO_MANY_ATTRIBUTES, message, about=name))
     if any(rules.NOT_IN_OBJECT_KEYS & set(key) for key in keys):
         message = f"{name}: MoEngage does not take keys of an object with $ . % or #; rename them"
-        findings.append(Finding(Code.NAME_TRUNCATED, message))
+        findings.append(Finding(Code.NAME_TRUNCATED, message, about=name))
     if _size(value) > rules.LARGEST_OBJECT:
         message = f"{name}: an object of more than 25 kB, which MoEngage does not keep; shorten it"
-        findings.append(Finding(Code.VALUE_TRUNCATED, message))
+        findings.append(Finding(Code.VALUE_TRUNCATED, message, about=name))
 
 
 def has_objects(items: list[Any]) -> bool:

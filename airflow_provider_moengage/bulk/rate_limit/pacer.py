@@ -163,6 +163,8 @@ class Pacer:
         self._reported_until = float("-inf")
         self._throttles_in_a_row = 0
         self._throttled_since: float | None = None
+        self._go_at: dict[int, float] = {}
+        """When the request of each lane that waits may be sent, as far as that is known."""
         self._waiting = 0
         self._waiting_since = 0.0
         self._waited = 0.0
@@ -183,7 +185,9 @@ class Pacer:
                     wait = self._wait_for(users, events)
                     if wait == 0:
                         return self._go(users, events)
-                    if wait is None:
+                    if wait is not None:
+                        self._go_at[threading.get_ident()] = self._clock.monotonic() + wait
+                    else:
                         self._changed.wait(_IN_FLIGHT_INTERVAL)
                         continue
                 self._clock.wait(self._stopped, wait)
@@ -238,6 +242,12 @@ class Pacer:
         with self._changed:
             running = self._clock.monotonic() - self._waiting_since if self._waiting else 0.0
             return self._waited + running
+
+    @property
+    def seconds_left_to_wait(self) -> float:
+        """Seconds until the limits let the next waiting request go; 0 if none waits, or it is not known."""
+        with self._changed:
+            return max(min(self._go_at.values(), default=0.0) - self._clock.monotonic(), 0.0)
 
     def _wait_for(self, users: int, events: int) -> float | None:
         """Return the seconds to wait, 0 to send now, None if it depends on a response that is still pending."""
@@ -318,6 +328,7 @@ class Pacer:
             yield
         finally:
             with self._changed:
+                self._go_at.pop(threading.get_ident(), None)
                 self._waiting -= 1
                 if not self._waiting:
                     self._waited += self._clock.monotonic() - self._waiting_since

@@ -36,7 +36,7 @@ from airflow_provider_moengage.bulk.run.progress import Progress
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.bulk.run.sender import Sender
 from airflow_provider_moengage.bulk.sources import Source, Stream
-from airflow_provider_moengage.storage import StorageError, cause_of
+from airflow_provider_moengage.storage import StorageError, cause_of, shown
 
 Packed = TypeVar("Packed", Elements, Batch)
 
@@ -129,6 +129,7 @@ class Delivery:
         self._describe(report, "")
         try:
             self._close_rejects(is_complete=not self._options.dry_run)
+            self._name_rejects_file()
         except StorageError as trouble:
             self._close("checkpoint", self._checkpoint.close)
             raise RejectsNotWrittenError(report, trouble) from None
@@ -139,15 +140,23 @@ class Delivery:
 
     def _end_early(self, error: BaseException) -> None:
         self._close("checkpoint", self._checkpoint.close)
-        self._close("rejects", partial(self._close_rejects, is_complete=False))
+        are_written = self._close("rejects", partial(self._close_rejects, is_complete=False))
         name = error.kind.value if isinstance(error, ApiError) else type(error).__name__
         self._describe(self._report(), f"The run ended early ({name}); done so far: ")
+        if are_written:
+            self._name_rejects_file()
 
-    def _close(self, what: str, act: Callable[[], None]) -> None:
+    def _close(self, what: str, act: Callable[[], None]) -> bool:
         try:
             act()
         except Exception as trouble:  # noqa: BLE001 (the error that ended the run is reported)
             self._log.warning("The %s could not be written (%s)", what, cause_of(trouble))
+            return False
+        return True
+
+    def _name_rejects_file(self) -> None:
+        if self._rejects.holds_lines:
+            self._log.warning("The rejects file is %s", shown(self._rejects.path))
 
     def _close_rejects(self, *, is_complete: bool) -> None:
         for trouble in self._rejects.close(is_complete=is_complete):
@@ -316,6 +325,11 @@ class Delivery:
         """Seconds that the limits have made a lane wait so far."""
         return self._context.pacer.waited
 
+    @property
+    def seconds_left_to_wait(self) -> float:
+        """Seconds until the limits let the next request go."""
+        return self._context.pacer.seconds_left_to_wait
+
     def least_seconds(self, total: int) -> float:
         """Seconds that the limits make a run of that many elements take, if all are like those so far: the first
         minute's worth goes at once, and each further one a minute later.
@@ -409,8 +423,10 @@ class Delivery:
         self._call_observer(report)
         self._log.info("%s%s", introduction, report.summary)
         for code, count in report.warnings.items():
+            names = self._reader.warned.of(code)
+            about = f" ({names})" if names else ""
             self._log.warning(
-                "%s with %s: MoEngage will alter or ignore part of it", counted(count, "element"), code
+                "%s with %s%s: MoEngage will alter or ignore part of it", counted(count, "element"), code, about
             )
         for sentence in self._rejects.describe():
             self._log.warning("%s", sentence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from airflow_provider_moengage.bulk.clock import Clock, Log
+from airflow_provider_moengage.bulk.clock import Clock, Log, time_of_day
 
 INTERVAL = 10.0
 """Seconds between progress lines."""
@@ -33,6 +33,10 @@ class Counts(Protocol):
     @property
     def throttled_seconds(self) -> float:
         """Seconds that the limit has made a lane wait so far."""
+
+    @property
+    def seconds_left_to_wait(self) -> float:
+        """Seconds until the limits let the next request go; 0 if none waits for them."""
 
     def least_seconds(self, total: int) -> float:
         """Seconds that the limits make a run of that many elements take from its start, however fast it is."""
@@ -71,18 +75,46 @@ class Progress:
         done = _done(counts)
         rate = (done - self._done_at_last) / elapsed
         of_total = f" of {self._total:,}" if self._total is not None else ""
-        line = (
-            f"{done:,}{of_total} elements done, {rate:,.0f} a second, {counts.share_of_limit:.0%} of the limit"
-            f" used, {counts.throttled_seconds:.0f} s waiting for it, {counts.rejected:,} rejected"
-        )
+        line = f"{done:,}{of_total} elements done, {rate:,.0f} a second"
+        line += f", {counts.share_of_limit:.0%} of the limit used{self._waiting()}"
+        if counts.rejected:
+            line += f", {counts.rejected:,} rejected"
         overall = (done - self._done_at_start) / (now - self._started_at)
         if self._total is not None and overall > 0:
             by_rate = max(self._total - done, 0) / overall
             by_limit = counts.least_seconds(self._total) - (now - self._started_at)
-            line += f", about {max(by_rate, by_limit):,.0f} s left"
+            line += f", about {duration(max(by_rate, by_limit))} left"
         self._log.info("%s", line)
         self._also()
         self._last_at, self._done_at_last = now, done
+
+    def _waiting(self) -> str:
+        waited, left = self._counts.throttled_seconds, self._counts.seconds_left_to_wait
+        until = f"until {time_of_day(self._clock, left)}" if left >= _WORTH_A_TIME else ""
+        if waited < _WORTH_A_NUMBER:
+            return f", waiting for it {until}" if until else ""
+        return f", {waited:.0f} s waiting for it" + (f" (now {until})" if until else "")
+
+
+_WORTH_A_NUMBER = 0.5
+"""Least seconds of waiting so far that are shown: what is not 0 s when it is rounded."""
+
+_WORTH_A_TIME = 2.0
+"""Least seconds left to wait of which the end is shown. Others are over when the line is read."""
+
+
+def duration(seconds: float) -> str:
+    """Return a duration that is about right: 95 s, 12 min, 2 h 5 min."""
+    minutes = round(seconds / 60)
+    if seconds < _SHOWN_IN_SECONDS:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+_SHOWN_IN_SECONDS = 120.0
+"""Seconds from which on a duration is in minutes."""
 
 
 def _done(counts: Counts) -> int:

@@ -20,6 +20,7 @@ from airflow_provider_moengage.bulk.elements.rules import DOCUMENTED, Code, Work
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.packer import LARGEST_ELEMENT, encoded
+from airflow_provider_moengage.bulk.run.warned_attributes import WarnedAttributes
 from airflow_provider_moengage.bulk.sources import Chunk
 
 _CHUNK_BYTES = 200_000
@@ -53,6 +54,8 @@ class Reader:
         self._encoder = encoder
         self._changes = checkpoint if isinstance(checkpoint, ChangeTracker) else None
         self._size = 1
+        self.warned = WarnedAttributes()
+        """What the warnings of the elements that were read are about."""
 
     def elements(self, between_chunks: Callable[[], None]) -> Generator[Elements]:
         """Yield elements that can be sent, until the source ends.
@@ -133,6 +136,9 @@ class Reader:
         if not ready.flawed:
             return elements
         bad = {at for at, prepared in ready.flawed.items() if not passes(prepared, self._validation)}
+        for at, prepared in ready.flawed.items():
+            if at not in bad:
+                self.warned.note(prepared.findings)
         for at in sorted(bad):
             prepared = ready.flawed[at]
             self._rejects.add(chunk.positions[at], prepared.given, prepared.findings)

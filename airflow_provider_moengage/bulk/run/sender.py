@@ -17,7 +17,7 @@ from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
 from airflow_provider_moengage.bulk.batch import Batch
 from airflow_provider_moengage.bulk.changed.removed.removals import Removals
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
-from airflow_provider_moengage.bulk.clock import StoppedError
+from airflow_provider_moengage.bulk.clock import StoppedError, time_of_day
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.elements.weight import budgets
@@ -204,7 +204,8 @@ class Sender:
         wait = self._pacer.new_hold()
         if wait is not None and (reply.outcome is Outcome.THROTTLED or wait >= _WORTH_A_LINE):
             why = "answered 429" if reply.outcome is Outcome.THROTTLED else "reports that the limit is used up"
-            self._log.info("MoEngage %s; sending nothing for %.0f s", why, wait)
+            until = time_of_day(self._clock, wait)
+            self._log.info("MoEngage %s; sending nothing until %s (%.0f s)", why, until, wait)
 
     def _accept(self, batch: Batch) -> None:
         answered_at = self._clock.monotonic()

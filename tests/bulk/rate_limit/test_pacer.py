@@ -392,3 +392,29 @@ def test_nothing_is_sent_after_the_run_is_stopped_even_if_there_is_room(run: Run
 
     with pytest.raises(StoppedError):
         run.pacer.spend(1, 0)
+
+
+class _WatchedClock(FakeClock):
+    """A clock that records, at each wait, what the pacer says is left of it."""
+
+    pacer: Pacer
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[float] = []
+
+    def wait(self, stopped: threading.Event, seconds: float) -> bool:
+        self.left.append(self.pacer.seconds_left_to_wait)
+        return super().wait(stopped, seconds)
+
+
+def test_a_waiting_request_shows_how_long_it_still_waits() -> None:
+    clock = _WatchedClock()
+    clock.pacer = pacer = Pacer(Limits(10, 10), clock, threading.Event())
+    pacer.record_reply(10, 0, ACCEPTED, pacer.spend(10, 0))
+    assert pacer.seconds_left_to_wait == 0
+
+    pacer.spend(10, 0)
+
+    assert clock.left == [60.0]
+    assert pacer.seconds_left_to_wait == 0

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.sources import Chunk, Stream
 from tests.delivering import MoEngage, customer, event
@@ -180,14 +183,11 @@ def test_the_time_left_counts_whole_minutes_of_the_limit(
 ) -> None:
     moengage.reset(events_per_minute=1_000)
 
-    def left_after(line: str) -> float:
-        return float(line.rpartition("about ")[2].split()[0].replace(",", ""))
-
     with caplog.at_level(logging.INFO):
         moengage.deliver([event(f"user-{n}") for n in range(4_500)], limits=Limits(1_000, 1_000), concurrency=1)
 
     lines = [record.getMessage() for record in caplog.records if ", about " in record.getMessage()]
-    assert left_after(lines[0]) >= 180, "five minutes' worth takes four, of which one has passed"
+    assert lines[0].endswith("about 3 min left"), "five minutes' worth takes four, of which one has passed"
 
 
 def test_users_and_events_have_separate_budgets(moengage: MoEngage) -> None:
@@ -235,6 +235,108 @@ def test_the_log_shows_progress_and_result_with_units(
     assert progress
     assert "of 8,001 elements done" in progress[0]
     assert "of the limit used" in progress[0]
-    assert "s left" in progress[0]
+    assert re.search(r"about \d+ (s|min) left", progress[0])
     assert any("8,000 elements accepted by MoEngage" in line for line in logged)
     assert "1 rejected as element_invalid, at position 8000" in logged
+
+
+def test_warnings_name_the_attributes_that_they_are_about(
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = "x" * 600
+    moengage.deliver(
+        [
+            customer("u-1", bio=long),
+            customer("u-2", bio=long, address=long),
+            {"type": "event", "customer_id": "u-3", "actions": [{"action": "opened"}]},
+        ]
+    )
+
+    assert (
+        "2 elements with value_truncated (bio, address): MoEngage will alter or ignore part of it"
+        in caplog.messages
+    )
+    assert "1 element with event_time_missing: MoEngage will alter or ignore part of it" in caplog.messages
+    assert long not in caplog.text
+
+
+def test_warnings_name_at_most_five_attributes_and_none_that_looks_like_a_value(
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = "x" * 600
+    names = [f"field_{n}" for n in range(7)]
+    moengage.deliver(
+        [customer("u-1", **dict.fromkeys(["ada@example.com", "+4915112345678", "a\nb", *names], long))]
+    )
+
+    named = ", ".join(names[:5])
+    assert (
+        f"1 element with value_truncated ({named}, ...): MoEngage will alter or ignore part of it"
+        in caplog.messages
+    )
+    assert "ada@" not in caplog.text
+    assert "12345" not in caplog.text
+
+
+def test_the_attributes_of_rejects_are_not_those_of_warnings(
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture
+) -> None:
+    moengage.deliver([{**customer("null"), "attributes": {"bio": "x" * 600}}, customer("u-1", city="x" * 600)])
+
+    assert "1 element with value_truncated (city): MoEngage will alter or ignore part of it" in caplog.messages
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_rejects_file_is_named_when_it_has_lines(
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture, tmp_path: Path, dry_run: bool
+) -> None:
+    file = tmp_path / "rejects.ndjson"
+
+    moengage.deliver([customer("u-1"), "junk"], rejects=Rejects(file), dry_run=dry_run)
+
+    assert caplog.messages[-1] == f"The rejects file is {file}"
+    assert file.read_text().count("\n") == 1
+
+
+def test_no_rejects_file_is_named_without_rejects(
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    moengage.deliver([customer("u-1")], rejects=Rejects(tmp_path / "rejects.ndjson"))
+    moengage.deliver([customer("u-1"), "junk"])
+
+    assert "The rejects file is" not in caplog.text
+
+
+def test_the_rejects_file_is_named_at_an_early_end(
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    file = tmp_path / "rejects.ndjson"
+
+    def source() -> Iterator[Any]:
+        yield from ["junk"] * 20  # more than one chunk
+        raise ConnectionError("the warehouse is gone")
+
+    with pytest.raises(ConnectionError):
+        moengage.deliver(source(), rejects=Rejects(file))
+
+    assert caplog.messages[-1] == f"The rejects file is {file}"
+    assert file.read_text().count("junk") == 10
+
+
+def test_a_rejects_file_that_could_not_be_written_is_not_named(
+    moengage: MoEngage, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    file = tmp_path / "rejects.ndjson"
+
+    def source() -> Iterator[Any]:
+        yield from ["junk"] * 20  # more than one chunk
+        (tmp_path / "rejects.ndjson.part").unlink()
+        (tmp_path / "rejects.ndjson.part").mkdir()
+        (tmp_path / "rejects.ndjson.part" / "something").touch()
+        raise ConnectionError("the warehouse is gone")
+
+    with pytest.raises(ConnectionError):
+        moengage.deliver(source(), rejects=Rejects(file))
+
+    assert "The rejects could not be written" in caplog.text
+    assert "The rejects file is" not in caplog.text

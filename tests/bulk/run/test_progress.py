@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.bulk.run.progress import Progress
+from airflow_provider_moengage.bulk.run.progress import Progress, duration
 from devtools.fake_clock import FakeClock
 
 
@@ -19,6 +20,7 @@ class Run:
     unchanged: int = 0
     share_of_limit: float = 0.0
     throttled_seconds: float = 0.0
+    seconds_left_to_wait: float = 0.0
     least: float = 0.0
     clock: FakeClock = field(default_factory=FakeClock)
     lines: list[str] = field(default_factory=list)
@@ -61,13 +63,40 @@ def test_the_time_left_is_not_shorter_than_the_limit_allows(run: Run) -> None:
     assert run.lines[0].endswith("about 50 s left")
 
 
+def test_a_wait_for_the_limit_shows_until_when(run: Run) -> None:
+    progress = Progress(run, run.clock, run, None)
+    run.accepted, run.throttled_seconds, run.seconds_left_to_wait = 50, 8.4, 49.6
+    run.pass_(10)
+    until = dt.datetime.fromtimestamp(run.clock.time() + 49.6, dt.UTC)
+    progress.log_if_due()
+
+    assert run.lines[0].endswith(f"used, 8 s waiting for it (now until {until:%H:%M:%S} UTC)")
+
+
+def test_a_wait_that_is_nearly_over_shows_no_time(run: Run) -> None:
+    progress = Progress(run, run.clock, run, None)
+    run.accepted, run.throttled_seconds, run.seconds_left_to_wait = 50, 8.4, 1.9
+    run.pass_(10)
+    progress.log_if_due()
+
+    assert run.lines[0].endswith("used, 8 s waiting for it")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (119, "119 s"), (125, "2 min"), (3_569, "59 min"), (3_571, "1 h 0 min"), (7_500, "2 h 5 min")],
+)
+def test_a_duration_is_in_units_that_a_person_reads(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
 def test_a_source_of_unknown_length_has_no_time_left(run: Run) -> None:
     progress = Progress(run, run.clock, run, None)
     run.accepted = 50
     run.pass_(10)
     progress.log_if_due()
 
-    assert run.lines == ["50 elements done, 5 a second, 0% of the limit used, 0 s waiting for it, 0 rejected"]
+    assert run.lines == ["50 elements done, 5 a second, 0% of the limit used"]
 
 
 def test_before_anything_is_done_no_time_left_is_shown(run: Run) -> None:
@@ -75,9 +104,7 @@ def test_before_anything_is_done_no_time_left_is_shown(run: Run) -> None:
     run.pass_(10)
     progress.log_if_due()
 
-    assert run.lines == [
-        "0 of 100 elements done, 0 a second, 0% of the limit used, 0 s waiting for it, 0 rejected"
-    ]
+    assert run.lines == ["0 of 100 elements done, 0 a second, 0% of the limit used"]
 
 
 def test_a_line_is_written_every_ten_seconds_however_often_it_is_requested(run: Run) -> None:
