@@ -129,6 +129,7 @@ class LocalAirflow:
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "AIRFLOW_VAR_MOENGAGE_FOLDER": str(home / "moengage"),
         }
         if database_port is not None:
             self._environment.update(airflow_database(database_port))
@@ -274,6 +275,7 @@ MoEngage       {emulator}   (the emulated workspace {WORKSPACE}; its page shows 
 Log            {home / "airflow.log"}
 
 incremental_sync runs daily and has sent yesterday's purchases. To send earlier days: open it, Trigger, Backfill.
+changed_customers sends all customers the first time, and then only those that changed: trigger it twice.
 after_file_import runs after a file import. Trigger the other Dags yourself; file_sync needs this configuration
 (Advanced Options): {conf}
 The connections are under Admin > Connections.

@@ -50,6 +50,10 @@ class Place:
         with closing(sqlite3.connect(self.warehouse)) as database:
             return database.execute(sql, parameters).fetchall()
 
+    def execute(self, sql: str) -> None:
+        with closing(sqlite3.connect(self.warehouse)) as database, database:
+            database.execute(sql)
+
     def arrived(self, action: str, attribute: str) -> Counter[Any]:
         """Count the arrivals of each event, identified by an attribute."""
         elements = [received.element for received in self.emulator.workspace.elements]
@@ -80,6 +84,7 @@ def whole_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             AIRFLOW__CORE__LOAD_EXAMPLES="False",
             AIRFLOW_CONN_MOENGAGE_DEFAULT=json.dumps(moengage),
             AIRFLOW_CONN_WAREHOUSE=json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
+            AIRFLOW_VAR_MOENGAGE_FOLDER=str(home / "moengage"),
         )
         with airflow.kept_running() as command:
             yield Place(airflow, command, emulator, warehouse)
@@ -98,6 +103,24 @@ def sync_the_warehouse(place: Place) -> None:
     assert place.arrived("Purchase", "basket_id") == Counter(
         basket for (basket,) in place.select("SELECT basket_id FROM purchases")
     )
+
+
+def sync_what_changed(place: Place) -> None:
+    place.run("changed_customers")
+    assert place.customers == place.count("customers")
+    place.emulator.workspace.reset()
+    place.execute("UPDATE customers SET tier = 'platinum' WHERE user_id = 'household-7'")
+    place.execute("DELETE FROM customers WHERE user_id = 'household-8'")
+    place.execute("INSERT INTO customers VALUES ('household-99', 'household-99@example.com', 'gold')")
+
+    log = place.run("changed_customers")
+
+    elements = [received.element for received in place.emulator.workspace.elements]
+    sent = {element["customer_id"]: element["attributes"]["tier"] for element in elements}
+    assert sent == {"household-7": "platinum", "household-99": "gold"}
+    assert len(elements) == 2
+    assert place.emulator.workspace.deleted_users == []
+    assert "household-7" not in log
 
 
 def sync_incrementally(place: Place) -> None:
@@ -174,6 +197,7 @@ def load_campaign_statistics(place: Place) -> None:
     "example",
     [
         sync_the_warehouse,
+        sync_what_changed,
         sync_incrementally,
         sync_by_shards,
         start_campaigns,
