@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
+from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from tests.delivering import MoEngage, customer
@@ -144,3 +145,46 @@ def test_two_runs_of_one_sync_without_watermark_send_all_rows_each_and_resume_on
     assert set(sent()) == set(range(ROWS))
     assert set(sent().values()) <= {2, 3}
     assert sum(sent().values()) <= 2 * ROWS + 100, "one request was in flight"
+
+
+@pytest.mark.parametrize("ends", ["at its end", "at a refusal"])
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+@pytest.mark.parametrize("store", ["state store", "folder"])
+def test_a_try_that_was_replaced_leaves_the_rejects_file_of_its_successor(
+    connected: MoEngage, tmp_path: Path, ends: str, delivery: str, store: str
+) -> None:
+    task = Task(has_store=store == "state store")
+    options: dict[str, Any] = {
+        "checkpoint_path": None if store == "state store" else str(tmp_path / "checkpoints"),
+        "rejects_path": str(tmp_path / "rejects"),
+        "delivery": delivery,
+        "max_rejects": 99,
+    }
+
+    def elements(by: str, rejected: int) -> Iterator[dict[str, Any]]:
+        yield from (customer("null", by=by, number=number) for number in range(rejected))
+        if by == "first":
+            running.pause()
+        yield customer("u1", by=by)
+
+    def work() -> dict[str, Any]:
+        started.wait(WITHIN)
+        operator = BulkImportOperator(task_id="send", elements=lambda: elements("first", 3), **options)
+        return operator.execute(task.context)
+
+    started = threading.Event()
+    running = Running(work)
+    started.set()
+    assert running.waits.wait(WITHIN), running.result
+    task.retry()
+    second = BulkImportOperator(task_id="send", elements=lambda: elements("second", 2), **options)
+    report = second.execute(task.context)
+    if ends == "at a refusal":
+        connected.emulator.workspace.add_fault(Fault("status", status=401))
+    with pytest.raises(AssertionError, match="Another try of this task has taken over"):
+        running.ended()
+
+    [file] = (tmp_path / "rejects").iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["element"]["attributes"]["by"] for line in lines] == ["second"] * 2
+    assert (report["accepted"], report["rejected"]) == (1, 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from airflow_provider_moengage.bulk.batch import Batch, Elements
@@ -20,6 +21,7 @@ from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.elements.checks import NO_ID
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.counters import Counters
+from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 from airflow_provider_moengage.bulk.sources import Chunk, Source
 
 
@@ -246,6 +248,14 @@ class ChangeTracker:
     def close(self) -> None:
         """Keep what was accepted, for another try. Nothing is stored after that."""
         self._state.close()
+
+    def check(self) -> None:
+        """Check that this is still the latest try of the task.
+
+        :raises FencedError: if a later one has taken over.
+        """
+        with suppress(NotStoredError):  # what cannot be read says nothing
+            self._state.check_fence()
 
     def finish(self, report: DeliveryReport) -> None:  # noqa: ARG002 (the checkpoint's signature)
         """Make what this run found the state of the sync.

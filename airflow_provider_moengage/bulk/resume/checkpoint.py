@@ -162,6 +162,14 @@ class Checkpoint:
         finally:
             writer.close()
 
+    def check(self) -> None:
+        """Check that this is still the latest try of the task.
+
+        :raises FencedError: if a later one has taken over.
+        """
+        if self._saved_run is not None:
+            self._saved_run.check()
+
     def finish(self, report: DeliveryReport) -> None:
         """Store that everything is done. Nothing is stored after that."""
         if self._writer is None or self._saved_run is None:

@@ -202,6 +202,14 @@ class Rejects:
                 collected.publish(self._end)
             return collected.clean_up(with_earlier=is_complete and not self.count)
 
+    def abandon(self) -> None:
+        """Write nothing any more: the file belongs to the try that has taken over."""
+        with self._lock:
+            self._is_closed = True
+            if self._collected is not None and self._collected.stream is not None:
+                with suppress(OSError):  # of what it had not written yet
+                    self._collected.stream.close()
+
     def _open(self, collected: _Collected) -> IO[bytes]:
         """The collected rejects, open at their end."""
         if collected.stream is not None:

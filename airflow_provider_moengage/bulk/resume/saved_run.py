@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from airflow_provider_moengage.bulk.report import DeliveryReport
-from airflow_provider_moengage.bulk.resume.fence import Fence
+from airflow_provider_moengage.bulk.resume.fence import Fence, FencedError
 
 _VERSION = 2
 _RUNNING, _COMPLETE = "running", "complete"
@@ -144,6 +144,19 @@ class SavedRun:
         self._store.save({**stored, "checksum": _checksum(stored)})
         if self._fence is not None:
             self._fence.check()
+
+    def check(self) -> None:
+        """Check that this is still the latest try. Where that cannot be read, it is taken to be.
+
+        :raises FencedError: if a later try has taken over.
+        """
+        if self._fence is not None:
+            try:
+                self._fence.check()
+            except FencedError:
+                raise
+            except Exception:  # noqa: BLE001 (each storage has errors of its own)
+                return
 
     def _checked(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return a state as it was stored; empty if it is damaged, or of another version of this package."""

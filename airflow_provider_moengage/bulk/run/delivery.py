@@ -26,6 +26,7 @@ from airflow_provider_moengage.bulk.elements.rules import WorkspaceRules
 from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW, Limits, Pacer
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
+from airflow_provider_moengage.bulk.resume.fence import FencedError
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run.context import RunContext
@@ -127,6 +128,7 @@ class Delivery:
             raise
         report = self._report()
         self._describe(report, "")
+        self._check_not_replaced()
         try:
             self._close_rejects(is_complete=not self._options.dry_run)
             self._name_rejects_file()
@@ -138,9 +140,26 @@ class Delivery:
             raise NotRemovedError(report, why)
         return report
 
+    def _check_not_replaced(self) -> None:
+        """Check that this is still the latest try of the task: the rejects file belongs to the latest.
+
+        :raises FencedError: if it is not.
+        """
+        try:
+            self._checkpoint.check()
+        except FencedError:
+            self._rejects.abandon()
+            raise
+
     def _end_early(self, error: BaseException) -> None:
-        self._close("checkpoint", self._checkpoint.close)
-        are_written = self._close("rejects", partial(self._close_rejects, is_complete=False))
+        try:
+            self._check_not_replaced()
+        except FencedError:
+            self._close("checkpoint", self._checkpoint.close)
+            are_written = False
+        else:
+            self._close("checkpoint", self._checkpoint.close)
+            are_written = self._close("rejects", partial(self._close_rejects, is_complete=False))
         name = error.kind.value if isinstance(error, ApiError) else type(error).__name__
         self._describe(self._report(), f"The run ended early ({name}); done so far: ")
         if are_written:
