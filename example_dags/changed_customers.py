@@ -3,7 +3,7 @@
 Needs two connections: `warehouse` (any database that Airflow has a hook for) with a table `customers`, and
 `moengage_default`. The Airflow variable `moengage_folder` names a folder that all workers can reach, such as
 `s3://aws_default@my-bucket/moengage`. MoEngage needs a business event `Sync failed` with an attribute `dag` of
-type string.
+type string. `make demo` runs this file twice.
 """
 
 from __future__ import annotations
