@@ -52,12 +52,13 @@ class Page(Generic[Row]):
     """A page of a list.
 
     :param rows: its rows.
-    :param has_more: whether another page follows.
+    :param has_more: whether another page follows; None: the server does not say, so the next pages are requested
+        until two in a row are empty, or the server refuses one.
     :param total: rows of the whole list, if the server reports it.
     """
 
     rows: Sequence[Row]
-    has_more: bool
+    has_more: bool | None
     total: int | None = None
 
 
@@ -118,19 +119,28 @@ def read_whole_list(
 ) -> Iterator[list[Row]]:
     """Yield the rows of a list as its pages are read, each row once. Only the rows' keys are kept in memory.
 
-    Rows move to other pages if the list changes meanwhile, and one could be skipped. So if a row came twice, or
-    the total changed, the list is read again for what is missing, up to three times.
+    Rows move to other pages if the list changes meanwhile, and one could be skipped. So if a row came twice, the
+    total changed, or there were fewer rows than the total, the list is read again for what is missing, up to three
+    times. A list that then still has fewer rows than its total is an error: whoever replaces what was there by it
+    would lose the rest.
 
     :param ask: requests a page, from 1.
     :param key: identifies a row.
-    :raises ApiError: if MoEngage does not answer.
+    :raises ApiError: if MoEngage does not answer, or returns fewer rows than it reports.
     """
     seen: dict[str, int] = {}  # key to the pass that had it last
     for this_pass in range(MOST_PASSES):
         totals: set[int | None] = set()
-        has_moved, number, has_next = False, 1, True
+        has_moved, number, has_next, read = False, 1, True, 0
+        page: Page[Row] | None = None
         while has_next:
-            page = _ask(partial(ask, number), number, retries)
+            before = page
+            try:
+                page = _ask(partial(ask, number), number, retries)
+            except ApiError as error:
+                if before is None or not _is_past_the_end(error, before):
+                    raise
+                break
             keys = {key(row): row for row in page.rows}
             fresh = [row for found, row in keys.items() if found not in seen]
             new_in_this_pass = [found for found in keys if seen.get(found) != this_pass]
@@ -140,10 +150,39 @@ def read_whole_list(
             if fresh:
                 yield fresh
             number += 1
-            has_next = page.has_more and bool(new_in_this_pass)
-        if len(totals) == 1 and not has_moved:
+            read += len(new_in_this_pass)
+            has_next = _goes_on(page, before, read, has_new=bool(new_in_this_pass))
+        is_stable = len(totals) == 1 and not has_moved
+        total = None if page is None else page.total
+        is_short = total is not None and (read if is_stable else len(seen)) < total
+        if is_stable and not is_short:
             return
+    if is_short:
+        raise ApiError(
+            ErrorKind.SERVER,
+            f"MoEngage reports a list of {total:,} and returned fewer, {MOST_PASSES} times, so the list is not"
+            " complete",
+        )
     _log.warning("The list changed each of %d times that it was read; a row may be missing", MOST_PASSES)
+
+
+def _goes_on(page: Page[Row], before: Page[Row] | None, read: int, *, has_new: bool) -> bool:
+    """Return whether to request the next page.
+
+    :param before: the page before this one.
+    :param read: rows of this pass so far.
+    """
+    if page.total is not None:
+        return has_new and (bool(page.has_more) or read < page.total)
+    if page.has_more is None and not page.rows:
+        return before is None or bool(before.rows)
+    return has_new and page.has_more is not False
+
+
+def _is_past_the_end(error: ApiError, before: Page[Row]) -> bool:
+    """Return whether a refusal means that the list has ended: if nothing has said that this page exists."""
+    is_refused = error.kind in (ErrorKind.REQUEST, ErrorKind.NOT_FOUND)
+    return is_refused and before.has_more is None and before.total is None
 
 
 def _ask(ask: Callable[[], Answer], page: int, retries: Retries) -> Answer:

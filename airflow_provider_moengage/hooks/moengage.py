@@ -375,7 +375,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         :raises MoEngageRequestError: if MoEngage refuses the request.
         :raises MoEngageRateLimitError: if MoEngage throttled a page 30 times.
         :raises MoEngageAuthError: if MoEngage does not accept the key, or the key does not cover campaigns.
-        :raises MoEngageServerError: if MoEngage could not be reached or answered 5xx, three times for a page.
+        :raises MoEngageServerError: if MoEngage could not be reached or answered 5xx, three times for a page; or
+            if it returned fewer campaigns than it reports, or some that cannot be read.
         """
         days = campaigns.window(start, end)
         query = campaigns.StatsFilter.of(attribution_type, metric_type, campaign_ids)

@@ -20,6 +20,7 @@ from airflow_provider_moengage.api.campaigns.models import (
     Campaign,
     CampaignOfPage,
     CampaignStats,
+    UnreadableStatsError,
     read_campaign,
     read_stats,
 )
@@ -79,14 +80,18 @@ class CampaignsClient:
         :param start: first day.
         :param end: last day, at most 30 days with the first.
         :param filters: ``attribution_type``, ``metric_type`` and, optionally, ``campaign_ids``, at most ten.
-        :raises ApiError: if MoEngage does not answer.
+        :raises ApiError: if MoEngage does not answer, or its response is not complete or cannot be read.
         """
 
         def ask(page: int) -> Page[CampaignOfPage]:
             return self.stats_page(start, end, filters, page=page)
 
+        found = [0, 0]  # all campaigns, and those with statistics
         for campaigns in read_whole_list(ask, lambda campaign: campaign.campaign_id, retries):
+            found = [found[0] + len(campaigns), found[1] + sum(campaign.is_known for campaign in campaigns)]
             yield from (campaign.stats for campaign in campaigns)
+        if found[0] and not found[1]:
+            raise self._unreadable()
 
     def iter_campaigns(self, filters: Mapping[str, Any], retries: Retries) -> Iterator[Campaign]:
         """Yield the campaigns of a search, each once, as their pages are read.
@@ -117,13 +122,18 @@ class CampaignsClient:
         }
         content = self._read(STATS_PATH, body, "data")
         total = content["total_campaigns"].count()
-        rows = read_stats(content["data"], start, end)
-        if not rows and page == 1 and total:
+        if total is None or total < 0:
             raise ApiError(
                 ErrorKind.SERVER,
-                f"{self._url} reports campaigns with statistics, but its response has none that can be read",
+                f"{self._url} does not report total_campaigns, so whether its response is complete is not known",
                 status_code=200,
             )
+        try:
+            rows = read_stats(content["data"], start, end)
+        except UnreadableStatsError:
+            raise self._unreadable() from None
+        if not rows and page == 1 and total:
+            raise self._unreadable()
         pages = content["total_pages"].count()
         has_more = len(rows) >= STATS_PAGE_SIZE if pages is None else page < pages
         return Page(rows, has_more, total)
@@ -144,7 +154,29 @@ class CampaignsClient:
         )
         entries = content["data"]["campaigns"].items()
         campaigns = [campaign for entry in entries if (campaign := read_campaign(entry)) is not None]
-        return Page(campaigns, len(entries) >= SEARCH_PAGE_SIZE)
+        if len(campaigns) < len(entries) or not content["data"]["campaigns"].is_list:
+            raise ApiError(
+                ErrorKind.SERVER, f"{self._url} returned a campaign that cannot be read", status_code=200
+            )
+        wanted = set(filters.get("ids", ()))
+        has_more: bool | None = None  # the reference has no total, and a server may send fewer at a time
+        if len(entries) >= SEARCH_PAGE_SIZE:
+            has_more = True
+        elif wanted and wanted <= {campaign.campaign_id for campaign in campaigns}:
+            has_more = False
+        places = (content["data"], content)
+        total = _first_count(*(place["total_campaigns"] for place in places))
+        pages = _first_count(*(place["total_pages"] for place in places))
+        if pages is not None and page < pages:
+            has_more = True
+        return Page(campaigns, has_more, total)
+
+    def _unreadable(self) -> ApiError:
+        return ApiError(
+            ErrorKind.SERVER,
+            f"{self._url} reports campaigns with statistics, but its response has some that cannot be read",
+            status_code=200,
+        )
 
     def _read(
         self, path: str, body: Mapping[str, Any], *place: str, headers: Mapping[str, str] | None = None
@@ -207,6 +239,10 @@ class CampaignsClient:
 
 
 _NO_ANSWER = "this response did not come from MoEngage's API; check host and data center"
+
+
+def _first_count(*fields: Received) -> int | None:
+    return next((number for field in fields if (number := field.count()) is not None), None)
 
 
 def _type_and_message(content: Received) -> Sequence[Received]:

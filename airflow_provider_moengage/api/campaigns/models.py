@@ -108,10 +108,18 @@ class CampaignStats(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class CampaignOfPage:
-    """A campaign on a page of statistics."""
+    """A campaign on a page of statistics.
+
+    :param is_known: its statistics have the documented nesting, also if they are empty.
+    """
 
     campaign_id: str
     stats: tuple[CampaignStats, ...]
+    is_known: bool
+
+
+class UnreadableStatsError(Exception):
+    """Statistics that are there, but do not have the documented nesting."""
 
 
 def read_campaign(row: Received) -> Campaign | None:
@@ -133,20 +141,39 @@ def read_stats(data: Received, start: date, end: date) -> list[CampaignOfPage]:
     """Read the campaigns of a page of statistics.
 
     :param data: by campaign ID.
+    :raises UnreadableStatsError: if a part of it does not have the documented nesting.
     """
+    if not data.is_object and not data.is_nothing:
+        raise UnreadableStatsError
     return [
-        CampaignOfPage(campaign_id, tuple(_variations(campaign_id, versions, start, end)))
+        CampaignOfPage(campaign_id, tuple(_variations(campaign_id, versions, start, end)), _is_known(versions))
         for name, versions in data.fields()
         if (campaign_id := name.name()) is not None
     ]
 
 
+def _is_known(versions: Received) -> bool:
+    return any(version.has("platforms") for version in [versions, *versions.items()])
+
+
+def _inside(value: Received, name: str) -> list[tuple[Received, Received]]:
+    """Return names and values of an object inside another; none if one of them is empty or null."""
+    inner = value[name]
+    is_object = value.is_object and (inner.is_object or inner.is_nothing)
+    is_elsewhere = not value.has(name) and any(not field.is_nothing for _, field in value.fields())
+    if not value.is_nothing and (not is_object or is_elsewhere):
+        raise UnreadableStatsError
+    return inner.fields()
+
+
 def _variations(campaign_id: str, versions: Received, start: date, end: date) -> Iterator[CampaignStats]:
     for position, version in enumerate(versions.items() or [versions], start=1):
         number = version.first("version_number", "version").count() or position
-        for platform, of_platform in version["platforms"].fields():
-            for locale, of_locale in of_platform["locales"].fields():
-                for variation, groups in of_locale["variations"].fields():
+        for platform, of_platform in _inside(version, "platforms"):
+            for locale, of_locale in _inside(of_platform, "locales"):
+                for variation, groups in _inside(of_locale, "variations"):
+                    if not groups.is_object and not groups.is_nothing:
+                        raise UnreadableStatsError
                     yield CampaignStats(
                         campaign_id,
                         number,

@@ -205,7 +205,7 @@ def test_a_throttled_200_is_throttled(open_client: Open) -> None:
 def test_campaigns_that_cannot_be_read_are_an_error_and_not_none(open_client: Open) -> None:
     with (
         loopback(json(page({}, total_campaigns=3))) as server,
-        pytest.raises(ApiError, match="none that can be read"),
+        pytest.raises(ApiError, match="some that cannot be read"),
     ):
         ask_stats(open_client(server.url))
 

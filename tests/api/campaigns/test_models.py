@@ -96,7 +96,7 @@ def test_letters_that_a_column_cannot_have_do_not_make_two_goals_one() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{"c1": None}, {"c1": []}, {"c1": [{}]}, {"c1": [{"platforms": 3}]}, {"c1": [{"platforms": {"A": []}}]}],
+    [{"c1": None}, {"c1": []}, {"c1": [{}]}, {"c1": [{"platforms": {}}]}, {"c1": [{"platforms": {"A": []}}]}],
     ids=repr,
 )
 def test_a_campaign_without_statistics_has_no_record(data: Any) -> None:
