@@ -75,6 +75,10 @@ class Database:
     def prepare(self, connection: Any) -> None:
         """Set up a session: UTC, and no timeouts while MoEngage's rate limit slows down reading."""
 
+    def limit_time(self, connection: Any, seconds: float) -> bool:  # noqa: ARG002 (subclasses need it)
+        """Make the database end each of the session's queries after some time; return whether it can."""
+        return False
+
     def check(self, connection: Any, statement: str, *, as_table: bool) -> None:
         """Check that a statement is a query that can be run, as far as only the driver can tell.
 

@@ -58,11 +58,13 @@ class Rows(Stream):
     def __init__(self, query: Query) -> None:
         super().__init__((), "without key_columns the rows that were sent cannot be identified")
         self._query = query
+        self.row_count: int | None = None
+        """The number of rows, if somebody has counted them."""
 
     @property
     def total(self) -> int | None:
-        """The number of rows, if known."""
-        return None
+        """The number of elements, if known."""
+        return None if self.row_count is None else self.row_count * len(self._query.mappings)
 
     def chunks(
         self,
@@ -122,7 +124,6 @@ class KeyedRows:
     """
 
     is_resumable = True
-    total = None
     why_not = ""
 
     def __init__(self, query: Query, key_columns: KeyColumns, key_range: KeyRange) -> None:
@@ -132,6 +133,13 @@ class KeyedRows:
         self._per_row = len(query.mappings)
         self._first: list[Any] | None = None
         self.was_interrupted = False
+        self.row_count: int | None = None
+        """The number of rows, if somebody has counted them."""
+
+    @property
+    def total(self) -> int | None:
+        """The number of elements, if known."""
+        return None if self.row_count is None else self.row_count * self._per_row
 
     def chunks(self, bookmark: Mapping[str, Any] | None, size: Callable[[], int]) -> Generator[Chunk]:
         """Read the rows that an earlier try left open, and those that follow."""

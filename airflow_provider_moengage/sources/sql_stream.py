@@ -58,6 +58,10 @@ class LostConnectionError(ConnectionError):
         super().__init__(f"{database.name} ended the connection when it read {what} ({name}); {self.advice}")
 
 
+class UnlimitedTimeError(Exception):
+    """The database cannot end a query after some time by itself."""
+
+
 class UnreadableRowError(ValueError):
     """The driver or the database cannot convert a value in a row."""
 
@@ -127,6 +131,7 @@ def stream_query(
     *,
     fetch_size: int,
     wrap: Callable[[str], str] | None = None,
+    most_seconds: float | None = None,
 ) -> AbstractContextManager[RowStream]:
     """Run a query and stream its rows.
 
@@ -135,23 +140,35 @@ def stream_query(
     :param parameters: in the form that the driver accepts.
     :param fetch_size: rows to hold in memory at once.
     :param wrap: converts the user's statement to the one that is run.
+    :param most_seconds: the database ends the query after that time, with an error of its driver.
     :raises ValueError: if there is more than one statement, or it is not a SELECT.
+    :raises UnlimitedTimeError: if ``most_seconds`` is set, and the database cannot end a query by itself.
     """
 
     def make_query(_: Any, statement: str) -> tuple[str, Parameters]:
         return (wrap(statement) if wrap else statement), parameters
 
-    return stream_made_query(hook, sql, make_query, fetch_size=fetch_size, as_table=wrap is not None)
+    return stream_made_query(
+        hook, sql, make_query, fetch_size=fetch_size, as_table=wrap is not None, most_seconds=most_seconds
+    )
 
 
 @contextmanager
 def stream_made_query(
-    hook: DatabaseHook, sql: str, make_query: MakeQuery, *, fetch_size: int, as_table: bool = True
+    hook: DatabaseHook,
+    sql: str,
+    make_query: MakeQuery,
+    *,
+    fetch_size: int,
+    as_table: bool = True,
+    most_seconds: float | None = None,
 ) -> Iterator[RowStream]:
     """Like :func:`stream_query`, for a query that depends on the driver.
 
     :param sql: the user's query; ``make_query`` receives its statement without comments or a semicolon after it.
     :param as_table: ``make_query`` uses the statement as a subquery.
+    :param most_seconds: the database ends the query after that time, with an error of its driver.
+    :raises UnlimitedTimeError: if it cannot.
     """
     with ExitStack() as stack:
         connection = hook.get_conn()
@@ -164,6 +181,8 @@ def stream_made_query(
         at_once = min(fetch_size, database.most_rows_at_once or fetch_size)
         database.check(connection, statement, as_table=as_table)
         database.prepare(connection)
+        if most_seconds is not None and not database.limit_time(connection, most_seconds):
+            raise UnlimitedTimeError
         with database.cursor(connection, fetch_size) as cursor:
             with _reported(database, "the query"):
                 _execute(cursor, *make_query(connection, statement))

@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_moengage import lineage
-from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty
+from airflow_provider_moengage.arguments import boolean, flag, is_unresolved, non_empty
 from airflow_provider_moengage.bulk.expect import Expect
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.results.recording import recorded
 from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange, unquoted
-from airflow_provider_moengage.sources.sql_keyset import count_rows
+from airflow_provider_moengage.sources.sql_keyset import count_rows, count_rows_quickly
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once
 from airflow_provider_moengage.tasks.changes import changes_of_task, check_changed_only, state_path_of_task
 from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
@@ -68,6 +68,11 @@ class SqlToMoEngageOperator(DeliveryOperator):
         query from its start, and sends only what no earlier try has had accepted.
     :param expect: fail before anything is sent if the number of rows is not as expected, see
         :class:`~airflow_provider_moengage.bulk.expect.Expect`. The database counts the rows by a query of its own.
+    :param show_total: show the number of rows, and the time left, in the progress lines of the log. PostgreSQL,
+        MySQL, MariaDB and SQLite count the rows before the first one is read, by a query of its own that they end
+        after a second; then, or if it fails, there is no total. Other databases do not count, because they
+        could not end the query; nor does a run with ``key_range``. ``expect`` has counted the rows on any
+        database. False: no query for that, and no total.
     :param fetch_size: rows to read from the database at a time, 1 to 100,000. Templated.
 
     The other parameters are those of :class:`~airflow_provider_moengage.operators.delivery.DeliveryOperator`.
@@ -99,6 +104,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         watermark: Asset | None = None,
         changed_only: ChangedOnly | None = None,
         expect: Expect | None = None,
+        show_total: bool = True,
         fetch_size: int = 5_000,
         **kwargs: Any,
     ) -> None:
@@ -112,6 +118,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
         self.watermark = watermark
         self.changed_only = changed_only
         self.expect = expect
+        self.show_total = boolean("show_total", show_total)
+        self._row_count: int | None = None
         self._window: TaskWindow | None = None
         self.fetch_size = fetch_size
         for name in ("sql", "conn_id"):
@@ -146,6 +154,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
         from airflow_provider_moengage.bulk.sources import Stream
 
         mappings = self._mappings()
+        self._row_count = None
         changed_only = self.changed_only
         columns = None if changed_only is None else NewColumns(changed_only.on_new_columns, self.log)
         source: Any = self._rows(None if columns is None else columns.mappings)
@@ -166,10 +175,13 @@ class SqlToMoEngageOperator(DeliveryOperator):
             self.check_not_killed()
             self._check_volume(self.expect, cast("Mapping[str, Any]", context))
         if self._window is None:
+            source.row_count = self._counted()
             return self.deliver(source, lambda: given, context, changes)
         self.check_not_killed()  # with at most once, the watermark moves before anything is sent
         if self._window.window.is_empty:
             source = Stream(())
+        else:
+            source.row_count = self._counted()
         with self._window.moving_the_watermark(
             is_dry_run=flag("dry_run", self.is_dry_run), at_most_once=self.delivery == "at_most_once"
         ):
@@ -197,9 +209,18 @@ class SqlToMoEngageOperator(DeliveryOperator):
             path = state_path_of_task(self._changes_path(self.changed_only), context)
             return rows_in_state(path, self._elements_per_row())
 
-        check_volume(
-            expect, lambda: count_rows(database_hook(self.conn_id), self.sql, self.parameters), earlier, self.log
-        )
+        def count() -> int:
+            self._row_count = count_rows(database_hook(self.conn_id), self.sql, self.parameters)
+            return self._row_count
+
+        check_volume(expect, count, earlier, self.log)
+
+    def _counted(self) -> int | None:
+        """Return the number of rows for the progress lines, if it is known or the database counts them at once."""
+        if not self.show_total or self._row_count is not None or self.key_range is not None:
+            return self._row_count if self.show_total else None
+        self.check_not_killed()
+        return count_rows_quickly(database_hook(self.conn_id), self.sql, self.parameters)
 
     def source_to_preview(self, context: Context) -> Source:  # noqa: ARG002 (templates are rendered)
         """Return the rows as elements; nothing is sent."""

@@ -232,8 +232,15 @@ def test_a_kill_while_a_function_makes_the_elements_sends_nothing(everything: Mo
     assert everything.emulator.workspace.counts.elements == 0
 
 
-def test_a_kill_while_the_query_runs_sends_nothing(everything: MoEngage, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator = sync(key_columns=["id"])
+@pytest.mark.parametrize(
+    ("show_total", "message"),
+    [(True, "The task was killed before it sent anything"), (False, "The run was stopped")],
+    ids=["while it counts", "while it reads"],
+)
+def test_a_kill_while_the_query_runs_sends_nothing(
+    everything: MoEngage, monkeypatch: pytest.MonkeyPatch, show_total: bool, message: str
+) -> None:
+    operator = sync(key_columns=["id"], show_total=show_total)
     from airflow_provider_moengage.sources import sql_stream
 
     execute = sql_stream._execute
@@ -244,7 +251,7 @@ def test_a_kill_while_the_query_runs_sends_nothing(everything: MoEngage, monkeyp
 
     monkeypatch.setattr(sql_stream, "_execute", killing)
 
-    with pytest.raises(MoEngageError, match="The run was stopped"):
+    with pytest.raises(MoEngageError, match=message):
         operator.execute(Task().context)
 
     assert everything.emulator.workspace.counts.elements == 0

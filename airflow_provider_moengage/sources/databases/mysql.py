@@ -97,6 +97,18 @@ class _MySQL(Database):
             cursor.execute(f"SET SESSION net_write_timeout = {_NET_WRITE_TIMEOUT}")
         self._zone = _zone(session)
 
+    def limit_time(self, connection: Any, seconds: float) -> bool:
+        """Set the session's timeout, which MySQL counts in milliseconds and MariaDB in seconds."""
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SELECT VERSION() AS version")
+            [row] = cursor.fetchall()
+            [version] = row.values() if isinstance(row, dict) else row
+            if "mariadb" in str(version).lower():
+                cursor.execute(f"SET SESSION max_statement_time = {seconds:.3f}")
+            else:
+                cursor.execute(f"SET SESSION max_execution_time = {max(round(seconds * 1_000), 1)}")
+        return True
+
     def _column(self, name: str, code: int, flags: int, size: int | None) -> SourceColumn:
         type_name = _TYPE_NAMES.get(code, "")
         if flags & _FLAG_ENUM:

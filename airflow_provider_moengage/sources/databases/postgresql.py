@@ -114,6 +114,12 @@ class _PostgreSQL(Database):
                 raise
             connection.rollback()  # a PostgreSQL-compatible database without set_config or pg_settings
 
+    def limit_time(self, connection: Any, seconds: float) -> bool:
+        """Set the timeout of the transaction's statements, which a pooler forgets with the transaction."""
+        with closing(_plain_cursor(connection)) as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {max(round(seconds * 1_000), 1)}")
+        return True
+
     def columns(self, cursor: Any, connection: Any) -> tuple[SourceColumn, ...]:
         """Describe the columns. Their types are looked up in the database, because users can define types."""
         described = [(str(column[0]), int(column[1])) for column in cursor.description or ()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
@@ -12,6 +13,9 @@ from airflow_provider_moengage.bulk.elements.encoding import Unreadable
 from airflow_provider_moengage.sources.database import Database
 
 _SKIPPED_AT_ONCE = 1_000
+
+_STEPS_BETWEEN_LOOKS = 10_000
+"""Steps of SQLite's virtual machine between looks at the clock: some 0.1 ms."""
 
 
 def database_of(connection: Any) -> Database:  # noqa: ARG001 (one driver)
@@ -24,6 +28,12 @@ class _SQLite(Database):
     renamed_column = re.compile(r"(.+):\d+")
     renames_in_subqueries = True  # SELECT USER_ID names the column as its table does, in a subquery as the query
     most_rows_at_once = 1_000  # larger batches save no round trip, and small ones fit the CPU cache
+
+    def limit_time(self, connection: Any, seconds: float) -> bool:
+        """Interrupt queries after some time from now."""
+        end = time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() >= end, _STEPS_BETWEEN_LOOKS)
+        return True
 
     @contextmanager
     def cursor(self, connection: Any, fetch_size: int) -> Iterator[Any]:
