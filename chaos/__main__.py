@@ -11,6 +11,11 @@ process is killed, Airflow retries it, and so on, until a try ends by itself. Th
 - each user's elements have arrived in the order of the source;
 - each reject, by validation or by the server, is in the rejects file once.
 
+The syncs that send only changed rows read a table that changes before each try: rows are added, changed, changed
+back and removed. After each run that succeeds, MoEngage has exactly what the table has. A user whose row has left
+stays, has lost the attributes, or is deleted, as `on_removed` says; nobody whose row is there was removed; and a
+user who has not changed was sent again only if the request was in flight at a kill, or its answer was lost.
+
 What is real: the metadata database with its task state store, the API server, the executor's code and its
 supervisor, the forked process with the task runner, the Dag files, HTTP, SIGKILL. What is not: MoEngage, and the
 scheduler. The harness does its part between two tries (next try number, scheduled, queued), because the scheduler
@@ -32,6 +37,7 @@ from collections.abc import Collection
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from chaos.changing.sync import ChangedOnlySync
 from chaos.configurations import CONCURRENCY, CONFIGURATIONS, Configuration, Setup
 from chaos.deployment import TryRunner, deployment
 from chaos.killing import Sync
@@ -99,7 +105,8 @@ def _runs(
 ) -> RunResult:
     """Make as many runs as it takes for that many kills."""
     generator = random.Random(f"{seed} {configuration.name}")
-    sync = Sync(configuration, setup, workspace, runner, generator, _print)
+    kind = ChangedOnlySync if configuration.is_changed_only else Sync
+    sync = kind(configuration, setup, workspace, runner, generator, _print)
     total = RunResult()
     while total.kills < kills:
         result = sync.run(min(kills - total.kills, generator.randint(*_KILLS_A_RUN)))

@@ -21,8 +21,9 @@ CONCURRENCY = 4
 class Configuration:
     """A Dag of one task.
 
-    :param source: a query of ``sqlite``, ``mariadb`` or ``duckdb``; ``lines`` (an NDJSON file) or ``list``.
-    :param store: ``state`` (Airflow's state store) or ``file``.
+    :param source: a query of ``sqlite``, ``mariadb`` or ``duckdb``; ``lines`` (an NDJSON file) or ``list``;
+        ``changed``: only the changed rows of a table that changes before each try.
+    :param store: ``state`` (Airflow's state store) or ``file``; of ``changed``, the option ``on_removed``.
     :param delivery: the operator's option.
     """
 
@@ -39,6 +40,11 @@ class Configuration:
     def is_query(self) -> bool:
         """Whether it reads a database."""
         return self.source in ("sqlite", "mariadb", "duckdb")
+
+    @property
+    def is_changed_only(self) -> bool:
+        """Whether it sends only what has changed since the last run."""
+        return self.source == "changed"
 
     @property
     def why_not(self) -> str | None:
@@ -67,6 +73,9 @@ CONFIGURATIONS = (
     Configuration("lines", "state", "at_most_once"),
     Configuration("list", "state", "at_least_once"),
     Configuration("list", "file", "at_most_once"),
+    Configuration("changed", "keep", "at_least_once"),
+    Configuration("changed", "unset", "at_least_once"),
+    Configuration("changed", "delete", "at_least_once"),
 )
 
 
@@ -103,6 +112,7 @@ class Setup:
         """The Airflow connections to the databases, as JSON, by the name of the source."""
         connections: dict[str, dict[str, Any]] = {
             "sqlite": {"conn_type": "sqlite", "host": str(self.warehouse("sqlite"))},
+            "changed": {"conn_type": "sqlite", "host": str(self.warehouse("changed"))},
             "duckdb": {"conn_type": "duckdb", "host": str(self.warehouse("duckdb"))},
             "mariadb": {
                 "conn_type": "mysql",
@@ -127,6 +137,11 @@ class Setup:
     def start_file(self) -> Path:
         """The file that a task writes when it starts; it holds the process id."""
         return Path(self.folder) / "started"
+
+    @property
+    def changes(self) -> Path:
+        """The folder of the states of syncs that send only changed rows."""
+        return Path(self.folder) / "changes"
 
     def rejects(self, configuration: Configuration) -> Path:
         """Return the folder of a configuration's rejects."""

@@ -7,11 +7,11 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from chaos.configurations import CONCURRENCY, Configuration, Setup
 from chaos.deployment import TryResult, TryRunner
@@ -24,7 +24,7 @@ _FILE_INTERVAL = 0.002
 _REQUEST_INTERVAL = 0.025
 """Seconds between two looks at a file, and between two requests to the emulator."""
 
-_LAST_REQUESTS = 0.3
+LAST_REQUESTS = 0.3
 """Seconds after a try's end in which the emulator finishes what the try had sent."""
 
 _NEARLY = CONCURRENCY * 300
@@ -56,6 +56,44 @@ class Pace:
         return self.elements / self.seconds
 
 
+class Record(Protocol):
+    """What a run of any kind records, try by try."""
+
+    tries: list[TryRecord]
+
+    def start(self, rejects: Path, seed: int) -> None:
+        """Prepare the run."""
+
+    def start_try(self) -> None:
+        """Prepare a try."""
+
+    @property
+    def done(self) -> int:
+        """Elements that have arrived."""
+
+    @property
+    def left(self) -> int:
+        """Elements that have not arrived yet."""
+
+    @property
+    def share(self) -> float:
+        """Share of the elements that have arrived."""
+
+    def end_try(self, *, was_killed: bool, seconds: float) -> None:
+        """Record what has arrived since the try before."""
+
+    def result(
+        self, configuration: Configuration, rejects: Path, report: Mapping[str, Any], log: str, /
+    ) -> RunResult:
+        """Check the run, now that the task has succeeded.
+
+        :param log: path of the last try's log.
+        """
+
+    def counts(self) -> RunResult:
+        """Return what can be counted before the end."""
+
+
 class RunRecord:
     """What has arrived in a run so far, try by try."""
 
@@ -70,7 +108,17 @@ class RunRecord:
     def start(self, rejects: Path, seed: int) -> None:
         """Remove everything that earlier runs left."""
         shutil.rmtree(rejects, ignore_errors=True)
-        self._workspace.reset(self._source, seed)
+        self._workspace.reset()
+        refused = map(self._source.user, sorted(self._source.refused_rows))
+        self._workspace.set_faults(self._source.elements, refused, seed)
+
+    def start_try(self) -> None:
+        """Nothing changes before a try."""
+
+    @property
+    def done(self) -> int:
+        """Elements that have arrived."""
+        return len(self.arrived)
 
     @property
     def left(self) -> int:
@@ -84,9 +132,9 @@ class RunRecord:
 
     def end_try(self, *, was_killed: bool, seconds: float) -> None:
         """Record what has arrived since the try before."""
-        time.sleep(_LAST_REQUESTS)
+        time.sleep(LAST_REQUESTS)
         records = self._workspace.records(self._requests)
-        arrivals = self._workspace.arrivals(records, self._elements, self._source)
+        arrivals = self._workspace.arrivals(records, self._elements, self._source.position)
         timeouts = self._workspace.timeouts
         unknown = sum(map(has_unknown_outcome, records))
         self.tries.append(
@@ -97,7 +145,9 @@ class RunRecord:
             self._elements += len(arrival.positions)
             self.arrived.update(arrival.positions)
 
-    def result(self, configuration: Configuration, rejects: Path, report: Mapping[str, Any]) -> RunResult:
+    def result(
+        self, configuration: Configuration, rejects: Path, report: Mapping[str, Any], _log: str = ""
+    ) -> RunResult:
         """Check the run, now that the task has succeeded."""
         result = self.counts()
         found = read_rejects(rejects, self._source, result)
@@ -106,13 +156,18 @@ class RunRecord:
 
     def counts(self) -> RunResult:
         """Return what can be counted before the end."""
-        return RunResult(
-            runs=1,
-            kills=sum(each.was_killed for each in self.tries),
-            tries=len(self.tries),
-            requests=sum(each.requests for each in self.tries),
-            seconds=sum(each.seconds for each in self.tries),
-        )
+        return counts(self.tries)
+
+
+def counts(tries: Sequence[TryRecord]) -> RunResult:
+    """Return what can be counted of any run."""
+    return RunResult(
+        runs=1,
+        kills=sum(each.was_killed for each in tries),
+        tries=len(tries),
+        requests=sum(each.requests for each in tries),
+        seconds=sum(each.seconds for each in tries),
+    )
 
 
 @dataclass
@@ -133,27 +188,31 @@ class Sync:
     def __post_init__(self) -> None:
         self.pace = Pace.guessed(self.setup.source(self.configuration).elements)
 
+    def _new_record(self) -> Record:
+        return RunRecord(self.workspace, self.setup.source(self.configuration))
+
     def run(self, kills: int) -> RunResult:
         """Make one run of the Dag, kill some of its tries, and check the result."""
         configuration = self.configuration
         rejects = self.setup.rejects(configuration)
-        record = RunRecord(self.workspace, self.setup.source(configuration))
+        record = self._new_record()
         record.start(rejects, self.generator.randrange(2**31))
         plan = KillPlan(kills, self.generator)
         run_id = self.runner.create_run(configuration.name)
         failures = 0
         while True:
-            before = len(record.arrived)
+            record.start_try()
+            before = record.done
             kill_time = plan.next(record.left / self.pace.per_second)
             started_at = time.monotonic()
             a_try = _Try(self, rejects, record.left)
             ended = a_try.run(run_id, kill_time)
             record.end_try(was_killed=ended.was_killed, seconds=time.monotonic() - started_at)
-            self.pace.elements += len(record.arrived) - before
+            self.pace.elements += max(record.done - before, 0)
             self.pace.seconds += a_try.seconds
             self.report(_line(configuration, record, kill_time, ended, a_try.seconds))
             if ended.is_success and ended.report is not None:
-                return record.result(configuration, rejects, ended.report)
+                return record.result(configuration, rejects, ended.report, ended.log)
             failures += not ended.was_killed
             if failures >= _FAILURES or ended.state != "up_for_retry":
                 result = record.counts()
@@ -237,7 +296,7 @@ def _identity(rejects: Path) -> int | None:
 
 
 def _line(
-    configuration: Configuration, record: RunRecord, kill_time: KillTime | None, ended: TryResult, seconds: float
+    configuration: Configuration, record: Record, kill_time: KillTime | None, ended: TryResult, seconds: float
 ) -> str:
     planned = "to its end" if kill_time is None else f"{kill_time.after} + {kill_time.seconds:.3f} s"
     what = f"exit {ended.exit_code}, {ended.state}"

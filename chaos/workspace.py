@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +15,15 @@ import msgspec
 import requests
 
 from chaos.processes import end
-from chaos.source import Source
 
 KEY = "emulator-data-key"
 TIMEOUT = 3.0
 """Seconds that the task waits for an answer. Even on a slow machine, no request takes that long by itself."""
 
 _PATH = "/v1/transition"
+_DELETE_PATH = "/v1/customer/delete"
+_DELETION_FAILS = 0.01
+"""Probability of each fault of a deletion."""
 _HANGS = 3_600.0
 _ELEMENTS_A_REQUEST = 300
 _PAGE = 5_000
@@ -89,19 +91,36 @@ class Workspace:
         fields = {"conn_type": "moengage", "login": "EMULATOR", "password": KEY, "host": self.url}
         return json.dumps({**fields, "extra": {**limits, "timeout": TIMEOUT}})
 
-    def reset(self, source: Source, seed: int) -> None:
-        """Empty it, and add faults with a probability that fits the size of the source."""
+    def reset(self) -> None:
+        """Empty it, and remove its faults and limits."""
         self._ask("POST", "reset")
         unlimited = ("users_per_minute", "events_per_minute", "keep_elements", "keep_requests")
         self._ask("POST", "settings", dict.fromkeys(unlimited))
-        probability = _FAULTS_A_PASS * _ELEMENTS_A_REQUEST / source.elements
+
+    def set_faults(
+        self, elements: int, refused: Iterable[str | None], seed: int, *, only_refuse: bool = False
+    ) -> None:
+        """Replace all faults by new ones.
+
+        :param elements: how many a run sends; the probability of a fault fits it.
+        :param refused: users who are refused.
+        :param only_refuse: no other faults, and no latency.
+        """
+        self._ask("DELETE", "faults")
+        for user in refused:
+            self._add_fault(kind="refuse", customer_id=user, times=None)
+        if only_refuse:
+            return
+        probability = _FAULTS_A_PASS * _ELEMENTS_A_REQUEST / elements
         probability = min(max(probability, _LEAST), _MOST)
         hanging: dict[str, Any] = {"kind": "slow", "seconds": _HANGS, "times": _TIMEOUTS}
         self._add_fault(**hanging, probability=probability / 2, seed=seed)
-        for row in sorted(source.refused_rows):
-            self._add_fault(kind="refuse", customer_id=source.user(row), times=None)
         for number, fault in enumerate(_FAULTS.values(), seed + 1):
             self._add_fault(**fault, times=None, probability=probability, seed=number)
+        for number, kind in enumerate(("before", "after", "cut before", "cut after"), seed + 50):
+            self._add_fault(
+                **_FAULTS[kind], path=_DELETE_PATH, times=None, probability=_DELETION_FAILS, seed=number
+            )
         for number, (seconds, share) in enumerate(_LATENCIES, seed + 100):
             self._add_fault(kind="slow", seconds=seconds, times=None, probability=share, seed=number)
 
@@ -123,22 +142,30 @@ class Workspace:
         records: list[dict[str, Any]] = self._ask("GET", f"requests?since={since}")["requests"]
         return records
 
-    def arrivals(self, records: list[dict[str, Any]], since: int, source: Source) -> tuple[Arrival, ...]:
+    def arrivals(
+        self, records: list[dict[str, Any]], since: int, position: Callable[[Any], int]
+    ) -> tuple[Arrival, ...]:
         """Return the accepted requests.
 
         :param records: the requests to look at. The next try may have sent others already; they are left out.
         :param since: number of elements that were accepted before.
+        :param position: returns an element's position.
         """
         faults = {record["number"]: record["fault"] for record in records}
         found: dict[int, list[int]] = {}
         while page := self._ask("GET", f"elements?since={since}&limit={_PAGE}")["elements"]:
             for each in page:
                 if each["request"] in faults:
-                    found.setdefault(each["request"], []).append(source.position(each["element"]))
+                    found.setdefault(each["request"], []).append(position(each["element"]))
             if page[-1]["request"] not in faults:
                 break
             since += len(page)
         return tuple(Arrival(number, faults[number], tuple(positions)) for number, positions in found.items())
+
+    def deletions(self, since: int) -> list[str]:
+        """Return the users whose deletion was accepted, after the first ones."""
+        users: list[str] = self._ask("GET", f"deletions?since={since}")["deletions"]
+        return users
 
     def _add_fault(self, **fault: Any) -> None:
         self._ask("POST", "faults", {"path": _PATH, **fault})

@@ -8,9 +8,11 @@ from typing import Any
 
 from airflow.sdk import DAG, get_parsing_context
 
+from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+from chaos.changing.table import table_name
 from chaos.configurations import CONCURRENCY, CONFIGURATIONS, Configuration, Setup
 
 SETUP = Setup.current()
@@ -36,7 +38,16 @@ def sync(configuration: Configuration) -> None:
         "retry_delay": timedelta(0),
         "on_execute_callback": report_start,
     }
-    if configuration.is_query:
+    if configuration.is_changed_only:
+        SqlToMoEngageOperator(
+            conn_id=configuration.source,
+            sql=f"SELECT user_id, n, note FROM {table_name(configuration.store)} ORDER BY user_id",
+            mapping=CustomerMapping(attributes=["n", "note"]),
+            key_columns=["user_id"],
+            changed_only=ChangedOnly(path=str(SETUP.changes), on_removed=configuration.store, max_removed=1.0),
+            **{**shared, "checkpoint_path": None},
+        )
+    elif configuration.is_query:
         attributes = ["n", "note"]
         SqlToMoEngageOperator(
             conn_id=configuration.source,

@@ -54,6 +54,7 @@ Control endpoints; each accepts ?workspace=<id>, and uses the default workspace 
   GET    /_emulator/requests?since=N            the API requests after number N
   GET    /_emulator/elements?since=N&limit=M    the accepted elements after number N
   GET    /_emulator/elements?last=N             the last N elements, also as the text that was sent
+  GET    /_emulator/deletions?since=N           the users whose deletion was accepted, after the first N
   GET    /_emulator/business_events             the defined business events
   POST   /_emulator/business_events             define a business event, or replace the one with its name:
       {{"name": "Sale", "attributes": {{"city": "string"}}, "campaigns": ["c1"], "flows": []}}
@@ -122,6 +123,7 @@ def control_routes(workspaces: Workspaces) -> list[Route]:
         route("connection", "GET", _connection),
         route("requests", "GET", _requests),
         route("elements", "GET", _elements),
+        route("deletions", "GET", _deletions),
         route("business_events", "GET", _business_events),
         route("business_events", "POST", _add_business_event),
         route("business_events", "DELETE", _clear_business_events),
@@ -181,6 +183,11 @@ def _elements(workspace: Workspace, request: ControlRequest) -> Any:
     page = elements[start : start + limit]
     found = [received._asdict() for received in page]
     return {"elements": found, "next": elements.first_number + start + len(found) - 1}
+
+
+def _deletions(workspace: Workspace, request: ControlRequest) -> Any:
+    since = _whole_number(request.query, "since", 0)
+    return {"deletions": workspace.deleted_users[since:]}
 
 
 def _business_events(workspace: Workspace, _request: ControlRequest) -> Any:

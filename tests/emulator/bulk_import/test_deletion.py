@@ -45,6 +45,15 @@ def test_a_deletion_is_accepted_and_the_user_is_gone_a_day_later(
     assert workspace.deleted_users == ["ann", "ann"]
 
 
+def test_the_control_api_lists_the_deletions(client: Client) -> None:
+    for name in ("ann", "bea"):
+        client.bulk({**ANN, "customer_id": name})
+        delete(client, name)
+
+    assert client.control("GET", "deletions").json() == {"deletions": ["ann", "bea"]}
+    assert client.control("GET", "deletions?since=1").json() == {"deletions": ["bea"]}
+
+
 def test_a_user_who_is_sent_again_within_the_day_is_gone_and_later_is_there(
     client: Client, clock: FakeClock
 ) -> None:

@@ -20,6 +20,7 @@ EVERYTHING = [
     ("GET", "/_emulator/elements?last=10"),
     ("GET", "/_emulator/picture"),
     ("GET", "/_emulator/requests"),
+    ("GET", "/_emulator/deletions"),
     ("GET", "/_emulator/firings"),
     ("GET", "/_emulator/page/page.js"),
     ("POST", "/_emulator/reset"),
