@@ -26,6 +26,7 @@ _QUOTAS = (
     "campaign_stats_quota",
     "campaign_search_quota",
     "delete_quota",
+    "cohort_quota",
 )
 
 
@@ -106,6 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param campaign_stats_quota: requests for campaign statistics (Get Campaign Stats: 100 a minute).
     :param campaign_search_quota: searches for campaigns; their limit is not documented, so it is the same here.
     :param delete_quota: deletions of users (Delete User: 5,000 a minute).
+    :param cohort_quota: requests that add members to a segment, or remove them (Cohort Sync: 300 a minute).
+    :param cohort_body_limit: maximum bytes of such a request's body (128 kB); ``None`` lifts it.
     :param keep_elements: accepted elements to keep; ``None`` keeps all, 0 none.
     :param keep_requests: request records to keep; ``None`` keeps all, 0 none.
     :param keep_firings: business event firings to keep; ``None`` keeps all, 0 none.
@@ -154,13 +157,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     campaign_stats_quota: Windows = ((100, 60),)
     campaign_search_quota: Windows = ((100, 60),)
     delete_quota: Windows = ((5_000, 60),)
+    cohort_quota: Windows = ((300, 60),)
+    cohort_body_limit: int | None = 128_000
     keep_elements: int | None = 100_000
     keep_requests: int | None = 10_000
     keep_firings: int | None = 10_000
     keep_file_runs: int | None = 10_000
 
     def __post_init__(self) -> None:
-        for name in ("users_per_minute", "events_per_minute", "body_limit", "hard_body_limit"):
+        for name in ("users_per_minute", "events_per_minute", "body_limit", "hard_body_limit", "cohort_body_limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value!r}: expected a whole number above 0, or None to lift the limit")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_provider_moengage.emulator.bulk_import.family import BulkImport
 from airflow_provider_moengage.emulator.business_events.family import BusinessEvents
 from airflow_provider_moengage.emulator.campaigns.family import Campaigns
+from airflow_provider_moengage.emulator.cohorts.family import Cohorts
 from airflow_provider_moengage.emulator.connection_test.family import ConnectionTest
 from airflow_provider_moengage.emulator.counts import Counts
 from airflow_provider_moengage.emulator.dashboard.statistics import RequestOutcome, Statistics
@@ -39,6 +40,7 @@ FAMILIES: tuple[Callable[[Workspace], Family], ...] = (
     BusinessEvents,
     FileImports,
     Campaigns,
+    Cohorts,
 )
 """The API families that the emulator serves, in the order of the page."""
 
@@ -208,6 +210,13 @@ class Workspace:
             self._family(Campaigns).state.catalog.clear()
 
     @property
+    def segments(self) -> dict[str, frozenset[str]]:
+        """The members of each segment, by the ID that the tool gave it."""
+        with self._lock:
+            segments = self._family(Cohorts).segments
+            return {name: frozenset(segment.members) for name, segment in segments.items()}
+
+    @property
     def faults(self) -> tuple[Fault, ...]:
         """The pending faults."""
         with self._lock:
@@ -224,7 +233,7 @@ class Workspace:
             self.fault_plan.clear()
 
     def reset(self) -> None:
-        """Delete everything received, all runs and all faults, and reset the limits and quotas.
+        """Delete everything received, all runs, segments and faults, and reset the limits and quotas.
 
         Settings, business events, file imports and campaigns stay.
         """

@@ -29,6 +29,11 @@ BODIES: dict[str, Any] = {
     "/v1/transition/{workspace_id}": {"type": "transition", "elements": ELEMENTS},
     "/v1/transition": {"type": "transition", "elements": ELEMENTS},
     "/v1/customer/delete": {"identity_type": "customer_id", "identity_value": "ann"},
+    "/v1/integrations/cohortsync": {
+        "action": "add_members",
+        "partner": "tests",
+        "parameters": {"cohort_id": "c1", "cohort_name": "Likely to leave", "members": [{"uid": "ann"}]},
+    },
     "/v1/integrations/authentication": {
         "app_id": WORKSPACE_ID,
         "app_secret": DATA_AUTH[1],
@@ -161,10 +166,12 @@ LITTLE = {
     "campaign_stats_quota": [[1, 60]],
     "campaign_search_quota": [[1, 60]],
     "delete_quota": [[1, 60]],
+    "cohort_quota": [[1, 60]],
 }
 WRONG: dict[str, Any] = {
     "/v1/transition/{workspace_id}": {"type": "transition", "elements": [{"type": "nobody"}]},
     "/v1/customer/delete": {"identity_type": "email", "identity_value": "ann"},
+    "/v1/integrations/cohortsync": {"action": "add_members"},
     "/v1/integrations/authentication": {"app_id": WORKSPACE_ID},
     "/v1.0/business_event/trigger": {"event_name": "Sale", "event_attributes": {"town": "Graz"}},
     "/v5/business-events/triggers": {"event_name": "Sale", "triggered_by": "nobody", "event_attributes": {"a": 1}},

@@ -78,6 +78,7 @@ function draw(snapshot) {
   show("imports", snapshot.file_imports, drawImports);
   show("business", [snapshot.business_events, snapshot.quotas], drawBusiness);
   show("campaigns", snapshot.campaigns, drawCampaigns);
+  show("segments", snapshot.segments, drawSegments);
   drawConnection(snapshot.counts.requests === 0);
   peek();
 }
@@ -368,6 +369,28 @@ function drawCampaigns({ shown, left_off, pages_read, quota }) {
   const used = quota.map((row) => `${number(row.used)} of ${number(row.limit)} requests in ${span(row.seconds)}`).join(", ");
   const note = h("p", { class: "note num" }, `Pages of statistics read: ${number(pages_read)}${used ? ` · ${used}` : ""}`);
   return [scroll("Campaigns", rows, left_off ? h("p", { class: "note" }, `and ${number(left_off)} more`) : null), note];
+}
+
+function drawSegments({ shown, left_off, quota }) {
+  if (!shown.length) return h("p", { class: "empty" }, "No segments.");
+  const rows = h(
+    "table",
+    {},
+    ...table(
+      [
+        ["Segment", (row) => cut(row.name)],
+        ["ID", (row) => cut(row.id)],
+        ["Members", (row) => number(row.members), true],
+        ["First members", (row) => cut(row.first.join(", ") + (row.members > row.first.length ? ", …" : ""))],
+        ["Added", (row) => number(row.added), true],
+        ["Removed", (row) => number(row.removed), true],
+      ],
+      shown,
+    ).filter(Boolean),
+  );
+  const used = quota.map((row) => `${number(row.used)} of ${number(row.limit)} requests in ${span(row.seconds)}`).join(", ");
+  const note = used ? h("p", { class: "note num" }, used) : null;
+  return [scroll("Segments", rows, left_off ? h("p", { class: "note" }, `and ${number(left_off)} more`) : null), note];
 }
 
 function drawConnection(empty) {

@@ -1,0 +1,1 @@
+"""Segments and their members, which other tools set: cohort sync."""
