@@ -49,6 +49,11 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": f"{package}.transfers.sql_to_moengage_file",
             },
             {
+                "source-integration-name": "Common SQL",
+                "target-integration-name": integration,
+                "python-module": f"{package}.transfers.sql_to_moengage_cohort",
+            },
+            {
                 "source-integration-name": integration,
                 "target-integration-name": "Common SQL",
                 "python-module": f"{package}.transfers.moengage_campaign_stats",

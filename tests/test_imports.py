@@ -14,6 +14,7 @@ PUBLIC = (
     "airflow_provider_moengage.operators.business_event",
     "airflow_provider_moengage.operators.file_import",
     "airflow_provider_moengage.sensors.file_import",
+    "airflow_provider_moengage.transfers.sql_to_moengage_cohort",
     "airflow_provider_moengage.bulk.mapping",
     "airflow_provider_moengage.exceptions",
     "airflow_provider_moengage.hooks.moengage",

@@ -16,11 +16,13 @@ from airflow_provider_moengage.operators.file_import import TriggerFileImportOpe
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
 from airflow_provider_moengage.transfers.moengage_campaign_stats import MoEngageCampaignStatsOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+from airflow_provider_moengage.transfers.sql_to_moengage_cohort import SqlToMoEngageCohortOperator
 from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEngageFileOperator
 
 TASKS = (
     BulkImportOperator,
     SqlToMoEngageOperator,
+    SqlToMoEngageCohortOperator,
     SqlToMoEngageFileOperator,
     BusinessEventOperator,
     TriggerFileImportOperator,

@@ -21,6 +21,7 @@ from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
+from airflow_provider_moengage.transfers.sql_to_moengage_cohort import SqlToMoEngageCohortOperator
 from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEngageFileOperator
 from airflow_provider_moengage.triggers.file_import import FileImportRunTrigger
 from tests.delivering import MoEngage, connection_to, customer
@@ -90,6 +91,7 @@ OPERATORS: dict[type, dict[str, Any]] = {
         "folder": "/tmp/f",
         "id_column": "u",
     },
+    SqlToMoEngageCohortOperator: {"task_id": "t", "sql": "SELECT 1", "conn_id": "w", "cohort_id": "c"},
     MoEngageBusinessEventNotifier: {"event_name": "Sale"},
 }
 

@@ -71,6 +71,7 @@ PUBLIC = [
     ("transfers.moengage_campaign_stats", "MoEngageCampaignStatsOperator"),
     ("transfers.shards", "plan_shards"),
     ("transfers.sql_to_moengage", "SqlToMoEngageOperator"),
+    ("transfers.sql_to_moengage_cohort", "SqlToMoEngageCohortOperator"),
     ("transfers.sql_to_moengage_file", "SqlToMoEngageFileOperator"),
     ("triggers.file_import", "FileImportRunEventTrigger"),
     ("triggers.file_import", "FileImportRunTrigger"),

@@ -1,4 +1,4 @@
-"""Requests of bulk import, deletions of users, business events and the connection test: URLs, bodies, timeouts.
+"""Requests of bulk import, users, segments, business events and the connection test: URLs, bodies, timeouts.
 
 MoEngage API reference, "Bulk Import" (``POST /v1/transition/{workspace_id}``; with the project of a portfolio,
 ``/v1/transition?app_id=...&project_code=...``) and "Test connection" (``POST /v1/integrations/authentication``).
@@ -27,7 +27,7 @@ from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply, 
 from airflow_provider_moengage.api.session import SOURCE, Answer, basic_auth, open_session, reply_of
 from airflow_provider_moengage.api.transport.failures import NoAnswerError
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
-from airflow_provider_moengage.api.users import deletion
+from airflow_provider_moengage.api.users import cohorts, deletion
 from airflow_provider_moengage.api.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -97,6 +97,26 @@ class MoEngageClient:
         return deletion.read_delete_reply(
             response.status_code, response.headers, response.content, scrub=scrub, now=self._now()
         )
+
+    def sync_cohort(self, body: bytes) -> Reply:
+        """Add members to a segment, or remove some, and return the outcome. Network errors never raise.
+
+        :param body: a whole request body, at most 128,000 bytes; see
+            :class:`~airflow_provider_moengage.api.users.cohorts.Cohort`.
+        """
+        workspace = self.workspace
+        try:
+            response = self._session.ask(
+                "POST",
+                workspace.data_url + cohorts.PATH,
+                data=body,
+                headers={"MOE-APPKEY": workspace.workspace_id.encode(), **workspace.project_headers},
+                timeout=workspace.timeout,
+            )
+        except NoAnswerError as error:
+            return reply_of(error)
+        scrub = self._scrub.with_values(lambda: [list(msgspec.json.decode(body)["parameters"].values())])
+        return read_reply(response.status_code, response.headers, response.content, scrub=scrub, now=self._now())
 
     def _bulk_prepared(self, body: bytes) -> requests.PreparedRequest:
         if self._bulk_request is None:  # building it is about 25 % of a request's CPU time

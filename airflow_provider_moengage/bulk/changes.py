@@ -46,13 +46,13 @@ class ChangedOnly:
         if self.path is not None and not is_unresolved(self.path):
             non_empty("changed_only.path", self.path, "a folder, or None")
         one_of("changed_only.on_removed", self.on_removed, ON_REMOVED)
-        _check_max_removed(self.max_removed)
+        check_max_removed("changed_only.max_removed", self.max_removed)
         one_of("changed_only.on_new_columns", self.on_new_columns, ON_NEW_COLUMNS)
         if not is_unresolved(self.resync):
             flag("changed_only.resync", self.resync)
 
 
-def _check_max_removed(given: object) -> None:
+def check_max_removed(name: str, given: object) -> None:
     """Check a count or a fraction. 1 is one user, and 1.0 is all of them, so the type matters.
 
     :raises ValueError: if it is neither.
@@ -60,6 +60,4 @@ def _check_max_removed(given: object) -> None:
     is_count = isinstance(given, int) and not isinstance(given, bool) and given >= 0
     is_fraction = isinstance(given, float) and 0.0 <= given <= 1.0
     if not (is_count or is_fraction):
-        raise ValueError(
-            f"changed_only.max_removed {given!r}: expected a count (0, 1, 2, ...) or a fraction from 0.0 to 1.0"
-        )
+        raise ValueError(f"{name} {given!r}: expected a count (0, 1, 2, ...) or a fraction from 0.0 to 1.0")

@@ -165,7 +165,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keep_file_runs: int | None = 10_000
 
     def __post_init__(self) -> None:
-        for name in ("users_per_minute", "events_per_minute", "body_limit", "hard_body_limit", "cohort_body_limit"):
+        for name in (
+            "users_per_minute",
+            "events_per_minute",
+            "body_limit",
+            "hard_body_limit",
+            "cohort_body_limit",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value!r}: expected a whole number above 0, or None to lift the limit")

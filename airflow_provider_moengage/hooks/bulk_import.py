@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.api.users.cohorts import CohortSync
 from airflow_provider_moengage.bulk.changed.lease import InUseError
 from airflow_provider_moengage.bulk.changed.state import Changes, StateError, SyncState
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
@@ -17,6 +18,7 @@ from airflow_provider_moengage.bulk.resume.saved_run import SavedRun, UnknownOut
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.delivery import Delivery, NotRemovedError, RejectsNotWrittenError
+from airflow_provider_moengage.bulk.run.lane import BULK
 from airflow_provider_moengage.bulk.sources import Source
 from airflow_provider_moengage.exceptions import (
     MoEngageError,
@@ -25,6 +27,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageRemovalError,
     MoEngageRequestError,
 )
+from airflow_provider_moengage.hooks.cohorts import requests_of
 from airflow_provider_moengage.hooks.errors import storage_failure, translated
 from airflow_provider_moengage.metrics import BulkMetrics
 from airflow_provider_moengage.storage import StorageError, rejects_file, shown
@@ -78,12 +81,16 @@ class BulkImport:
         """Make :meth:`run` end, also before it has begun; another thread or a signal handler may call it."""
         self._stop.make()
 
-    def run(self, client: MoEngageClient, limits: Limits, log: Log) -> DeliveryReport:
+    def run(
+        self, client: MoEngageClient, limits: Limits, log: Log, cohort: CohortSync | None = None
+    ) -> DeliveryReport:
         """Deliver the elements and return the report, whatever was rejected.
 
+        :param cohort: the segment whose members the elements are.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
-        context = RunContext.create(self._options, limits, log, stop=self._stop)
+        limits, requests = (limits, BULK) if cohort is None else requests_of(cohort)
+        context = RunContext.create(self._options, limits, log, stop=self._stop, requests=requests)
         try:
             tracker = None if self._changes is None else self._opened(self._changes, context)
             delivery = Delivery(
@@ -194,8 +201,12 @@ def _accepted_before(delivery: Delivery) -> str:
     return f"{delivery.accepted:,} elements were accepted before that"
 
 
-def check_rejects(report: DeliveryReport, options: DeliveryOptions) -> DeliveryReport:
+def check_rejects(
+    report: DeliveryReport, options: DeliveryOptions, *, are_members: bool = False
+) -> DeliveryReport:
     """Return the report.
+
+    :param are_members: whether the elements are members of a segment.
 
     :raises MoEngageRejectsError: if more elements were rejected than ``max_rejects`` allows.
     """
@@ -204,7 +215,12 @@ def check_rejects(report: DeliveryReport, options: DeliveryOptions) -> DeliveryR
     by_code = ", ".join(f"{count:,} {code}" for code, count in report.rejects.items())
     others = "would have been sent (dry run)" if report.dry_run else "were accepted"
     advice = (
-        f"They are in {report.rejects_path}: fix them and replay that file with BulkImportOperator(path=...)"
+        f"They are in {report.rejects_path}: "
+        + (
+            "fix them in the source; the next run sends them"
+            if are_members
+            else "fix them and replay that file with BulkImportOperator(path=...)"
+        )
         if report.rejects_path
         else "Set rejects_path to keep them"
     )

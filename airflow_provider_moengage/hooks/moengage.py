@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.client import MoEngageClient
     from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
+    from airflow_provider_moengage.api.users.cohorts import CohortSync
     from airflow_provider_moengage.bulk.changed.state import Changes
     from airflow_provider_moengage.bulk.report import DeliveryReport
     from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
@@ -102,6 +103,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         memory: SavedRun | None = None,
         changes: Changes | None = None,
         reject_spool: RejectSpool | None = None,
+        cohort: CohortSync | None = None,
         **delivery_options: Any,
     ) -> DeliveryReport:
         """Deliver users, events and devices; nothing is lost, and each user's elements arrive in order.
@@ -112,6 +114,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             stores nothing. The operators pass it.
         :param changes: the state of a sync that sends only what changed. The operators pass it.
         :param reject_spool: also gets the rejects of this call. The operators pass it.
+        :param cohort: the segment whose members the elements are; None: they are imported. The operators pass it.
         :param delivery_options: see :class:`~airflow_provider_moengage.bulk.options.DeliveryOptions`; here a
             ``rejects_path`` names a file and ends in ``.ndjson``.
         :return: the counts of the run.
@@ -140,7 +143,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         if memory is not None and (report := memory.report) is not None:
             self.log.info("An earlier try of this task has delivered everything; nothing is sent again")
             self.last_report = report
-            return check_rejects(report, options)
+            return check_rejects(report, options, are_members=cohort is not None)
         given = (self.moengage_conn_id, source, options, memory, changes, reject_spool)
         with storage_failures("nothing was sent"):
             self._bulk_import = run = BulkImport(*given)
@@ -148,12 +151,12 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             run.stop()
         try:
             with closing(self.get_conn()) as client:
-                report = run.run(client, self.settings.limits, self.log)
+                report = run.run(client, self.settings.limits, self.log, cohort)
         finally:
             self._bulk_import = None
             self._is_stop_requested = False
             self.last_report = run.report
-        return check_rejects(report, options)
+        return check_rejects(report, options, are_members=cohort is not None)
 
     def stop_bulk_import(self) -> None:
         """Stop a :meth:`bulk_import` at once, or the next one if none is running.

@@ -29,6 +29,7 @@ from airflow_provider_moengage.tasks.state import ClearEpoch
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_moengage.api.users.cohorts import CohortSync
     from airflow_provider_moengage.api.workspace import Workspace
     from airflow_provider_moengage.bulk.changed.state import Changes
     from airflow_provider_moengage.bulk.mapping import ElementMapping
@@ -121,12 +122,14 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         inputs: Callable[[], Sequence[object]],
         context: Context,
         changes: Callable[[Workspace], Changes] | None = None,
+        cohort: CohortSync | None = None,
     ) -> dict[str, Any]:
         """Deliver the elements and return the report, which becomes the task's XCom.
 
         :param inputs: returns what the elements are made of: a retry with the same inputs resumes where this try
             ends.
         :param changes: returns what the elements are compared with, which takes the place of a checkpoint.
+        :param cohort: the segment whose members the elements are; None: they are imported.
         :raises MoEngageError: see :meth:`MoEngageHook.bulk_import`.
         """
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
@@ -140,7 +143,7 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
             compared = None if changes is None else changes(hook.settings.workspace)
         given = {name: getattr(options, name) for name in OPTION_NAMES}
         report = hook.bulk_import(
-            source, memory=saved_run, changes=compared, reject_spool=self.reject_spool, **given
+            source, memory=saved_run, changes=compared, reject_spool=self.reject_spool, cohort=cohort, **given
         ).to_dict()
         counts = {name: report[name] for name in COUNTS}
         add_to_asset_events(cast("Mapping[str, Any]", context), self.outlets, counts, self.log)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from airflow_provider_moengage.api.users.cohorts import member_line
 from airflow_provider_moengage.bulk.batch import Batch, Elements
 from airflow_provider_moengage.bulk.changed.bloom import BloomFilter
 from airflow_provider_moengage.bulk.changed.records import UNKNOWN, packed
@@ -224,15 +225,16 @@ class ChangeTracker:
                 is_empty=not self._has_read_any,
                 has_unreadable_ids=self._has_unidentified,
             ),
-            removal.max_removed,
+            removal,
         )
         if self._objection is not None:
             return
         self._counters.count_removed(state.removed_before)
         if not left.count:
             return
-        if removal.action == "delete":
-            self._removals = Removals(left, state, self._counters, None, at_most_once=self._at_most_once)
+        if removal.action in ("delete", "leave"):
+            line_of = None if removal.action == "delete" else member_line
+            self._removals = Removals(left, state, self._counters, line_of, at_most_once=self._at_most_once)
             return
         attributes = list(dict.fromkeys(removal.attributes()))
         if not attributes:

@@ -9,6 +9,7 @@ from airflow_provider_moengage.bulk.clock import Clock, Log, StopRequest, System
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from airflow_provider_moengage.bulk.resume.counters import Counters
+from airflow_provider_moengage.bulk.run.lane import BULK, Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class RunContext:
     :param counters: what is done so far.
     :param options: how to deliver.
     :param pacer: decides when a request may be sent.
+    :param requests: how elements are sent.
     """
 
     clock: Clock
@@ -31,6 +33,7 @@ class RunContext:
     counters: Counters
     options: DeliveryOptions
     pacer: Pacer
+    requests: Requests = BULK
 
     @classmethod
     def create(
@@ -40,11 +43,13 @@ class RunContext:
         log: Log,
         clock: Clock | None = None,
         stop: StopRequest | None = None,
+        requests: Requests = BULK,
     ) -> RunContext:
         """Return the context of a run that starts now.
 
         :param limits: the workspace's limits.
         :param clock: None: the machine's time.
+        :param requests: how elements are sent.
         :param stop: a request to end the run that may be made already; None: a new one.
         """
         clock = clock or SystemClock()
@@ -52,7 +57,7 @@ class RunContext:
         pacer = Pacer(limits, clock, stopped)
         started_at = clock.monotonic()
         counters = Counters(lambda: clock.monotonic() - started_at, lambda: pacer.waited)
-        return cls(clock, stopped, stop or StopRequest(), log, counters, options, pacer)
+        return cls(clock, stopped, stop or StopRequest(), log, counters, options, pacer, requests)
 
     @property
     def is_at_most_once(self) -> bool:

@@ -7,6 +7,7 @@ bounded: memory does not grow with the source.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -100,7 +101,8 @@ class Delivery:
         self._encoder = Encoder()
         self._reader = Reader(context.options.validation, rejects, self._checkpoint, self._encoder, workspace)
         self._lane_scaler = LaneScaler(context.clock.monotonic, self._seconds_at_limit)
-        self._sender = Sender(context, rejects, self._checkpoint, self._lane_scaler)
+        self._sender = Sender(context, rejects, self._checkpoint, self._lane_scaler, context.requests.elements)
+        self._request = context.requests.elements
         self._lanes: list[Lane] = []
         self._may_send_itself = (
             context.options.concurrency is None and saved_run is None and not context.is_at_most_once
@@ -221,7 +223,9 @@ class Delivery:
         if removals.deletes:
             self._delete(removals, progress)
             return
-        self._sender = Sender(self._context, removals, removals, self._lane_scaler)
+        self._request = request = self._context.requests.removals
+        self._packers = [self._packer() for _ in self._lanes]
+        self._sender = Sender(self._context, removals, removals, self._lane_scaler, request)
         for batch in removals.batches():
             for number, some in self._by_lane(batch):
                 for full in self._packers[number].add_lines(some):
@@ -255,13 +259,25 @@ class Delivery:
                 self._hand_over(number, full, progress)
 
     def _open_lanes(self, number: int) -> None:
-        limits = self._limits
         while len(self._lanes) < number:
             self._lanes.append(Lane(self._send, self._client.fork(), self._fail))
-        self._packers = [
-            Packer(limits.max_users_per_request, limits.max_events_per_request, self._encoder, self._reader.refuse)
-            for _ in self._lanes
-        ]
+        self._packers = [self._packer() for _ in self._lanes]
+
+    def _packer(self) -> Packer:
+        request = self._request
+        return Packer(
+            *self._most_per_request(),
+            self._encoder,
+            self._reader.refuse,
+            request.envelope_bytes,
+            request.largest_body,
+        )
+
+    def _most_per_request(self) -> tuple[int, int]:
+        """Return how many users and events a request may have."""
+        if self._request.is_unit:
+            return sys.maxsize, sys.maxsize
+        return self._limits.max_users_per_request, self._limits.max_events_per_request
 
     def _by_lane(self, elements: Packed) -> Iterable[tuple[int, Packed]]:
         """Split elements, in order, by the lane of each one's user."""
@@ -303,6 +319,8 @@ class Delivery:
 
     def _seconds_at_limit(self) -> float:
         counters, limits = self._counters, self._limits
+        if self._request.is_unit:
+            return WINDOW / limits.users_per_minute
         users = (counters.accepted - counters.kinds["event"]) / limits.users_per_minute
         minutes = max(users, counters.actions / limits.events_per_minute)
         return minutes * WINDOW / max(counters.requests, 1)
@@ -356,6 +374,8 @@ class Delivery:
         counters = self._counters
         share = total / max(counters.accepted, 1)
         users = int((counters.accepted - counters.kinds["event"]) * share)
+        if self._request.is_unit:
+            users = int(counters.requests * share)
         events = int(counters.actions * share)
         limits = self._limits
         minutes = max((users - 1) // limits.users_per_minute, (events - 1) // limits.events_per_minute, 0)
@@ -393,7 +413,8 @@ class Delivery:
     def _send_leftovers(self, progress: Progress) -> None:
         """Send what is left in the packers, in as few requests as possible. The lanes are idle, so order holds."""
         leftovers = [batch for packer in self._packers if (batch := packer.take()) is not None]
-        bodies = pack_together(leftovers, self._limits.max_users_per_request, self._limits.max_events_per_request)
+        request = self._request
+        bodies = pack_together(leftovers, *self._most_per_request(), request.envelope_bytes, request.largest_body)
         for number, batch in enumerate(bodies):
             self._hand_over(number % len(self._lanes), batch, progress)
         self._drain(progress)

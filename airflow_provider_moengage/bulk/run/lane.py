@@ -8,7 +8,11 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from airflow_provider_moengage.api.responses import Reply
-from airflow_provider_moengage.bulk.batch import Batch
+from airflow_provider_moengage.api.users.cohorts import LARGEST_BODY as LARGEST_COHORT_BODY
+from airflow_provider_moengage.api.users.cohorts import Cohort
+from airflow_provider_moengage.bulk.batch import ENVELOPE_BYTES, Batch
+from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
+from airflow_provider_moengage.bulk.elements.weight import budgets
 
 _BATCHES_AHEAD = 2
 """Batches that may wait for each lane."""
@@ -23,6 +27,9 @@ class Client(Protocol):
     def delete_user(self, body: bytes) -> Reply:
         """Send the deletion of one user."""
 
+    def sync_cohort(self, body: bytes) -> Reply:
+        """Add members to a segment, or remove some."""
+
     def fork(self) -> Client:
         """Return another client, for another thread."""
 
@@ -31,15 +38,52 @@ class Client(Protocol):
 
 
 class Request(NamedTuple):
-    """How a batch is sent."""
+    """How a batch is sent.
+
+    :param envelope_bytes: bytes of a body around its elements.
+    :param largest_body: bytes.
+    :param is_unit: whether the limit counts requests, not what is in them.
+    """
 
     body: Callable[[Batch], bytes]
     send: Callable[[Client, bytes], Reply]
+    envelope_bytes: int = ENVELOPE_BYTES
+    largest_body: int = LARGEST_BODY
+    is_unit: bool = False
+
+    def cost(self, batch: Batch) -> tuple[int, int]:
+        """Return what a batch takes of the two limits."""
+        return (1, 0) if self.is_unit else budgets(batch.weights)
 
 
 BULK_IMPORT = Request(lambda batch: batch.body, lambda client, body: client.bulk_import(body))
 DELETION = Request(lambda batch: batch.parts[0], lambda client, body: client.delete_user(body))
 """For a batch of one user."""
+
+
+class Requests(NamedTuple):
+    """The requests of a run: for its elements, and for users who have left."""
+
+    elements: Request = BULK_IMPORT
+    removals: Request = BULK_IMPORT
+
+
+BULK = Requests()
+
+
+def cohort_request(cohort: Cohort, action: str) -> Request:
+    """Return the request that adds members to a segment, or removes them.
+
+    :param action: ``add_members`` or ``remove_members``.
+    """
+    before, after = cohort.envelope(action)
+    return Request(
+        lambda batch: before + b",".join(batch.parts) + after,
+        lambda client, body: client.sync_cohort(body),
+        len(before) + len(after),
+        LARGEST_COHORT_BODY,
+        is_unit=True,
+    )
 
 
 class Job(NamedTuple):

@@ -55,6 +55,8 @@ class Packer:
     :param encoder: shared by all packers of a run.
     :param reject: called with the position of an element that cannot be sent, the element, and the reason: its
         size in bytes, or the error that encoding it has raised.
+    :param envelope_bytes: bytes of a body around its elements.
+    :param largest_body: bytes.
     """
 
     def __init__(
@@ -63,11 +65,15 @@ class Packer:
         most_events: int,
         encoder: Encoder,
         reject: Callable[[int, Any, int | Exception], None],
+        envelope_bytes: int = ENVELOPE_BYTES,
+        largest_body: int = LARGEST_BODY,
     ) -> None:
         self._most_users = most_users
         self._most_events = most_events
         self._encoder = encoder
         self._reject = reject
+        self._envelope_bytes = envelope_bytes
+        self._largest_body = largest_body
         self._begin()
 
     def add(self, given: Elements) -> Iterator[Batch]:
@@ -106,7 +112,7 @@ class Packer:
             return
         start = at = 0
         while at < len(given):
-            end = data.rfind(b"\n", start, start + LARGEST_BODY - self._size)
+            end = data.rfind(b"\n", start, start + self._largest_body - self._size)
             if end < 0:  # not even the next one has room
                 end = data.index(b"\n", start)
                 one = given[at : at + 1]
@@ -135,7 +141,7 @@ class Packer:
 
     def _has_room(self, size: int, users: int, events: int) -> bool:
         return (
-            self._size + 1 + size <= LARGEST_BODY
+            self._size + 1 + size <= self._largest_body
             and self._users + users <= self._most_users
             and self._events + events <= self._most_events
         )
@@ -154,12 +160,18 @@ class Packer:
         self._positions: list[int] = []
         self._weights: list[Weight] = []
         self._user_keys: list[str] = []
-        self._size = ENVELOPE_BYTES - 1  # each part counts a comma, and the first has none
+        self._size = self._envelope_bytes - 1  # each part counts a comma, and the first has none
         self._users = 0
         self._events = 0
 
 
-def pack_together(leftovers: Iterable[Batch], most_users: int, most_events: int) -> list[Batch]:
+def pack_together(
+    leftovers: Iterable[Batch],
+    most_users: int,
+    most_events: int,
+    envelope_bytes: int = ENVELOPE_BYTES,
+    largest_body: int = LARGEST_BODY,
+) -> list[Batch]:
     """Put the last, partly filled batches of several lanes into as few bodies as possible, in the source's order.
 
     All elements of a user are in the same batch, so their order stays.
@@ -170,7 +182,7 @@ def pack_together(leftovers: Iterable[Batch], most_users: int, most_events: int)
         more = (sum(map(len, leftover.parts)) + len(leftover.parts), *budgets(leftover.weights))
         fits = (
             bodies
-            and ENVELOPE_BYTES - 1 + size + more[0] <= LARGEST_BODY
+            and envelope_bytes - 1 + size + more[0] <= largest_body
             and users + more[1] <= most_users
             and events + more[2] <= most_events
         )

@@ -20,7 +20,6 @@ from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import StoppedError, time_of_day
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
-from airflow_provider_moengage.bulk.elements.weight import budgets
 from airflow_provider_moengage.bulk.report import counted
 from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
@@ -122,7 +121,7 @@ class Sender:
 
         :return: the answer; None if the batch was not sent. Unless it was accepted, :meth:`deliver` continues.
         """
-        users, events = budgets(batch.weights)
+        users, events = self._request.cost(batch)
         sent_at = None if self._dry_run else self._pacer.spend_at_once(users, events)
         if sent_at is None:
             return None
@@ -159,7 +158,7 @@ class Sender:
     def _final_reply(self, client: Client, job: Job) -> Reply:
         """Send a batch until MoEngage has either accepted or refused it, or may have."""
         batch, earlier = job
-        body, (users, events) = self._request.body(batch), budgets(batch.weights)
+        body, (users, events) = self._request.body(batch), self._request.cost(batch)
 
         def send() -> Reply:
             nonlocal earlier

@@ -22,7 +22,7 @@ class Sync(msgspec.Struct, frozen=True):
     members: tuple[str, ...]
 
 
-def read_sync(body: bytes) -> Sync | Answer:
+def read_sync(body: bytes) -> Sync | Answer:  # noqa: PLR0911 - one return per failure
     """Return what a body asks for, or the failure. A body is taken as a whole, or not at all."""
     try:
         given: Any = read_json(body)

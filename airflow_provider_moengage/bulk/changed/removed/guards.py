@@ -12,14 +12,18 @@ from airflow_provider_moengage.bulk.report import counted
 class Removal:
     """What becomes of users whose rows have left the query, if they do not stay as they are.
 
-    :param action: ``unset`` or ``delete``.
+    :param action: ``unset``, ``delete``, or ``leave`` (a segment).
     :param max_removed: how many may be removed in a run: a count (int), or a fraction of the users known (float).
     :param attributes: returns the attributes to unset. Called when all rows were read.
+    :param option: the name of the argument with ``max_removed``, for messages.
+    :param to_keep: what to do so that those who have left stay as they are: ends a sentence.
     """
 
     action: str
     max_removed: float
     attributes: Callable[[], Sequence[str]]
+    option: str = "changed_only.max_removed"
+    to_keep: str = "to let these users stay in MoEngage, set changed_only.on_removed='keep' for one run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +44,16 @@ class Left:
     has_unreadable_ids: bool = False
 
 
-def objection(left: Left, max_removed: float) -> str | None:
+def objection(left: Left, removal: Removal) -> str | None:
     """Return why none of them may be removed, and what to do; None if they may be."""
     if not left.count:
         return None
+    max_removed, option = removal.max_removed, removal.option
     users = counted(left.count, "user")
     if left.is_empty and not (isinstance(max_removed, float) and max_removed == 1.0):
         why = (
             f"The query returned no rows, so nobody was removed: {users} would be. Check the query; if it is"
-            " right, set changed_only.max_removed=1.0 for one run"
+            f" right, set {option}=1.0 for one run"
         )
     elif left.has_unreadable_ids:
         why = (
@@ -58,18 +63,17 @@ def objection(left: Left, max_removed: float) -> str | None:
     elif left.without_id:
         why = (
             f"The IDs of {counted(left.without_id, 'user')} are lost, so nobody was removed: {users} would be, and"
-            " a file of the state is damaged or missing. To let all of them stay in MoEngage, set"
-            " changed_only.on_removed='keep' for one run"
+            f" a file of the state is damaged or missing; {removal.to_keep}"
         )
     elif isinstance(max_removed, int) and left.count > max_removed:
         why = (
-            f"{users} would be removed, more than the count of changed_only.max_removed={max_removed} allows, so"
+            f"{users} would be removed, more than the count of {option}={max_removed} allows, so"
             " nobody was removed. Check the query; if they have left, raise max_removed for one run"
         )
     elif isinstance(max_removed, float) and _share(left) > max_removed:
         why = (
             f"{users} of {left.known:,} would be removed, more than the fraction of"
-            f" changed_only.max_removed={max_removed:g} allows, so nobody was removed. Check the query; if they"
+            f" {option}={max_removed:g} allows, so nobody was removed. Check the query; if they"
             " have left, raise max_removed for one run"
         )
     else:

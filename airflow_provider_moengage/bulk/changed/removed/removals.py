@@ -55,6 +55,7 @@ class Removals:
         self._at_once = _DELETED_AT_ONCE if self.deletes else _AT_ONCE
         self._announces_all = self.deletes and not at_most_once
         self._at_most_once = at_most_once
+        self._to_keep = "" if state.removal is None else state.removal.to_keep
         self._lock = threading.Lock()
         self._announcing = threading.Lock()
         self._announced: set[int] = set()
@@ -140,7 +141,7 @@ class Removals:
             codes.append(f"{self._unknown:,} {Code.OUTCOME_UNKNOWN}")
         return (
             f"{counted(len(self.not_removed), 'user')} could not be removed ({', '.join(codes)}). The next run"
-            " tries again; to let these users stay in MoEngage, set changed_only.on_removed='keep' for one run"
+            f" tries again; {self._to_keep}"
         )
 
     def _may_be_done(self, leaver: Leaver) -> bool:
