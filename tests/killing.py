@@ -85,6 +85,13 @@ class KillableClient:
         self._switch.point()
         return reply
 
+    def sync_cohort(self, body: bytes) -> Reply:
+        with self._switch.request():
+            self._switch.point()
+            reply = self._client.sync_cohort(body)
+        self._switch.point()
+        return reply
+
     def fork(self) -> KillableClient:
         return KillableClient(self._client.fork(), self._switch)
 

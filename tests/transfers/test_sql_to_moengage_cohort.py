@@ -171,9 +171,10 @@ def test_bodies_are_as_full_as_allowed(segment: Segment, concurrency: int) -> No
     assert segment.members == {"user-1000"}
 
 
+@pytest.mark.parametrize("validation", ["warn", "off"])
 @pytest.mark.parametrize("sent_by", ["add", "mirror"])
 def test_empty_and_hostile_ids_are_rejects(
-    segment: Segment, warehouse: sqlite3.Connection, tmp_path: Path, sent_by: str
+    segment: Segment, warehouse: sqlite3.Connection, tmp_path: Path, sent_by: str, validation: str
 ) -> None:
     warehouse.executescript("CREATE TABLE odd (id)")
     ids = [None, "", "  ", "null", "undefined-ok", 'a"b\\', "\u0000x", "emoji \U0001f600", b"\xff", 3.5, "unknown"]
@@ -181,7 +182,9 @@ def test_empty_and_hostile_ids_are_rejects(
     warehouse.commit()
     path = tmp_path / "rejects.ndjson"
 
-    report = segment.run("SELECT id FROM odd", mode=sent_by, max_rejects=100, rejects_path=str(path))
+    report = segment.run(
+        "SELECT id FROM odd", mode=sent_by, validation=validation, max_rejects=100, rejects_path=str(path)
+    )
 
     rejected = [json.loads(line) for line in path.read_text().splitlines()]
     assert report["accepted"] + report["rejected"] == len(ids)

@@ -553,6 +553,9 @@ class WaitingClient:
     def delete_user(self, body: bytes) -> Reply:
         return self._client.delete_user(body)
 
+    def sync_cohort(self, body: bytes) -> Reply:
+        return self._client.sync_cohort(body)
+
     def fork(self) -> WaitingClient:
         return WaitingClient(self._client.fork(), self._requests, self._gate)
 
