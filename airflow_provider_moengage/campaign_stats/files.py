@@ -1,12 +1,15 @@
 """Writes the rows of a day to a file of its own, instead of the one that was there: NDJSON or Parquet.
 
 The file appears when it is complete. On a disk it is renamed, which replaces the earlier one at once; on an object
-store it is uploaded as a whole.
+store it is uploaded as a whole. Each try writes to a file of its own until then, because one taken for dead may
+still be writing. A try removes what earlier tries of the same file have left; one of them that goes on fails.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
@@ -95,13 +98,15 @@ class StatsFiles:
         place = local_or_remote(uri)
         if is_local(place):
             private_folder(place.parent)
-            new = place.with_name(f".{name}.part")
+            new = place.with_name(_part_name(name))
+            _remove_parts(place.parent, name)
         else:
             new = self._scratch / name
         try:
             (self._write_parquet if self._format == "parquet" else self._write_ndjson)(new, rows)
             self._before_replacing()
             if is_local(place):
+                _check_there(new.exists())
                 new.replace(place)
             else:
                 self._upload(new, place)
@@ -143,7 +148,47 @@ class StatsFiles:
         # Elsewhere a file appears while it is written. A rename is short, but does not replace everywhere.
         folder, name = place.path.rpartition("/")[::2]
         place.fs.makedirs(folder, exist_ok=True)
-        hidden = f"{folder}/.{name}.part"
-        place.fs.put_file(os.fspath(file), hidden)
-        remove_file(place)
-        place.fs.mv(hidden, place.path)
+        _remove_remote_parts(place.fs, folder, name)
+        hidden = f"{folder}/{_part_name(name)}"
+        try:
+            place.fs.put_file(os.fspath(file), hidden)
+            place.fs.invalidate_cache(folder)
+            _check_there(place.fs.exists(hidden))
+            remove_file(place)
+            place.fs.mv(hidden, place.path)
+        except BaseException:
+            with suppress(Exception):  # not there, or the connection is lost
+                place.fs.rm_file(hidden)
+            raise
+
+
+def _part_name(name: str) -> str:
+    return f".{name}.{secrets.token_hex(4)}.part"
+
+
+def _is_part(found: str, name: str) -> bool:
+    return re.fullmatch(rf"\.{re.escape(name)}(\.[0-9a-f]{{8}})?\.part", found) is not None
+
+
+def _remove_parts(folder: Path, name: str) -> None:
+    for path in folder.iterdir():
+        if _is_part(path.name, name):
+            with suppress(OSError):  # of another user, or already gone
+                path.unlink()
+
+
+def _remove_remote_parts(fs: Any, folder: str, name: str) -> None:
+    with suppress(Exception):  # a folder that cannot be listed; what matters fails later
+        fs.invalidate_cache(folder)
+        for path in fs.ls(folder, detail=False):
+            if _is_part(str(path).rpartition("/")[2], name):
+                with suppress(Exception):  # of another user, or already gone
+                    fs.rm_file(path)
+
+
+def _check_there(is_there: bool) -> None:
+    if not is_there:
+        raise MoEngageError(
+            "Another try has begun to write the same file and removed this one's; nothing was replaced. If two"
+            " tasks write it, give them different folders"
+        )

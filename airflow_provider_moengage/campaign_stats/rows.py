@@ -60,6 +60,8 @@ COLUMNS = (
 """The columns that are not metrics. The id is the same for the same day, campaign, version, platform, locale,
 variation and kind of counting."""
 
+_NO_METRICS = frozenset(column.name for column in COLUMNS)
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -109,6 +111,8 @@ class DayRows:
         self._stream = open_private(file, "wb")
         self._encoder = msgspec.json.Encoder()
         self._metrics: set[str] = set()
+        self.other_campaigns: set[str] = set()
+        """Campaigns that were not asked for by their ID, such as executions of those that were."""
 
     @property
     def metrics(self) -> list[str]:
@@ -126,8 +130,11 @@ class DayRows:
         for record in records:
             row = self._row(record, campaign)
             ids.add(row[ID.name])
-            self._metrics.update(record.metrics)
-            self._stream.write(self._encoder.encode({**row, **record.metrics}) + b"\n")
+            metrics = {_metric_column(name): number for name, number in record.metrics.items()}
+            self._metrics.update(metrics)
+            self._stream.write(self._encoder.encode({**row, **metrics}) + b"\n")
+            if self.scope.campaign_ids is not None and record.campaign_id not in self.scope.campaign_ids:
+                self.other_campaigns.add(record.campaign_id)
         if len(ids) < len(records):
             raise MoEngageServerError(
                 f"MoEngage returned the same variation of a campaign twice for {self.day}, so its counts are not"
@@ -163,6 +170,11 @@ class DayRows:
             **dict(zip(("version", "platform", "locale", "variation"), place, strict=True)),
         }
         return {column.name: values[column.name] for column in COLUMNS}
+
+
+def _metric_column(name: str) -> str:
+    """Return the column of a metric, which is never one of those that are not metrics."""
+    return f"metric_{name}" if name in _NO_METRICS else name
 
 
 def _digest(parts: list[Any]) -> str:

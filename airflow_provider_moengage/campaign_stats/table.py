@@ -109,7 +109,7 @@ class StatsTable:
         conditions: dict[str, Any] = {DAY.name: session.day(rows.day), **scope.values}
         if scope.campaign_ids is None:
             session.run(self._deletion(session.dialect, conditions, names), conditions)
-        for campaign_id in scope.campaign_ids or ():
+        for campaign_id in (*(scope.campaign_ids or ()), *sorted(rows.other_campaigns)):
             of_campaign = {**conditions, CAMPAIGN.name: campaign_id}
             session.run(self._deletion(session.dialect, of_campaign, names), of_campaign)
 

@@ -151,9 +151,16 @@ def stats(
 
     :param conn_id: the workspace's connection, for messages.
     """
+    seen: set[str] = set()  # the statistics of one ID may come with those of another: its executions, say
     with _translated(conn_id, "the campaign statistics could not be read"):
         for filters in query.requests():
-            yield from client.iter_stats(*days, filters, patience)
+            for records in client.iter_stats(*days, filters, patience):
+                campaign_id = records[0].campaign_id if records and query.campaign_ids is not None else None
+                if campaign_id is None:
+                    yield records
+                elif campaign_id not in seen:
+                    seen.add(campaign_id)
+                    yield records
 
 
 def campaigns(

@@ -65,7 +65,7 @@ class MoEngageCampaignStatsOperator(TemplatedArguments, BaseOperator):  # type: 
     A day is replaced as a whole, after its last page was read, so that it is there once or as it was before,
     whenever the worker is killed: in a table in one transaction; a file appears when it is complete. Only rows of
     the same workspace, project, attribution and kind of metrics are replaced, and with ``campaign_ids`` only those
-    campaigns.
+    campaigns, and those that MoEngage returns for them.
 
     :param table: a table of ``conn_id``, with its schema if needed: ``analytics.campaign_stats``. It is created if
         it is missing, and a metric that is new becomes a column of type double. Templated.

@@ -191,7 +191,7 @@ def _metrics(groups: Received) -> dict[str, int | float]:
         (
             (path, number)
             for group, metrics in groups.fields()
-            for path, number in _numbers(metrics, _group(group))
+            for path, number in _numbers(metrics, _group(group, metrics))
         ),
         key=lambda pair: pair[0],
     )
@@ -204,7 +204,10 @@ def _metrics(groups: Received) -> dict[str, int | float]:
     return metrics
 
 
-def _group(name: Received) -> tuple[str, ...]:
+def _group(name: Received, metrics: Received) -> tuple[str, ...]:
+    """Return what the names of a group's metrics begin with; of a number beside the groups, the number's name."""
+    if not metrics.is_object:
+        return ("variation", name.name() or "")
     known = next((short for group, short in _GROUPS.items() if name.equals(group)), None)
     return (known or name.name() or "",)
 
