@@ -93,7 +93,7 @@ def rows_in_state(path: Any, elements_per_row: int) -> list[int]:
     """Return the number of rows of the last run, from the state of a sync of changed rows.
 
     :param path: the state's folder.
-    :raises MoEngageVolumeError: if the state cannot be read.
+    :raises MoEngageVolumeError: if the state cannot be read, or is damaged.
     """
     folder = StateFolder(path)
     try:
@@ -104,7 +104,7 @@ def rows_in_state(path: Any, elements_per_row: int) -> list[int]:
         with closing(folder.open(part)) as stream:
             return [Part(stream).footer.records // elements_per_row]
     except DamagedError:
-        return []  # the run says so, and sends everything
+        raise _not_comparable(f"the state in {folder} is damaged") from None
     except Exception as error:  # noqa: BLE001 (every storage has its own)
         raise _not_comparable(f"the state in {folder} could not be read ({type(error).__name__})") from None
 

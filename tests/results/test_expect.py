@@ -156,6 +156,21 @@ def test_without_results_the_state_of_changed_only_is_compared(
     assert sync.run(120, **options)["accepted"] == 20
 
 
+def test_a_state_that_is_damaged_is_not_passed_over(sync: Sync, tmp_path: Path, connected: MoEngage) -> None:
+    options: dict[str, Any] = {"results": None, "changed_only": ChangedOnly(path=str(tmp_path / "changes"))}
+    options["key_columns"] = ["user_id"]
+    sync.run(100, **options)
+    [file] = (tmp_path / "changes").rglob("manifest-00000002.json")
+    file.write_text("{}")
+    for is_dry_run in (True, False):
+        with pytest.raises(MoEngageVolumeError, match=r"the state in .* is damaged, so the number of rows cannot"):
+            sync.run(2, dry_run=is_dry_run, **options)
+    assert len(connected.arrived) == 100
+
+    assert sync.run(2, expect=Expect(most_change=None), **options)["accepted"] == 2
+    assert sync.run(2, **options)["unchanged"] == 2
+
+
 def test_a_dry_run_checks_too_and_creates_no_table(sync: Sync, database: sqlite3.Connection) -> None:
     assert sync.run(100, dry_run=True)["accepted"] == 100
     assert database.execute("SELECT name FROM sqlite_master WHERE name LIKE 'moengage%'").fetchall() == []
