@@ -7,7 +7,7 @@ long its intervals are. So a backfill loads each day once, and complete.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,28 +18,34 @@ MOST_DAYS = 366
 """Days of one run: each takes a request for every ten campaigns, so a longer period is a backfill."""
 
 
+_WEST, _EAST = timezone(timedelta(hours=-12)), timezone(timedelta(hours=14))
+"""The zones in which a day begins last and first."""
+
+
 def days_of_run(context: Mapping[str, Any], start: object, end: object, time_zone: str | None) -> list[date]:
     """Return the days that a run loads, in order; none if no day ended in its interval.
 
     :param start: first day, or None; both or neither.
     :param end: last day, or None.
-    :param time_zone: of the workspace; None: the Dag's.
+    :param time_zone: of the workspace; None: the Dag's. Times with another zone are converted to it.
     :raises ValueError: naming the argument that is wrong.
     """
+    zone = zone_of(context, time_zone)
     if start is None and end is None:
-        return _ended_days(context, zone_of(context, time_zone))
-    check_window(start, end)
-    return _days(as_day("start", start), as_day("end", end))
+        return _ended_days(context, zone)
+    check_window(start, end, zone)
+    return _days(as_day("start", start, zone), as_day("end", end, zone))
 
 
-def check_window(start: object, end: object) -> None:
+def check_window(start: object, end: object, zone: tzinfo | None) -> None:
     """Check the arguments of a window.
 
+    :param zone: of the workspace; None: not known yet, so only what is wrong in every zone is.
     :raises ValueError: naming the one that is wrong.
     """
     if start is None or end is None:
         raise ValueError("start, end: expected both, or neither to load the days of the data interval")
-    first, last = as_day("start", start), as_day("end", end)
+    first, last = as_day("start", start, zone or _WEST), as_day("end", end, zone or _EAST)
     if last < first:
         raise ValueError(f"start {start!r}: is after end {end!r}")
     _check_number((last - first).days + 1)

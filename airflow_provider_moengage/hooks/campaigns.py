@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.api.campaigns.models import (
@@ -65,17 +65,21 @@ class StatsFilter:
         return [{**shared, "campaign_ids": ids} for ids in _parts(self.campaign_ids, STATS_PAGE_SIZE)]
 
 
-def as_day(name: str, value: object) -> date:
-    """Return a user's day: a date, a datetime, or ISO 8601 text. The zone of a time is not changed.
+def as_day(name: str, value: object, zone: tzinfo | None = None) -> date:
+    """Return a user's day: a date, a datetime, or ISO 8601 text.
 
     :param name: the argument, for the error.
+    :param zone: the day of a time with a zone is the one in this zone; None: the one that the time names.
     :raises ValueError: if it is not a day.
     """
-    if isinstance(value, date):
-        return date(value.year, value.month, value.day)  # Airflow's are pendulum's, which JSON does not take
     try:
-        return datetime.fromisoformat(value.strip()).date() if isinstance(value, str) else date.fromisoformat("")
-    except ValueError:
+        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+        if isinstance(moment, datetime) and moment.tzinfo is not None and zone is not None:
+            moment = moment.astimezone(zone)
+        if not isinstance(moment, date):
+            raise ValueError
+        return date(moment.year, moment.month, moment.day)  # Airflow's are pendulum's, which JSON does not take
+    except (ValueError, OverflowError):
         raise ValueError(f"{name} {value!r}: expected a date, or ISO 8601 text like 2026-01-31") from None
 
 

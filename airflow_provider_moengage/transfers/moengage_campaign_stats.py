@@ -74,7 +74,8 @@ class MoEngageCampaignStatsOperator(TemplatedArguments, BaseOperator):  # type: 
         for each day. Templated.
     :param file_format: ``ndjson``, or ``parquet``, which needs the extra ``parquet``. Templated.
     :param start: first day to load (a date or ISO 8601 text, in the workspace's time zone) instead of those of the
-        data interval; with ``end``, at most 366 days. Templated.
+        data interval; with ``end``, at most 366 days. A time with a zone, such as
+        ``{{ data_interval_start }}``, is the day that it is in the workspace's. Templated.
     :param end: last day to load. Templated.
     :param campaign_ids: only these campaigns; None: all that ran. Templated.
     :param attribution_type: which conversions count: ``VIEW_THROUGH``, ``CLICK_THROUGH``, ``IN_SESSION``,
@@ -250,7 +251,7 @@ class MoEngageCampaignStatsOperator(TemplatedArguments, BaseOperator):  # type: 
             if are_rendered and self.path is not None:
                 check_format(self.file_format)
         if is_known(self.start, self.end) and (self.start is not None or self.end is not None):
-            check_window(self.start, self.end)
+            self._check_window()
         if is_known(self.attribution_type):
             one_of("attribution_type", self.attribution_type, ATTRIBUTION_TYPES)
         if is_known(self.metric_type):
@@ -259,6 +260,10 @@ class MoEngageCampaignStatsOperator(TemplatedArguments, BaseOperator):  # type: 
             check_time_zone(self.time_zone)
         if is_known(self.campaign_ids):
             _check_ids(self.campaign_ids)
+
+    def _check_window(self) -> None:
+        has_zone = self.time_zone is not None and not is_unresolved(self.time_zone)
+        check_window(self.start, self.end, check_time_zone(self.time_zone) if has_zone else None)
 
     def _check_destination(self) -> None:
         if self.path is not None:

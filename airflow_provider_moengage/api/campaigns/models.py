@@ -41,6 +41,9 @@ _GROUPS = {
 }
 """What the names of a group's metrics begin with: two groups may have a metric of the same name, ``sent``."""
 
+_BESIDE = "variation"
+"""The same, for a number beside the groups."""
+
 _DEEPEST = 6
 
 
@@ -195,21 +198,16 @@ def _metrics(groups: Received) -> dict[str, int | float]:
         ),
         key=lambda pair: pair[0],
     )
-    metrics: dict[str, int | float] = {}
-    for path, number in found:
-        name = metric_name(path)
-        if name in metrics:  # of two goals, for example, whose names differ in a hyphen only
-            name = _shortened(name, path, always=True)
-        metrics[name] = number
-    return metrics
+    return {metric_name(path): number for path, number in found}
 
 
 def _group(name: Received, metrics: Received) -> tuple[str, ...]:
     """Return what the names of a group's metrics begin with; of a number beside the groups, the number's name."""
     if not metrics.is_object:
-        return ("variation", name.name() or "")
+        return (_BESIDE, name.name() or "")
     known = next((short for group, short in _GROUPS.items() if name.equals(group)), None)
-    return (known or name.name() or "",)
+    said = name.name() or ""
+    return (known or (f"{said} " if said in (*_GROUPS.values(), _BESIDE) else said),)
 
 
 def _numbers(
@@ -226,11 +224,34 @@ def _numbers(
 def metric_name(path: tuple[str, ...]) -> str:
     """Return the name of a metric, which can be a column's: the names on the way to it, joined.
 
-    One that is too long, or loses letters because it has only ASCII ones, ends in a part of its hash.
+    It depends on the path only, and no two paths have the same: of all paths that read alike, one spelling has the
+    plain name, and the others end in a part of their hash. So does one that is too long.
     """
     plain = unicodedata.normalize("NFKD", "_".join(path)).casefold()
     name = re.sub("[^a-z0-9]+", "_", plain).strip("_")
-    return _shortened(name, path, always=any(not each.isascii() and each.isalnum() for each in plain))
+    return _shortened(name, path, always=not _is_plain(path))
+
+
+_SNAKE_CASE = re.compile("[a-z0-9]+(_[a-z0-9]+)*")
+_GOAL = re.compile("[A-Z0-9][a-z0-9]*( [a-z0-9]+)*")
+
+
+def _is_plain(path: tuple[str, ...]) -> bool:
+    """Return whether a path is the one of those that read alike whose metric has the plain name.
+
+    MoEngage's own names are in snake case, and people name goals: ``Goal 1`` is plain, ``Goal-1`` is
+    not. Where a name may have several words, the next has one, so that it is clear where it ends.
+    """
+    group, *names, metric = path
+    is_one_word = _SNAKE_CASE.fullmatch(metric) is not None and "_" not in metric
+    if group == "goal":
+        return is_one_word and (not names or (len(names) == 1 and _GOAL.fullmatch(names[0]) is not None))
+    if names:
+        return False
+    if group in (*_GROUPS.values(), _BESIDE):
+        return _SNAKE_CASE.fullmatch(metric) is not None
+    is_alike = group.partition("_")[0] in (*_GROUPS.values(), _BESIDE)
+    return is_one_word and not is_alike and _SNAKE_CASE.fullmatch(group) is not None
 
 
 def _shortened(name: str, path: tuple[str, ...], *, always: bool) -> str:

@@ -88,6 +88,31 @@ def test_two_goals_with_almost_the_same_name_do_not_overwrite_each_other() -> No
     assert metrics == stats_of({"conversion_goal_stats": dict(reversed(goals.items()))})
 
 
+def test_the_name_of_a_goals_metric_depends_on_the_goal_only() -> None:
+    goals = ["Sign up", "Sign-up", "sign up", "Sign Up", "Sign  up", "sign_up", "Sign up total"]
+    alone = [name for goal in goals for name in stats_of({"conversion_goal_stats": {goal: {"conversions": 1}}})]
+    together = stats_of({"conversion_goal_stats": {goal: {"conversions": 1} for goal in goals}})
+
+    assert sorted(alone) == sorted(together)
+    assert len(set(alone)) == len(goals)
+    assert "goal_sign_up_conversions" in alone
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("goal", "Goal 1", "total_conversions"), ("goal", "Goal 1 total", "conversions")),
+        (("goal", "Goal 1", "conversions"), ("goal", "goal_1_conversions")),
+        (("failure", "Invalid Token"), ("failure", "invalid_token")),
+        (("failure", "a", "b"), ("failure", "a_b")),
+        (("a_stats", "b_c"), ("a_stats_b", "c")),
+        (("performance_x", "y"), ("performance", "x_y")),
+    ],
+)
+def test_names_that_read_alike_are_different_columns(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    assert metric_name(one) != metric_name(other)
+
+
 def test_letters_that_a_column_cannot_have_do_not_make_two_goals_one() -> None:
     metrics = stats_of({"conversion_goal_stats": {"目標1": {"conversions": 1}, "ゴール1": {"conversions": 2}}})
 
