@@ -8,6 +8,7 @@ of metrics. Each variation of each locale of each platform becomes one :class:`C
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -43,6 +44,14 @@ _GROUPS = {
 
 _BESIDE = "variation"
 """The same, for a number beside the groups."""
+
+_NO_NUMBERS = ("N/A", "NA", "null", "None")
+
+_MOST_REPORTED = 100
+_reported: set[str] = set()
+"""Metrics that this process has warned of; it warns of each once."""
+
+_log = logging.getLogger(__name__)
 
 _DEEPEST = 6
 
@@ -216,9 +225,17 @@ def _numbers(
     number = value.number()
     if number is not None:
         yield path, number
-    elif levels:
+    elif levels and value.is_object:
         for name, inner in value.fields():
             yield from _numbers(inner, (*path, name.name() or ""), levels - 1)
+    elif path[0] != _BESIDE and not value.is_nothing and value.word(_NO_NUMBERS) is None:
+        _warn(metric_name(path))
+
+
+def _warn(metric: str) -> None:
+    if metric not in _reported and len(_reported) < _MOST_REPORTED:
+        _reported.add(metric)
+        _log.warning("Metric %s: is not a number in MoEngage's response, and is left out", metric)
 
 
 def metric_name(path: tuple[str, ...]) -> str:

@@ -171,6 +171,8 @@ class Received:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             return None
         try:
+            if isinstance(value, str) and "_" in value:
+                return None  # Python reads 1_0 as 10
             read = value if isinstance(value, int) else float(value)
             return read if isfinite(read) else None
         except (ValueError, OverflowError):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_moengage.api.campaigns import models
 from airflow_provider_moengage.api.campaigns.models import LONGEST_METRIC, metric_name, read_campaign, read_stats
 from airflow_provider_moengage.api.received.scrub import Scrub
 from airflow_provider_moengage.api.received.values import Received
@@ -63,6 +64,19 @@ def test_a_group_that_is_new_has_its_own_name() -> None:
 @pytest.mark.parametrize("value", [None, "N/A", True, [], {}, float("inf")])
 def test_a_value_that_is_not_a_number_is_no_metric(value: Any) -> None:
     assert stats_of({"performance_stats": {"sent": value}}) == {}
+
+
+@pytest.mark.parametrize("value", ["1,234", "12.5%", "1_0", [{"reason": "X", "count": 3}]], ids=repr)
+def test_a_metric_that_cannot_be_read_is_named_once_without_its_value(
+    value: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_reported", set())
+    for _ in range(2):
+        assert stats_of({"performance_stats": {"sent": value}}) == {}
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Metric performance_sent: is not a number in MoEngage's response, and is left out"
+    ]
 
 
 def test_a_number_may_be_text() -> None:
