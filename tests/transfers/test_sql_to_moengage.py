@@ -68,6 +68,17 @@ def test_a_null_unsets_the_attribute_with_unset_nulls(connected: MoEngage, wareh
     assert element["unset_attributes"] == [{"type": "equals", "attr": "tier", "case_sensitive": True}]
 
 
+def test_a_later_row_of_a_user_sets_what_a_null_has_unset(
+    connected: MoEngage, warehouse: sqlite3.Connection
+) -> None:
+    rows = "SELECT 12 AS id, NULL AS tier UNION ALL SELECT 12, 'gold'"
+    sync(rows, CustomerMapping(customer_id="id", attributes=["tier"], unset_nulls=True))
+
+    first, second = connected.emulator.workspace.elements
+    assert second.element["attributes"] == {"tier": "gold"}
+    assert (first.request, second.request) == (1, 2)  # in one request, MoEngage would unset it
+
+
 def test_rows_become_events_at_the_time_they_happened(connected: MoEngage, warehouse: sqlite3.Connection) -> None:
     sync(
         "SELECT * FROM orders",

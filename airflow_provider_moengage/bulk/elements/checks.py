@@ -50,13 +50,15 @@ class Prepared:
     """Identifies the user: equal for equal users, and used for nothing else."""
     actions: int = 0
     """How many events MoEngage counts for it."""
+    unsets: bool = field(default=False, init=False)
+    """Whether it has ``unset_attributes``."""
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def weight(self) -> Weight:
         """What it counts toward the rate limits and in the report."""
         codes = tuple(sorted({str(finding.code) for finding in self.findings})) if self.findings else ()
-        return weight(self.kind, self.actions, codes)
+        return weight(self.kind, self.actions, codes, unsets=self.unsets)
 
 
 def prepare(element: object, *, rules_apply: bool = True, workspace: WorkspaceRules = DOCUMENTED) -> Prepared:
@@ -89,6 +91,7 @@ def _prepare(element: object, rules_apply: bool, workspace: WorkspaceRules) -> P
         expected = ", ".join(_KINDS)
         prepared.findings.append(Finding(Code.TYPE_INVALID, f"type: expected one of {expected}"))
     _plain_fields(prepared, rules_apply)
+    prepared.unsets = bool(prepared.element.get("unset_attributes"))
     _identify(prepared, workspace)
     if rules_apply and check is not None:
         check(prepared, workspace)

@@ -314,7 +314,7 @@ class Delivery:
         for leftover in leftovers:
             for one in leftover.each():
                 lane = self._lane_of(one.users[0])
-                for full in self._packers[lane].add_encoded(one):
+                for full in self._packers[lane].add_lines(one):
                     self._hand_over(lane, full, progress)
 
     def _seconds_at_limit(self) -> float:

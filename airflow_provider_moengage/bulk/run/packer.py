@@ -1,7 +1,8 @@
 """Bodies that are as full as MoEngage allows, measured to the byte.
 
 MoEngage API reference, "Bulk Import": at most 100 kB a request, envelope included. Elements are encoded together,
-one a line, and a body ends at the last line break that it has room for. So no element is encoded twice.
+one a line, and a body ends at the last line break that it has room for. So no element is encoded twice. What sets
+an attribute that an earlier element of the body unsets begins another body.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from airflow_provider_moengage.bulk.batch import ENVELOPE_BYTES, Batch, Elements
 from airflow_provider_moengage.bulk.elements.encoding import ENCODING_ERRORS, Encoder
 from airflow_provider_moengage.bulk.elements.rules import LARGEST_BODY
 from airflow_provider_moengage.bulk.elements.weight import Weight, budgets
+from airflow_provider_moengage.bulk.run.unset_first import UnsetFirst
 
 LARGEST_ELEMENT = LARGEST_BODY - ENVELOPE_BYTES
 """Bytes of the largest element that can be sent: alone in a body."""
@@ -88,8 +90,7 @@ class Packer:
             lines = Elements(some.parts, some.positions, some.weights, some.users)
             yield from self._cut(lines, b"\n".join(some.parts) + b"\n")
 
-    def add_encoded(self, batch: Batch) -> Iterator[Batch]:
-        """Take one element that is encoded already; otherwise like :meth:`add`."""
+    def _add_one(self, batch: Batch) -> Iterator[Batch]:
         [line], [one] = batch.parts, batch.weights
         if not self._has_room(len(line), one.users, one.actions) and (full := self.take()):
             yield full
@@ -106,6 +107,26 @@ class Packer:
 
         :param data: their JSON, each followed by a line break.
         """
+        places = self._unset_first.places(given)
+        if not places:
+            yield from self._fill(given, data)
+            return
+        lines = data.split(b"\n")
+        start = 0
+        for at in places:
+            if start < at:
+                yield from self._fill(given[start:at], b"\n".join(lines[start:at]) + b"\n")
+            user, weight = given.users[at], given.weights[at]
+            if self._unset_first.forbids(user, weight, lines[at]) and (full := self.take()):
+                yield full
+            yield from self._fill(given[at : at + 1], lines[at] + b"\n")
+            if len(lines[at]) <= LARGEST_ELEMENT:
+                self._unset_first.add(user, weight, lines[at])
+            start = at + 1
+        if start < len(given):
+            yield from self._fill(given[start:], b"\n".join(lines[start:]))
+
+    def _fill(self, given: Elements, data: bytes) -> Iterator[Batch]:
         users, events = budgets(given.weights)
         if self._has_room(len(data) - 1, users, events):
             self._append(data[:-1].replace(b"\n", b","), given, users, events)
@@ -117,7 +138,7 @@ class Packer:
                 end = data.index(b"\n", start)
                 one = given[at : at + 1]
                 if end - start <= LARGEST_ELEMENT:
-                    yield from self.add_encoded(Batch((data[start:end],), one.positions, one.weights, one.users))
+                    yield from self._add_one(Batch((data[start:end],), one.positions, one.weights, one.users))
                 else:
                     self._reject(one.positions[0], one.elements[0], end - start)
                 start, at = end + 1, at + 1
@@ -134,7 +155,7 @@ class Packer:
     def _add_each(self, some: Elements, lines: Sequence[bytes]) -> Iterator[Batch]:
         for at, line in enumerate(lines):
             one = some[at : at + 1]
-            yield from self.add_encoded(Batch((line,), one.positions, one.weights, one.users))
+            yield from self._add_one(Batch((line,), one.positions, one.weights, one.users))
 
     def _reject_one(self, one: Elements, error: Exception) -> None:
         self._reject(one.positions[0], one.elements[0], error)
@@ -163,6 +184,7 @@ class Packer:
         self._size = self._envelope_bytes - 1  # each part counts a comma, and the first has none
         self._users = 0
         self._events = 0
+        self._unset_first = UnsetFirst()
 
 
 def pack_together(
