@@ -88,7 +88,7 @@ def _facts(folder: StateFolder) -> dict[str, Any]:
 
 def _manifest(folder: StateFolder) -> Manifest | None:
     try:
-        return next((folder.manifest(generation) for generation in folder.generations()), None)
+        return folder.newest()
     except DamagedError:
         return None
 

@@ -97,11 +97,10 @@ def rows_in_state(path: Any, elements_per_row: int) -> list[int]:
     """
     folder = StateFolder(path)
     try:
-        generations = folder.generations()
-        part = folder.manifest(generations[0]).part if generations else None
-        if part is None:
+        newest = folder.newest()
+        if newest is None or newest.part is None:
             return []
-        with closing(folder.open(part)) as stream:
+        with closing(folder.open(newest.part)) as stream:
             return [Part(stream).footer.records // elements_per_row]
     except DamagedError:
         raise _not_comparable(f"the state in {folder} is damaged") from None

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
 import pytest
 
 from airflow_provider_moengage.bulk.changed import lease
-from airflow_provider_moengage.bulk.changed.folder import StateFolder
+from airflow_provider_moengage.bulk.changed.folder import Manifest, StateFolder
 from airflow_provider_moengage.bulk.changed.state import SyncState
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.tasks.changes import _due_at
-from tests.transfers.test_changed_only import Sync, sync, warehouse
+from tests.transfers.test_changed_only import Sync, logged, sync, warehouse
 
 __all__ = ["sync", "warehouse"]
 
@@ -252,3 +253,76 @@ def test_a_row_without_a_readable_id_removes_nobody(sync: Sync, unreadable: str)
     query = f"SELECT id, plan FROM users WHERE id = 11 UNION ALL SELECT {unreadable}, 'x'"
     assert sync.run(query, key_columns=None, max_rejects=9)["removed"] == 0
     assert sync.run("SELECT * FROM users WHERE id = 11")["removed"] == 2
+
+
+def _newest_manifest(sync: Sync) -> Path:
+    return max(file for file in sync.files if file.name.startswith("manifest-"))
+
+
+@pytest.mark.parametrize("runs", [2, 3, 4])
+def test_a_state_without_its_newest_manifest_is_damaged_and_not_an_older_one(
+    sync: Sync, runs: int, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    for run in range(runs):
+        sync.run(f"SELECT id, '{run}' AS plan FROM users")
+    _newest_manifest(sync).unlink()
+
+    before = f"SELECT id, '{runs - 2}' AS plan FROM users WHERE id <> 13"
+    report = sync.run(before)  # equal to the generation that is left
+
+    assert (report["accepted"], report["unchanged"], report["removed"]) == (2, 0, 0)
+    assert "is damaged; sending everything again" in logged(caplog, capsys)
+    assert sync.run(before)["unchanged"] == 2
+
+
+def test_all_manifests_missing_is_damage_and_the_next_run_compares_again(
+    sync: Sync, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    sync.run()
+    sync.run()
+    for file in [file for file in sync.files if file.name.startswith("manifest-")]:
+        file.unlink()
+    assert sync.run()["accepted"] == 3
+    assert "is damaged; sending everything again" in logged(caplog, capsys)
+    assert sync.run()["unchanged"] == 3
+    assert "damaged" not in logged(caplog, capsys)
+
+
+@pytest.mark.parametrize("runs", [0, 1, 2, 3])
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_run_that_was_killed_is_no_damage(
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: Any,
+    runs: int,
+    is_damaged: bool,
+) -> None:
+    for run in range(runs):
+        sync.run(f"SELECT id, '{run}' AS plan FROM users")
+    if is_damaged and runs:
+        _newest_manifest(sync).unlink()
+    killed = "SELECT id, 'killed' AS plan FROM users"
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFolder, "commit", _killed_after_the_first(StateFolder.commit))
+        patch.setattr(StateFolder, "remove", lambda *_: None)
+        for _ in range(2):  # a part is left by each
+            with pytest.raises(KeyboardInterrupt):
+                sync.run(killed, day=runs + 1)
+    logged(caplog, capsys)
+    caplog.clear()
+
+    report = sync.run(killed, day=runs + 1)
+
+    assert len(sync.sent) == 3 * (runs + 1)  # the third try sends nothing again
+    assert report["accepted"] == 3
+    assert "damaged" not in logged(caplog, capsys)
+
+
+def _killed_after_the_first(commit: Any) -> Any:
+    def commits(folder: StateFolder, manifest: Manifest) -> None:
+        if manifest.part is not None:
+            raise KeyboardInterrupt
+        commit(folder, manifest)
+
+    return commits

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 import msgspec
@@ -30,8 +30,8 @@ _KEPT = 2
 """Generations."""
 
 _MANIFEST = re.compile(r"manifest-(\d{8,})\.json")
-_PART = re.compile(r"part-\d{8,}-\w+\.bin")
-_IDS = re.compile(r"ids-\d{8,}-\w+\.bin")
+_PART = re.compile(r"part-(\d{8,})-\w+\.bin")
+_IDS = re.compile(r"ids-(\d{8,})-\w+\.bin")
 _JOURNAL = re.compile(r"journal-(\d{8,})-(\d{4,})-(\w+)-(\d{6,})\.bin")
 
 
@@ -122,8 +122,35 @@ class StateFolder:
 
     def generations(self) -> list[int]:
         """Return the generations that have a manifest, the newest first."""
-        found = (_MANIFEST.fullmatch(name) for name in self.names())
-        return sorted((int(match[1]) for match in found if match), reverse=True)
+        return sorted(_numbers(_MANIFEST, self.names()), reverse=True)
+
+    def newest(self) -> Manifest | None:
+        """Read the newest manifest; None if there was never one.
+
+        :raises DamagedError: if it is not as it was written, or missing.
+        """
+        names = self.names()
+        generations = _numbers(_MANIFEST, names)
+        last = max(generations, default=0)
+        parts = _numbers(_PART, names) | _numbers(_IDS, names)
+        # A run that has read manifest 7 writes journals 7 and part 8, and may be killed before it stores manifest
+        # 8. So only later ones show that there was a manifest 8.
+        if max(_numbers(_JOURNAL, names), default=0) > last or max(parts, default=0) > last + 1:
+            raise DamagedError("the newest manifest is missing")
+        if not last:
+            return None
+        found = self.manifest(last)
+        # Only a run that has stored manifest 8 removes manifest 6, and the journals 7 after it.
+        if found.part is not None and last + 1 in parts and last > 1 and last - 1 not in generations:
+            raise DamagedError("the newest manifest is missing")
+        return found
+
+    def unused_generation(self) -> int:
+        """Return a generation above those of all files."""
+        names = self.names()
+        return 1 + max(
+            (number for kind in (_MANIFEST, _PART, _IDS, _JOURNAL) for number in _numbers(kind, names)), default=0
+        )
 
     def manifest(self, generation: int) -> Manifest:
         """Read a manifest.
@@ -188,6 +215,7 @@ class StateFolder:
                 is_needed = not name.startswith("manifest-")
             if not is_needed:
                 useless.append(name)
+        useless.sort(key=lambda name: not name.startswith("manifest-"))  # for newest()
         if self.is_on_disk:
             for name in useless:
                 self.remove(name)
@@ -247,6 +275,11 @@ class StateFolder:
             return open_private(file, "xb")
         stream: IO[bytes] = file.fs.open(file.path, "wb")
         return stream
+
+
+def _numbers(kind: re.Pattern[str], names: Sequence[str]) -> set[int]:
+    """Return the generations of the files of a kind."""
+    return {int(match[1]) for name in names if (match := kind.fullmatch(name))}
 
 
 def part_name(generation: int, token: str) -> str:

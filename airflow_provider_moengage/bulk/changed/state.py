@@ -432,11 +432,8 @@ class SyncState:
                     self._journal.close()
 
     def _newest(self) -> Manifest | None:
-        generations = self._folder.generations()
-        if not generations:
-            return None
         try:
-            return self._folder.manifest(generations[0])
+            return self._folder.newest()
         except DamagedError:
             self._log.warning("The state in %s is damaged; sending everything again", self._folder)
             return None
@@ -445,7 +442,7 @@ class SyncState:
         """Return a generation without users, in place of one that is missing or damaged."""
         run = self._run
         manifest = Manifest(
-            generation=(self._folder.generations() or [0])[0] + 1,
+            generation=self._folder.unused_generation(),
             token=self._token,
             encoding=run.encoding,
             salt=secrets.token_hex(16),
