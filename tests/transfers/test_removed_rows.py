@@ -376,17 +376,35 @@ def test_ids_that_are_lost_fail_the_task_only_if_they_are_needed(
     [file] = [file for file in sync.files if file.name.startswith("ids")]
     damage(file)
 
-    _refused(sync, WITHOUT_13, "The IDs of 1 user are lost, so nobody was removed: 1 user would be")
-    _refused(sync, WITHOUT_13, "The IDs of 1 user are lost")
+    _refused(sync, WITHOUT_13, "The IDs of 1 user are not in the state, so nobody was removed: 1 user would be")
+    _refused(sync, WITHOUT_13, "The IDs of 1 user are not in the state")
     assert sync.run()["unchanged"] == 3
     assert sync.run(WITHOUT_13)["removed"] == 1
+
+
+def test_a_keep_run_that_was_killed_is_named_and_keep_for_one_run_ends_it(
+    sync: Removing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync.run()
+    keep = ChangedOnly(sync.folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncState, "commit", _killed)
+        with pytest.raises(RuntimeError):
+            sync.run("SELECT * FROM users UNION SELECT 14, 'new'", option=keep)
+    for _ in range(2):
+        _refused(sync, "SELECT * FROM users", "A run without on_removed, which stores no IDs, ended early")
+
+    sync.run(option=keep)
+    assert sync.run()["removed"] == 0
+    assert sync.run(WITHOUT_13)["removed"] == 1
+    assert [user for user, _ in sync.unset] == ["13"]
 
 
 def test_keep_for_one_run_lets_users_with_lost_ids_stay(sync: Removing) -> None:
     sync.run()
     [file] = [file for file in sync.files if file.name.startswith("ids")]
     file.unlink()
-    _refused(sync, WITHOUT_13, "The IDs of 1 user are lost")
+    _refused(sync, WITHOUT_13, "The IDs of 1 user are not in the state")
 
     assert sync.run(WITHOUT_13, option=ChangedOnly(sync.folder))["removed"] == 1
     assert sync.run(WITHOUT_13)["removed"] == 0

@@ -287,7 +287,7 @@ def test_lost_ids_remove_nobody(segment: Segment) -> None:
     segment.run()
     for file in segment.folder.rglob("ids-*.bin"):
         file.unlink()
-    with pytest.raises(MoEngageRemovalError, match=r"IDs of 2 users are lost.*moengage changes reset"):
+    with pytest.raises(MoEngageRemovalError, match=r"IDs of 2 users are not in the state.*moengage changes reset"):
         segment.run(ONLY_11)
     assert segment.members == {"11", "12", "13"}
 

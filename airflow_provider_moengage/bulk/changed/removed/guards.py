@@ -62,8 +62,9 @@ def objection(left: Left, removal: Removal) -> str | None:
         )
     elif left.without_id:
         why = (
-            f"The IDs of {counted(left.without_id, 'user')} are lost, so nobody was removed: {users} would be, and"
-            f" a file of the state is damaged or missing; {removal.to_keep}"
+            f"The IDs of {counted(left.without_id, 'user')} are not in the state, so nobody was removed: {users}"
+            " would be. A run without on_removed, which stores no IDs, ended early, or a file of the state was"
+            f" damaged or missing; {removal.to_keep}"
         )
     elif isinstance(max_removed, int) and left.count > max_removed:
         why = (
