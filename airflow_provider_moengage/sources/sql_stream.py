@@ -116,6 +116,11 @@ def database_hook(conn_id: str) -> DatabaseHook:
     return cast("DatabaseHook", hook)
 
 
+def has_typed_columns(hook: DatabaseHook) -> bool:
+    """Return whether all values of a column have its type. In SQLite 1 and '1' are different keys of one column."""
+    return getattr(hook, "conn_type", None) != "sqlite"
+
+
 def rows_at_once(fetch_size: Any) -> int:
     """Return a fetch size, which may be text from a rendered template.
 

@@ -75,12 +75,13 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     *,
     mappings: Sequence[ElementMapping],
     columns: NewColumns,
-    key_columns: Sequence[str] | None,
+    unique: Sequence[str],
     reads_all: bool,
 ) -> Changes:
     """Return what a task's rows are compared with.
 
     :param path: URI of the folder with the states of tasks.
+    :param unique: columns that are unique together, also as text; empty if that is not known.
     :param reads_all: whether the query returns every user, not only those of a window of time.
     :raises ValueError: naming the option that is wrong or missing.
     :raises StorageError: if the path has an unknown scheme.
@@ -118,8 +119,10 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         StateFolder(state_path),
         run,
         columns,
-        may_repeat=len({type(mapping) for mapping in mappings}) < len(mappings)
-        or not all(_is_unique(mapping, key_columns or ()) for mapping in mappings),
+        # Nobody is removed because of what a database says about its keys.
+        may_repeat=removal is not None
+        or len({type(mapping) for mapping in mappings}) < len(mappings)
+        or not all(_is_unique(mapping, unique) for mapping in mappings),
         removal=removal,
     )
 
@@ -169,9 +172,9 @@ def _in_utc(moment: datetime) -> str:
     return in_utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat(timespec="microseconds")
 
 
-def _is_unique(mapping: ElementMapping, key_columns: Sequence[str]) -> bool:
+def _is_unique(mapping: ElementMapping, unique: Sequence[str]) -> bool:
     """Return whether no two rows are of the same user or device, because part of who it is is the query's key."""
-    names = [key_columns] if isinstance(key_columns, str) else key_columns
+    names = [unique] if isinstance(unique, str) else unique
     keys = {name.casefold() for name in names}
     if isinstance(mapping, DeviceMapping):
         return bool(keys) and keys <= {mapping.customer_id.casefold(), mapping.device_id.casefold()}

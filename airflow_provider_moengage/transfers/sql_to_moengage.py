@@ -15,7 +15,7 @@ from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, Delive
 from airflow_provider_moengage.results.recording import recorded
 from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange, unquoted
 from airflow_provider_moengage.sources.sql_keyset import count_rows, count_rows_quickly
-from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once
+from airflow_provider_moengage.sources.sql_stream import database_hook, has_typed_columns, rows_at_once
 from airflow_provider_moengage.tasks.changes import changes_of_task, check_changed_only, state_path_of_task
 from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
 
@@ -167,7 +167,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
                 cast("Mapping[str, Any]", context),
                 mappings=mappings,
                 columns=columns,
-                key_columns=self.key_columns,
+                unique=(self.key_columns or ()) if has_typed_columns(database_hook(self.conn_id)) else (),
                 reads_all=self._window is None,
             )
         given = (self.conn_id, self.sql, self.parameters, self.key_columns, self.key_range, mappings)

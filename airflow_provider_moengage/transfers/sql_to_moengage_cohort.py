@@ -178,7 +178,7 @@ class SqlToMoEngageCohortOperator(DeliveryOperator):
             workspace,
             mappings=[self._mapping()],
             columns=columns,
-            key_columns=None,
+            unique=(),
             reads_all=True,
         )
         removal = Removal(

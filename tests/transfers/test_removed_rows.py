@@ -130,6 +130,24 @@ def test_a_user_in_several_rows_is_removed_with_the_last_one(
     assert sync.unset == [("11", ["plan"])]
 
 
+def test_an_id_that_the_database_calls_unique_and_moengage_does_not_is_removed_with_its_last_row(
+    sync: Removing, warehouse: sqlite3.Connection
+) -> None:
+    """In SQLite 100 and '100' are two keys of one column, and one user in MoEngage."""
+    warehouse.execute("CREATE TABLE either (id PRIMARY KEY, plan TEXT)")
+    rows = [(number, "whole") for number in range(100, 18_000)]
+    warehouse.executemany("INSERT INTO either VALUES (?, ?)", [*rows, ("100", "text"), ("101", "text")])
+    warehouse.commit()
+    everybody, numbers = "SELECT * FROM either", "SELECT * FROM either WHERE typeof(id) = 'integer'"
+
+    sync.run(everybody)
+    fewer = sync.run(numbers)
+
+    assert (fewer["removed"], sync.unset) == (0, [])
+    kept = {element["customer_id"]: element["attributes"]["plan"] for element in sync.moengage.arrived}
+    assert (kept["100"], kept["101"]) == ("whole", "whole")
+
+
 def test_a_dry_run_counts_who_would_be_removed_and_writes_nothing(sync: Removing) -> None:
     sync.run()
     files = {path: path.read_bytes() for path in sync.files}
