@@ -45,7 +45,7 @@ def reset(options: argparse.Namespace) -> int:
     except InUseError as error:
         raise MoEngageError(f"PATH {options.path!r}: {error} is using the state; nothing was deleted") from None
     try:
-        names = [name for name in folder.names() if not name.startswith("lease")]
+        names = folder.own_names()
         # Without its part a state counts as damaged: the run after an interrupted reset sends every row.
         for name in sorted(names, key=_order_of_reset):
             folder.remove(name)

@@ -117,7 +117,7 @@ def database_hook(conn_id: str) -> DatabaseHook:
 
 
 def has_typed_columns(hook: DatabaseHook) -> bool:
-    """Return whether all values of a column have its type. In SQLite 1 and '1' are different keys of one column."""
+    """Return whether all values of a column have its type. In SQLite 1 and '1' are two keys of one column."""
     return getattr(hook, "conn_type", None) != "sqlite"
 
 

@@ -66,6 +66,8 @@ def test_after_a_reset_the_next_run_sends_every_row(
 
     asked = moengage_command("changes", "reset", str(tmp_path / "a"))
     unchanged = sync(moengage, tmp_path / "a", 2)
+    (tmp_path / "a" / "mine.csv").write_text("a file of somebody else")
+    (tmp_path / "a" / "a folder").mkdir()
     done = moengage_command("changes", "reset", str(tmp_path / "a"), "--yes")
     after = sync(moengage, tmp_path / "a", 3)
 
@@ -73,6 +75,7 @@ def test_after_a_reset_the_next_run_sends_every_row(
     assert "Add --yes" in asked.err
     assert (unchanged.accepted, unchanged.unchanged) == (0, 5)
     assert done.status == 0
+    assert {file.name for file in (tmp_path / "a").iterdir()} >= {"mine.csv", "a folder"}
     assert (after.accepted, after.unchanged, after.removed) == (5, 0, 0)
 
 

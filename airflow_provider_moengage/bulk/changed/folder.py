@@ -120,6 +120,11 @@ class StateFolder:
         except FileNotFoundError:
             return []
 
+    def own_names(self) -> list[str]:
+        """Return the names of the files of a state; other files in the folder are somebody else's."""
+        patterns = (_MANIFEST, _PART, _IDS, _JOURNAL)
+        return [name for name in self.names() if any(pattern.fullmatch(name) for pattern in patterns)]
+
     def generations(self) -> list[int]:
         """Return the generations that have a manifest, the newest first."""
         return sorted(_numbers(_MANIFEST, self.names()), reverse=True)
