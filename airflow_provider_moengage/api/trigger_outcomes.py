@@ -128,13 +128,19 @@ def _v5_outcome(result: Received) -> TriggerOutcome:
     if (started and skipped) or status == "partial_success":
         return TriggerOutcome.PARTIAL
     if status == "success":
-        if skipped:
-            return TriggerOutcome.UNKNOWN
+        if skipped or (total and not started and numbers["triggered"].is_present):
+            return TriggerOutcome.UNKNOWN  # it contradicts itself
         return TriggerOutcome.TRIGGERED if started or total != 0 else TriggerOutcome.NOTHING_ATTACHED
-    failed = numbers["failed"].number()
-    if started or (total is not None and failed and failed < total):  # those that are not counted may have started
-        return TriggerOutcome.UNKNOWN
+    if started or (total is not None and _failed(result, numbers) < total):
+        return TriggerOutcome.UNKNOWN  # those that are not accounted for may have started
     return TriggerOutcome.OVER_QUOTA if skipped or total else TriggerOutcome.NOTHING_ATTACHED
+
+
+def _failed(result: Received, numbers: Received) -> float:
+    """Return how many campaigns and flows failed: as counted, else as named."""
+    if (counted := numbers["failed"].number()) is not None:
+        return counted
+    return sum(len(result[f"failed_{what}_ids"].items()) for what in ("campaign", "flow"))
 
 
 def _any(result: Received, numbers: Received, kind: str) -> bool:

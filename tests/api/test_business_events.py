@@ -171,6 +171,16 @@ V5: dict[str, tuple[dict[str, Any], TriggerOutcome]] = {
         TriggerOutcome.PARTIAL,
     ),
     "failure, but everything was started": (v5("FAILURE", triggered_campaign_ids=["a"]), TriggerOutcome.UNKNOWN),
+    "success that has started none": (v5("SUCCESS", **totals(2)), TriggerOutcome.UNKNOWN),
+    "failure that names one of three": (
+        v5("FAILURE", summary={"total": 3}, failed_campaign_ids=["a"]),
+        TriggerOutcome.UNKNOWN,
+    ),
+    "failure that names each": (
+        v5("FAILURE", summary={"total": 2}, failed_campaign_ids=["a"], failed_flow_ids=["f"]),
+        TriggerOutcome.OVER_QUOTA,
+    ),
+    "failure that accounts for none": (v5("FAILURE", summary={"total": 3}), TriggerOutcome.UNKNOWN),
     "another status": (v5("QUEUED"), TriggerOutcome.UNKNOWN),
     "no status": (v5(None), TriggerOutcome.UNKNOWN),
     "no data": ({"response_id": "r-1"}, TriggerOutcome.UNKNOWN),
