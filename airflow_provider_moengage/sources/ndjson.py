@@ -253,4 +253,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _plain(path: ObjectStoragePath) -> str:
-    return str(path).removeprefix("file://")
+    """Return where a file is, the same for each way to write its path: with links, ``..`` or a scheme."""
+    return os.path.realpath(path.path) if path.protocol in _ON_DISK else str(path)
+
+
+_ON_DISK = ("", "file", "local")
+"""Schemes of the worker's disk."""

@@ -316,6 +316,25 @@ def test_rejects_are_not_written_over_the_file_that_is_read(connected: MoEngage,
     assert file.read_text()
 
 
+@pytest.mark.parametrize(
+    "spelling", ["{0}/e.ndjson", "{0}/../{1}/e.ndjson", "local://{0}/e.ndjson", "{0}/link/e.ndjson"]
+)
+@pytest.mark.parametrize("other", ["{0}/e.ndjson", "{0}/e-link.ndjson"])
+def test_rejects_do_not_replace_the_file_to_read_however_its_path_is_written(
+    connected: MoEngage, tmp_path: Path, spelling: str, other: str
+) -> None:
+    file = tmp_path / "e.ndjson"
+    file.write_text('{"type": "customer"}\n')
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "e-link.ndjson").symlink_to(file)
+    rejects_path, path = (text.format(tmp_path, tmp_path.name) for text in (spelling, other))
+
+    with pytest.raises(ValueError, match="is one of the files to read"):
+        ran(BulkImportOperator(task_id="send", path=path, rejects_path=rejects_path, max_rejects=1))
+
+    assert file.read_text() == '{"type": "customer"}\n'
+
+
 def test_a_retry_without_rejects_removes_those_of_the_try_before(connected: MoEngage, tmp_path: Path) -> None:
     def send(user: str) -> None:
         ran(BulkImportOperator(task_id="t", elements=[customer(user)], rejects_path=str(tmp_path), max_rejects=1))
