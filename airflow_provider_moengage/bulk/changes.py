@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -50,6 +51,13 @@ class ChangedOnly:
         one_of("changed_only.on_new_columns", self.on_new_columns, ON_NEW_COLUMNS)
         if not is_unresolved(self.resync):
             flag("changed_only.resync", self.resync)
+
+    def rendered(self, render: Callable[[Any], Any]) -> ChangedOnly:
+        """Return the option with its templates rendered.
+
+        :raises ValueError: naming the option that rendered to something else.
+        """
+        return replace(self, path=render(self.path), resync=render(self.resync))
 
 
 def check_max_removed(name: str, given: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -286,10 +285,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
             context = self._window.in_templates(cast("Mapping[str, Any]", context))
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if (option := self.changed_only) is not None:
-            path, resync = (
-                self.render_template(value, context, jinja_env) for value in (option.path, option.resync)
-            )
-            self.changed_only = replace(option, path=path, resync=resync)
+            self.changed_only = option.rendered(lambda value: self.render_template(value, context, jinja_env))
         if self.expect is not None:
             self.expect = self.expect.rendered(lambda value: self.render_template(value, context, jinja_env))
 

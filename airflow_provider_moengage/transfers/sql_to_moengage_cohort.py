@@ -243,10 +243,7 @@ class SqlToMoEngageCohortOperator(DeliveryOperator):
         # For a mapped task Airflow calls only this method, not `render_template_fields`.
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if (option := self.changed_only) is not None:
-            path, resync = (
-                self.render_template(value, context, jinja_env) for value in (option.path, option.resync)
-            )
-            self.changed_only = replace(option, path=path, resync=resync)
+            self.changed_only = option.rendered(lambda value: self.render_template(value, context, jinja_env))
 
 
 def _check_length(name: str, text: str) -> None:
