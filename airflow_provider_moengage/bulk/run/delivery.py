@@ -156,12 +156,11 @@ class Delivery:
     def _end_early(self, error: BaseException) -> None:
         try:
             self._check_not_replaced()
+            is_latest = True
         except FencedError:
-            self._close("checkpoint", self._checkpoint.close)
-            are_written = False
-        else:
-            self._close("checkpoint", self._checkpoint.close)
-            are_written = self._close("rejects", partial(self._close_rejects, is_complete=False))
+            is_latest = False
+        self._close("checkpoint", self._checkpoint.close)
+        are_written = is_latest and self._close("rejects", partial(self._close_rejects, is_complete=False))
         name = error.kind.value if isinstance(error, ApiError) else type(error).__name__
         self._describe(self._report(), f"The run ended early ({name}); done so far: ")
         if are_written:
