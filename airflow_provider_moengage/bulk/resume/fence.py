@@ -48,13 +48,20 @@ class Fence:
         """
         return not self._earlier or token in self._earlier
 
-    def check(self) -> None:
-        """Check that no later try has taken over; call this after storing a checkpoint.
+    def look(self) -> None:
+        """Check that no later try has taken over, and store nothing: a checkpoint of an earlier try stays valid.
 
         :raises FencedError: if one has.
         """
         if _tokens(self._store.load())[-1:] != [self.token]:
             raise FencedError("another try of this task has taken over")
+
+    def check(self) -> None:
+        """Check that no later try has taken over; call this after storing a checkpoint.
+
+        :raises FencedError: if one has.
+        """
+        self.look()
         if not self._is_alone:
             self._store.save({"tokens": [self.token]})
             self._is_alone = True

@@ -152,7 +152,7 @@ class SavedRun:
         """
         if self._fence is not None:
             try:
-                self._fence.check()
+                self._fence.look()
             except FencedError:
                 raise
             except Exception:  # noqa: BLE001 (each storage has errors of its own)
