@@ -12,6 +12,7 @@ import pickle
 import resource
 import sqlite3
 import subprocess
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -120,14 +121,14 @@ def as_nobody() -> Iterator[None]:
 
 
 @pytest.fixture
-def public(tmp_path: Path) -> Iterator[Path]:
-    """The test's folder, where everybody may read."""
-    before = {folder: folder.stat().st_mode for folder in (tmp_path, *tmp_path.parents[:2])}
-    for folder in before:
-        folder.chmod(0o755)
-    yield tmp_path
-    for folder, mode in before.items():
-        folder.chmod(mode)
+def public(tmp_path: Path) -> Path:
+    """The test's folder, where everybody may read. Other tests run in the folders above: these stay open."""
+    tmp_path.chmod(0o755)
+    for folder in tmp_path.parents:
+        if folder == Path(tempfile.gettempdir()):
+            break
+        folder.chmod(folder.stat().st_mode | 0o011)
+    return tmp_path
 
 
 @pytest.fixture

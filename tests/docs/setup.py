@@ -139,6 +139,9 @@ esac
 import sys, time
 time.sleep(float(sys.argv[1]) / {speed})
 """,
+    "moengage": """#!/bin/sh
+exec {python} -m airflow_provider_moengage.command "$@"
+""",
     "python": """#!/bin/sh
 exec {python} "$@"
 """,
