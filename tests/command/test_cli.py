@@ -1,0 +1,56 @@
+"""Arguments, questions and errors of `moengage`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_moengage.command.asking import is_confirmed
+from airflow_provider_moengage.command.cli import main
+from airflow_provider_moengage.exceptions import MoEngageFileNotFoundError
+from tests.command.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["preview", "dag.py", "task", "--rows", "0"], "expected a whole number from 1 to 10,000"),
+        (["preview", "dag.py", "task", "--rows", "many"], "invalid"),
+        (["preview", "dag.py", "task", "--since", "yesterday"], "expected a time such as"),
+        (["watermark", "show", "dag", "task", "--map-index", "-1"], "expected 0 or more"),
+        (["watermark", "set", "dag", "task", "later"], "expected a time such as"),
+        (["rejects"], "required"),
+        ([], "required"),
+    ],
+)
+def test_a_wrong_argument_is_named(argv: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_origin_of_an_error_is_shown_on_request(moengage_command: Run, tmp_path: Path) -> None:
+    argv = ["rejects", "summary", str(tmp_path / "none.ndjson")]
+
+    assert moengage_command(*argv).status == 2
+    with pytest.raises(MoEngageFileNotFoundError):
+        moengage_command(*argv, "--traceback")
+
+
+@pytest.mark.parametrize(("typed", "agrees"), [("y\n", True), ("YES\n", True), ("\n", False), ("no\n", False)])
+def test_a_person_at_a_terminal_is_asked(
+    typed: str, agrees: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keyboard, terminal = os.openpty()
+    with os.fdopen(terminal, "r") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        os.write(keyboard, typed.encode())
+
+        assert is_confirmed("Delete it?", yes=False) is agrees
+
+    os.close(keyboard)
+    assert capsys.readouterr().err == "Delete it? [y/N] "
