@@ -284,6 +284,7 @@ def test_all_manifests_missing_is_damage_and_the_next_run_compares_again(
         file.unlink()
     assert sync.run()["accepted"] == 3
     assert "is damaged; sending everything again" in logged(caplog, capsys)
+    caplog.clear()
     assert sync.run()["unchanged"] == 3
     assert "damaged" not in logged(caplog, capsys)
 
