@@ -54,7 +54,8 @@ def loopback(act: Act, wrap: Wrap = lambda connection: connection) -> Iterator[L
 
 
 def answer(status: int = 200, body: bytes = b'{"status":"success"}', *headers: str) -> Act:
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers, "", ""]
+    # Says that it closes: a client that sends its next request on this connection would find it cut, now and then.
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close", *headers, "", ""]
     return send("\r\n".join(lines).encode() + body)
 
 
