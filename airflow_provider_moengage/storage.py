@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 NDJSON = ".ndjson"
 
+PART = ".part"
+"""Ends the name of a file that is not complete yet."""
+
 APPEAR_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
 """Schemes of object stores, where a file appears once it is complete. Elsewhere it appears while it is written."""
 
@@ -141,13 +144,22 @@ def _is_permanent(error: Exception) -> bool:
 
 def storage_path(path: str) -> ObjectStoragePath:
     """Return a path on any storage. One without a scheme is on the worker's disk and may be relative to its
-    working directory, which Airflow 2.11 alone would take for the root.
+    working directory, which Airflow 2.11 alone would take for the root. A ``~`` at its start is the home of the
+    worker's user, or of the user who is named.
 
     :param path: a URI or a path on the disk; it may hold wildcards.
+    :raises FileNotFoundError: if nobody knows that home.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    return ObjectStoragePath(path if "://" in path else str(Path(path).absolute()))
+    return ObjectStoragePath(path if "://" in path else str(_at_home(path).absolute()))
+
+
+def _at_home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
 
 
 def local_or_remote(path: str) -> Path | ObjectStoragePath:
@@ -305,7 +317,21 @@ def rejects_file(path: str, *, dry_run: bool = False) -> Path | ObjectStoragePat
     """
     if not path.endswith(NDJSON):
         raise ValueError(f"rejects_path {path!r}: outside a task, expected a file that ends in {NDJSON}")
-    return file_to_write(f"{path.removesuffix(NDJSON)}.dry_run{NDJSON}" if dry_run else path, "rejects_path")
+    return file_to_write(_rejects_path(path, dry_run=dry_run), "rejects_path")
+
+
+def rejects_files(path: str, *, dry_run: bool = False) -> tuple[str, str]:
+    """Return the URIs of a rejects file, and of the one in which rejects are collected.
+
+    :param path: see :func:`rejects_file`.
+    :param dry_run: see :func:`rejects_file`.
+    """
+    file = _rejects_path(path, dry_run=dry_run)
+    return file, f"{file}{PART}"
+
+
+def _rejects_path(path: str, *, dry_run: bool) -> str:
+    return f"{path.removesuffix(NDJSON)}.dry_run{NDJSON}" if dry_run else path
 
 
 def write_whole(file: Path | ObjectStoragePath, data: bytes) -> None:

@@ -17,12 +17,14 @@ def normalise_data_center(value: object) -> str:
     """Return the two- or three-digit number of a data center as MoEngage writes it in host names.
 
     :param value: what users write: ``1``, ``"01"``, ``"DC-01"``, ``"dc1"``, ``101``.
-    :raises ValueError: if MoEngage has no such data center.
+    :raises ValueError: if MoEngage has no such data center. Only a number is shown: other text may be a key in the
+        wrong field.
     """
-    match = _WRITTEN.fullmatch(str(value).strip())
+    match = None if isinstance(value, bool) else _WRITTEN.fullmatch(str(value).strip())
     number = match[1].zfill(2) if match else None
-    if number not in DATA_CENTERS or isinstance(value, bool):
-        raise ValueError(f"data_center {str(value)!r}: expected one of 01-06, 101")
+    if number not in DATA_CENTERS:
+        shown = "" if match is None else f" {str(value)!r}"
+        raise ValueError(f"data_center{shown}: expected one of 01-06, 101")
     return number
 
 

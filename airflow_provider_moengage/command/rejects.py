@@ -63,8 +63,8 @@ def show(options: argparse.Namespace) -> int:
 def replay(options: argparse.Namespace) -> int:
     """Send the elements of rejects files."""
     files = NdjsonFiles.matching(options.path)
-    if options.rejects_path is not None and files.has(options.rejects_path):
-        raise ValueError("--rejects-path: is one of the files to read; choose another file")
+    if options.rejects_path is not None:
+        files.check_not_read("--rejects-path", options.rejects_path)
     hook = MoEngageHook(options.conn_id, project_code=options.project_code)
     if not options.dry_run:
         project = "" if hook.project_code is None else f"project {hook.project_code!r} of "

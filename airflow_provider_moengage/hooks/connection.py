@@ -139,7 +139,7 @@ class _Form:
         try:
             return normalise_data_center(text)
         except ValueError as error:
-            self._wrong("data_center", str(error).removeprefix("data_center "))
+            self._wrong("data_center", str(error).removeprefix("data_center").removeprefix(":").strip())
 
     def base_url(self) -> str | None:
         text = str(self._connection.host or "").strip().rstrip("/")

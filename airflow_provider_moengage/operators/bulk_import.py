@@ -101,9 +101,8 @@ class BulkImportOperator(DeliveryOperator):
             given = list(elements)
             return Numbered(given), lambda: [fingerprint_of_elements(given)]
         files = NdjsonFiles.matching(_paths(self.path))
-        rejects_path = self.delivery_options(context).rejects_path
-        if rejects_path is not None and files.has(rejects_path):
-            raise ValueError(f"rejects_path {rejects_path!r}: is one of the files to read; choose another file")
+        for argument, file in self.files_to_write(context):
+            files.check_not_read(argument, file)
         self.log.info("Reading %d file(s)", len(files.paths))
         return Numbered(files), files.versions
 

@@ -6,7 +6,7 @@ storage) is imported when a task runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +22,8 @@ from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageOutcomeUnknownError
 from airflow_provider_moengage.hooks.errors import storage_failures
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
-from airflow_provider_moengage.tasks.files import rejects_path_of_task
+from airflow_provider_moengage.storage import rejects_files
+from airflow_provider_moengage.tasks.files import checkpoint_path_of_task, rejects_path_of_task
 from airflow_provider_moengage.tasks.outlets import COUNTS, add_to_asset_events
 from airflow_provider_moengage.tasks.state import ClearEpoch
 
@@ -261,8 +262,7 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
     ) -> SavedRun | None:
         from airflow_provider_moengage.tasks.checkpoint_stores import saved_run_of_task
 
-        given = self.checkpoint_path
-        folder = self._folder("checkpoint_path", given) if given else self._folder_of_deployment("checkpoint_path")
+        folder = self._checkpoint_folder()
 
         def fingerprint_of_run() -> str:
             workspace = hook.settings.workspace
@@ -279,6 +279,26 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
                 " clear the task to send everything"
             )
         return saved_run
+
+    def files_to_write(self, context: Context) -> Iterator[tuple[str, str]]:
+        """Yield each file that a run writes, its argument first.
+
+        :raises ValueError: naming the option that is wrong.
+        """
+        options = self.delivery_options(context)
+        folder = None if options.dry_run else self._checkpoint_folder()
+        if options.rejects_path is not None:
+            yield "rejects_path", options.rejects_path
+            for file in rejects_files(options.rejects_path, dry_run=options.dry_run):
+                yield "rejects_path", file
+        if folder is not None:
+            checkpoint = checkpoint_path_of_task(folder, cast("Mapping[str, Any]", context))
+            yield "checkpoint_path", checkpoint
+            yield "checkpoint_path", f"{checkpoint}.fence"
+
+    def _checkpoint_folder(self) -> str | None:
+        given = self.checkpoint_path
+        return self._folder("checkpoint_path", given) if given else self._folder_of_deployment("checkpoint_path")
 
     def _folder_of_deployment(self, option: str) -> str | None:
         from airflow.providers.common.compat.sdk import conf

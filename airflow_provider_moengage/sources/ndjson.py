@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import errno
-import fnmatch
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageFileNotFoundError
 from airflow_provider_moengage.hooks.errors import storage_failure, storage_failures
+from airflow_provider_moengage.sources.file_patterns import NO_FOLDER, FilePattern, LinkError, place_of
 from airflow_provider_moengage.storage import StorageError, is_local, local_or_remote, named, shown, storage_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-_GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True)
@@ -27,9 +23,11 @@ class NdjsonFiles:
     """Files with one element a line, read one after another in the order of their paths.
 
     :param paths: at least one.
+    :param patterns: what they were found by.
     """
 
     paths: tuple[ObjectStoragePath, ...]
+    patterns: tuple[FilePattern, ...]
 
     @classmethod
     def matching(cls, patterns: str | Sequence[str]) -> NdjsonFiles:
@@ -39,44 +37,49 @@ class NdjsonFiles:
         :raises MoEngageFileNotFoundError: naming the pattern that matches nothing; a FileNotFoundError as well.
         :raises MoEngageRequestError: if the path has an unknown scheme, or the worker may not read there.
         :raises MoEngageError: if the storage fails.
-        :raises ValueError: if a file on the worker's disk is not UTF-8. One on another storage is found when it is
-            read, because opening it twice would cost a request each.
+        :raises ValueError: if a file on the worker's disk is not UTF-8, or compressed. One on another storage is
+            found when it is read, because opening it twice would cost a request each.
         """
-        found: dict[str, Any] = {}
-        for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            plain, wild = _cut(pattern)
-            with _reading(pattern):
-                path = storage_path(plain)
-                local = local_or_remote(plain)
-                if wild and is_local(local):
-                    _check_readable(local, wild.split("/"))
-                candidates = _glob(path, wild) if wild else [path]
-                matches = [match for match in candidates if path.fs.isfile(match.path)]
-                if wild and is_local(local):
-                    for place in {str(match) for match in candidates} - {str(match) for match in matches}:
-                        with named("path", place, "read"):
-                            _check_reachable(place)
-                if not matches and not wild and path.fs.isdir(path.path):
+        found: dict[str, ObjectStoragePath] = {}
+        read = []
+        for text in [patterns] if isinstance(patterns, str) else patterns:
+            with _reading(text):
+                pattern = FilePattern.read(text)
+                matches = pattern.files()
+                if not matches and not pattern.wild and pattern.folder.fs.isdir(pattern.folder.path):
                     raise MoEngageFileNotFoundError(
-                        f"path {shown(pattern)!r}: no such file, but a folder; add which files, such as /*.ndjson"
+                        f"path {shown(text)!r}: no such file, but a folder; add which files, such as /*.ndjson"
                     )
                 if not matches:
-                    _look_at(local)
+                    _look_at(local_or_remote(str(pattern.folder)))
                     raise FileNotFoundError
+            read.append(pattern)
             found.update(sorted((str(match), match) for match in matches))
         for file in found.values():
             if is_local(on_disk := local_or_remote(str(file))):
                 with _reading(file), on_disk.open("rb") as stream:
                     _check_encoding(file, stream.read(4))
-        return cls(tuple(found.values()))
+        return cls(tuple(found.values()), tuple(read))
 
-    def has(self, path: str) -> bool:
-        """Return whether ``path``, where rejects are to go, is one of the files.
+    def check_not_read(self, argument: str, path: str) -> None:
+        """Check that a file which the run writes is none of these files, and matches no pattern: a retry would
+        read it, and would not find the same elements as the first try.
 
-        :raises MoEngageRequestError: if it has an unknown scheme.
+        :param argument: its name, for messages.
+        :raises ValueError: naming the argument.
+        :raises MoEngageRequestError: if the path has an unknown scheme.
         """
-        with storage_failures("nothing was sent"), named("rejects_path", path, "written"):
-            return _plain(storage_path(path)) in {_plain(file) for file in self.paths}
+        with storage_failures("nothing was sent"), named(argument, path, "written"):
+            file = storage_path(path)
+            is_read = place_of(file) in {place_of(each) for each in self.paths}
+            taken = next((pattern for pattern in self.patterns if pattern.would_take(file)), None)
+        if is_read:
+            raise ValueError(f"{argument} {shown(path)!r}: is one of the files to read; choose another file")
+        if taken is not None:
+            raise ValueError(
+                f"{argument} {shown(path)!r}: matches path {shown(taken.text)!r}, so a retry would read it; choose"
+                " another folder"
+            )
 
     def versions(self) -> list[list[str]]:
         """Return what changes when a file changes: path, size, and a version or time if the storage has one."""
@@ -97,7 +100,7 @@ class NdjsonFiles:
         """Yield each line as JSON. One that is not JSON is yielded as text and becomes a reject.
 
         :raises MoEngageError: if the storage fails, or a file becomes shorter while it is read.
-        :raises ValueError: if a file is not UTF-8.
+        :raises ValueError: if a file is not UTF-8, or compressed.
         """
         import msgspec
 
@@ -126,14 +129,14 @@ class NdjsonFiles:
 
 
 class _EncodingError(ValueError):
-    """A file is not UTF-8."""
+    """A file is not UTF-8, or not text."""
 
 
 @contextmanager
 def _reading(path: object) -> Iterator[None]:
     """Raise the provider's exception for each error of a storage."""
     try:
-        with named("path", path, "read", but=(MoEngageError, _EncodingError)):
+        with named("path", path, "read", but=(MoEngageError, _EncodingError, LinkError)):
             yield
     except StorageError as error:
         if error.is_missing:
@@ -144,7 +147,7 @@ def _reading(path: object) -> Iterator[None]:
 def _look_at(place: Path | ObjectStoragePath) -> None:
     """Raise the error that hides what is at a place; file systems find nothing where they may not look."""
     if is_local(place):
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(*NO_FOLDER):
             place.stat()
             if place.is_dir():
                 next(place.iterdir(), None)
@@ -153,13 +156,29 @@ def _look_at(place: Path | ObjectStoragePath) -> None:
 def _without_bom(path: ObjectStoragePath, line: bytes) -> bytes:
     """Return a file's first line without the byte order mark that Windows tools and spreadsheets write.
 
-    :raises ValueError: if the file is not UTF-8.
+    :raises ValueError: if the file is not UTF-8, or compressed.
     """
     _check_encoding(path, line)
     return line.removeprefix(codecs.BOM_UTF8)
 
 
+_FORMATS = {
+    b"\x1f\x8b": "compressed by gzip",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zX": "compressed by xz",
+    b"\x04\x22\x4d\x18": "compressed by LZ4",
+    b"PK\x03\x04": "a ZIP archive",
+    b"PAR1": "a Parquet file",
+    b"Obj\x01": "an Avro file",
+}
+"""How files of other formats begin; no JSON text does."""
+
+
 def _check_encoding(path: ObjectStoragePath, start: bytes) -> None:
+    for magic, what in _FORMATS.items():
+        if start.startswith(magic):
+            raise _EncodingError(f"path {str(path)!r}: is {what}; unpack or convert it to plain NDJSON")
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start[:4]:
         raise _EncodingError(f"path {str(path)!r}: the file is in UTF-16 or UTF-32; save it as UTF-8")
 
@@ -180,82 +199,3 @@ def _version(path: ObjectStoragePath) -> list[str]:
     facts = path.fs.info(path.path)
     changes = next((name for name in _VERSION if facts.get(name) is not None), None)
     return [str(facts.get("size")), "" if changes is None else str(facts[changes])]
-
-
-def _cut(pattern: str) -> tuple[str, str]:
-    """Split a pattern before the first folder that has a wildcard."""
-    scheme, separator, rest = pattern.rpartition("://")
-    folders = rest.split("/")
-    wild = next((at for at, folder in enumerate(folders) if _GLOB & set(folder)), len(folders))
-    plain = "/".join(folders[:wild]) or ("/" if rest.startswith("/") else "." if not separator else "")
-    return f"{scheme}{separator}{plain}", "/".join(folders[wild:])
-
-
-def _glob(folder: ObjectStoragePath, wild: str) -> list[Any]:
-    """Return what matches in a folder, by the file system that files are read with. Some versions of
-    ObjectStoragePath match without the connection's credentials.
-    """
-    base = folder.path.strip("/")
-    found = folder.fs.glob(f"{folder.path.rstrip('/')}/{wild}")
-    return [folder / name.strip("/").removeprefix(base).lstrip("/") for name in found]
-
-
-def _check_readable(folder: Path, parts: Sequence[str]) -> None:
-    """Check that each folder on the disk in which a pattern may match can be read: a file system leaves out the
-    others without a word.
-
-    :param parts: the pattern in that folder, part by part.
-    :raises StorageError: naming the folder.
-    """
-    seen = set()
-    pending = [(folder, tuple(parts))]
-    while pending:
-        place, rest = pending.pop()
-        try:
-            with named("path", place, "read", but=_NO_FOLDER):
-                facts = os.stat(f"{place}/.")  # noqa: PTH116 (pathlib drops the dot, which needs the right to enter)
-                if (key := (facts.st_dev, facts.st_ino, rest)) in seen:
-                    continue  # a link leads back
-                seen.add(key)
-                with os.scandir(place) as entries:
-                    inside = [entry.name for entry in entries if _is_folder(entry)]
-        except _NO_FOLDER:
-            continue
-        part, *others = rest
-        if "**" in part:  # any number of folders, or none
-            pending += [(place / name, rest) for name in inside]
-            if others:
-                pending.append((place, tuple(others)))
-        elif others:
-            pending += [(place / name, tuple(others)) for name in inside if fnmatch.fnmatchcase(name, part)]
-
-
-def _check_reachable(place: str) -> None:
-    """Raise the error that hides whether a link leads to a file."""
-    try:
-        os.stat(place.removeprefix("file://"))  # noqa: PTH116 (as fsspec does)
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            raise
-
-
-_NO_FOLDER = (FileNotFoundError, NotADirectoryError)
-"""A folder was removed meanwhile, or there is none."""
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except PermissionError:
-        return True  # a link to a place that cannot be seen; reading it raises
-    except OSError:
-        return False  # a link to itself
-
-
-def _plain(path: ObjectStoragePath) -> str:
-    """Return where a file is, the same for each way to write its path: with links, ``..`` or a scheme."""
-    return os.path.realpath(path.path) if path.protocol in _ON_DISK else str(path)
-
-
-_ON_DISK = ("", "file", "local")
-"""Schemes of the worker's disk."""

@@ -36,8 +36,13 @@ def test_a_data_center_is_understood_as_people_write_it(written: object, number:
 
 @pytest.mark.parametrize("written", ["7", "07", "DC7", 0, "10", "102", "", "eu", "01.moengage", "1.0", None, True])
 def test_what_is_no_data_center_is_refused_with_the_ones_there_are(written: object) -> None:
-    with pytest.raises(ValueError, match=r"^data_center .*: expected one of 01-06, 101$"):
+    with pytest.raises(ValueError, match=r"^data_center( '.*')?: expected one of 01-06, 101$"):
         normalise_data_center(written)
+
+
+def test_the_number_that_is_no_data_center_is_shown() -> None:
+    with pytest.raises(ValueError, match=r"^data_center 'DC-07': expected one of 01-06, 101$"):
+        normalise_data_center("DC-07")
 
 
 def test_the_hosts_carry_the_data_centers_number() -> None:

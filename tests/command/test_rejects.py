@@ -91,7 +91,19 @@ def test_what_is_read_is_not_overwritten(rejects: Path, moengage: MoEngage, moen
     shown = moengage_command("rejects", "replay", str(rejects), "--yes", "--rejects-path", str(rejects))
 
     assert shown.status == 2
-    assert "--rejects-path: is one of the files to read" in shown.err
+    assert "is one of the files to read" in shown.err
+    assert moengage.arrived == []
+
+
+def test_what_a_second_replay_would_read_is_not_written(
+    rejects: Path, moengage: MoEngage, moengage_command: Run
+) -> None:
+    pattern, again = f"{rejects.parent}/*.ndjson", f"{rejects.parent}/again.ndjson"
+
+    shown = moengage_command("rejects", "replay", pattern, "--yes", "--rejects-path", again)
+
+    assert shown.status == 2
+    assert f"--rejects-path {again!r}: matches path {pattern!r}" in shown.err
     assert moengage.arrived == []
 
 

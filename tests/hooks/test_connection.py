@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from typing import Any
 
 import pytest
@@ -99,6 +100,24 @@ def test_an_error_names_the_field_and_the_connection(changes: dict[str, Any], fi
 
 def test_settings_do_not_show_their_keys() -> None:
     assert KEY not in repr(read_connection(connection()))
+
+
+NUMBERS = ("timeout", "users_per_minute", "events_per_minute")
+
+
+@pytest.mark.parametrize("name", ["data_center", *NUMBERS, "import_time_zone", "host", "port", "schema"])
+@pytest.mark.parametrize("pasted", [KEY, f"{KEY}\n", f"dc1 {KEY}", f"é {KEY}"])
+def test_a_key_in_a_wrong_field_is_not_shown(name: str, pasted: str) -> None:
+    given = connection(host="https://gateway.example.com", port=1)
+    if name in ("host", "port", "schema"):
+        setattr(given, name, pasted)
+    else:
+        given.extra = json.dumps({"data_center": "1", name: pasted})
+
+    with pytest.raises(MoEngageRequestError, match=f"field {name}") as raised:
+        read_connection(given)
+
+    assert KEY not in "".join(traceback.format_exception(raised.value))
 
 
 @pytest.mark.parametrize("given", ["u_em, loyalty_id", ["u_em", "loyalty_id"]])

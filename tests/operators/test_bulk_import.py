@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.exceptions import MoEngageRejectsError
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
 from tests.delivering import MoEngage, connection_to, customer
+from tests.import_files.test_folder import attach
 
 try:
     from airflow.sdk.execution_time.task_runner import _serialize_template_field as stored_form
@@ -252,6 +253,23 @@ def test_a_path_may_have_any_usual_form(connected: MoEngage, tmp_path: Path, for
     assert users(connected) == ["ann"]
 
 
+def test_files_that_only_a_link_to_a_folder_leads_to_are_not_left_out_without_a_word(
+    connected: MoEngage, tmp_path: Path
+) -> None:
+    ndjson(tmp_path / "in" / "monday" / "a.ndjson", customer("ann"))
+    ndjson(tmp_path / "elsewhere" / "b.ndjson", customer("bob"))
+    (tmp_path / "in" / "today").symlink_to("monday")
+    assert ran(BulkImportOperator(task_id="send", path=f"{tmp_path}/in/*/*.ndjson"))["accepted"] == 1
+
+    (tmp_path / "in" / "tuesday").symlink_to(tmp_path / "elsewhere")
+
+    for path in (f"{tmp_path}/in/*/*.ndjson", f"{tmp_path}/in/**/*.ndjson", f"{tmp_path}/in/t*/*.ndjson"):
+        with pytest.raises(ValueError, match=r"a link leads to files in .*elsewhere' that match"):
+            ran(BulkImportOperator(task_id="send", path=path))
+    both = [f"{tmp_path}/in/monday/*.ndjson", f"{tmp_path}/in/tuesday/*.ndjson"]
+    assert ran(BulkImportOperator(task_id="send", path=both))["accepted"] == 2
+
+
 def test_several_paths_are_read_and_templates_in_them_rendered(connected: MoEngage, tmp_path: Path) -> None:
     ndjson(tmp_path / "2026-01-01.ndjson", customer("ann"))
     ndjson(tmp_path / "more.ndjson", customer("bob"))
@@ -333,6 +351,105 @@ def test_rejects_do_not_replace_the_file_to_read_however_its_path_is_written(
         ran(BulkImportOperator(task_id="send", path=path, rejects_path=rejects_path, max_rejects=1))
 
     assert file.read_text() == '{"type": "customer"}\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "written"),
+    [
+        ("{0}/*.ndjson", {"rejects_path": "{0}"}),
+        ("{0}/*.ndjson", {"rejects_path": "{0}/rejects.ndjson"}),
+        ("{0}/*.ndjson", {"rejects_path": "{0}/rejects.ndjson", "dry_run": True}),
+        ("{0}/[a-z]*.part", {"rejects_path": "{0}/rejects.ndjson"}),
+        ("file://{0}/**/*.ndjson", {"rejects_path": "{0}/not/there/yet"}),
+        ("{0}/**", {"rejects_path": "{0}/not"}),
+        ("{0}/link/*.ndjson", {"rejects_path": "{0}"}),
+        ("{0}/in/**/e*.ndjson", {"rejects_path": "{0}/elsewhere/e2.ndjson"}),
+        ("{0}/*.ndjson", {"rejects_path": "{0}/in/../link"}),
+        ("memory://bucket/in/*.ndjson", {"rejects_path": "memory://bucket/in"}),
+        ("{0}/*", {"checkpoint_path": "{0}"}),
+        ("{0}/*.fence", {"checkpoint_path": "{0}"}),
+        ("{0}/[is]*/*", {"checkpoint_path": "{0}/state"}),
+    ],
+)
+def test_what_a_run_writes_where_its_retry_would_read_it_is_refused_before_anything_is_sent(
+    connected: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, written: dict[str, Any]
+) -> None:
+    ndjson(tmp_path / "e.ndjson", customer("ann"), customer("null"))
+    for name in ("e.part", "e.fence"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "in").mkdir()
+    ndjson(tmp_path / "in" / "e.ndjson", customer("bob"))
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
+    attach("memory", monkeypatch).pipe_file("bucket/in/e.ndjson", b"{}")
+    before = sorted(tmp_path.rglob("*"))
+    [argument] = [name for name in written if name != "dry_run"]
+    given = {name: value.format(tmp_path) if isinstance(value, str) else value for name, value in written.items()}
+
+    with pytest.raises(ValueError, match=rf"{argument} '.*': matches path '.*', so a retry would read it"):
+        ran(BulkImportOperator(task_id="send", path=path.format(tmp_path), max_rejects=1, **given))
+
+    assert connected.arrived == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "rejects_path"),
+    [
+        ("{0}/*.ndjson", "{0}/rejects"),
+        ("{0}/e*.ndjson", "{0}/rejects.ndjson"),
+        ("{0}/**/e.ndjson", "{0}/rejects.ndjson"),
+        ("{0}/e.ndjson", "{0}"),
+        ("{0}/*.ndjson", "memory://{0}"),
+    ],
+)
+def test_rejects_that_no_pattern_matches_are_written(
+    connected: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, rejects_path: str
+) -> None:
+    attach("memory", monkeypatch)
+    ndjson(tmp_path / "e.ndjson", customer("ann"), customer("null"))
+    given = {"path": path.format(tmp_path), "rejects_path": rejects_path.format(tmp_path)}
+
+    first, second = (ran(BulkImportOperator(task_id="send", max_rejects=1, **given)) for _ in range(2))
+
+    assert (first["accepted"], first["rejected"]) == (second["accepted"], second["rejected"]) == (1, 1)
+
+
+def test_a_tilde_is_the_home_of_the_workers_user(
+    connected: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(work)
+    ndjson(home / "e.ndjson", customer("ann"), customer("null"))
+
+    report = ran(
+        BulkImportOperator(
+            task_id="send", path="~/*.ndjson", rejects_path="~/rejects", checkpoint_path="~/state", max_rejects=1
+        )
+    )
+
+    assert report["rejects_path"].startswith(f"{home}/rejects/")
+    assert sorted(path.name for path in home.iterdir()) == ["e.ndjson", "rejects", "state"]
+    assert list(work.iterdir()) == []
+
+
+@pytest.mark.parametrize("argument", ["path", "rejects_path", "checkpoint_path"])
+def test_the_home_of_a_user_who_is_not_known_is_refused(
+    connected: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argument: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.ndjson").write_text("{}")
+    given = {"path": f"{tmp_path}/e.ndjson", argument: "~nobody-has-this-name/x"}
+
+    with pytest.raises(MoEngageError, match=argument):
+        ran(BulkImportOperator(task_id="send", **given))
+
+    assert connected.arrived == []
+    assert [path.name for path in tmp_path.iterdir()] == ["e.ndjson"]
 
 
 def test_a_retry_without_rejects_removes_those_of_the_try_before(connected: MoEngage, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import gzip
+import lzma
 import os
 import traceback
 from collections.abc import Iterator
@@ -44,6 +47,32 @@ def test_a_file_in_utf_16_is_refused_by_name_before_anything_is_read(
 
     with pytest.raises(ValueError, match=r"b\.ndjson': the file is in UTF-16 or UTF-32; save it as UTF-8"):
         NdjsonFiles.matching(f"{tmp_path}/*.ndjson")
+
+
+PACKED = {
+    "gzip": gzip.compress(LINES),
+    "gzip with a name": b"\x1f\x8b\x08\x08abcdlines\0",
+    "bzip2": bz2.compress(LINES),
+    "xz": lzma.compress(LINES),
+    "Zstandard": b"\x28\xb5\x2f\xfd" + LINES,
+    "ZIP": b"PK\x03\x04" + LINES,
+    "Parquet": b"PAR1" + LINES,
+}
+
+
+@pytest.mark.parametrize(("kind", "content"), PACKED.items(), ids=PACKED)
+def test_a_file_of_another_format_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, content: bytes
+) -> None:
+    (tmp_path / "a.ndjson").write_bytes(LINES)
+    (tmp_path / "b.ndjson").write_bytes(content)
+    attach("memory", monkeypatch).pipe_file("/bucket/b.ndjson", content)
+
+    expected = rf"b\.ndjson': is .*{kind.split()[0]}.*; unpack or convert it to plain NDJSON"
+    with pytest.raises(ValueError, match=expected):
+        NdjsonFiles.matching(f"{tmp_path}/*.ndjson")
+    with pytest.raises(ValueError, match=expected):
+        list(NdjsonFiles.matching("memory://bucket/b.ndjson"))
 
 
 def test_a_file_in_utf_16_on_another_storage_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

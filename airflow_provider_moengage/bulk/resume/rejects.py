@@ -20,6 +20,7 @@ from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.json_value import to_json_value
 from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
 from airflow_provider_moengage.storage import (
+    PART,
     StorageError,
     in_temporary_folder,
     is_local,
@@ -236,7 +237,7 @@ class _Collected:
 
     def __init__(self, file: RejectsFile) -> None:
         self._file = file
-        self._part = file.parent / f"{file.name}.part"
+        self._part = file.parent / f"{file.name}{PART}"
         self.is_on_disk = is_local(file)
         self.stream: IO[bytes] | None = None
         self.is_shared = False
