@@ -85,9 +85,12 @@ class MoEngage:
 
 def opened(changes: Changes, source: Stream, context: RunContext) -> ChangeTracker:
     """Open the state of a sync for one try."""
-    at_most_once = context.is_at_most_once
     state = SyncState(
-        changes, context.clock, context.log, is_dry_run=context.options.dry_run, at_most_once=at_most_once
+        changes,
+        context.clock,
+        context.log,
+        is_dry_run=context.options.dry_run,
+        at_most_once=context.is_at_most_once,
     )
     state.open(context.stop)
     return ChangeTracker(
@@ -95,7 +98,7 @@ def opened(changes: Changes, source: Stream, context: RunContext) -> ChangeTrack
         context.counters,
         context.log,
         state,
-        at_most_once=at_most_once,
+        context.options,
         may_repeat=changes.may_repeat,
     )
 

@@ -18,8 +18,8 @@ class Expect:
     :param least_rows: the fewest rows that are accepted; None: any number. Templated.
     :param most_change: how far the number of rows may be from that of the last successful runs, as a fraction:
         0.5 accepts half of it up to one and a half times. None: it is not compared. Templated. It is compared with
-        the median of the last five successful runs in the table of ``results``; without ``results``, with what the
-        state of ``changed_only`` has. The first run passes.
+        the median of the last five successful runs: those in the table of ``results``, else those that the
+        state of ``changed_only`` remembers. The first run passes.
     :raises ValueError: naming the option that is wrong.
     """
 

@@ -64,4 +64,8 @@ def _check_table(name: str, value: object) -> None:
 
 
 def _same(table: str, other: object) -> bool:
-    return isinstance(other, str) and table.casefold() == other.casefold()
+    """Return whether two names may be of one table: one of them may leave out the schema."""
+    if not isinstance(other, str):
+        return False
+    pairs = zip(reversed(table.casefold().split(".")), reversed(other.casefold().split(".")), strict=False)
+    return all(part == of_other for part, of_other in pairs)

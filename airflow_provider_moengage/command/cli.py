@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_moengage.api.received.scrub import printable
 from airflow_provider_moengage.storage import StorageError
 
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         from airflow_provider_moengage.command.output import NOT_OK, WRONG_USE
 
-        print(f"moengage: {_explained(error)}", file=sys.stderr)
+        print(f"moengage: {printable(_explained(error))}", file=sys.stderr)
         return NOT_OK if _is_about_rejects(error) else WRONG_USE
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,8 @@ def show(options: argparse.Namespace) -> int:
         reject for reject in _rejects(options.path) if options.code is None or options.code in reject["codes"]
     )
     found = list(islice(chosen, options.rows))
+    if not any(isinstance(reject["element"], dict) or reject["codes"] for reject in found):
+        deque(chosen, maxlen=0)  # the rest may show that this is no file of elements
     lines: list[str | Table] = []
     for reject in found:
         lines += [f"position {reject['position']:,}" if reject["position"] is not None else "without a position"]
@@ -65,10 +67,10 @@ def replay(options: argparse.Namespace) -> int:
     files = NdjsonFiles.matching(options.path)
     if options.rejects_path is not None:
         files.check_not_read("--rejects-path", options.rejects_path)
+    count = sum(1 for _ in _rejects(options.path))
     hook = MoEngageHook(options.conn_id, project_code=options.project_code)
     if not options.dry_run:
         project = "" if hook.project_code is None else f"project {hook.project_code!r} of "
-        count = sum(1 for _ in _rejects(options.path))
         question = (
             f"Send {count:,} elements to {project}the workspace of connection {options.conn_id!r}? Events that"
             " have arrived already become duplicates."
@@ -92,8 +94,25 @@ def replay(options: argparse.Namespace) -> int:
 
 def _rejects(path: str) -> Iterator[dict[str, Any]]:
     """Yield the lines of rejects files; what stands in other NDJSON files is an element without findings."""
+    has_read = has_any = False
     for line in NdjsonFiles.matching(path).lines():
+        has_any = has_any or isinstance(line, dict)
         if is_reject(line):
-            yield {"position": None, "messages": [], **line}
+            codes, messages = (_texts(line.get(name)) for name in ("codes", "messages"))
+            yield {**line, "position": _position(line.get("position")), "codes": codes, "messages": messages}
         else:
             yield {"position": None, "codes": [], "messages": [], "element": line}
+        has_read = True
+    if has_read and not has_any:
+        raise ValueError(
+            f"PATH {path!r}: no line is a JSON object; expected a rejects file, or elements as NDJSON"
+        )
+
+
+def _texts(given: Any) -> list[str]:
+    """Return the texts of a list; somebody may have edited the file."""
+    return [one for one in given if isinstance(one, str)] if isinstance(given, list) else []
+
+
+def _position(given: Any) -> int | None:
+    return given if isinstance(given, int) and not isinstance(given, bool) else None

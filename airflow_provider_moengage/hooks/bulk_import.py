@@ -140,7 +140,7 @@ class BulkImport:
             context.counters,
             context.log,
             state,
-            at_most_once=context.is_at_most_once,
+            options,
             may_repeat=changes.may_repeat,
         )
 

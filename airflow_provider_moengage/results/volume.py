@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from statistics import median
 from typing import Any
 
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
-from airflow_provider_moengage.bulk.changed.part import DamagedError, Part
+from airflow_provider_moengage.bulk.changed.part import DamagedError
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.expect import Expect
 from airflow_provider_moengage.bulk.report import counted
@@ -89,23 +88,22 @@ def rows_in_table(option: ResultsTable, context: Mapping[str, Any], *, is_dry_ru
     return [int(rows) for run_id, rows in found if run_id != run.run_id and rows is not None]
 
 
-def rows_in_state(path: Any, elements_per_row: int) -> list[int]:
-    """Return the number of rows of the last run, from the state of a sync of changed rows.
+def rows_in_state(path: Any, run: str) -> list[int]:
+    """Return the number of rows of earlier runs, from the state of a sync of changed rows.
 
     :param path: the state's folder.
+    :param run: the run that compares, as the state names it.
     :raises MoEngageVolumeError: if the state cannot be read, or is damaged.
     """
     folder = StateFolder(path)
     try:
         newest = folder.newest()
-        if newest is None or newest.part is None:
-            return []
-        with closing(folder.open(newest.part)) as stream:
-            return [Part(stream).footer.records // elements_per_row]
     except DamagedError:
         raise _not_comparable(f"the state in {folder} is damaged") from None
     except Exception as error:  # noqa: BLE001 (every storage has its own)
         raise _not_comparable(f"the state in {folder} could not be read ({type(error).__name__})") from None
+    found = {} if newest is None else newest.rows
+    return [rows for of_run, rows in reversed(found.items()) if of_run != run]
 
 
 def _not_comparable(why: str) -> MoEngageVolumeError:

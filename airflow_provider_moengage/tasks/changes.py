@@ -105,7 +105,7 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     owner = f"{workspace.data_url}\0{workspace.workspace_id}"
     epoch = ClearEpoch(context)
     run = SyncRun(
-        run=f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}",
+        run=name_of_run(context),
         tries=json.dumps([ti.dag_id, ti.task_id, ti.run_id, epoch.max_tries]),
         moment=moment,
         workspace=_digest(owner),
@@ -114,6 +114,7 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         project=_digest(workspace.project_code or ""),
         reads_all=reads_all and not Run.of(context).is_backfill,
         resync=flag("changed_only.resync", option.resync),
+        elements_per_row=len(mappings),
     )
     return Changes(
         StateFolder(state_path),
@@ -125,6 +126,12 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         or not all(_is_unique(mapping, unique) for mapping in mappings),
         removal=removal,
     )
+
+
+def name_of_run(context: Mapping[str, Any]) -> str:
+    """Return how a state names the run of a task: in messages, and to tell runs apart."""
+    ti = context["ti"]
+    return f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}"
 
 
 def state_path_of_task(path: str | None, context: Mapping[str, Any]) -> Any:

@@ -15,7 +15,12 @@ from airflow_provider_moengage.results.recording import recorded
 from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange, unquoted
 from airflow_provider_moengage.sources.sql_keyset import count_rows, count_rows_quickly
 from airflow_provider_moengage.sources.sql_stream import database_hook, has_typed_columns, rows_at_once
-from airflow_provider_moengage.tasks.changes import changes_of_task, check_changed_only, state_path_of_task
+from airflow_provider_moengage.tasks.changes import (
+    changes_of_task,
+    check_changed_only,
+    name_of_run,
+    state_path_of_task,
+)
 from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
 
 if TYPE_CHECKING:
@@ -206,7 +211,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
             if self.changed_only is None:
                 return []
             path = state_path_of_task(self._changes_path(self.changed_only), context)
-            return rows_in_state(path, self._elements_per_row())
+            return rows_in_state(path, name_of_run(context))
 
         def count() -> int:
             self._row_count = count_rows(database_hook(self.conn_id), self.sql, self.parameters)

@@ -187,6 +187,7 @@ class SqlToMoEngageCohortOperator(DeliveryOperator):
             tuple,
             "max_removed",
             "to let these users stay in the segment, forget the state with the command moengage changes reset",
+            why_without_ids="A file of the state was damaged or missing",
         )
         # A state is of one segment: with another cohort_id, nobody who is known is a member of that.
         run = replace(changes.run, mapping=fingerprint("cohort", self.cohort_id, self.user_id))

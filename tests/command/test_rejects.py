@@ -132,3 +132,38 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(moengage_command
 
     for command in ("summary", "show"):
         assert "\x1b" not in moengage_command("rejects", command, str(file)).out
+
+
+def test_lines_that_somebody_has_edited_are_shown_as_far_as_they_go(moengage_command: Run, tmp_path: Path) -> None:
+    file = tmp_path / "rejects.ndjson"
+    lines: list[dict[str, Any]] = [
+        {"position": "7", "codes": None, "messages": None, "element": customer("u1")},
+        {"position": 1.5, "codes": ["a", 3, None], "messages": "none", "element": customer("u2")},
+        {"codes": {"a": 1}, "messages": [["x"]], "element": None},
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    counted = moengage_command("rejects", "summary", str(file), "--json")
+    shown = moengage_command("rejects", "show", str(file))
+
+    assert (counted.status, counted.json["rejects"], counted.json["codes"]) == (0, 3, {"a": 1})
+    assert (shown.status, shown.out.count("without a position")) == (0, 3)
+
+
+@pytest.mark.parametrize("content", [b"id,plan\n1,gold\n", b"\x89PNG\r\n\x1a\n", b"[1, 2]\n3\n" * 20])
+def test_a_file_that_is_no_ndjson_is_refused_by_name(
+    rejects: Path, moengage: MoEngage, moengage_command: Run, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "users.csv"
+    file.write_bytes(content)
+
+    for command in (["summary"], ["show"], ["show", "--code", "x"], ["replay", "--yes"], ["replay", "--dry-run"]):
+        refused = moengage_command("rejects", command[0], str(file), *command[1:])
+        assert (refused.status, "no line is a JSON object" in refused.err) == (2, True)
+    assert moengage.arrived == []
+
+
+def test_an_error_does_not_reach_the_terminal_with_control_characters(moengage_command: Run) -> None:
+    refused = moengage_command("rejects", "summary", "/none/\x1b[31m\x1b]0;t\x07.ndjson")
+
+    assert (refused.status, "\x1b" in refused.err, "no such file" in refused.err) == (2, False, True)

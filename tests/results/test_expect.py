@@ -17,7 +17,7 @@ from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.expect import Expect
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
 from airflow_provider_moengage.bulk.results import ResultsTable
-from airflow_provider_moengage.exceptions import MoEngageRejectsError, MoEngageVolumeError
+from airflow_provider_moengage.exceptions import MoEngageRejectsError, MoEngageRemovalError, MoEngageVolumeError
 from airflow_provider_moengage.sources.sql_keyset import count_rows
 from airflow_provider_moengage.sources.sql_stream import database_hook
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
@@ -53,7 +53,8 @@ class Sync:
             "expect": Expect(),
             **options,
         }
-        operator = SqlToMoEngageOperator(task_id="sync", conn_id="warehouse", sql=SQL.format(rows=rows), **given)
+        sql = given.pop("sql", SQL).format(rows=rows)
+        operator = SqlToMoEngageOperator(task_id="sync", conn_id="warehouse", sql=sql, **given)
         run_id = f"run {self.runs}"
         ti = SimpleNamespace(dag_id="dag", run_id=run_id, task_id="sync", map_index=-1, try_number=1)
         context: Any = {
@@ -154,6 +155,29 @@ def test_without_results_the_state_of_changed_only_is_compared(
     with pytest.raises(MoEngageVolumeError, match="1 successful run before it had 100"):
         sync.run(151, **options)
     assert sync.run(120, **options)["accepted"] == 20
+
+
+def test_without_results_failed_runs_and_users_who_have_left_do_not_count(sync: Sync, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"results": None, "changed_only": ChangedOnly(path=str(tmp_path / "changes"))}
+    sync.run(100, **options)
+    sync.run(60, **options)
+    sync.run(150, **options, clears=True)  # not compared with itself
+    refused = ChangedOnly(path=str(tmp_path / "changes"), on_removed="unset", max_removed=0)
+    mapping = CustomerMapping(attributes=["n"])
+    query = {"mapping": mapping, "expect": None}
+    sql = "SELECT user_id, n FROM users WHERE n < {rows}"
+    sync.run(200, **{**options, **query, "changed_only": refused}, sql=sql)
+    with pytest.raises(MoEngageRemovalError):
+        sync.run(20, **{**options, **query, "changed_only": refused}, sql=sql)
+    with pytest.raises(MoEngageRejectsError):
+        sync.run(
+            500,
+            **{**options, "expect": None},
+            sql="SELECT nullif(user_id, 'user-0') AS user_id FROM users WHERE n < {rows}",
+        )
+
+    with pytest.raises(MoEngageVolumeError, match=r"3 successful runs before it had 150 \(median\)"):
+        sync.run(20, **options)
 
 
 def test_a_state_that_is_damaged_is_not_passed_over(sync: Sync, tmp_path: Path, connected: MoEngage) -> None:

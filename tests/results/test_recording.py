@@ -242,6 +242,8 @@ def test_templates_are_rendered_and_none_is_none(
         ({"conn_id": "w", "runs": 'a"b'}, "results.runs"),
         ({"conn_id": "w", "runs": None}, "results.runs None"),
         ({"conn_id": "w", "rejects": "moengage_SYNC_runs"}, "results.rejects: is the table of runs"),
+        ({"conn_id": "w", "runs": "main.t", "rejects": "T"}, "results.rejects: is the table of runs"),
+        ({"conn_id": "w", "runs": "t", "rejects": "db.main.t"}, "results.rejects: is the table of runs"),
         ({"conn_id": "w", "rejects": "a..b"}, "results.rejects 'a..b'"),
         ({"conn_id": "w", "with_elements": True}, "results.with_elements: requires results.rejects"),
         ({"conn_id": "w", "rejects": "r", "with_elements": "yes"}, "results.with_elements 'yes'"),

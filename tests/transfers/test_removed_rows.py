@@ -410,7 +410,7 @@ def test_a_keep_run_that_was_killed_is_named_and_keep_for_one_run_ends_it(
         with pytest.raises(RuntimeError):
             sync.run("SELECT * FROM users UNION SELECT 14, 'new'", option=keep)
     for _ in range(2):
-        _refused(sync, "SELECT * FROM users", "A run without on_removed, which stores no IDs, ended early")
+        _refused(sync, "SELECT * FROM users", "A run with on_removed=.keep., which stores no IDs, ended early")
 
     sync.run(option=keep)
     assert sync.run()["removed"] == 0

@@ -53,6 +53,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param repeated: users whom several rows had, and what was accepted last, in hexadecimal.
     :param consumed: names of the journals that the part contains.
     :param ids: name of the file with the IDs of the users in the part; None if the run kept none.
+    :param rows: how many rows the last successful runs have read, by run, the latest last.
     """
 
     generation: int
@@ -70,6 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     consumed: list[str]
     project: str = ""
     ids: str | None = None
+    rows: dict[str, int] = {}
 
 
 class JournalFile(NamedTuple):

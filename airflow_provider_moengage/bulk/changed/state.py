@@ -53,6 +53,7 @@ class SyncRun:
     :param project: digest of the portfolio's project; empty without one.
     :param reads_all: whether the query has every user. False for a window of time.
     :param resync: whether to send everything.
+    :param elements_per_row: how many elements each row makes.
     """
 
     run: str
@@ -64,6 +65,7 @@ class SyncRun:
     project: str = ""
     reads_all: bool = True
     resync: bool = False
+    elements_per_row: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,10 @@ class Changes:
     columns: NewColumns
     may_repeat: bool
     removal: Removal | None = None
+
+
+_RUNS_WITH_ROWS = 6
+"""Successful runs whose number of rows is kept: the latest one may be cleared, and five are compared with."""
 
 
 class StateError(Exception):
@@ -324,10 +330,11 @@ class SyncState:
         self._keeps_unseen = False
         return removed
 
-    def commit(self, exceptions: Mapping[bytes, bytes | None], *, may_repeat: bool) -> int:
+    def commit(self, exceptions: Mapping[bytes, bytes | None], elements: int | None, *, may_repeat: bool) -> int:
         """Make the next generation.
 
         :param exceptions: keys whose element was not accepted: what MoEngage has of them, None if nothing.
+        :param elements: how many the run has read; None if the task fails although everything was sent.
         :param may_repeat: whether a user may be in several rows.
         :return: how many users were in several rows.
         :raises StateError: if another run has made it.
@@ -336,17 +343,14 @@ class SyncState:
         if self._part is None or self._journal is None or self._lease is None:
             return 0
         with _storing():
-            return self._commit(self._part, self._journal, self._lease, exceptions, may_repeat=may_repeat)
+            repeated = self._write_part(self._part, exceptions, may_repeat=may_repeat)
+            self._store(self._journal, self._lease, repeated, self._rows_after(elements))
+        return len(repeated)
 
-    def _commit(
-        self,
-        part: PartWriter,
-        journal_: _Journal,
-        lease: Lease,
-        exceptions: Mapping[bytes, bytes | None],
-        *,
-        may_repeat: bool,
-    ) -> int:
+    def _write_part(
+        self, part: PartWriter, exceptions: Mapping[bytes, bytes | None], *, may_repeat: bool
+    ) -> dict[bytes, bytes]:
+        """Complete the part; return the users whom several of its rows have, and what was accepted last."""
         if self._left is not None:
             self._keep_leavers(self._left, part)
         elif self._keeps_unseen:
@@ -361,6 +365,19 @@ class SyncState:
             with self._folder.open(self._part_name) as stream:
                 repeated = repeated_keys(Part(stream).blocks())
             repeated.update((key, UNKNOWN) for key in exceptions.keys() & repeated.keys())
+        return repeated
+
+    def _rows_after(self, elements: int | None) -> dict[str, int]:
+        """Return how many rows the last successful runs have read, with this one if it is one."""
+        rows = dict(self._manifest.rows)
+        if elements is not None:
+            rows.pop(self._run.run, None)
+            rows[self._run.run] = elements // self._run.elements_per_row
+        return dict(list(rows.items())[-_RUNS_WITH_ROWS:])
+
+    def _store(
+        self, journal_: _Journal, lease: Lease, repeated: Mapping[bytes, bytes], rows: dict[str, int]
+    ) -> None:
         journal_.close()
         lease.check()
         run, before = self._run, self._manifest
@@ -380,6 +397,7 @@ class SyncState:
             repeated={key.hex(): content.hex() for key, content in repeated.items()},
             consumed=[*self._consumed, *journal_.names],
             ids=self._ids_name,
+            rows=rows,
         )
         self._ids = None
         try:
@@ -392,7 +410,6 @@ class SyncState:
         with suppress(Exception):  # the state is stored; the next run cleans up
             self._folder.clean_up(after)
         lease.release()
-        return len(repeated)
 
     def _keep_leavers(self, left: Leavers, part: PartWriter) -> None:
         """Add those who have left and were not removed to the next generation."""

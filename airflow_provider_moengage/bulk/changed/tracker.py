@@ -20,6 +20,7 @@ from airflow_provider_moengage.bulk.changed.removed.removals import Removals, un
 from airflow_provider_moengage.bulk.changed.state import SyncState
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.elements.checks import NO_ID
+from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
 from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
@@ -35,7 +36,8 @@ class ChangeTracker:
     :param counters: counts of what is done.
     :param log: gets a line about what was found.
     :param state: the opened state.
-    :param at_most_once: what an earlier try may have sent is not sent again.
+    :param options: how elements are delivered. With ``at_most_once``, what an earlier try may have sent is not
+        sent again.
     :param may_repeat: whether a user may be in several rows: not if users are the key of the query.
     """
 
@@ -45,15 +47,16 @@ class ChangeTracker:
         counters: Counters,
         log: Log,
         state: SyncState,
+        options: DeliveryOptions,
         *,
-        at_most_once: bool,
         may_repeat: bool,
     ) -> None:
         self._source = source
         self._counters = counters
         self._log = log
         self._state = state
-        self._at_most_once = at_most_once
+        self._options = options
+        self._at_most_once = options.delivery == "at_most_once"
         self._may_repeat = may_repeat
         self._lock = threading.Lock()
         self._pending: dict[int, tuple[bytes, bytes, bytes | None]] = {}
@@ -259,7 +262,7 @@ class ChangeTracker:
         with suppress(NotStoredError):  # what cannot be read says nothing
             self._state.check_fence()
 
-    def finish(self, report: DeliveryReport) -> None:  # noqa: ARG002 (the checkpoint's signature)
+    def finish(self, report: DeliveryReport) -> None:
         """Make what this run found the state of the sync.
 
         :raises StateError: if another run has done so meanwhile.
@@ -268,7 +271,11 @@ class ChangeTracker:
         if self._removals is not None:
             self._state.forget_removed(self._removals.not_removed)
         try:
-            repeated = self._state.commit(self._exceptions, may_repeat=self._may_repeat)
+            read = report.accepted + report.rejected + report.unchanged
+            succeeds = self.why_not_removed is None and self._options.allows(report.rejected, read)
+            repeated = self._state.commit(
+                self._exceptions, read if succeeds else None, may_repeat=self._may_repeat
+            )
         finally:
             self._state.close()
         if repeated:

@@ -17,6 +17,7 @@ class Removal:
     :param attributes: returns the attributes to unset. Called when all rows were read.
     :param option: the name of the argument with ``max_removed``, for messages.
     :param to_keep: what to do so that those who have left stay as they are: ends a sentence.
+    :param why_without_ids: why IDs may be missing: begins a sentence.
     """
 
     action: str
@@ -24,6 +25,10 @@ class Removal:
     attributes: Callable[[], Sequence[str]]
     option: str = "changed_only.max_removed"
     to_keep: str = "to let these users stay in MoEngage, set changed_only.on_removed='keep' for one run"
+    why_without_ids: str = (
+        "A run with on_removed='keep', which stores no IDs, ended early, or a file of the state was damaged or"
+        " missing"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,7 @@ def objection(left: Left, removal: Removal) -> str | None:
     elif left.without_id:
         why = (
             f"The IDs of {counted(left.without_id, 'user')} are not in the state, so nobody was removed: {users}"
-            " would be. A run without on_removed, which stores no IDs, ended early, or a file of the state was"
-            f" damaged or missing; {removal.to_keep}"
+            f" would be. {removal.why_without_ids}; {removal.to_keep}"
         )
     elif isinstance(max_removed, int) and left.count > max_removed:
         why = (
