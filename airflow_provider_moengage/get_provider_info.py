@@ -59,6 +59,12 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": f"{package}.transfers.moengage_campaign_stats",
             },
         ],
+        "task-decorators": [
+            {
+                "name": "moengage_bulk_import",
+                "class-name": f"{package}.decorators.bulk_import.moengage_bulk_import_task",
+            }
+        ],
         "extra-links": [f"{package}.links.dashboard.MoEngageDashboardLink"],
         "connection-types": [
             {

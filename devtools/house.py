@@ -46,6 +46,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("tasks",),
     ("links", "notifications"),
     ("operators", "sensors", "transfers"),
+    ("decorators",),
     ("command",),
     ("get_provider_info",),
 )
@@ -53,10 +54,10 @@ ORDER: tuple[tuple[str, ...], ...] = (
 
 What follows from MoEngage's API (``api``, ``bulk``, ``polling``) is lower than what follows from Airflow, so it
 runs and is tested without Airflow. What tasks share (``hooks``, ``sources``, ``tasks``) is lower than the
-operators, so no operator imports another. ``exceptions`` needs Airflow's base classes, so it is the lowest room
-that needs Airflow. A longer name takes precedence over a shorter one: the rules of elements, which are
-constants, and their weight are lower than the mapping and the batch that use them, and these are lower than the
-rest of ``bulk.elements``.
+operators, so no operator imports another. ``decorators`` are made of operators. ``exceptions`` needs Airflow's
+base classes, so it is the lowest room that needs Airflow. A longer name takes precedence over a shorter one:
+the rules of elements, which are constants, and their weight are lower than the mapping and the batch that use
+them, and these are lower than the rest of ``bulk.elements``.
 """
 
 WITHOUT_AIRFLOW = ("api", "bulk", "polling")

@@ -18,10 +18,34 @@ from uuid import UUID
 from airflow_provider_moengage.arguments import is_task_output, is_unresolved
 
 
+class FunctionCall:
+    """A function that returns elements, and the arguments to call it with, which may be templates.
+
+    :param function: what to call.
+    :param args: positional arguments.
+    :param kwargs: named arguments. The function's other parameters get the entries of the context that they name.
+    """
+
+    def __init__(self, function: Callable[..., Any], args: Collection[Any], kwargs: Mapping[str, Any]) -> None:
+        self.function = function
+        self.args = tuple(args)
+        self.kwargs = dict(kwargs)
+
+    def rendered(self, render: Callable[[Any], Any]) -> FunctionCall:
+        """Return the call with templates and other tasks' outputs resolved."""
+        return FunctionCall(self.function, render(self.args), render(self.kwargs))
+
+    def __call__(self, **context: Any) -> Any:
+        """Call the function."""
+        from airflow.providers.common.compat.sdk import determine_kwargs
+
+        return self.function(*self.args, **determine_kwargs(self.function, self.args, {**context, **self.kwargs}))
+
+
 class ElementsArgument:
     """Elements, or what they are made from.
 
-    :param value: a list, a template, another task's output, or a callable.
+    :param value: a list, a template, another task's output, a callable, or a :class:`FunctionCall`.
     :param is_rendered: templates are rendered, so any text is data now.
     :raises ValueError: if it is none of these.
     """
@@ -39,7 +63,8 @@ class ElementsArgument:
         if isinstance(value, str):
             return "elements as text" if self._is_rendered or not is_unresolved(value) else value
         if _is_callable(value):
-            name = getattr(value, "__qualname__", type(value).__name__)
+            function = value.function if isinstance(value, FunctionCall) else value
+            name = getattr(function, "__qualname__", type(function).__name__)
             return f"elements of {name}()"  # Airflow gives the module of a Dag file a name of its own
         if isinstance(value, Sized):
             return f"{len(value)} elements"
@@ -58,14 +83,17 @@ class ElementsArgument:
 
     def depend_on_tasks(self, operator: Any) -> None:
         """Make the tasks whose output is used here upstream of the operator."""
-        if isinstance(self._value, str) or _is_callable(self._value):
+        value = self._value
+        if isinstance(value, FunctionCall):
+            value = [value.args, value.kwargs]
+        if isinstance(value, str) or _is_callable(value):
             return
         from airflow.providers.common.compat.sdk import XComArg
 
         try:
-            XComArg.apply_upstream_relationship(operator, self._value)
+            XComArg.apply_upstream_relationship(operator, value)
         except RecursionError:  # an element contains itself or is nested too deep; it will be rejected
-            for element in self._value:
+            for element in value:
                 with suppress(RecursionError):
                     XComArg.apply_upstream_relationship(operator, element)
 
@@ -77,6 +105,8 @@ class ElementsArgument:
         :param resolved: ids of values that another task returned, which are not templates.
         """
         value = self._value
+        if isinstance(value, FunctionCall):
+            return ElementsArgument(value.rendered(render), is_rendered=True)
         if _is_callable(value):
             return self
         if id(value) not in resolved:

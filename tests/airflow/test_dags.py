@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,6 +121,15 @@ def test_reports_are_the_xcoms(bulk: Run) -> None:
     )
     assert [report["accepted"] for report in reports["mapped"]] == [1, 2]
     assert [report["accepted"] for report in reports["files"]] == [1, 1]
+    assert reports["decorated"]["accepted"] == 4
+    assert [report["accepted"] for report in reports["decorated_and_mapped"]] == [1, 2]
+
+
+def test_a_decorated_function_gets_its_arguments_and_the_context(bulk: Run) -> None:
+    users = set(arrived(bulk))
+
+    assert len({user for user in users if re.fullmatch(r"decorated-made-4-[0-3]-\d{4}-\d\d-\d\d-2", user)}) == 4
+    assert {"each-2-mapped-1", "each-2-mapped-2", "each-2-{{ not_a_template }}"} <= users
 
 
 def test_the_output_of_another_task_is_never_rendered_as_a_template(bulk: Run) -> None:

@@ -46,12 +46,23 @@ with DAG("bulk", schedule=None, start_date=datetime(2026, 1, 1), params={"stream
             paths.append(str(file))
         return paths
 
+    @task.moengage_bulk_import(max_rejects=0)
+    def decorated(made: Any, day: str, params: Any = None) -> Iterator[dict[str, Any]]:
+        for element in made:
+            yield customer(f"decorated-{element['customer_id']}-{day}-{params['lanes']}")
+
+    @task.moengage_bulk_import
+    def decorated_and_mapped(element: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+        return [customer(f"each-{count}-{each['customer_id']}") for each in element]
+
     @task(trigger_rule="all_done")
     def collect(**context: Any) -> None:
         pull = context["ti"].xcom_pull
         names = ["literal", "streamed", "made", "rendered", "mapped", "files", "rejected"]
+        names += ["decorated", "decorated_and_mapped"]
+        lists = ("mapped", "files", "decorated_and_mapped")
         reports = {name: pull(task_ids=name) for name in names}
-        reports = {name: list(r) if name in ("mapped", "files") else r for name, r in reports.items()}
+        reports = {name: list(r) if name in lists else r for name, r in reports.items()}
         (FOLDER / "reports.json").write_text(json.dumps(reports))
 
     sends = [
@@ -67,6 +78,8 @@ with DAG("bulk", schedule=None, start_date=datetime(2026, 1, 1), params={"stream
             rejects_path=str(FOLDER / "rejects"),
             retries=0,
         ),
+        decorated(make(4), "{{ ds }}"),
+        decorated_and_mapped.partial(count=2).expand(element=make_batches()),
     ]
     sends[2] >> sends[3]
     sends >> collect()
