@@ -257,7 +257,7 @@ async def _independent(here: Scene, waiters: int, interval: float) -> Result:
 
     def ask(client: FileImportsClient, import_id: str) -> bool:
         try:
-            runs, _ = client.file_runs({"import_id": import_id}, page=1)
+            runs = client.file_runs({"import_id": import_id}, page=1).rows
         except ApiError:
             return False
         return any(run.is_terminal for run in runs)

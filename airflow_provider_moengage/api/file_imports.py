@@ -9,11 +9,12 @@ two names, the zone of times and the order of files are not documented.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from airflow_provider_moengage.api.paging import Page
 from airflow_provider_moengage.api.received.local_times import IN_UTC, LocalTimes
 from airflow_provider_moengage.api.received.values import LONGEST_WORD, Received
 from airflow_provider_moengage.arguments import in_utc, non_empty
@@ -72,9 +73,9 @@ class ImportRef:
 
         :raises ValueError: naming the argument that is wrong, or both if neither is given.
         """
-        for field, value in (("import_id", import_id), ("import_name", import_name)):
+        for name, value in (("import_id", import_id), ("import_name", import_name)):
             if value is not None:
-                return cls(field, non_empty(field, value))
+                return cls(name, non_empty(name, value))
         raise ValueError("import_id, import_name: expected one of them")
 
     @property
@@ -125,6 +126,8 @@ class FileRun(dict[str, Any]):
     :param completed_at: with time zone; None until it has ended.
     :param file_size: bytes.
     :param total_rows: rows of the file; every count is None if MoEngage does not report it.
+    :param is_time_assumed: whether ``scheduled_at`` may be hours off, because its zone is not known, or because
+        clocks were put back. Not in :meth:`to_dict`.
     """
 
     id: str
@@ -142,6 +145,7 @@ class FileRun(dict[str, Any]):
     failed_rows: int | None = None
     aux_data_added_count: int | None = None
     aux_data_failed_count: int | None = None
+    is_time_assumed: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.update(self.to_dict())
@@ -172,13 +176,16 @@ class FileRun(dict[str, Any]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it JSON-ready; times are ISO 8601 in UTC."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return {name: _plain(getattr(self, name)) for name in _FILE_FIELDS}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> FileRun:
         """Return the object that :meth:`to_dict` was called on."""
         times = {name: read_time(plain.get(name)) for name in ("scheduled_at", "completed_at")}
-        return cls(**{**{field.name: plain.get(field.name) for field in fields(cls)}, **times})  # type: ignore[arg-type]
+        return cls(**{**{name: plain.get(name) for name in _FILE_FIELDS}, **times})  # type: ignore[arg-type]
+
+
+_FILE_FIELDS = tuple(each.name for each in fields(FileRun) if each.compare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +220,7 @@ class ImportDetails(dict[str, Any]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it JSON-ready; times are ISO 8601 in UTC."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
 
     @property
     def is_underway(self) -> bool:
@@ -239,6 +246,7 @@ def read_file_run(row: Received, times: LocalTimes) -> FileRun:
         completed_at=times.read(row["completed_at"], not_before=scheduled_at),
         file_size=row["file_size"].count(),
         **{name: row[name].count() for name in _COUNTS},
+        is_time_assumed=not times.is_certain(row["scheduled_at"], row["id"]),
     )
 
 
@@ -267,15 +275,26 @@ def read_import(row: Received, times: LocalTimes) -> ImportDetails:
     )
 
 
-def read_rows(content: Received) -> tuple[list[Received], bool]:
-    """Return the rows of a page, and whether another follows.
+def read_page(content: Received) -> Page[Received]:
+    """Return the rows of a page.
 
     If ``more_files`` is missing, as it may be from import details, another page may follow a full one.
     """
-    entries = content["data"].items() or _misplaced(content)
-    rows = [entry for entry in entries if entry.is_object]
+    rows = content["data"].items() or _misplaced(content)
     more = content["more_files"].flag()
-    return rows, len(entries) >= PAGE_SIZE if more is None else more
+    if more is None and len(rows) < PAGE_SIZE:
+        more = False
+    return Page(rows, more, content["total_count"].count())
+
+
+def is_list(content: Received) -> bool:
+    """Return whether a response is a page whose rows can all be read. ``data`` may be null, which without
+    ``total_count`` may be an error as well as an empty list.
+    """
+    data = content["data"]
+    if data.is_null:
+        return content["total_count"].count() is not None or bool(_misplaced(content))
+    return data.is_list and all(entry.is_object for entry in data.items())
 
 
 def _misplaced(content: Received) -> list[Received]:

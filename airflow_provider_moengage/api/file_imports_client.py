@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -26,11 +26,12 @@ from airflow_provider_moengage.api.file_imports import (
     ImportRef,
     Triggering,
     TriggerReply,
+    is_list,
     read_file_run,
     read_import,
-    read_rows,
+    read_page,
 )
-from airflow_provider_moengage.api.paging import Retries, read_pages
+from airflow_provider_moengage.api.paging import Page, Retries, read_complete, read_pages
 from airflow_provider_moengage.api.received.import_zones import ImportZones
 from airflow_provider_moengage.api.received.values import Received, sentence
 from airflow_provider_moengage.api.responses import meant_status, read_http_date, read_retry_after
@@ -99,8 +100,8 @@ class FileImportsClient:
             retry_after=read_retry_after(response.headers, now=self._now(), longest=LONGEST_COOLDOWN),
         )
 
-    def file_runs(self, query: Mapping[str, Any], *, page: int) -> tuple[list[FileRun], bool]:
-        """Return one page of a run history, and whether another follows.
+    def file_runs(self, query: Mapping[str, Any], *, page: int) -> Page[FileRun]:
+        """Return one page of a run history.
 
         :param query: ``import_id`` or ``import_name``, and filters, as the API has them.
         :param page: from 1; 50 files each.
@@ -108,10 +109,10 @@ class FileImportsClient:
             such page, or no file that passes the filters. With ``needs_times`` also if the import details,
             which may be asked for the zone, cannot be read at the moment.
         """
-        rows, has_more = self._page(HISTORY_PATH, query, page)
-        times = self._zones.of_runs(query, rows, is_needed=self.needs_times)
+        found = self._page(HISTORY_PATH, query, page)
+        times = self._zones.of_runs(query, found.rows, is_needed=self.needs_times)
         self.times_are_assumed = times.is_assumed
-        return [read_file_run(row, times) for row in rows], has_more
+        return Page([read_file_run(row, times) for row in found.rows], found.has_more, found.total)
 
     def imports(self, query: Mapping[str, Any], *, page: int) -> tuple[list[ImportDetails], bool]:
         """Return one page of imports, and whether another may follow.
@@ -124,22 +125,30 @@ class FileImportsClient:
         times = self._zones.of_imports(rows)
         return [read_import(row, each) for row, each in zip(rows, times, strict=True)], has_more
 
-    def all_file_runs(self, ref: ImportRef, retries: Retries) -> list[FileRun]:
+    def all_file_runs(self, ref: ImportRef, retries: Retries, *, passes: int = 1) -> list[FileRun]:
         """Return a whole run history, each file once.
 
-        :raises ApiError: if MoEngage does not answer; of kind NOT_FOUND if it has no such import.
+        :param passes: how often to read it until it has all files that MoEngage reports.
+        :raises ApiError: if MoEngage does not answer, or some files may be missing; of kind NOT_FOUND if it has no
+            such import.
         """
-        runs: dict[str, FileRun] = {}
-        for page in read_pages(self.file_runs, ref.query, _run_id, retries):
-            runs.update((run.id, run) for run in page)
-        return list(runs.values())
+
+        def ask(page: int) -> Page[FileRun]:
+            return self.file_runs(ref.query, page=page)
+
+        return read_complete(ask, _run_id, retries, passes=passes)
 
     def iter_file_runs(self, query: Mapping[str, Any], retries: Retries) -> Iterator[FileRun]:
         """Yield the files of a query as their pages are read.
 
-        :raises ApiError: see :meth:`all_file_runs`.
+        :raises ApiError: if MoEngage does not answer; of kind NOT_FOUND if it has no such import.
         """
-        for page in read_pages(self.file_runs, query, _run_id, retries):
+
+        def ask(query: Mapping[str, Any], *, page: int) -> tuple[Sequence[FileRun], bool]:
+            found = self.file_runs(query, page=page)
+            return found.rows, found.has_more is not False
+
+        for page in read_pages(ask, query, _run_id, retries):
             yield from page
 
     def iter_imports(self, query: Mapping[str, Any], retries: Retries) -> Iterator[ImportDetails]:
@@ -150,10 +159,11 @@ class FileImportsClient:
         for page in read_pages(self.imports, query, lambda details: details.import_id, retries):
             yield from page
 
-    def _details(self, query: Mapping[str, Any], page: int) -> tuple[list[Received], bool]:
-        return self._page(IMPORTS_PATH, query, page)
+    def _details(self, query: Mapping[str, Any], page: int) -> tuple[Sequence[Received], bool]:
+        found = self._page(IMPORTS_PATH, query, page)
+        return found.rows, found.has_more is not False
 
-    def _page(self, path: str, query: Mapping[str, Any], page: int) -> tuple[list[Received], bool]:
+    def _page(self, path: str, query: Mapping[str, Any], page: int) -> Page[Received]:
         if self.refuses_dates:
             query = {name: value for name, value in query.items() if name != "date"}
         try:
@@ -162,10 +172,10 @@ class FileImportsClient:
             raise ApiError(ErrorKind.SERVER, f"{self._url} could not be reached: {error.message}") from None
         content = Received.body(response.content, self._scrub)
         if response.status_code == 200 and _is_page(content):
-            rows, has_more = read_rows(content)
-            if not rows and page == 1 and (content["total_count"].count() or 0) > 0:
+            found = read_page(content)
+            if not found.rows and page == 1 and (found.total or 0) > 0:
                 _log.warning("MoEngage reports files or imports, but its response has none that can be read")
-            return rows, has_more
+            return found
         if response.status_code == 400 and "date" in query and _is_about_dates(content):
             _log.warning("MoEngage refuses the format of dates; reading the whole history instead")
             self.refuses_dates = True
@@ -244,7 +254,7 @@ def _triggering(status_code: int, content: Received) -> Triggering:
 def _is_page(content: Received) -> bool:
     """Return whether a 200 is a page: not a failure, and not a proxy's response."""
     is_failure = content["status"].word(("fail", "failed", "failure", "error")) is not None
-    return content.has("data") and (content["data"].is_list or content["data"].is_null) and not is_failure
+    return content.has("data") and is_list(content) and not is_failure
 
 
 def _is_about_dates(content: Received) -> bool:

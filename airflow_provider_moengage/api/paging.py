@@ -19,8 +19,11 @@ from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 Row = TypeVar("Row")
 Answer = TypeVar("Answer")
 
-Ask = Callable[..., tuple[list[Row], bool]]
+Ask = Callable[..., tuple[Sequence[Row], bool]]
 """Requests one page of a query: its rows, and whether another page follows."""
+
+PASSES_APART = 5.0
+"""Seconds until a list whose pages did not agree is read again."""
 
 LONGEST_PAUSE = 60.0
 """Seconds: a limit of requests a minute has recovered by then."""
@@ -77,6 +80,8 @@ class Pages(Generic[Row]):
     def __init__(self, key: Callable[[Row], str]) -> None:
         self._key = key
         self._rows: dict[str, Row] = {}
+        self._total: int | None = None
+        self._is_unsure = False
         self.next_page = 1
 
     @property
@@ -84,18 +89,43 @@ class Pages(Generic[Row]):
         """All rows so far."""
         return list(self._rows.values())
 
-    def take(self, rows: Sequence[Row], *, has_more: bool) -> bool:
-        """Add a page; return whether to request the next one: not if this page had no new rows."""
+    def take(self, rows: Sequence[Row], *, has_more: bool, total: int | None = None) -> bool:
+        """Add a page; return whether to request the next one: not if this page had no new rows.
+
+        :param total: rows of the whole list, if the server reports it.
+        """
         before = len(self._rows)
         for row in rows:
             self._rows[self._key(row)] = row
         self.next_page += 1
-        return has_more and len(self._rows) > before
+        if total is not None:
+            self._total = max(total, self._total or 0)
+        has_new = len(self._rows) > before
+        self._is_unsure = self._is_unsure or len(self._rows) < before + len(rows) or (has_more and not has_new)
+        return has_new and (has_more or len(self._rows) < (self._total or 0))
+
+    def check_complete(self) -> None:
+        """Check that no row is missing, as far as the server tells.
+
+        :raises ApiError: if one may be missing. A list that changes while it is read has fewer rows than its
+            total, or rows that come twice.
+        """
+        if self._total is None and self._is_unsure:
+            raise ApiError(
+                ErrorKind.SERVER,
+                "MoEngage returned a list without a total whose pages repeat, so some of it may be missing",
+            )
+        if len(self._rows) < (self._total or 0):
+            raise ApiError(
+                ErrorKind.SERVER,
+                f"MoEngage reports a list of {self._total:,} and returned {len(self._rows):,}, so some of it is"
+                " missing",
+            )
 
 
 def read_pages(
     ask: Ask[Row], query: Mapping[str, Any], key: Callable[[Row], str], retries: Retries
-) -> Iterator[list[Row]]:
+) -> Iterator[Sequence[Row]]:
     """Yield the rows of each page of a query.
 
     :param key: identifies a row.
@@ -112,6 +142,45 @@ def read_pages(
             raise
         has_next = pages.take(rows, has_more=has_more)
         yield rows
+
+
+def read_complete(
+    ask: Callable[[int], Page[Row]], key: Callable[[Row], str], retries: Retries, *, passes: int = 1
+) -> list[Row]:
+    """Return a whole list, each row once, that is known to be complete.
+
+    :param ask: requests a page, from 1.
+    :param key: identifies a row.
+    :param passes: how often to read it until its pages agree with each other and with the total.
+    :raises ApiError: if MoEngage does not answer, or rows of the list may be missing; of kind NOT_FOUND if it has
+        no first page.
+    """
+    found: dict[str, Row] = {}
+    for left in reversed(range(passes)):
+        pages = _read_to_the_end(ask, key, retries)
+        found.update((key(row), row) for row in pages.rows)
+        try:
+            pages.check_complete()
+            break
+        except ApiError:
+            if not left:
+                raise
+        retries.pause(PASSES_APART)
+    return list(found.values())
+
+
+def _read_to_the_end(ask: Callable[[int], Page[Row]], key: Callable[[Row], str], retries: Retries) -> Pages[Row]:
+    pages: Pages[Row] = Pages(key)
+    has_next = True
+    while has_next:
+        try:
+            page = _ask(partial(ask, pages.next_page), pages.next_page, retries)
+        except ApiError as error:
+            if error.kind is ErrorKind.NOT_FOUND and pages.next_page > 1:
+                break  # the page is past the end
+            raise
+        has_next = pages.take(page.rows, has_more=page.has_more is not False, total=page.total)
+    return pages
 
 
 def read_whole_list(

@@ -244,6 +244,11 @@ def clock_difference(served_at: float | None, *, now: float) -> float:
     return difference if _LEAST_CLOCK_ERROR < abs(difference) <= _MOST_CLOCK_ERROR else 0.0
 
 
+def is_clock_known(served_at: float | None, *, now: float) -> bool:
+    """Return whether :func:`clock_difference` makes the worker's time the server's."""
+    return served_at is not None and abs(served_at - now) <= _MOST_CLOCK_ERROR
+
+
 def read_http_date(said: str | None) -> float | None:
     """Return the UTC epoch seconds of an HTTP date."""
     if said is None:

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails, ImportRef
-from airflow_provider_moengage.api.paging import Pages
+from airflow_provider_moengage.api.paging import Page, Pages
 from airflow_provider_moengage.polling.rate_budget import Budget
 
 SAFETY_INTERVAL = 300.0
@@ -99,7 +100,7 @@ class Client(Protocol):
     needs_times: bool
     """Whether decisions depend on the times of files."""
 
-    def file_runs(self, query: dict[str, Any], *, page: int) -> tuple[list[FileRun], bool]:
+    def file_runs(self, query: dict[str, Any], *, page: int) -> Page[FileRun]:
         """One page of a run history."""
 
     def imports(self, query: dict[str, Any], *, page: int) -> tuple[list[ImportDetails], bool]:
@@ -292,13 +293,12 @@ class Poller:
             self._task = None
             await self._tell_all(error)
 
-    async def _asked(self, what: str, query: dict[str, Any], page: int) -> tuple[list[Any], bool]:
+    async def _asked(self, ask: Callable[[Client], Result]) -> Result:
         """Ask for one page in a thread."""
-        ask = getattr(self._client, what)
+        client = self._client
         try:
             async with asyncio.timeout(self._patience):
-                answer: tuple[list[Any], bool] = await self._in_thread(lambda: ask(query, page=page))
-                return answer
+                return await self._in_thread(lambda: ask(client))
         except TimeoutError:
             stuck, self._client = self._client, self._client.fork()
             stuck.close()
@@ -353,7 +353,8 @@ class Poller:
             self._details_due = self._clock.time()
         self._details.spend()
         try:
-            rows, more = await self._asked("imports", {}, self._pass.next_page)
+            number = self._pass.next_page
+            rows, more = await self._asked(lambda client: client.imports({}, page=number))
         except ApiError as error:
             if error.kind is not ErrorKind.NOT_FOUND:
                 self._details_failed(error)
@@ -395,15 +396,15 @@ class Poller:
         pages: Pages[FileRun] = Pages(lambda run: run.id)
         has_next = True
         is_absent = False
-        query = watched.ref.query
         try:
             while has_next and watched.waiters:  # nobody may be left by now
                 while (pause := self._history.ready_in()) > 0:
                     await self._clock.sleep(pause, asyncio.Event())
                 self._history.spend()
                 self._client.needs_times = any(each.spec.needs_times for each in watched.waiters.values())
+                ask = partial(_ask_runs, query=watched.ref.query, page=pages.next_page)
                 try:
-                    rows, more = await self._asked("file_runs", query, pages.next_page)
+                    page = await self._asked(ask)
                 except ApiError as error:
                     if error.kind is ErrorKind.RATE_LIMIT:
                         self._pause(self._history, error)
@@ -411,10 +412,11 @@ class Poller:
                     if error.kind is not ErrorKind.NOT_FOUND:
                         raise
                     is_absent = pages.next_page == 1
-                    rows, more = [], False
-                    absence = error
+                    page, absence = Page([], has_more=False), error
                 self._history.answered()
-                has_next = pages.take(rows, has_more=more)
+                has_next = pages.take(page.rows, has_more=page.has_more is not False, total=page.total)
+            if watched.waiters:
+                pages.check_complete()
         except ApiError as error:
             await self._failed(watched, error)
             return
@@ -460,6 +462,10 @@ class Poller:
             waiter.tell(error)
             if number % WAKE_AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+
+def _ask_runs(client: Client, query: dict[str, Any], page: int) -> Page[FileRun]:
+    return client.file_runs(query, page=page)
 
 
 def _own_thread() -> ThreadPoolExecutor:

@@ -16,6 +16,10 @@ MOST_BASELINE_IDS = 1_000
 NEXT_RUN = timedelta(minutes=5)
 """An import runs once in five minutes, so files scheduled this much later belong to another run."""
 
+TRIGGER_MARGIN = timedelta(minutes=2)
+"""A file that was scheduled this long before a trigger, or earlier, is of another run, also if MoEngage lists it
+only later: the run before was at least five minutes ago. Clocks may differ by less."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -27,25 +31,47 @@ class Baseline:
     :param ids: of its newest files.
     :param since: files that were scheduled then or earlier are old, whatever their id: a run's files may all have
         one time. None: ``ids`` is complete.
+    :param not_before: files that were scheduled before then are of an earlier run, whatever their id, if the zone
+        of their times is known. None: only ``ids`` and ``since`` tell.
     """
 
     ids: frozenset[str]
     since: datetime | None = None
+    not_before: datetime | None = None
 
     @classmethod
-    def of(cls, runs: Iterable[FileRun]) -> Baseline:
-        """Return the baseline of a run history."""
+    def of(cls, runs: Iterable[FileRun], *, triggered_at: datetime | None = None) -> Baseline:
+        """Return the baseline of a run history.
+
+        :param triggered_at: when the import was triggered after it.
+        """
         newest_first = sorted(runs, key=_age, reverse=True)
         timeless = [run for run in newest_first if run.scheduled_at is None]  # only their ids identify them
         dated = [run for run in newest_first if run.scheduled_at is not None]
         kept = dated[: max(1, MOST_BASELINE_IDS - len(timeless))]
         is_cut = len(dated) > len(kept)
-        return cls(frozenset(run.id for run in (*timeless, *kept)), kept[-1].scheduled_at if is_cut else None)
+        since = kept[-1].scheduled_at if is_cut else None
+        return cls(frozenset(run.id for run in (*timeless, *kept)), since, earliest(triggered_at))
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether which files are new depends on when they were scheduled."""
+        return self.since is not None or self.not_before is not None
 
     def is_new(self, run: FileRun) -> bool:
         """Return whether a file is not in the baseline."""
-        is_old = self.since is not None and run.scheduled_at is not None and run.scheduled_at <= self.since
-        return run.id not in self.ids and not is_old
+        if run.id in self.ids:
+            return False
+        if run.scheduled_at is None:
+            return True
+        if self.since is not None and run.scheduled_at <= self.since:
+            return False
+        return self.not_before is None or run.is_time_assumed or run.scheduled_at >= self.not_before
+
+
+def earliest(triggered_at: datetime | None) -> datetime | None:
+    """Return when the first file of a run may have been scheduled, if its import was triggered then."""
+    return None if triggered_at is None else triggered_at - TRIGGER_MARGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +94,7 @@ class Selection:
     @property
     def needs_times(self) -> bool:
         """Whether which files are meant depends on when they were scheduled."""
-        return self.since is not None or (self.baseline is not None and self.baseline.since is not None)
+        return self.since is not None or (self.baseline is not None and self.baseline.needs_times)
 
     def choose(self, runs: Iterable[FileRun]) -> tuple[FileRun, ...]:
         """Return the selected files that exist, in the order in which they were scheduled."""
@@ -115,6 +141,7 @@ class Selection:
             "since": _text(self.since),
             "baseline": None if self.baseline is None else sorted(self.baseline.ids),
             "baseline_since": None if self.baseline is None else _text(self.baseline.since),
+            "baseline_not_before": None if self.baseline is None else _text(self.baseline.not_before),
             "expected_files": self.expected_files,
         }
 
@@ -122,7 +149,8 @@ class Selection:
     def from_dict(cls, plain: Mapping[str, Any]) -> Selection:
         """Return the object that :meth:`to_dict` was called on."""
         ids = plain.get("baseline")
-        baseline = None if ids is None else Baseline(frozenset(ids), read_time(plain.get("baseline_since")))
+        times = [read_time(plain.get(name)) for name in ("baseline_since", "baseline_not_before")]
+        baseline = None if ids is None else Baseline(frozenset(ids), *times)
         return cls(plain.get("file_name"), read_time(plain.get("since")), baseline, plain.get("expected_files", 1))
 
 

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_moengage.api.file_imports import ImportRef, as_moment, read_time
+from airflow_provider_moengage.api.file_imports import ImportRef, as_moment
 from airflow_provider_moengage.api.workspace import check_parsed_project, read_project_code
 from airflow_provider_moengage.arguments import TemplatedArguments, boolean, is_unresolved, whole
 from airflow_provider_moengage.exceptions import (
@@ -31,6 +31,7 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.polling.poller import FAILED_POLLS
 from airflow_provider_moengage.polling.selection import Baseline, Selection
+from airflow_provider_moengage.tasks.file_import_state import read_baseline
 from airflow_provider_moengage.tasks.file_import_wait import (
     LONGEST_TIMEOUT,
     FileWait,
@@ -344,7 +345,7 @@ def _read_since(since: object) -> tuple[datetime | None, tuple[str, Baseline] | 
                 "since: expected a datetime, ISO 8601 text, or what TriggerFileImportOperator returns (import_id"
                 " and baseline)"
             )
-        return None, (import_id, Baseline(frozenset(map(str, ids)), read_time(since.get("baseline_since"))))
+        return None, (import_id, read_baseline(since, map(str, ids)))
     if since is not None and not isinstance(since, str | date):
         raise ValueError(f"since: expected a datetime, ISO 8601 text or an XCom, not {type(since).__name__}")
     return as_moment("since", since), None

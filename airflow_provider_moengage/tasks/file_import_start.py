@@ -17,8 +17,8 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_moengage import metrics
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import ImportRef, Triggering
-from airflow_provider_moengage.api.paging import Retries
-from airflow_provider_moengage.api.responses import clock_difference
+from airflow_provider_moengage.api.paging import MOST_PASSES, Retries
+from airflow_provider_moengage.api.responses import clock_difference, is_clock_known
 from airflow_provider_moengage.bulk.clock import Log, SystemClock
 from airflow_provider_moengage.exceptions import MoEngageRateLimitError
 from airflow_provider_moengage.hooks.errors import translated
@@ -164,7 +164,9 @@ class ImportCall:
         failed = 0
         while True:
             if run is None:
-                run = ImportRun.before(self._import_id, self._history(), self._served_now())
+                files = self._history()
+                is_own_clock = not is_clock_known(self._client.served_at, now=now().timestamp())
+                run = ImportRun.before(self._import_id, files, self._served_now(), is_own_clock=is_own_clock)
                 run, may_have_run = self._agreed(run, may_have_run, self._record.calling(run))
             else:
                 run, may_have_run = self._agreed(run, may_have_run, self._by_another_try())
@@ -258,13 +260,17 @@ class ImportCall:
         return ours + timedelta(seconds=clock_difference(self._client.served_at, now=ours.timestamp()))
 
     def _has_new_files(self, run: ImportRun) -> bool:
-        return any(run.baseline.is_new(file) for file in self._history())
+        self._client.needs_times = run.baseline.needs_times
+        files = self._history()
+        self._client.needs_times = False
+        return any(run.baseline.is_new(file) for file in files)
 
     def _history(self) -> list[FileRun]:
         """Return the files; none if MoEngage knows no such import, which the trigger's response decides."""
         retries = Retries(throttled_first=THROTTLED_ASKS, throttled_pause=PAUSE, pause=self._pause)
         try:
-            return self._client.all_file_runs(ImportRef("import_id", self._import_id), retries)
+            ref = ImportRef("import_id", self._import_id)
+            return self._client.all_file_runs(ref, retries, passes=MOST_PASSES)
         except ApiError as error:
             if error.kind is ErrorKind.NOT_FOUND:
                 return []

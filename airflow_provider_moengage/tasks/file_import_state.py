@@ -12,18 +12,21 @@ finds the other's record when its call is refused.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_moengage.api.file_imports import FileRun, read_time
-from airflow_provider_moengage.polling.selection import Baseline
+from airflow_provider_moengage.polling.selection import Baseline, earliest
 from airflow_provider_moengage.tasks.state import ClearEpoch, TaskState
 
 _KEY = "moengage_file_import"
 _TURN_KEY = "moengage_file_import_turn"
 _CALLING, _TRIGGERED, _DONE = "calling", "triggered", "done"
+
+OWN_CLOCK = "is_own_clock"
+"""Field of a run whose ``triggered_at`` is not of MoEngage's clock; left out otherwise."""
 
 SAME_RUN = timedelta(minutes=1)
 """Files scheduled within a minute belong to one run: an import runs once in five."""
@@ -36,17 +39,21 @@ class ImportRun:
     :param triggered_at: when the call was made, with time zone.
     :param baseline: the files that existed before.
     :param ran_at: when the newest of these was scheduled; None if there was none.
+    :param is_own_clock: ``triggered_at`` is of the worker's clock, because MoEngage's is not known. So it does not
+        tell files of this run from older ones.
     """
 
     import_id: str
     triggered_at: datetime
     baseline: Baseline
     ran_at: datetime | None = None
+    is_own_clock: bool = False
 
     @classmethod
-    def before(cls, import_id: str, runs: list[FileRun], now: datetime) -> ImportRun:
+    def before(cls, import_id: str, runs: list[FileRun], now: datetime, *, is_own_clock: bool) -> ImportRun:
         """Return the run that a call made now would trigger."""
-        return cls(import_id, now, Baseline.of(runs), newest(runs))
+        baseline = Baseline.of(runs, triggered_at=None if is_own_clock else now)
+        return cls(import_id, now, baseline, newest(runs), is_own_clock)
 
     def facts(self) -> dict[str, Any]:
         """Return it without the baseline, JSON-ready."""
@@ -54,6 +61,7 @@ class ImportRun:
             "import_id": self.import_id,
             "triggered_at": _text(self.triggered_at),
             "ran_at": None if self.ran_at is None else _text(self.ran_at),
+            **({OWN_CLOCK: True} if self.is_own_clock else {}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,8 +76,8 @@ class ImportRun:
     def to_xcom(self) -> dict[str, Any]:
         """Return what a sensor needs to wait for it."""
         plain = self.to_dict()
-        names = ("import_id", "triggered_at", "baseline", *(("baseline_since",) if self.baseline.since else ()))
-        return {name: plain[name] for name in names}
+        optional = [name for name in ("baseline_since", OWN_CLOCK) if plain.get(name)]
+        return {name: plain[name] for name in ("import_id", "triggered_at", "baseline", *optional)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> ImportRun:
@@ -77,9 +85,16 @@ class ImportRun:
         return cls(
             plain["import_id"],
             read_time(plain["triggered_at"]) or datetime.now(UTC),
-            Baseline(frozenset(plain["baseline"]), read_time(plain.get("baseline_since"))),
+            read_baseline(plain, plain["baseline"]),
             read_time(plain.get("ran_at")),
+            bool(plain.get(OWN_CLOCK)),
         )
+
+
+def read_baseline(plain: Mapping[str, Any], ids: Iterable[str]) -> Baseline:
+    """Return the baseline of a run, from what :meth:`ImportRun.to_dict` or :meth:`ImportRun.to_xcom` returned."""
+    triggered_at = None if plain.get(OWN_CLOCK) else read_time(plain.get("triggered_at"))
+    return Baseline(frozenset(ids), read_time(plain.get("baseline_since")), earliest(triggered_at))
 
 
 class ImportRecord:
@@ -139,7 +154,7 @@ class ImportRecord:
             return None
         bound = max(began, last - SAME_RUN)
         before = [run for run in runs if run.scheduled_at is not None and run.scheduled_at < bound]
-        return ImportRun(import_id, last, Baseline.of(before), newest(before))
+        return ImportRun(import_id, last, Baseline.of(before, triggered_at=last), newest(before))
 
     def calling(self, run: ImportRun) -> tuple[ImportRun, bool] | None:
         """Store that the import may be triggered from now on; returns once it is stored.

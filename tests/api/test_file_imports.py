@@ -20,9 +20,10 @@ from airflow_provider_moengage.api.file_imports import (
     ImportDetails,
     as_moment,
     date_filters,
+    is_list,
     read_file_run,
     read_import,
-    read_rows,
+    read_page,
     read_status,
 )
 from airflow_provider_moengage.api.received.local_times import IN_UTC
@@ -276,33 +277,42 @@ def test_failed_rows_are_those_of_users_and_events_or_of_auxiliary_data(
 )
 @pytest.mark.parametrize("count", [0, 3, PAGE_SIZE])
 def test_whether_more_files_follow_may_be_a_boolean_or_text(word: Any, has_more: bool, count: int) -> None:
-    rows, more = read_rows(received({"data": [ROW] * count, "more_files": word}))
+    found = read_page(received({"data": [ROW] * count, "more_files": word}))
 
-    assert (len(rows), more) == (count, has_more)
-
-
-@pytest.mark.parametrize(("count", "has_more"), [(0, False), (PAGE_SIZE - 1, False), (PAGE_SIZE, True)])
-def test_where_nothing_says_whether_more_follow_a_full_page_may_have_another(count: int, has_more: bool) -> None:
-    rows, more = read_rows(received({"data": [IMPORT] * count}))
-
-    assert (len(rows), more) == (count, has_more)
+    assert (len(found.rows), found.has_more) == (count, has_more)
 
 
-def test_a_full_page_is_full_with_rows_that_are_no_objects() -> None:
-    rows, has_more = read_rows(received({"data": [ROW] * (PAGE_SIZE - 1) + [None]}))
+@pytest.mark.parametrize(("count", "has_more"), [(0, False), (PAGE_SIZE - 1, False), (PAGE_SIZE, None)])
+def test_where_nothing_says_whether_more_follow_a_full_page_may_have_another(
+    count: int, has_more: bool | None
+) -> None:
+    found = read_page(received({"data": [IMPORT] * count}))
 
-    assert (len(rows), has_more) == (PAGE_SIZE - 1, True)
-
-
-@pytest.mark.parametrize("data", [None, [], "", {}])
-def test_data_that_is_no_list_is_no_rows(data: Any) -> None:
-    assert read_rows(received({"data": data, "more_files": False})) == ([], False)
+    assert (len(found.rows), found.has_more) == (count, has_more)
 
 
-def test_rows_that_are_no_objects_are_left_out() -> None:
-    rows, more = read_rows(received({"data": [None, ROW, "row", 7, [ROW]], "more_files": False}))
+@pytest.mark.parametrize(("written", "total"), [(120, 120), ("120", 120), (0, 0), (None, None), ("many", None)])
+def test_the_total_may_be_a_number_or_text(written: Any, total: int | None) -> None:
+    assert read_page(received({"data": [], "total_count": written})).total == total
 
-    assert ([row["id"].name() for row in rows], more) == ([ROW["id"]], False)
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [
+        ({"data": []}, True),
+        ({"data": [ROW]}, True),
+        ({"data": None, "total_count": "0"}, True),
+        ({"data": None, "items": {"properties": ROW}}, True),
+        ({"data": None}, False),
+        ({"data": None, "total_count": "many"}, False),
+        ({"data": [ROW, None]}, False),
+        ({"data": [[ROW]]}, False),
+        ({"data": "Unable to process the request"}, False),
+        ({"data": {}}, False),
+    ],
+)
+def test_a_list_is_one_only_if_none_of_its_rows_can_be_missing(content: Any, is_one: bool) -> None:
+    assert is_list(received(content)) is is_one
 
 
 @pytest.mark.parametrize(("word", "spelt"), [(" partial failure ", "PARTIAL_SUCCESS"), ("a b-c", "A_B_C")])

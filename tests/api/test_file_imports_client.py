@@ -15,6 +15,7 @@ from airflow_provider_moengage.api import session as session_module
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import Triggering
 from airflow_provider_moengage.api.file_imports_client import FileImportsClient
+from airflow_provider_moengage.api.paging import Page
 from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.emulator import Fault, FileImport, ImportFile
 from tests.api.loopback import Act, answer, cut, keep_silent, loopback, reset, send
@@ -40,7 +41,8 @@ def open_client() -> Iterator[Open]:
 
 
 def ask_runs(client: FileImportsClient) -> Any:
-    return client.file_runs({"import_id": "i1"}, page=1)
+    found = client.file_runs({"import_id": "i1"}, page=1)
+    return found.rows, found.has_more is not False
 
 
 def ask_imports(client: FileImportsClient) -> Any:
@@ -480,10 +482,9 @@ def test_an_error_of_the_network_never_shows_the_key(open_client: Open, ask: Any
         (page({"id": "f1"}, {"id": "f2"}), 2, False),
         (page({"id": "f1"}, more_files=True), 1, True),
         (page({"id": "f1"}, more_files="true", total_count="2"), 1, True),
-        (page(data=None), 0, False),
-        (page(data=None, more_files="false"), 0, False),
+        (page(data=None, total_count=0), 0, False),
+        (page(data=None, more_files="false", total_count="0"), 0, False),
         ({"data": []}, 0, False),
-        ({"data": [{"id": "f1"}, None, "x"]}, 1, False),
         ({"data": [{"id": f"f{n}"} for n in range(50)]}, 50, True),
     ],
 )
@@ -494,6 +495,15 @@ def test_a_page_is_read_in_every_form(
         rows, more = ask(open_client(server.url))
 
     assert (len(rows), more) == (count, has_more)
+
+
+@both_questions
+@pytest.mark.parametrize("content", [page(data=None), page(data=None, total_count="?"), page({"id": "f1"}, None)])
+def test_a_page_of_which_rows_may_be_missing_is_an_error(open_client: Open, ask: Any, content: Any) -> None:
+    with loopback(json(content)) as server, pytest.raises(ApiError) as caught:
+        ask(open_client(server.url))
+
+    assert caught.value.kind is ErrorKind.SERVER
 
 
 @pytest.fixture
@@ -573,14 +583,12 @@ def test_a_history_of_the_emulated_moengage_is_read_page_by_page(
     files = [ImportFile(f"{name}.csv", steps=((0, "PARTIAL_SUCCESS"),), failed_rows=3) for name in "abc"]
     workspace.run_file_import("i1", files)
 
-    first, has_second = client.file_runs({"import_id": "i1"}, page=1)
-    second, has_third = client.file_runs({"import_id": "i1"}, page=2)
+    pages = [client.file_runs({"import_id": "i1"}, page=number) for number in (1, 2)]
 
-    assert (len(first), has_second, len(second), has_third) == (2, True, 1, False)
-    assert sorted(run.file_name for run in first + second) == ["a.csv", "b.csv", "c.csv"]
-    assert {(run.file_status, run.failed_rows, run.added_rows) for run in first + second} == {
-        ("PARTIAL_SUCCESS", 3, 97)
-    }
+    assert [(len(each.rows), each.has_more, each.total) for each in pages] == [(2, True, 3), (1, False, 3)]
+    runs = [run for each in pages for run in each.rows]
+    assert sorted(run.file_name for run in runs) == ["a.csv", "b.csv", "c.csv"]
+    assert {(run.file_status, run.failed_rows, run.added_rows) for run in runs} == {("PARTIAL_SUCCESS", 3, 97)}
     with pytest.raises(ApiError) as absent:
         client.file_runs({"import_id": "i1"}, page=3)
     assert absent.value.kind is ErrorKind.NOT_FOUND
@@ -589,7 +597,7 @@ def test_a_history_of_the_emulated_moengage_is_read_page_by_page(
 def test_a_history_without_files_is_an_empty_page(imports: MoEngage, client: FileImportsClient) -> None:
     imports.emulator.workspace.configure(file_null_data=True, file_numbers_as_text=True)
 
-    assert client.file_runs({"import_name": "Users"}, page=1) == ([], False)
+    assert client.file_runs({"import_name": "Users"}, page=1) == Page([], has_more=False, total=0)
 
 
 def test_imports_of_the_emulated_moengage_are_read_with_filters(
@@ -635,7 +643,7 @@ def test_2nd_a_count_without_files_is_a_warning(
     imports.emulator.workspace.run_file_import("i1")
     imports.emulator.workspace.configure(file_data="nowhere")
 
-    assert client.file_runs({"import_id": "i1"}, page=1) == ([], False)
+    assert client.file_runs({"import_id": "i1"}, page=1) == Page([], has_more=False, total=1)
     assert "has none that can be read" in caplog.text
 
 
@@ -646,8 +654,8 @@ def test_2nd_the_file_of_the_misplaced_sample_is_read(imports: MoEngage, client:
 
     pages = [client.file_runs({"import_id": "i1"}, page=number) for number in (1, 2)]
 
-    assert [(len(runs), has_more) for runs, has_more in pages] == [(1, True), (1, False)]
-    assert pages[0][0] != pages[1][0]
+    assert [(len(each.rows), each.has_more) for each in pages] == [(1, True), (1, False)]
+    assert pages[0].rows != pages[1].rows
 
 
 def test_2nd_a_refused_date_format_is_asked_again_without_dates(
@@ -658,8 +666,7 @@ def test_2nd_a_refused_date_format_is_asked_again_without_dates(
     dates = {"start_date": "2026-01-01", "end_date": "2026-01-02", "format": "YYYY-MM-DD"}
 
     for _ in range(2):
-        runs, _ = client.file_runs({"import_id": "i1", "date": dates}, page=1)
-        assert len(runs) == 1
+        assert len(client.file_runs({"import_id": "i1", "date": dates}, page=1).rows) == 1
 
     assert [request.status for request in imports.emulator.workspace.requests] == [400, 200, 200]
     assert client.refuses_dates

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails, ImportRef
+from airflow_provider_moengage.api.paging import Page
 from airflow_provider_moengage.polling.poller import Budgets, Clock, Decide, Finding, Poller, Waiter, WaitSpec
 from airflow_provider_moengage.polling.rate_budget import Budget
 from airflow_provider_moengage.polling.selection import Selection
@@ -82,7 +83,7 @@ class Script:
     """MoEngage, as far as a poller asks it.
 
     ``runs`` has the files of each import; an import that is not in it does not exist. ``unlisted`` ones are not in
-    the import details, and ``frozen`` ones stay there as they are.
+    the import details, and ``frozen`` ones stay there as they are. ``total`` is what it reports as their number.
     """
 
     def __init__(self) -> None:
@@ -90,6 +91,7 @@ class Script:
         self.unlisted: set[str] = set()
         self.frozen: dict[str, ImportDetails] = {}
         self.page_size = 50
+        self.total: int | None = None
         self.file_errors: deque[Exception] = deque()
         self.import_errors: deque[Exception] = deque()
         self.throttled_pages: set[int] = set()
@@ -101,7 +103,7 @@ class Script:
         self.asked_at: list[float] = []
         self.time: Callable[[], float] = float
 
-    def file_runs(self, query: dict[str, Any], *, page: int) -> tuple[list[FileRun], bool]:
+    def file_runs(self, query: dict[str, Any], *, page: int) -> Page[FileRun]:
         [(field, value)] = query.items()
         self._note(f"{value}" if page == 1 else f"{value} page {page}")
         if page in self.throttled_pages:
@@ -112,7 +114,8 @@ class Script:
         name = value if field == "import_id" else value.removeprefix("the ")
         if name not in self.runs:
             raise ApiError(ErrorKind.NOT_FOUND, "no such import", status_code=400)
-        return self._page(self.runs[name], page)
+        rows, has_more = self._page(self.runs[name], page)
+        return Page(rows, has_more, self.total)
 
     def imports(self, query: dict[str, Any], *, page: int) -> tuple[list[ImportDetails], bool]:
         assert query == {}

@@ -57,6 +57,22 @@ async def test_throttled_polls_are_no_failed_ones_however_many() -> None:
 
 
 @on_a_loop
+async def test_a_history_with_fewer_files_than_it_reports_is_a_failed_poll() -> None:
+    stage = stage_with()
+    stage.script.runs["i1"] = [DONE]
+    stage.script.total = 2
+    waiting = stage.wait()
+    await stage.pass_time(60)
+    assert not waiting.task.done()
+
+    stage.script.runs["i1"] = [DONE, file("id-2")]
+    await stage.until_over(waiting)
+
+    assert waiting.result == (file("id-2"),)
+    assert any("reports a list of 2 and returned 1" in note for note in waiting.notes)
+
+
+@on_a_loop
 async def test_throttled_details_are_asked_again_and_histories_meanwhile() -> None:
     stage = stage_with("i1", "i2")
     stage.script.import_errors.append(throttled(30.0))

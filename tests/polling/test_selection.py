@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -192,6 +194,47 @@ def test_a_cut_baseline_survives_json() -> None:
     selection = Selection(baseline=Baseline.of(history(MOST_BASELINE_IDS + 1)))
 
     assert Selection.from_dict(json.loads(json.dumps(selection.to_dict()))) == selection
+
+
+TRIGGERED_AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+def test_a_triggers_time_survives_json() -> None:
+    selection = Selection(baseline=Baseline.of([], triggered_at=TRIGGERED_AT))
+
+    assert Selection.from_dict(json.loads(json.dumps(selection.to_dict()))) == selection
+    assert selection.needs_times
+
+
+def test_a_stored_selection_without_the_triggers_time_goes_by_ids() -> None:
+    stored = {"baseline": ["a"], "baseline_since": None, "expected_files": 1, "file_name": None, "since": None}
+
+    assert Selection.from_dict(stored) == Selection(baseline=Baseline(frozenset({"a"})))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "changes", "is_new"),
+    [
+        (0, {}, True),
+        (-1, {}, True),
+        (-2, {}, True),
+        (-3, {}, False),
+        (-300, {}, False),
+        (-300, {"is_time_assumed": True}, True),
+        (0, {"id": "old"}, False),
+    ],
+)
+def test_a_file_scheduled_long_before_the_trigger_is_of_another_run(
+    minutes: int, changes: dict[str, Any], is_new: bool
+) -> None:
+    baseline = replace(Baseline.of([], triggered_at=TRIGGERED_AT), ids=frozenset({"old"}))
+    run = replace(file("a.csv"), **{"scheduled_at": TRIGGERED_AT + timedelta(minutes=minutes), **changes})
+
+    assert baseline.is_new(run) is is_new
+
+
+def test_a_file_without_a_time_goes_by_its_id() -> None:
+    assert Baseline.of([], triggered_at=TRIGGERED_AT).is_new(replace(file("a.csv"), scheduled_at=None))
 
 
 DONE, RUNS = file("a.csv"), file("b.csv", status="PROCESSING")

@@ -140,11 +140,12 @@ def test_a_failure_of_the_history_is_read_as_what_its_page_says(sample: dict[str
 # The first one is indented wrongly in the reference: its file is under "items", and "data" is null.
 @pytest.mark.parametrize("sample", cases(HISTORY_PAGES))
 def test_a_page_of_the_history_is_read_however_its_page_writes_it(sample: dict[str, Any]) -> None:
-    [run], has_more = read(sample, lambda client: client.file_runs({"import_id": "i1"}, page=1))
+    page = read(sample, lambda client: client.file_runs({"import_id": "i1"}, page=1))
 
+    [run] = page.rows
     assert (run.id, run.file_name, run.file_status) == ("672561rr0abd2da34cf7f7df", "filename.csv", "SUCCESSFUL")
     assert (run.file_size, run.total_rows, run.aux_data_added_count) == (1_544, 10, 10)
-    assert not has_more
+    assert (page.has_more, page.total) == (False, 1)
 
 
 @pytest.mark.parametrize("sample", cases(SAMPLES["details"]["requests"]))

@@ -34,7 +34,7 @@ MOST_KNOWN = 20_000
 """Imports and names whose zone is kept."""
 
 Query = Mapping[str, Any]
-AskDetails = Callable[[Query, int], tuple[list[Received], bool]]
+AskDetails = Callable[[Query, int], tuple[Sequence[Received], bool]]
 """Requests one page of import details."""
 
 _ASSUMED = LocalTimes(UTC, is_assumed=True)

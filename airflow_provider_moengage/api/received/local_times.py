@@ -142,6 +142,18 @@ class LocalTimes:
         except OverflowError:
             return None
 
+    def is_certain(self, time: Received, id_: Received) -> bool:
+        """Return whether :meth:`read` tells when this was, also if clocks were put back around that time."""
+        local, created_at = time.moment(), id_.id_time()
+        if local is None or local.tzinfo is not None:
+            return True
+        try:
+            possible = self._possible(local, created_at)
+        except OverflowError:
+            return True
+        is_shown = created_at is not None and abs(possible[0] - created_at) <= NEAR
+        return not self.is_assumed and (is_shown or len(possible) == 1)
+
     def _read(self, local: datetime, created_at: datetime | None, not_before: datetime | None) -> datetime:
         possible = self._possible(local, created_at)
         if not_before is None or possible[0] >= not_before - NEAR:

@@ -226,3 +226,29 @@ def test_ids_date_all_runs_of_a_year(zone: ZoneInfo, runs: list[int]) -> None:
     assert all(found == each for found, each in zip(read, moments, strict=False) if each in relied_on)
     if len({each.astimezone(zone).utcoffset() for each in moments}) == 1:
         assert read == moments
+
+
+@pytest.mark.parametrize(
+    ("times", "moment", "id_", "is_certain"),
+    [
+        (LocalTimes(KOLKATA), FALL, "f1", True),
+        (LocalTimes(UTC, is_assumed=True), FALL, "f1", False),
+        (LocalTimes(LOS_ANGELES), FALL - timedelta(hours=3), "f1", True),
+        (LocalTimes(LOS_ANGELES), FALL - timedelta(minutes=30), "f1", False),
+        (LocalTimes(LOS_ANGELES), FALL + timedelta(minutes=30), "f1", False),
+        (LocalTimes(LOS_ANGELES), FALL - timedelta(minutes=30), FALL - timedelta(minutes=30), True),
+        (LocalTimes(LOS_ANGELES), FALL + timedelta(minutes=30), FALL + timedelta(minutes=30), True),
+        (LocalTimes(LOS_ANGELES), FALL + timedelta(minutes=30), FALL + timedelta(days=1), False),
+    ],
+)
+def test_a_time_is_certain_unless_the_zone_is_assumed_or_the_clock_repeats_it(
+    times: LocalTimes, moment: datetime, id_: Any, is_certain: bool
+) -> None:
+    shown = object_id(id_) if isinstance(id_, datetime) else received(id_)
+
+    assert times.is_certain(local(moment, LOS_ANGELES), shown) is is_certain
+
+
+@pytest.mark.parametrize("said", ["2026-01-05T10:00:00Z", "yesterday", None, "0001-01-01T00:00:00"])
+def test_a_time_with_a_zone_or_none_needs_no_assumption(said: Any) -> None:
+    assert LocalTimes(KOLKATA).is_certain(received(said), received("f1"))
