@@ -33,6 +33,7 @@ from airflow_provider_moengage.api.file_imports import (
 )
 from airflow_provider_moengage.api.paging import Page, Retries, read_complete, read_pages
 from airflow_provider_moengage.api.received.import_zones import ImportZones
+from airflow_provider_moengage.api.received.success import says_failure, says_triggered
 from airflow_provider_moengage.api.received.values import Received, sentence
 from airflow_provider_moengage.api.responses import meant_status, read_http_date, read_retry_after
 from airflow_provider_moengage.api.session import Answer, open_session
@@ -244,7 +245,10 @@ def _triggering(status_code: int, content: Received) -> Triggering:
     if error == "NOT_FOUND":
         return Triggering.GONE
     if status_code == 200:
-        is_success = content["status"].word(("success",)) is not None
+        is_success = content["status"].word(("success",)) is not None and not says_failure(content)
+        message = content["message"]
+        if not message.is_null:
+            is_success = is_success and says_triggered(message)
         return Triggering.TRIGGERED if is_success else Triggering.UNKNOWN
     if status_code < 300 or status_code >= 500 or status_code in (408, 425):
         return Triggering.UNKNOWN

@@ -15,6 +15,7 @@ from enum import Enum
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.received.scrub import Scrub
+from airflow_provider_moengage.api.received.success import denies, says_failure
 from airflow_provider_moengage.api.received.values import Received
 
 
@@ -48,7 +49,7 @@ class Reply:
     outcome: Outcome
     status_code: int | None = None
     message: str | None = None
-    """Why there is no response, in this package's words."""
+    """Why there is no response, or why it says nothing about the outcome, in this package's words."""
     error_type: str | None = None
     """The type of the error, if it is a documented one."""
     said: tuple[Received, ...] = field(default=(), compare=False, repr=False)
@@ -62,6 +63,8 @@ class Reply:
     limit: int | None = None
     """``x-ratelimit-limit``: what the server allows in a window, counted as ``remaining`` is."""
 
+
+CONTRADICTION = "the response calls itself a success, and reports an error"
 
 _BY_STATUS = {
     401: Outcome.DENIED,
@@ -170,11 +173,15 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, scr
     said, request_id = _error_of(content)
     error_type = known_type(said)
     outcome = _outcome(status_code, content["status"], error_type)
+    is_contradiction = outcome is Outcome.ACCEPTED and (says_failure(content) or denies(content["message"]))
+    if is_contradiction:
+        outcome = Outcome.UNKNOWN
     ids = (request_id, content["request_id"], Received.header(headers, "x-request-id", scrub))
     is_accepted = outcome is Outcome.ACCEPTED
     return Reply(
         outcome=outcome,
         status_code=status_code,
+        message=CONTRADICTION if is_contradiction else None,
         error_type=error_type,
         said=said,
         request_id=None if is_accepted else next((it for one in ids if (it := one.request_id())), None),

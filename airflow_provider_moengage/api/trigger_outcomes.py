@@ -6,10 +6,10 @@ a success; whatever names started campaigns or flows counts as started, also an 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from enum import Enum
 
+from airflow_provider_moengage.api.received.success import says_failure, says_triggered
 from airflow_provider_moengage.api.received.values import Received
 
 
@@ -48,16 +48,7 @@ _BY_STATUS = {
 }
 """Status codes that mean that nothing was started. After any other, campaigns may have started."""
 
-_SUCCESSES = frozenset({"success", "successful", "ok", "200", "200 ok", "true"})
-
 _STARTED_IDS = ("triggered_campaign_ids", "triggered_flow_ids")
-
-_TRIGGERED = re.compile(r"\btriggered\b")
-_DENIES = re.compile(
-    r"\b(not|never|no|nothing|none|neither|nor|cannot|without|zero|0|unless|if|will|would|could|should|to be"
-    r"|fail\w*|error\w*|unable|skip\w*|reject\w*|refus\w*|den(y|ied)|invalid|partial\w*|unsuccessful\w*|abort\w*"
-    r"|cancel\w*|block\w*|exceed\w*|limit\w*|quota)\b|n['\u2019]t\b"
-)
 
 
 def trigger_outcome(status_code: int, content: Received, version: str) -> TriggerOutcome:
@@ -69,11 +60,11 @@ def trigger_outcome(status_code: int, content: Received, version: str) -> Trigge
     if not 200 <= status_code < 300:
         outcome = _BY_STATUS.get(status_code, TriggerOutcome.UNKNOWN)
         return TriggerOutcome.UNKNOWN if names_started(content) else outcome
-    if _says_failure(content):
+    if says_failure(content):
         return TriggerOutcome.UNKNOWN
     if version == "v5":
         return _v5_outcome(content["data"])
-    is_success = status_code == 200 and _says_triggered(content["message"])
+    is_success = status_code == 200 and says_triggered(content["message"])
     return TriggerOutcome.TRIGGERED if is_success else TriggerOutcome.UNKNOWN
 
 
@@ -95,25 +86,6 @@ def _fields(content: Received) -> Iterator[tuple[Received, Received]]:
         yield from fields
         left += [value for _, value in fields]
         left += part.items()
-
-
-def _says_failure(content: Received) -> bool:
-    """Return whether a 200 is a failure for all that, in one of the ways in which MoEngage's endpoints say so."""
-    data = content["data"]
-    parts = [content, data] if data.is_object else [content]
-    return any(
-        any(not part[name].is_nothing for name in ("error", "errors", "error_type"))
-        or any(
-            not part[name].is_null and part[name].word(_SUCCESSES) is None
-            for name in ("status", "success", "status_code")
-        )
-        or (part["code"].number() or 0) >= 300
-        for part in parts
-    )
-
-
-def _says_triggered(message: Received) -> bool:
-    return message.finds(_TRIGGERED) and not message.finds(_DENIES)
 
 
 def _v5_outcome(result: Received) -> TriggerOutcome:

@@ -152,6 +152,13 @@ LIMIT = {"status": "fail", "error": {"message": "slow down", "type": "Rate Limit
 TRIGGERS: list[tuple[int, Any, Triggering]] = [
     (200, TRIGGERED, Triggering.TRIGGERED),
     (200, {"status": "SUCCESS"}, Triggering.TRIGGERED),
+    (200, {**TRIGGERED, "success": True, "error": None}, Triggering.TRIGGERED),
+    (200, {"status": "success", "message": "Import was not triggered"}, Triggering.UNKNOWN),
+    (200, {"status": "success", "message": "Import could not be triggered, try again"}, Triggering.UNKNOWN),
+    (200, {"status": "success", "message": "Accepted"}, Triggering.UNKNOWN),
+    (200, {**TRIGGERED, "success": False}, Triggering.UNKNOWN),
+    (200, {**TRIGGERED, "error": "x"}, Triggering.UNKNOWN),
+    (200, {**TRIGGERED, "data": {"code": 500}}, Triggering.UNKNOWN),
     (200, COOLDOWN, Triggering.RAN_RECENTLY),
     (200, GONE, Triggering.GONE),
     (200, {"status": "fail", "message": "sorry"}, Triggering.UNKNOWN),

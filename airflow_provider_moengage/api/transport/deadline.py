@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http
 import http.client
 import os
 import socket
@@ -172,9 +173,22 @@ def cut(exchange: Exchange) -> None:
     _watch.cut(exchange)
 
 
+_MOST_INTERIM = 100
+"""Interim responses to one request. Servers send one or two."""
+
+
 class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
-        super().begin()
+        for _ in range(_MOST_INTERIM):
+            super().begin()
+            if self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+                self.headers = self.msg = None  # type: ignore[assignment]  # interim, as 103: the response is to come
+                continue
+            break
+        else:
+            raise http.client.HTTPException
+        if self.status < 200:
+            self.will_close = True  # what follows is not HTTP
         # urllib3 would log malformed headers, which may quote the request.
         self.msg.defects.clear()
         self.msg.set_payload("")

@@ -300,9 +300,11 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 
 def _details(reply: Reply) -> str:
-    """Return what is known of a failure. Without a status, the message is the client's own."""
+    """Return what is known of a failure. A message is the client's own."""
     if reply.status_code is None:
         return f" ({reply.message})" if reply.message else ""
+    if reply.message is not None:
+        return f" (HTTP {reply.status_code}: {reply.message})"
     if reply.error_type is not None and reply.status_code < 500:
         return f" (HTTP {reply.status_code}: {reply.error_type})"
     if reply.status_code < 300:

@@ -1,0 +1,50 @@
+"""Whether a response that calls itself a success is one.
+
+MoEngage's endpoints report failures in several ways, also in a 200. A response that says both is no success: its
+outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import re
+
+from airflow_provider_moengage.api.received.values import Received
+
+_SUCCESSES = frozenset({"success", "successful", "ok", "200", "200 ok", "true"})
+
+_ERRORS = ("error", "errors", "error_type", "failed", "failures", "rejected")
+
+_TRIGGERED = re.compile(r"\btriggered\b")
+_FAILS = (
+    r"\b(not|never|none|nothing|cannot|without|unable|invalid|unsuccessful\w*|fail\w*|error\w*|reject\w*|refus\w*"
+    r"|den(y|ied)|skip\w*|drop\w*|discard\w*|ignor\w*|partial\w*|abort\w*|cancel\w*|block\w*|exceed\w*"
+)
+_DENIES = re.compile(_FAILS + r")\b|n['\u2019]t\b")
+_DENIES_TRIGGER = re.compile(
+    _FAILS + r"|no|neither|nor|zero|0|unless|if|will|would|could|should|to be|limit\w*|quota)\b|n['\u2019]t\b"
+)
+
+
+def says_failure(content: Received) -> bool:
+    """Return whether a 200 is a failure for all that, in one of the ways in which MoEngage's endpoints say so."""
+    data = content["data"]
+    parts = [content, data] if data.is_object else [content]
+    return any(
+        any(not part[name].is_nothing for name in _ERRORS)
+        or any(
+            not part[name].is_null and part[name].word(_SUCCESSES) is None
+            for name in ("status", "success", "status_code")
+        )
+        or (part["code"].number() or 0) >= 300
+        for part in parts
+    )
+
+
+def denies(message: Received) -> bool:
+    """Return whether a message says that something did not happen."""
+    return message.finds(_DENIES)
+
+
+def says_triggered(message: Received) -> bool:
+    """Return whether a message says that something has been triggered, and nothing else about it."""
+    return message.finds(_TRIGGERED) and not message.finds(_DENIES_TRIGGER)
