@@ -13,7 +13,7 @@ from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import WorkspaceRules
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.run.packer import LARGEST_ELEMENT
-from airflow_provider_moengage.bulk.run.reader import as_given, passes, too_large
+from airflow_provider_moengage.bulk.run.reader import as_given, passes, reasons, too_large
 from airflow_provider_moengage.bulk.sources import Source, Stream
 
 
@@ -55,7 +55,7 @@ def preview(source: Source, options: DeliveryOptions, count: int) -> Iterator[Pr
                 elif passes(prepared, options.validation):
                     yield _encoded(position, element, prepared.findings, encoder)
                 else:
-                    yield Previewed(position, None, prepared.given, prepared.findings)
+                    yield Previewed(position, None, prepared.given, reasons(prepared, options.validation))
             left -= len(ready.elements)
             if left <= 0:
                 return

@@ -141,7 +141,7 @@ class Reader:
                 self.warned.note(prepared.findings)
         for at in sorted(bad):
             prepared = ready.flawed[at]
-            self._rejects.add(chunk.positions[at], prepared.given, prepared.findings)
+            self._rejects.add(chunk.positions[at], prepared.given, reasons(prepared, self._validation))
             if self._changes is not None:
                 self._changes.note_rejected(prepared.kind, prepared.user, prepared.element)
         return elements.pick([at for at in range(len(elements)) if at not in bad])
@@ -150,6 +150,13 @@ class Reader:
 def passes(prepared: Prepared, validation: str) -> bool:
     """Return whether an element with findings is sent anyway."""
     return validation != "strict" and all(finding.is_warning for finding in prepared.findings)
+
+
+def reasons(prepared: Prepared, validation: str) -> list[Finding]:
+    """Return why an element does not pass, without what would have been a warning only."""
+    if validation == "strict":
+        return prepared.findings
+    return [finding for finding in prepared.findings if not finding.is_warning]
 
 
 def too_large(size: int) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import re
 import threading
@@ -160,6 +161,19 @@ def test_validation_decides_what_is_a_reject(
     report = moengage.deliver([without_time, event("user-1", time="next week")], validation=validation)
 
     assert (report.accepted, report.rejects, report.warnings) == (accepted, rejects, warnings)
+
+
+def test_a_warning_about_an_element_that_is_rejected_is_no_reason_for_it(
+    moengage: MoEngage, tmp_path: Path
+) -> None:
+    path = tmp_path / "rejects.ndjson"
+    element = customer("null", long="x" * 600)
+
+    report = moengage.deliver([element, customer("ann", long="x" * 600)], rejects=Rejects(path), max_rejects=1)
+
+    assert (report.rejects, report.warnings) == ({"customer_id_refused": 1}, {"value_truncated": 1})
+    [line] = map(json.loads, path.read_text().splitlines())
+    assert (line["codes"], len(line["messages"])) == (["customer_id_refused"], 1)
 
 
 @pytest.mark.parametrize("kind", ["users", "events"])
