@@ -61,8 +61,8 @@ mariadb:
 standalone: $(VENV)/.dev  ## Run Dags in a whole Airflow (airflow standalone) over its REST API
 	$(BIN)/python -m pytest tests/standalone
 
-e2e: $(VENV)/.dev $(VENV)/.browser chromium  ## Test what `make airflow` starts, over REST and in Chromium (UPDATE_SCREENSHOTS=1 updates the docs)
-	$(BIN)/python -m pytest -rs tests/e2e
+e2e: $(VENV)/.dev $(VENV)/.browser chromium  ## Test what `make airflow` starts, and Airflow's MoEngage page, in Chromium (UPDATE_SCREENSHOTS=1 updates the docs)
+	$(BIN)/python -m pytest -rs tests/e2e tests/page/test_in_browser.py
 
 browser: $(VENV)/.dev $(VENV)/.browser chromium  ## Test the emulator's page in Chromium (SCREENSHOTS=docs/images updates the docs)
 	CHROMIUM=$(CHROMIUM) SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -rs tests/browser

@@ -48,6 +48,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("operators", "sensors", "transfers"),
     ("decorators",),
     ("command",),
+    ("page",),
     ("get_provider_info",),
 )
 """The rooms of the package, lowest first. A module imports from its own line and from the lines above it.

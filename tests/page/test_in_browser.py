@@ -1,0 +1,167 @@
+"""The page in Chromium, in Airflow's UI: what a person sees, on a telephone, in the dark and with the keyboard."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.page.conftest import ADDRESS, Page
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no browser tests: pip install --group browser")
+    with sync_api.sync_playwright() as running:
+        found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+        if not found and not Path(running.chromium.executable_path).exists():
+            pytest.skip("no browser tests: apt-get install chromium, or its path in CHROMIUM")
+        browser = running.chromium.launch(executable_path=found or None, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any, page: Page) -> Iterator[Open]:
+    """Opens a path of Airflow as a user; the test fails if anything asks another machine, or logs an error."""
+    contexts, outside, errors = [], [], []
+
+    def open_page(path: str, user: str = "admin", *, width: int = 1280, **options: Any) -> Any:
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, locale="en-US", timezone_id="UTC", **options
+        )
+        contexts.append(context)
+        context.add_cookies([{"name": "_token", "value": page.token(user), "url": page.url}])
+
+        def let_through(route: Any) -> None:
+            if route.request.url.startswith(f"{page.url}/"):
+                route.continue_()
+            else:
+                outside.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", let_through)
+        opened = context.new_page()
+        opened.set_default_timeout(20_000)
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.on(
+            "console",
+            lambda message: (
+                errors.append(message.text)
+                if message.type == "error" and "/moengage/" in message.location.get("url", "")
+                else None
+            ),
+        )
+        opened.goto(f"{page.url}{path}")
+        return opened
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert outside == []
+    assert errors == []
+
+
+def settled(frame: Any) -> Any:
+    """Wait until the page shows what it has loaded."""
+    frame.get_by_text(re.compile("^As of ")).wait_for()
+    return frame
+
+
+def has_no_scrollbar(page: Any) -> bool:
+    """Return whether the page is as wide as the window; tables scroll by themselves."""
+    fits: bool = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    return fits
+
+
+def findings(page: Any) -> list[str]:
+    """Return what axe finds."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install --group browser").Axe()
+    found = axe.run(page).response["violations"]
+    return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
+
+
+VIEWS = ["", "#/sync/customers/sync", "#/sync/strict_customers/sync"]
+
+
+def test_the_menu_of_airflow_opens_the_page(open_page: Open) -> None:
+    opened = open_page("/")
+    opened.get_by_role("button", name="Browse").click()
+    opened.get_by_role("menuitem", name="MoEngage").click()
+
+    frame = opened.frame_locator("iframe")
+    row = settled(frame).get_by_role("row").filter(has_text="payroll")
+    row.wait_for()
+    assert "3" in row.inner_text()
+
+
+def test_a_run_opens_in_airflow_itself(open_page: Open) -> None:
+    opened = open_page("/plugin/moengage")
+    frame = opened.frame_locator("iframe")
+    frame.get_by_role("row").filter(has_text="payroll").get_by_role("link").click()
+    settled(frame).get_by_role("region", name="Table of runs").get_by_role("link").first.click()
+
+    opened.wait_for_url("**/dags/payroll/runs/**")
+
+
+def test_a_sync_shows_its_runs_as_chart_and_table(open_page: Open) -> None:
+    opened = settled(open_page("/moengage/#/sync/customers/sync"))
+
+    assert opened.get_by_role("img", name=re.compile("last 2 runs")).count() == 1
+    table = opened.get_by_role("region", name="Table of runs")
+    assert table.get_by_role("row").count() == 3
+    assert table.get_by_text("1 customer_id_refused").count() == 2
+    assert ADDRESS not in opened.content()
+
+
+def test_the_filter_finds_a_sync(open_page: Open) -> None:
+    opened = settled(open_page("/moengage/"))
+    opened.get_by_label("Dag or task").fill("PAYROLL")
+
+    assert opened.get_by_role("row").count() == 2
+
+
+def test_a_user_sees_his_own_dags(open_page: Open) -> None:
+    opened = settled(open_page("/moengage/", "narrow"))
+
+    assert "payroll" not in opened.locator("body").inner_text()
+    assert opened.get_by_role("link", name="sync", exact=True).count() == 1
+
+
+def test_the_keyboard_reaches_a_sync_and_its_runs(open_page: Open) -> None:
+    opened = settled(open_page("/moengage/"))
+    link = opened.get_by_role("row").filter(has_text="payroll").get_by_role("link")
+    for _ in range(40):
+        opened.keyboard.press("Tab")
+        if link.evaluate("node => node === document.activeElement"):
+            break
+    opened.keyboard.press("Enter")
+
+    opened.get_by_role("heading", name="send").wait_for()
+    assert opened.evaluate("document.activeElement.id") == "main"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing_and_it_fits_on_a_telephone(open_page: Open, view: str, scheme: str) -> None:
+    for width in (390, 1280):
+        opened = settled(open_page(f"/moengage/{view}", width=width, color_scheme=scheme))
+        assert opened.evaluate("document.documentElement.classList.contains('dark')") == (scheme == "dark")
+        assert has_no_scrollbar(opened)
+        assert findings(opened) == []
+
+
+def test_it_follows_the_theme_of_airflow(open_page: Open) -> None:
+    opened = open_page("/plugin/moengage")
+    frame = opened.frame_locator("iframe")
+    settled(frame)
+    for theme in ("dark", "light"):
+        opened.evaluate("theme => { document.documentElement.className = theme }", theme)
+        frame.locator("html.dark" if theme == "dark" else "html:not(.dark)").wait_for(state="attached")
