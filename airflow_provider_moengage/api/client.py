@@ -27,7 +27,7 @@ from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply, 
 from airflow_provider_moengage.api.session import SOURCE, Answer, basic_auth, open_session, reply_of
 from airflow_provider_moengage.api.transport.failures import NoAnswerError
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
-from airflow_provider_moengage.api.users import cohorts, deletion
+from airflow_provider_moengage.api.users import cohorts, deletion, reading
 from airflow_provider_moengage.api.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -95,6 +95,31 @@ class MoEngageClient:
             return reply_of(error)
         scrub = self._scrub.with_values(lambda: [msgspec.json.decode(body)["identity_value"]])
         return deletion.read_delete_reply(
+            response.status_code, response.headers, response.content, scrub=scrub, now=self._now()
+        )
+
+    def export_users(self, body: bytes) -> reading.UserReply:
+        """Ask for users by one request, and return the response.
+
+        :param body: of :func:`~airflow_provider_moengage.api.users.reading.export_body`.
+        :raises ApiError: if there is no response, or it does not report users.
+        """
+        workspace = self.workspace
+        try:
+            response = self._session.ask(
+                "POST",
+                workspace.data_url + reading.PATH,
+                params={"app_id": workspace.workspace_id},
+                data=body,
+                headers=workspace.project_headers,
+                timeout=workspace.timeout,
+            )
+        except NoAnswerError as error:
+            raise ApiError(
+                ErrorKind.SERVER, f"{workspace.data_url} could not be reached: {error.message}"
+            ) from None
+        scrub = self._scrub.with_values(lambda: msgspec.json.decode(body)["data"]["identifiers"])
+        return reading.UserReply(
             response.status_code, response.headers, response.content, scrub=scrub, now=self._now()
         )
 

@@ -1,7 +1,7 @@
 """Pages of a list endpoint: read one after the other, each row once, and asked again when that is safe.
 
-The only place that repeats a query of file imports or campaigns; whoever calls it does not repeat it. The poller
-of a triggerer reads its pages itself, because it has a budget, and counts failed polls.
+The only place that repeats a query of file imports, campaigns or users; whoever calls it does not repeat it. The
+poller of a triggerer reads its pages itself, because it has a budget, and counts failed polls.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ def read_pages(
     has_next = True
     while has_next:
         try:
-            rows, has_more = _ask(partial(ask, query, page=pages.next_page), pages.next_page, retries)
+            rows, has_more = ask_with_retries(
+                partial(ask, query, page=pages.next_page), retries, is_first=pages.next_page == 1
+            )
         except ApiError as error:
             if error.kind is ErrorKind.NOT_FOUND and pages.next_page > 1:
                 return  # the page is past the end
@@ -174,7 +176,7 @@ def _read_to_the_end(ask: Callable[[int], Page[Row]], key: Callable[[Row], str],
     has_next = True
     while has_next:
         try:
-            page = _ask(partial(ask, pages.next_page), pages.next_page, retries)
+            page = ask_with_retries(partial(ask, pages.next_page), retries, is_first=pages.next_page == 1)
         except ApiError as error:
             if error.kind is ErrorKind.NOT_FOUND and pages.next_page > 1:
                 break  # the page is past the end
@@ -205,7 +207,7 @@ def read_whole_list(
         while has_next:
             before = page
             try:
-                page = _ask(partial(ask, number), number, retries)
+                page = ask_with_retries(partial(ask, number), retries, is_first=number == 1)
             except ApiError as error:
                 if before is None or not _is_past_the_end(error, before):
                     raise
@@ -254,10 +256,15 @@ def _is_past_the_end(error: ApiError, before: Page[Row]) -> bool:
     return is_refused and before.has_more is None and before.total is None
 
 
-def _ask(ask: Callable[[], Answer], page: int, retries: Retries) -> Answer:
+def ask_with_retries(ask: Callable[[], Answer], retries: Retries, *, is_first: bool = False) -> Answer:
+    """Send a request, again if MoEngage throttles it or does not answer, and return the response.
+
+    :param is_first: whether it is for the first page, for which ``throttled_first`` counts.
+    :raises ApiError: if the retries are used up.
+    """
     left = {
         ErrorKind.SERVER: retries.server_errors,
-        ErrorKind.RATE_LIMIT: retries.throttled_first if page == 1 else retries.throttled,
+        ErrorKind.RATE_LIMIT: retries.throttled_first if is_first else retries.throttled,
     }
     failed = 0
     while True:

@@ -59,6 +59,7 @@ _HOMES = {
     "FileTrigger": "file_imports.catalog",
     "Firing": "business_events.firings",
     "ImportFile": "file_imports.definitions",
+    "Profile": "bulk_import.profiles",
     "ReceivedElement": "bulk_import.received",
     "RequestRecord": "request_log",
     "Settings": "settings",

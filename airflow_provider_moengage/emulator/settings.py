@@ -26,6 +26,7 @@ _QUOTAS = (
     "campaign_stats_quota",
     "campaign_search_quota",
     "delete_quota",
+    "export_quota",
     "cohort_quota",
 )
 
@@ -107,6 +108,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param campaign_stats_quota: requests for campaign statistics (Get Campaign Stats: 100 a minute).
     :param campaign_search_quota: searches for campaigns; their limit is not documented, so it is the same here.
     :param delete_quota: deletions of users (Delete User: 5,000 a minute).
+    :param export_quota: users that may be read (Get User: 1,000 a minute).
+    :param export_enabled: whether MoEngage has enabled Get User for the workspace; if not, it answers 403.
+    :param export_not_found: how Get User names users that do not exist, which is not documented: as ``objects`` of
+        type and identifier, or as ``ids``.
+    :param ingestion_seconds: seconds from accepting an element until Get User has it: a 200 means accepted, not
+        ingested.
     :param cohort_quota: requests that add members to a segment, or remove them (Cohort Sync: 300 a minute).
     :param cohort_body_limit: maximum bytes of such a request's body (128 kB); ``None`` lifts it.
     :param keep_elements: accepted elements to keep; ``None`` keeps all, 0 none.
@@ -157,6 +164,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     campaign_stats_quota: Windows = ((100, 60),)
     campaign_search_quota: Windows = ((100, 60),)
     delete_quota: Windows = ((5_000, 60),)
+    export_quota: Windows = ((1_000, 60),)
+    export_enabled: bool = True
+    export_not_found: Literal["objects", "ids"] = "objects"
+    ingestion_seconds: float = 0
     cohort_quota: Windows = ((300, 60),)
     cohort_body_limit: int | None = 128_000
     keep_elements: int | None = 100_000
@@ -188,8 +199,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         self._check_single_values()
 
     def _check_single_values(self) -> None:
-        if self.file_cooldown_seconds < 0:
-            raise ValueError(f"file_cooldown_seconds {self.file_cooldown_seconds!r}: expected 0 or more")
+        for name in ("file_cooldown_seconds", "ingestion_seconds"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} {getattr(self, name)!r}: expected 0 or more")
         if self.file_page_size < 1:
             raise ValueError(f"file_page_size {self.file_page_size!r}: expected a whole number above 0")
         if not _is_zone(self.file_time_zone):

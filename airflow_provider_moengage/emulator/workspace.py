@@ -23,6 +23,7 @@ from airflow_provider_moengage.emulator.settings import Credentials, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from airflow_provider_moengage.emulator.bulk_import.profiles import Profile
     from airflow_provider_moengage.emulator.bulk_import.received import ReceivedElements, SentElement
     from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
     from airflow_provider_moengage.emulator.business_events.firings import Firing
@@ -118,6 +119,11 @@ class Workspace:
         """IDs of the users whose deletion was accepted, in the order of the requests."""
         with self._lock:
             return list(self._family(BulkImport).deletions.accepted)
+
+    def find_user(self, customer_id: str) -> Profile | None:
+        """Return what the workspace knows of a user; None if there is no such user."""
+        with self._lock:
+            return self._family(BulkImport).find_user(customer_id, self._clock())
 
     def last_elements(self, count: int) -> list[SentElement]:
         """Return the last ``count`` accepted elements as they were sent, oldest first, if that many are kept."""

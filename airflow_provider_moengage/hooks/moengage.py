@@ -17,7 +17,7 @@ from airflow_provider_moengage.arguments import is_non_empty, non_empty
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.sources import Source, Stream
 from airflow_provider_moengage.exceptions import MoEngageImportNotFoundError, MoEngageRequestError
-from airflow_provider_moengage.hooks import business_events, campaigns, file_imports, user_deletion
+from airflow_provider_moengage.hooks import business_events, campaigns, file_imports, user_deletion, user_reading
 from airflow_provider_moengage.hooks.connection import ConnectionSettings, read_connection
 from airflow_provider_moengage.hooks.errors import storage_failures
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
     from airflow_provider_moengage.api.users.cohorts import CohortSync
+    from airflow_provider_moengage.api.users.reading import User
     from airflow_provider_moengage.bulk.changed.state import Changes
     from airflow_provider_moengage.bulk.report import DeliveryReport
     from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
@@ -185,6 +186,35 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             raise ValueError("customer_id: expected the ID of a user")
         with closing(self.get_conn()) as client:
             return user_deletion.delete(client, self.moengage_conn_id, customer_id)
+
+    def iter_users(self, customer_ids: Iterable[str], *, fields: Iterable[str] | None = None) -> Iterator[User]:
+        """Yield a user for each ID, in that order: with the attributes, or with None if MoEngage has no such user.
+
+        MoEngage has to switch Get User on for the workspace. 20 users are read by a request, and at most 1,000 a
+        minute. A request that MoEngage throttles, or does not answer, is sent again. An answer that does not say
+        clearly whether a user exists is an error, never a user who was not found.
+
+        .. code-block:: python
+
+            missing = sum(not user.is_found for user in hook.iter_users(ids))
+
+        :param customer_ids: the users' IDs in MoEngage, a list or a stream.
+        :param fields: names of the attributes to return; None: all that MoEngage returns.
+        :raises ValueError: if ``customer_ids`` is text, or an ID is empty.
+        :raises MoEngageAuthError: if MoEngage does not accept the key, or Get User is not enabled.
+        :raises MoEngageRequestError: if MoEngage refuses the request.
+        :raises MoEngageRateLimitError: if MoEngage throttled a request 30 times.
+        :raises MoEngageServerError: if MoEngage could not be reached or answered 5xx, three times for a request;
+            or if a user is missing from an answer.
+        """
+        if isinstance(customer_ids, str | bytes | Mapping):
+            raise ValueError("customer_ids: expected a list or a stream of IDs")
+        wanted = user_reading.field_names(fields)
+        return self._read_users(iter(customer_ids), wanted)
+
+    def _read_users(self, customer_ids: Iterator[str], fields: tuple[str, ...] | None) -> Iterator[User]:
+        with closing(self.get_conn()) as client:
+            yield from user_reading.users(client, self.moengage_conn_id, customer_ids, fields)
 
     def trigger_business_event(
         self,

@@ -17,6 +17,7 @@ from airflow_provider_moengage.api.file_imports import Triggering
 from airflow_provider_moengage.api.file_imports_client import FileImportsClient
 from airflow_provider_moengage.api.responses import Outcome
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
+from airflow_provider_moengage.api.users.reading import export_body
 from airflow_provider_moengage.api.workspace import Workspace
 
 KEY = "a-very-secret-key"
@@ -114,6 +115,12 @@ ENDPOINTS = {
     ),
     "event list": Endpoint(
         _raising(lambda client, _: client.find_business_event("New movie")), SERVER, SERVER, SERVER, has_body=False
+    ),
+    "users": Endpoint(
+        _raising(lambda client, _: client.export_users(export_body(["jane@example.com"], None))),
+        SERVER,
+        SERVER,
+        SERVER,
     ),
     "connection test": Endpoint(_raising(lambda client, _: client.test_connection()), SERVER, SERVER, SERVER),
     "trigger of an import": Endpoint(

@@ -63,6 +63,12 @@ def send(raw: bytes) -> Act:
     return lambda connection: connection.sendall(raw)
 
 
+def in_turn(*acts: Act) -> Act:
+    """Do one after the other, a connection each."""
+    left = iter(acts)
+    return lambda connection: next(left)(connection)
+
+
 def cut(connection: socket.socket) -> None:
     """Close without a word."""
 

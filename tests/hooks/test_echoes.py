@@ -232,6 +232,7 @@ HOOK: dict[str, Callable[[MoEngageHook], object]] = {
     "v1": lambda hook: hook.trigger_business_event("Synced", **EVENT, **EVENTS["v1"]),
     "v5": lambda hook: hook.trigger_business_event("Synced", **EVENT, **EVENTS["v5"]),
     "event list": lambda hook: hook.check_business_event("Synced", {"who": "x"}),
+    "users": lambda hook: list(hook.iter_users(["somebody"])),
     "deletion": lambda hook: hook.delete_user("somebody"),
     "file import": lambda hook: hook.trigger_file_import("users"),
     "run history": lambda hook: [run.to_dict() for run in hook.iter_file_runs("users")],

@@ -15,6 +15,7 @@ ELEMENT = {"type": "customer", "customer_id": "u1", "attributes": {"u_n": "Jane"
 
 ASKS: dict[str, Callable[[MoEngageHook], Any]] = {
     "bulk import": lambda hook: hook.bulk_import([ELEMENT]),
+    "users": lambda hook: list(hook.iter_users(["u1"])),
     "deletion": lambda hook: hook.delete_user("u1"),
     "business event": lambda hook: hook.trigger_business_event("New movie"),
     "event list": lambda hook: hook.check_business_event("New movie", {}),

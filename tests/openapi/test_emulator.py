@@ -29,6 +29,11 @@ BODIES: dict[str, Any] = {
     "/v1/transition/{workspace_id}": {"type": "transition", "elements": ELEMENTS},
     "/v1/transition": {"type": "transition", "elements": ELEMENTS},
     "/v1/customer/delete": {"identity_type": "customer_id", "identity_value": "ann"},
+    "/v1/customers/export": {
+        "data": {
+            "identifiers": [{"identifier_type": "customer_id", "identifier": user} for user in ("ann", "bea")]
+        }
+    },
     "/v1/integrations/cohortsync": {
         "action": "add_members",
         "partner": "tests",
@@ -57,6 +62,9 @@ BODIES: dict[str, Any] = {
     "/v5/campaigns/search": {"limit": 15, "page": 1, "include_child_campaigns": True},
 }
 """A valid request to each endpoint."""
+
+IN_QUERY = ("/v1/transition", "/v1/customer/delete", "/v1/customers/export")
+"""Endpoints whose query names the workspace."""
 
 OPERATIONS = [(method.upper(), path) for path, told in contract().document["paths"].items() for method in told]
 FAILURES = [
@@ -92,7 +100,7 @@ def send(emulator: Emulator, method: str, path: str, body: Any, **options: Any) 
     given: dict[str, Any] = {
         "auth": CAMPAIGN_AUTH if "business" in path or "campaign" in path else DATA_AUTH,
         "headers": {"MOE-APPKEY": WORKSPACE_ID, "Content-Type": "application/json"},
-        "params": {"app_id": WORKSPACE_ID} if path in ("/v1/transition", "/v1/customer/delete") else {},
+        "params": {"app_id": WORKSPACE_ID} if path in IN_QUERY else {},
         "data": None if body is None else msgspec.json.encode(body),
         **options,
     }
@@ -152,6 +160,8 @@ QUIRKS: list[dict[str, Any]] = [
     {"file_not_found": "message"},
     {"file_partial_word": "PARTIAL_FAILURE"},
     {"file_no_match": "missing"},
+    {"export_not_found": "ids"},
+    {"export_enabled": False},
     {"body_limit_status": 413, "body_limit": 100},
     {"hard_body_limit_status": 400, "hard_body_limit": 100},
 ]
@@ -166,11 +176,13 @@ LITTLE = {
     "campaign_stats_quota": [[1, 60]],
     "campaign_search_quota": [[1, 60]],
     "delete_quota": [[1, 60]],
+    "export_quota": [[2, 60]],
     "cohort_quota": [[1, 60]],
 }
 WRONG: dict[str, Any] = {
     "/v1/transition/{workspace_id}": {"type": "transition", "elements": [{"type": "nobody"}]},
     "/v1/customer/delete": {"identity_type": "email", "identity_value": "ann"},
+    "/v1/customers/export": {"data": {"identifiers": []}},
     "/v1/integrations/cohortsync": {"action": "add_members"},
     "/v1/integrations/authentication": {"app_id": WORKSPACE_ID},
     "/v1.0/business_event/trigger": {"event_name": "Sale", "event_attributes": {"town": "Graz"}},

@@ -34,20 +34,27 @@ class Pace:
     MoEngage counts a request when it arrives, which is before its response: a request is counted here from its
     response on, so that no delay of the network makes two of them fall into one window.
 
-    :param per_minute: requests in any 60 seconds.
+    :param per_minute: requests in any 60 seconds, or users if the limit counts these.
     """
 
     def __init__(self, per_minute: int, timing: Timing) -> None:
+        self._per_minute = per_minute
         self._timing = timing
-        self._answered: deque[float] = deque(maxlen=per_minute)
+        self._answered: deque[tuple[float, int]] = deque()
+        self._sum = 0
 
-    def wait(self) -> None:
-        """Wait until a request may be sent."""
-        if len(self._answered) == self._answered.maxlen:
-            left = self._answered[0] + WINDOW + _MARGIN - self._timing.monotonic()
+    def wait(self, units: int = 1) -> None:
+        """Wait until a request may be sent.
+
+        :param units: what it counts for: 1, or its users.
+        """
+        while self._answered and self._sum + units > self._per_minute:
+            left = self._answered[0][0] + WINDOW + _MARGIN - self._timing.monotonic()
             if left > 0:
                 self._timing.pause(left)
+            self._sum -= self._answered.popleft()[1]
 
-    def answered(self) -> None:
+    def answered(self, units: int = 1) -> None:
         """Count a request whose response has come, or will not come."""
-        self._answered.append(self._timing.monotonic())
+        self._answered.append((self._timing.monotonic(), units))
+        self._sum += units

@@ -228,6 +228,12 @@ class Received:
         """Return text that goes back to the same server as it is, and nowhere else: a cursor."""
         return self._said or None
 
+    def data(self) -> Any:
+        """Return it as JSON, as it was sent, for the caller who asked MoEngage for this data. It may hold
+        anything, so it is never logged, raised or put into an XCom.
+        """
+        return self._value
+
     def _of(self, value: Any) -> Received:
         return Received(value, self._scrub)
 

@@ -54,11 +54,13 @@ class Deletions:
         self.accepted.append(user)
         self._pending.setdefault(user, now + HARD_DELETE_SECONDS)
 
-    def carry_out(self, users: set[str], now: float) -> None:
-        """Take the users out whose profiles are gone by now, also if they were sent again meanwhile."""
-        for user in [user for user, at in self._pending.items() if at <= now]:
+    def carry_out(self, users: set[str], now: float) -> list[str]:
+        """Take out the users whose profiles are gone by now, also if they were sent again; return them."""
+        gone = [user for user, at in self._pending.items() if at <= now]
+        for user in gone:
             del self._pending[user]
             users.discard(user)
+        return gone
 
 
 def throttled(headers: Mapping[str, str]) -> Answer:

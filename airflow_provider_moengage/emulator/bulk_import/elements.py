@@ -136,7 +136,7 @@ def take_in(
             dropped[user] += 1
         else:
             future += early
-            if named or not early:
+            if (named or not early) and element.get("update_existing_only") is not True:
                 seen.add(user)
             kept += named
     days = Counter(kept)

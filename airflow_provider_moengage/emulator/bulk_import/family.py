@@ -20,6 +20,9 @@ from airflow_provider_moengage.emulator.bulk_import.deletion import (
     throttled,
 )
 from airflow_provider_moengage.emulator.bulk_import.elements import Intake, Refusal, read_envelope, take_in
+from airflow_provider_moengage.emulator.bulk_import.export import PATH as EXPORT_PATH
+from airflow_provider_moengage.emulator.bulk_import.export import exported, read_export
+from airflow_provider_moengage.emulator.bulk_import.profiles import Profile, Profiles
 from airflow_provider_moengage.emulator.bulk_import.received import Batch, ElementLog
 from airflow_provider_moengage.emulator.dashboard.event_chart import EventChart
 from airflow_provider_moengage.emulator.family import Contents, Context, Endpoint, Family, Result
@@ -59,6 +62,7 @@ class BulkImport(Family):
         self.endpoints = (
             *(Endpoint(path, "Bulk import", self._bulk_import) for path in (f"{PATH}/{{workspace_id}}", PATH)),
             Endpoint(DELETE_PATH, "Delete user", self._delete),
+            Endpoint(EXPORT_PATH, "Get user", self._export),
         )
         self.reset()
 
@@ -76,13 +80,24 @@ class BulkImport(Family):
         self.element_counts = ElementCounts()
         self.log = ElementLog()
         self.deletions = Deletions()
+        self.profiles = Profiles()
         self._delete_quota = Quota()
+        self._export_quota = Quota()
         self._fill = Fill()
         self._chart = EventChart()
 
     def trim(self) -> None:
         """Delete the elements beyond the last ``keep_elements``."""
         self.log.trim(self._context.settings.keep_elements)
+        self.profiles.trim(self._context.settings.keep_elements)
+
+    def find_user(self, user: str, now: float) -> Profile | None:
+        """Return the profile of a user who exists and whose elements are ingested."""
+        self._carry_out_deletions(now)
+        profile = self.profiles.find(user, now - self._context.settings.ingestion_seconds)
+        if profile is None and not self.profiles.is_complete and user in self.element_counts.users:
+            return Profile({"uid": user})
+        return profile
 
     def counts(self) -> dict[str, Any]:
         """Return the counts of elements, without ``events_by_day``."""
@@ -143,11 +158,40 @@ class BulkImport(Family):
             opens_at = self._delete_quota.opens_at(settings.delete_quota, 1, now)
             return Result(throttled(throttle_headers(opens_at, settings, now)), "throttled")
         self._delete_quota.spend(1, settings.delete_quota, now)
-        self.deletions.carry_out(counts.users, now)
+        self._carry_out_deletions(now)
         if deletion.identity_type != "customer_id" or not (user in counts.users or counts.users_approximate):
             return Result(self._wrapped(not_found()), "refused")
         self.deletions.add(user, now)
         return Result(accepted(), "accepted")
+
+    def _export(self, call: Call, now: float) -> Result:
+        """Answer the profiles of users."""
+        settings, windows = self._context.settings, self._context.settings.export_quota
+        refused = self._check_request(call)
+        if refused is None and not settings.export_enabled:
+            refused = failure(403, "Get User is not enabled for this workspace", "Forbidden")
+        export = refused if refused is not None else read_export(call.body)
+        if isinstance(export, Answer):
+            return Result(self._wrapped(export), "refused")
+        users = [each.identifier for each in export.data.identifiers]
+        fault = self._context.fault_plan.refusing([{"customer_id": user} for user in users])
+        if fault is not None:
+            answer = failure(400, "identifier is not valid", fault.error_type, attribute="identifier")
+            return Result(self._wrapped(answer), "refused", fault=fault)
+        opens_at = self._export_quota.opens_at(windows, len(users), now)
+        if opens_at > now:
+            reading = self._export_quota.reading(windows, now)
+            headers = limit_headers(reading, settings, now, refused=True)
+            message = "The workspace's limit for this minute is spent"
+            return Result(self._wrapped(failure(429, message, _ERROR_TYPES[429], headers=headers)), "throttled")
+        self._export_quota.spend(len(users), windows, now)
+        headers = limit_headers(self._export_quota.reading(windows, now), settings, now, refused=False)
+
+        def attributes_of(user: str) -> Mapping[str, Any] | None:
+            profile = self.find_user(user, now)
+            return None if profile is None else profile.attributes
+
+        return Result(exported(export, attributes_of, settings.export_not_found, headers), "answered")
 
     def _check_request(self, call: Call) -> Answer | None:
         """Return the failure of a request that is refused before its body is read."""
@@ -183,10 +227,15 @@ class BulkImport(Family):
 
     def _accept(self, call: Call, intake: Intake, now: float) -> None:
         settings = self._context.settings
-        self.deletions.carry_out(self.element_counts.users, now)
+        self._carry_out_deletions(now)
         self.element_counts.add(intake, call.size, call.project_code)
         self._fill.add(call.size, settings.body_limit)
         self.log.append(Batch(self._context.request_number, intake.elements, call.body), settings.keep_elements)
+        self.profiles.accept(call.body, intake.elements, now, settings.keep_elements)
+
+    def _carry_out_deletions(self, now: float) -> None:
+        if gone := self.deletions.carry_out(self.element_counts.users, now):
+            self.profiles.delete(gone)
 
 
 def _reading(reading: Reading | None) -> dict[str, Any] | None:

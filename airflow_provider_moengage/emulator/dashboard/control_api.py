@@ -54,6 +54,7 @@ Control endpoints; each accepts ?workspace=<id>, and uses the default workspace 
   GET    /_emulator/requests?since=N            the API requests after number N
   GET    /_emulator/elements?since=N&limit=M    the accepted elements after number N
   GET    /_emulator/elements?last=N             the last N elements, also as the text that was sent
+  GET    /_emulator/users?id=ID                 a user: attributes, devices and last events
   GET    /_emulator/deletions?since=N           the users whose deletion was accepted, after the first N
   GET    /_emulator/business_events             the defined business events
   POST   /_emulator/business_events             define a business event, or replace the one with its name:
@@ -123,6 +124,7 @@ def control_routes(workspaces: Workspaces) -> list[Route]:
         route("connection", "GET", _connection),
         route("requests", "GET", _requests),
         route("elements", "GET", _elements),
+        route("users", "GET", _user),
         route("deletions", "GET", _deletions),
         route("business_events", "GET", _business_events),
         route("business_events", "POST", _add_business_event),
@@ -183,6 +185,14 @@ def _elements(workspace: Workspace, request: ControlRequest) -> Any:
     page = elements[start : start + limit]
     found = [received._asdict() for received in page]
     return {"elements": found, "next": elements.first_number + start + len(found) - 1}
+
+
+def _user(workspace: Workspace, request: ControlRequest) -> Any:
+    customer_id = request.query.get("id")
+    if not customer_id:
+        raise ValueError("id: expected the ID of a user")
+    user = workspace.find_user(customer_id)
+    return {"user": None if user is None else {**asdict(user), "events": list(user.events)}}
 
 
 def _deletions(workspace: Workspace, request: ControlRequest) -> Any:
