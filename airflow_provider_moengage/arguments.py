@@ -103,6 +103,17 @@ def seconds(name: str, value: object) -> float:
     return float(read)
 
 
+def fraction(name: str, value: object) -> float:
+    """Return a share, or the one in a rendered template.
+
+    :raises ValueError: naming the argument.
+    """
+    read = _number_of(value)
+    if read is None or not 0 <= read <= 1:
+        raise ValueError(f"{name} {value!r}: expected a share from 0.0 to 1.0")
+    return read
+
+
 def in_utc(moment: datetime) -> datetime:
     """Return a datetime in UTC; without a time zone it is UTC already.
 

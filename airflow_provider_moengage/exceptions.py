@@ -96,6 +96,17 @@ class MoEngageVolumeError(MoEngageError):
     """
 
 
+class MoEngageArrivalError(MoEngageError):
+    """Too many users of a sample have not arrived as they were sent. Airflow may retry: they may only be late.
+
+    :param report: the counts of the check.
+    """
+
+    def __init__(self, message: str, *, report: Mapping[str, Any] | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.report = dict(report or {})
+
+
 class MoEngageRemovalError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
     """Users whose rows have left the query were not removed, because a guard forbids it or MoEngage refused it;
     everything else was delivered. No retry.

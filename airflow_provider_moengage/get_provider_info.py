@@ -58,6 +58,11 @@ def get_provider_info() -> dict[str, Any]:
                 "target-integration-name": "Common SQL",
                 "python-module": f"{package}.transfers.moengage_campaign_stats",
             },
+            {
+                "source-integration-name": "Common SQL",
+                "target-integration-name": integration,
+                "python-module": f"{package}.transfers.moengage_arrival_check",
+            },
         ],
         "task-decorators": [
             {

@@ -50,6 +50,9 @@ STATS_DAYS = Metric("moengage.campaign_stats.days", "counter", "days")
 STATS_ROWS = Metric("moengage.campaign_stats.rows", "counter", "rows")
 STATS_REQUESTS = Metric("moengage.campaign_stats.requests", "counter", "requests")
 STATS_THROTTLED = Metric("moengage.campaign_stats.throttled", "counter", "requests")
+ARRIVED = Metric("moengage.arrival.arrived", "counter", "users")
+MISSING = Metric("moengage.arrival.missing", "counter", "users")
+DIFFERING = Metric("moengage.arrival.differing", "counter", "users")
 
 METRICS = (
     *(ACCEPTED, REJECTED, REQUESTS, RETRIES, BYTES),
@@ -58,6 +61,7 @@ METRICS = (
     *(TRIGGERED_EVENTS, PARTIAL, UNKNOWN, OVER_QUOTA, QUOTA_DEFERRALS),
     *(TRIGGERED, *RUNS.values(), FAILED_ROWS),
     *(STATS_DAYS, STATS_ROWS, STATS_REQUESTS, STATS_THROTTLED),
+    *(ARRIVED, MISSING, DIFFERING),
 )
 """Every metric that the package sends."""
 

@@ -41,7 +41,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("sources",),
     ("tables",),
     ("results",),
-    ("import_files", "campaign_stats"),
+    ("import_files", "campaign_stats", "arrival"),
     ("triggers",),
     ("tasks",),
     ("links", "notifications"),

@@ -11,6 +11,7 @@ PUBLIC = (
     "airflow_provider_moengage.transfers.sql_to_moengage",
     "airflow_provider_moengage.transfers.sql_to_moengage_file",
     "airflow_provider_moengage.transfers.moengage_campaign_stats",
+    "airflow_provider_moengage.transfers.moengage_arrival_check",
     "airflow_provider_moengage.operators.business_event",
     "airflow_provider_moengage.operators.file_import",
     "airflow_provider_moengage.sensors.file_import",

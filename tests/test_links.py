@@ -14,6 +14,7 @@ from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
+from airflow_provider_moengage.transfers.moengage_arrival_check import MoEngageArrivalCheckOperator
 from airflow_provider_moengage.transfers.moengage_campaign_stats import MoEngageCampaignStatsOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from airflow_provider_moengage.transfers.sql_to_moengage_cohort import SqlToMoEngageCohortOperator
@@ -28,6 +29,7 @@ TASKS = (
     TriggerFileImportOperator,
     FileImportRunSensor,
     MoEngageCampaignStatsOperator,
+    MoEngageArrivalCheckOperator,
 )
 
 

@@ -193,6 +193,13 @@ def load_campaign_statistics(place: Place) -> None:
     assert rows == [(day, "Weekly offer", "EMAIL", 2) for day in ("2026-03-01", "2026-03-02")]
 
 
+def check_arrival(place: Place) -> None:
+    log = place.run("check_arrival")
+
+    assert place.customers == place.count("customers")
+    assert " users have arrived as they were sent; 0 are missing, and 0 differ" in log
+
+
 @pytest.mark.parametrize(
     "example",
     [
@@ -204,6 +211,7 @@ def load_campaign_statistics(place: Place) -> None:
         wait_for_a_file_import,
         sync_through_files,
         load_campaign_statistics,
+        check_arrival,
     ],
 )
 def test_an_example_works(place: Place, example: Callable[[Place], None]) -> None:

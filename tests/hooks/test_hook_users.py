@@ -237,6 +237,14 @@ def test_an_answer_that_does_not_say_whether_a_user_exists_is_an_error(
             list(MoEngageHook().iter_users(["tom"]))
 
 
+def test_a_success_that_reports_an_error_is_not_relied_on(connect: Any) -> None:
+    body = {"status": "success", "error": "Partial", "data": {"users": [], "users_not_found": ["tom"]}}
+    with loopback(answer(200, json.dumps(body).encode())) as server:
+        connect(server.url)
+        with pytest.raises(MoEngageServerError, match="so it cannot be relied on"):
+            list(MoEngageHook().iter_users(["tom"]))
+
+
 def test_attributes_that_are_no_object_are_none(connect: Any) -> None:
     with loopback(export([{"customer_id": "tom", "user_attributes": []}], [])) as server:
         connect(server.url)

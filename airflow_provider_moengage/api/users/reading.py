@@ -20,6 +20,7 @@ from airflow_provider_moengage.api.campaigns.pace import Pace
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.paging import Retries, ask_with_retries
 from airflow_provider_moengage.api.received.scrub import Scrub
+from airflow_provider_moengage.api.received.success import says_failure
 from airflow_provider_moengage.api.received.values import Received
 from airflow_provider_moengage.api.responses import TYPES, Outcome, Reply, read_reply, refusal
 
@@ -82,9 +83,8 @@ class UserReply:
     ) -> None:
         content = Received.body(body, scrub)
         data = content["data"]
-        is_failure = content["status"].word(("fail", "failed", "failure", "error")) is not None
         reports = data["users"].is_list or data["users_not_found"].is_list
-        if status_code != 200 or is_failure or not reports:
+        if status_code != 200 or says_failure(content) or not reports:
             raise _refusal(read_reply(status_code, headers, body, scrub=scrub, now=now))
         self._users = data["users"].items()
         self._missing = data["users_not_found"].items()

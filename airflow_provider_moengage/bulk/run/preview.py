@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -39,16 +39,30 @@ def preview(source: Source, options: DeliveryOptions, count: int) -> Iterator[Pr
 
     :param count: elements to read at most.
     """
+    left = count
+    with closing(encoded(source, options, lambda: left)) as elements:
+        for element in elements:
+            yield element
+            left -= 1
+            if left <= 0:
+                return
+
+
+def encoded(source: Source, options: DeliveryOptions, size: Callable[[], int]) -> Generator[Previewed]:
+    """Yield all elements of a source, checked and encoded as in a run.
+
+    :param size: returns how many elements to read next, at most.
+    """
     names = options.identifiers
     workspace = WorkspaceRules(None if names is None else frozenset(names))
     rules_apply = options.validation != "off"
     if isinstance(source, Stream):
         source = source.checked_as_read(rules_apply, workspace)
-    encoder, left = Encoder(), count
-    with closing(source.chunks(None, lambda: left)) as chunks:
+    encoder = Encoder()
+    with closing(source.chunks(None, size)) as chunks:
         for chunk in chunks:
             ready = chunk.preparer(chunk.given, rules_apply, workspace)
-            for at, element in enumerate(ready.elements[:left]):
+            for at, element in enumerate(ready.elements):
                 position, prepared = chunk.positions[at], ready.flawed.get(at)
                 if prepared is None:
                     yield _encoded(position, element, [], encoder)
@@ -56,9 +70,6 @@ def preview(source: Source, options: DeliveryOptions, count: int) -> Iterator[Pr
                     yield _encoded(position, element, prepared.findings, encoder)
                 else:
                     yield Previewed(position, None, prepared.given, reasons(prepared, options.validation))
-            left -= len(ready.elements)
-            if left <= 0:
-                return
 
 
 def _encoded(position: int, element: Any, findings: list[Finding], encoder: Encoder) -> Previewed:
