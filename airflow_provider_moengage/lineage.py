@@ -71,6 +71,35 @@ def files_of(paths: Iterable[str]) -> Lineage:
     return OperatorLineage(inputs=[Dataset(namespace=namespace, name=name) for namespace, name in names])
 
 
+def table_of(hook: Any, table: str, conn_id: str) -> list[Any]:
+    """Return a table as a dataset, if the database's hook can name it."""
+    return list(tables_of(hook, f"SELECT * FROM {table}", conn_id).inputs)  # noqa: S608 (it is parsed, not run)
+
+
+def from_campaigns(workspace_id: str, written: Iterable[Any], rows: int | None = None) -> Lineage:
+    """Return the campaigns of a workspace as input, and datasets that were written.
+
+    :param rows: how many rows were written, if there is one dataset.
+    """
+    from airflow.providers.common.compat.openlineage.facet import (
+        Dataset,
+        OutputDataset,
+        OutputStatisticsOutputDatasetFacet,
+    )
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    facets: dict[str, Any] = {}
+    if rows is not None:
+        facets["outputStatistics"] = OutputStatisticsOutputDatasetFacet(rowCount=rows)
+    return OperatorLineage(
+        inputs=[Dataset(namespace=f"moengage://{workspace_id}", name="campaigns")],
+        outputs=[
+            OutputDataset(namespace=each.namespace, name=each.name, facets=each.facets, outputFacets=facets)
+            for each in written
+        ],
+    )
+
+
 def with_outputs(
     lineage: Lineage,
     workspace_id: str,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,7 +18,7 @@ import msgspec
 
 from airflow_provider_moengage.api.campaigns.models import Campaign, CampaignStats
 from airflow_provider_moengage.exceptions import MoEngageServerError
-from airflow_provider_moengage.storage import open_private
+from airflow_provider_moengage.storage import in_temporary_folder, open_private
 
 LONGEST_TEXT = 512
 """Characters of a name or an ID: what :meth:`Received.name` returns at most."""
@@ -98,6 +99,7 @@ class DayRows:
     """The rows of a day, in a file.
 
     :param file: where they are kept; it is created, or replaced.
+    :raises StorageError: if the disk is full.
     """
 
     def __init__(self, file: Path, day: date, scope: Scope) -> None:
@@ -108,7 +110,8 @@ class DayRows:
         self.campaigns = 0
         """Campaigns so far."""
         self._file = file
-        self._stream = open_private(file, "wb")
+        with in_temporary_folder():
+            self._stream = open_private(file, "wb")
         self._encoder = msgspec.json.Encoder()
         self._metrics: set[str] = set()
         self.other_campaigns: set[str] = set()
@@ -132,7 +135,9 @@ class DayRows:
             ids.add(row[ID.name])
             metrics = {_metric_column(name): number for name, number in record.metrics.items()}
             self._metrics.update(metrics)
-            self._stream.write(self._encoder.encode({**row, **metrics}) + b"\n")
+            line = self._encoder.encode({**row, **metrics}) + b"\n"
+            with in_temporary_folder():
+                self._stream.write(line)
             if self.scope.campaign_ids is not None and record.campaign_id not in self.scope.campaign_ids:
                 self.other_campaigns.add(record.campaign_id)
         if len(ids) < len(records):
@@ -142,9 +147,17 @@ class DayRows:
             )
         self.count += len(records)
 
+    def flush(self) -> None:
+        """Write all rows to the disk, before the destination is touched.
+
+        :raises StorageError: if the disk is full.
+        """
+        with in_temporary_folder():
+            self._stream.flush()
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the rows, each with the metrics that it has. The day is ISO 8601 text."""
-        self._stream.flush()
+        self.flush()
         with self._file.open("rb") as lines:
             decoder = msgspec.json.Decoder(dict[str, Any])
             for line in lines:
@@ -152,7 +165,8 @@ class DayRows:
 
     def close(self) -> None:
         """Remove the file."""
-        self._stream.close()
+        with suppress(OSError):  # a full disk: the file is removed anyway
+            self._stream.close()
         self._file.unlink(missing_ok=True)
 
     def _row(self, record: CampaignStats, campaign: Campaign | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_moengage import metrics
+from airflow_provider_moengage import lineage, metrics
 from airflow_provider_moengage.api.campaigns.models import ATTRIBUTION_TYPES, METRIC_TYPES, STATS_PAGE_SIZE
 from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import (
@@ -30,6 +30,7 @@ from airflow_provider_moengage.campaign_stats.rows import DayRows, Scope
 from airflow_provider_moengage.campaign_stats.table import StatsTable, check_table
 from airflow_provider_moengage.exceptions import MoEngageAuthError, MoEngageError
 from airflow_provider_moengage.hooks import campaigns
+from airflow_provider_moengage.hooks.errors import storage_failures
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.scratch import ScratchFolder
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.campaigns.client import CampaignsClient
     from airflow_provider_moengage.api.campaigns.models import Campaign
     from airflow_provider_moengage.api.paging import Retries
+    from airflow_provider_moengage.lineage import Lineage
 
 
 class _Destination(Protocol):
@@ -135,6 +137,9 @@ class MoEngageCampaignStatsOperator(TemplatedArguments, BaseOperator):  # type: 
         self.project_code = project_code
         self.moengage_conn_id = moengage_conn_id
         self._is_killed = False
+        self._workspace_id: str | None = None
+        self._loaded = {"campaigns": 0, "rows": 0}
+        self._files: list[str] = []
         check_parsed_project(project_code)
         self._check(are_rendered=False)
 
@@ -162,9 +167,15 @@ class MoEngageCampaignStatsOperator(TemplatedArguments, BaseOperator):  # type: 
         )
         clock = campaigns.timing(self._check_not_killed)
         patience = campaigns.retries(clock)
-        totals = {"campaigns": 0, "rows": 0}
-        with ScratchFolder() as scratch, closing(hook.get_campaigns_conn(clock)) as client:
+        totals = self._loaded = {"campaigns": 0, "rows": 0}
+        self._workspace_id, self._files = workspace.workspace_id, []
+        with (
+            storage_failures("days that were not finished are as they were before"),
+            ScratchFolder() as scratch,
+            closing(hook.get_campaigns_conn(clock)) as client,
+        ):
             destination = self._destination(scratch)
+            self._files = getattr(destination, "written", [])
             names = CampaignNames(self._search(client, patience)) if self.campaign_details else None
             try:
                 for day in days:
@@ -175,6 +186,7 @@ class MoEngageCampaignStatsOperator(TemplatedArguments, BaseOperator):  # type: 
                             names,
                         )
                         self._check_not_killed()
+                        rows.flush()
                         destination.replace(rows)
                         totals["campaigns"] += rows.campaigns
                         totals["rows"] += rows.count
@@ -188,6 +200,18 @@ class MoEngageCampaignStatsOperator(TemplatedArguments, BaseOperator):  # type: 
     def on_kill(self) -> None:
         """Replace no day from now on; :meth:`execute` raises before its next wait, or before it commits."""
         self._is_killed = True
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:  # noqa: ARG002
+        """Return the campaigns that were read and the table or files that were written, for OpenLineage; for a
+        failed task as well.
+        """
+        if not lineage.is_installed() or self._workspace_id is None:
+            return None
+        rows = self._loaded["rows"]
+        if self.path is not None:
+            return lineage.from_campaigns(self._workspace_id, lineage.files_of(self._files).inputs)
+        tables = lineage.table_of(database_hook(str(self.conn_id)), str(self.table), str(self.conn_id))
+        return lineage.from_campaigns(self._workspace_id, tables, rows)
 
     def _check_not_killed(self) -> None:
         if self._is_killed:
