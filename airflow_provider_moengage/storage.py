@@ -34,7 +34,7 @@ APPEAR_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
 
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 
-_NEW = ".new"
+NEW = ".new"
 """Ends the name of a file that is about to replace another."""
 
 _WRONG_PLACE = frozenset(
@@ -186,13 +186,18 @@ def file_to_write(path: str, argument: str = "path") -> Path | ObjectStoragePath
             private_folder(file.parent)
             _refuse_folder(file)
         else:
-            _create_client(file)
+            _prepare_remote(file)
     return file
 
 
-def _create_client(file: ObjectStoragePath) -> None:
-    """Create the client of a storage, which needs a package and often a connection, before anything is sent."""
-    _ = file.fs
+def _prepare_remote(file: ObjectStoragePath) -> None:
+    """Create the client of a storage, which needs a package and often a connection, before anything is sent.
+
+    :raises IsADirectoryError: if the path is that of a folder. In an object store, a file may have the same name.
+    """
+    storage = file.fs
+    if file.protocol not in APPEAR_WHOLE and storage.isdir(file.path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def check_file_to_write(path: str, argument: str) -> None:
@@ -207,7 +212,7 @@ def check_file_to_write(path: str, argument: str) -> None:
             check_folder_to_write(file.parent)
             _refuse_folder(file)
         else:
-            _create_client(file)
+            _prepare_remote(file)
 
 
 def check_folder_to_write(folder: Path) -> None:
@@ -341,7 +346,7 @@ def write_whole(file: Path | ObjectStoragePath, data: bytes) -> None:
     if not is_local(file):
         file.fs.pipe_file(file.path, data)
         return
-    descriptor, name = tempfile.mkstemp(prefix=f"{file.name}.", suffix=_NEW, dir=file.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f"{file.name}.", suffix=NEW, dir=file.parent)
     new = Path(name)
     try:
         with open(descriptor, "wb") as stream:  # noqa: PTH123 (a descriptor)
@@ -361,7 +366,7 @@ def remove_leftovers(file: Path | ObjectStoragePath) -> None:
     """
     if not is_local(file):
         return
-    leftover = re.compile(rf"{re.escape(file.name)}(\.[a-z0-9_]{{8}})?{re.escape(_NEW)}")
+    leftover = re.compile(rf"{re.escape(file.name)}(\.[a-z0-9_]{{8}})?{re.escape(NEW)}")
     with suppress(OSError):  # a folder that cannot be listed
         for path in file.parent.iterdir():
             if leftover.fullmatch(path.name):

@@ -135,9 +135,9 @@ class KillableRejects(Rejects):
         if self._collected is not None and self._collected.stream is not None:
             self._collected.stream.close()
 
-    def flush(self, *, is_last: bool = False) -> list[tuple[int, list[str]]]:
+    def flush(self, **how: Any) -> list[tuple[int, list[str]]]:
         self.switch.point()
-        return super().flush(is_last=is_last)
+        return super().flush(**how)
 
     def close(self, *, is_complete: bool = True) -> list[StorageError]:
         self.switch.point()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError, MoEngageRequestError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
 from tests.delivering import MoEngage, connection_to, customer
@@ -414,6 +414,20 @@ def test_rejects_that_no_pattern_matches_are_written(
     first, second = (ran(BulkImportOperator(task_id="send", max_rejects=1, **given)) for _ in range(2))
 
     assert (first["accepted"], first["rejected"]) == (second["accepted"], second["rejected"]) == (1, 1)
+
+
+@pytest.mark.parametrize("argument", ["rejects_path", "checkpoint_path"])
+def test_a_folder_where_a_file_would_go_on_another_storage_is_found_before_anything_is_sent(
+    connected: MoEngage, monkeypatch: pytest.MonkeyPatch, argument: str
+) -> None:
+    store = attach("memory", monkeypatch)
+    monkeypatch.setattr(store, "isdir", lambda path: path.endswith((".ndjson", ".json")))
+    given = {argument: "memory://bucket/r.ndjson" if argument == "rejects_path" else "memory://bucket/c"}
+
+    with pytest.raises(MoEngageRequestError, match=rf"{argument} .*\(Is a directory\); nothing was sent"):
+        ran(BulkImportOperator(task_id="send", elements=[customer("ann")], **given))
+
+    assert connected.arrived == []
 
 
 def test_a_tilde_is_the_home_of_the_workers_user(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.bulk.resume import rejects
+from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks import checkpoint_stores as checkpoints
@@ -269,6 +270,38 @@ def test_rejects_left_on_another_machine_are_reported(
     assert report["rejected"] == 50
     assert not path.exists() or len(path.read_text().splitlines()) < 50
     assert "Rejects of an earlier try are missing" in capsys.readouterr().out + caplog.text
+
+
+def test_a_try_that_was_taken_over_does_not_replace_the_uploaded_rejects_of_the_later_one(
+    connected: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"checkpoint_path": str(tmp_path), "max_rejects": COUNT, "rejects_path": "memory://rejects/r.ndjson"}
+    task = Task(has_store=False)
+    elements = people(every=20)
+    store = attach("memory", monkeypatch)
+    flush = Rejects.flush
+    kept: list[bytes] = []
+    writes = 0
+
+    def suspended(rejects: Rejects, **how: Any) -> Any:
+        nonlocal writes
+        writes += 1
+        if writes == 3:  # right before its upload
+            task.retry()
+            let_this_thread_execute()
+            send(task, elements=elements, **options)
+            kept.append(store.cat_file("rejects/r.ndjson"))
+        return flush(rejects, **how)
+
+    monkeypatch.setattr("airflow_provider_moengage.bulk.resume.rejects._WORTH_AN_UPLOAD", 1)
+    monkeypatch.setattr(Rejects, "flush", suspended)
+
+    with pytest.raises(MoEngageError, match="Another try of this task has taken over, so this one stopped"):
+        send(task, elements=elements, **options)
+
+    assert store.store.keys() == {"/rejects/r.ndjson"}
+    assert [store.cat_file("rejects/r.ndjson")] == kept
+    assert len(kept[0].splitlines()) == 50
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])

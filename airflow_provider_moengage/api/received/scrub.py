@@ -4,10 +4,11 @@ A server, a gateway or a proxy may quote what it was sent: the API keys, the Bas
 "Authentication"), and the values of elements and business events. Such text is a
 :class:`~airflow_provider_moengage.api.received.values.Received`, and only a :class:`Scrub` makes it readable.
 
-A key is found as it is, in Base64 (also inside the Basic header, and URL-safe), in hex and reversed; with any of
-its characters as a percent, JSON or HTML escape, escaped several times; in upper or lower case; with quotes,
-spaces, punctuation or terminal sequences between its characters; and in pieces of at least :data:`PIECE`
-characters. The workspace ID is not a secret: it is part of URLs.
+A key is found as it is, in Base64 (also inside the Basic header, and URL-safe), in hex and reversed; in Base32, as
+UTF-16, as octal or decimal bytes, and in Base64 or hex twice; with any of its characters as a percent, JSON or
+HTML escape, escaped several times; in upper or lower case; with quotes, spaces, punctuation or terminal sequences
+between its characters; and in pieces of at least :data:`PIECE` characters. The workspace ID is not a secret: it is
+part of URLs.
 """
 
 from __future__ import annotations
@@ -226,18 +227,30 @@ def _letters(text: str) -> str:
 
 def _key_forms(secret: str) -> Iterator[str]:
     read = {_letters_of(view).text for view in _readings(secret)}
-    forms = [*read, *(form[::-1] for form in read), *map(_letters, _encoded(secret.encode()))]
+    raw = secret.encode()
+    encoded = list(_encoded(raw))
+    rare = [*_based(raw, base64.b32encode, 5), "".join(f"{byte:03o}" for byte in raw), "".join(map(str, raw))]
+    for unusual in (secret.encode("utf-16-le"), secret.encode("utf-16-be"), *map(str.encode, encoded)):
+        rare += _encoded(unusual)
+    forms = [*read, *(form[::-1] for form in read), *map(_letters, (*encoded, *rare))]
     yield from (form for form in forms if len(form) >= _SHORTEST)
 
 
 def _encoded(raw: bytes) -> Iterator[str]:
-    """Yield a value in hex, and in Base64 at its three positions in a longer text, without the characters that
-    depend on what stands next to it.
-    """
+    """Yield a value in hex and Base64."""
     yield raw.hex()
-    for before in range(3):
-        form = base64.b64encode(bytes(before) + raw).decode()
-        yield form[-(-8 * before // 6) : 8 * (before + len(raw)) // 6]
+    yield from _based(raw, base64.b64encode, 6)
+
+
+def _based(raw: bytes, encode: Callable[[bytes], bytes], bits: int) -> Iterator[str]:
+    """Yield a value in Base64 or Base32 at each position that it may have in a longer text, without the characters
+    that depend on what stands next to it.
+
+    :param bits: of each character.
+    """
+    for before in range(bits if bits % 2 else bits // 2):
+        form = encode(bytes(before) + raw).decode()
+        yield form[-(-8 * before // bits) : 8 * (before + len(raw)) // bits]
 
 
 def _pieces(forms: Iterable[str], size: int) -> dict[int, set[str]]:

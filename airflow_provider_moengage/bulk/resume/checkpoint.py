@@ -217,10 +217,10 @@ class Checkpoint:
 
     def _flush_rejects(self, is_last: bool = False) -> None:
         """Make rejects as safe as the state will be, then count them as done."""
-        writer = self._writer
-        if writer is None:
+        writer, saved_run = self._writer, self._saved_run
+        if writer is None or saved_run is None:
             return
-        flushed = self._rejects.flush(is_last=is_last)
+        flushed = self._rejects.flush(is_last=is_last, before_upload=saved_run.check)
         with writer.lock:
             for position, codes in flushed:
                 self._ledger.advance([position])

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import IO, Any, Protocol
 
@@ -20,6 +20,7 @@ from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.json_value import to_json_value
 from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
 from airflow_provider_moengage.storage import (
+    NEW,
     PART,
     StorageError,
     in_temporary_folder,
@@ -27,6 +28,7 @@ from airflow_provider_moengage.storage import (
     named,
     open_private,
     remove_file,
+    remove_leftovers,
 )
 
 _POSITIONS_KEPT = 20
@@ -164,11 +166,14 @@ class Rejects:
         """How many rejects :meth:`flush` has not returned yet."""
         return len(self._pending)
 
-    def flush(self, *, is_last: bool = False) -> list[tuple[int, list[str]]]:
+    def flush(
+        self, *, is_last: bool = False, before_upload: Callable[[], None] = lambda: None
+    ) -> list[tuple[int, list[str]]]:
         """Make rejects safe, and return the position and codes of each, once. On an object store, this waits until
         there are enough of them to be worth an upload.
 
         :param is_last: make all of them safe.
+        :param before_upload: called before an upload, which would replace what another try has uploaded.
         :raises StorageError: if they cannot be written. They stay pending.
         """
         with self._lock:
@@ -180,6 +185,8 @@ class Rejects:
                 worth_an_upload = min(max(_WORTH_AN_UPLOAD, self.count // 10), _MOST_BEFORE_AN_UPLOAD)
                 if not collected.is_on_disk and not is_last and len(self._pending) < worth_an_upload:
                     return []
+                if not collected.is_on_disk:
+                    before_upload()
                 with collected.named("written"):
                     collected.flush(end)
             flushed = [(position, codes) for position, codes, _ in self._pending]
@@ -238,6 +245,7 @@ class _Collected:
     def __init__(self, file: RejectsFile) -> None:
         self._file = file
         self._part = file.parent / f"{file.name}{PART}"
+        self._new = file.parent / f"{self._part.name}{NEW}"
         self.is_on_disk = is_local(file)
         self.stream: IO[bytes] | None = None
         self.is_shared = False
@@ -262,19 +270,19 @@ class _Collected:
         stream: IO[bytes]
         if not self.is_on_disk:
             stream = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the run; no other process sees it)
-        elif earlier == self._part:
-            stream = open_private(self._part, "r+b")
-        else:
-            remove_file(self._part)
-            stream = open_private(self._part, "x+b")
-        self.stream = stream
-        if earlier is not None and not (self.is_on_disk and earlier == self._part):
+        else:  # a file of its own: an earlier try that is still alive may have the other one open
+            remove_leftovers(self._part)
+            stream = open_private(self._new, "x+b")
+        if earlier is not None:
             with earlier.open("rb") as source:
                 shutil.copyfileobj(source, stream)
         if not is_whole:
             size = 0 if earlier is None else _end_of_lines(stream)
-        stream.seek(size)
-        stream.truncate()
+        self._cut(stream, size)
+        if self.is_on_disk:
+            os.fsync(stream.fileno())
+            self._new.replace(self._part)
+        self.stream = stream
         return stream, size
 
     def flush(self, end: int) -> None:
@@ -323,6 +331,7 @@ class _Collected:
 
     def clean_up(self, *, with_earlier: bool) -> list[StorageError]:
         """Remove the collected lines, and the file of an earlier run; return what failed."""
+        remove_leftovers(self._part)
         failed = []
         for file in [self._part, self._file] if with_earlier else [self._part]:
             try:

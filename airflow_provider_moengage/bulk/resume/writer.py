@@ -62,7 +62,7 @@ class Writer:
 
         :raises NotStoredError: if it could not be stored and nothing may be sent without it.
         :raises StorageError: if ``prepare`` has raised it.
-        :raises FencedError: if a later try of the task has taken over.
+        :raises FencedError: if a later try of the task has taken over; ``prepare`` may find out, too.
         """
         with self.lock:
             wanted = self._changes
@@ -78,6 +78,9 @@ class Writer:
                 self._prepare(is_last)
             except StorageError as error:
                 failed = error
+            except FencedError:
+                self.is_closed = True
+                raise
             with self.lock:
                 changes, state = self._changes, self._snapshot()
             self._save(state)

@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from urllib.parse import quote, unquote
 
 Encoding = Callable[[str], str]
@@ -62,6 +63,19 @@ KEY_ENCODINGS: dict[str, Encoding] = {
     "split by colors": _in_pieces("\x1b[31m"),
     "split by invisible characters": _in_pieces("\u200b"),
     "split by null": _in_pieces("\0"),
+    "UTF-16, hex": lambda text: text.encode("utf-16-le").hex(),
+    "UTF-16, big-endian, hex": lambda text: text.encode("utf-16-be").hex(" "),
+    "UTF-16, Base64": lambda text: base64.b64encode(text.encode("utf-16")).decode(),
+    "UTF-16 as Latin-1": lambda text: text.encode("utf-16-be").decode("latin-1"),
+    "Base32": lambda text: base64.b32encode(f"ab{text}".encode()).decode(),
+    "Base64 of the Basic header": lambda text: _base64("Basic ")(_base64("WORKSPACE:")(text)),
+    "Base64 without padding": lambda text: _base64("WORKSPACE:", url_safe=True)(text).rstrip("="),
+    "Base64 in JSON": lambda text: _base64("WORKSPACE:")(text).replace("/", "\\/").replace("=", "\\u003d"),
+    "hex of Base64": lambda text: _base64("WORKSPACE:")(text).encode().hex(),
+    "Base64 of hex": lambda text: _base64("")(text.encode().hex()),
+    "quoted-printable": _each("={:02X}"),
+    "octal": _each("\\{:03o}"),
+    "decimal": lambda text: str(list(text.encode())),
     "the first part": lambda text: text[: -len(text) // 3],
     "the last part": lambda text: text[len(text) // 3 :],
 }
@@ -87,11 +101,22 @@ def _unescaped(text: str) -> str:
     )
 
 
+@cache
+def _unusual(secret: str) -> list[str]:
+    """Return forms of a secret that need more than one step, or another alphabet, to read."""
+    names = ("UTF-16, hex", "UTF-16, big-endian, hex", "UTF-16, Base64", "Base32", "Base64 of the Basic header")
+    names += ("hex of Base64", "Base64 of hex", "octal", "decimal")
+    forms = [KEY_ENCODINGS[name](secret) for name in names]
+    # Without their ends, which depend on what stands next to the secret.
+    return ["".join(char for char in form if char.isalnum())[32:-8] for form in forms]
+
+
 def leaks(text: str, secret: str, *, piece: int = 12) -> list[str]:
     """Return which pieces of a secret a text shows, in any form."""
     letters = "".join(char for char in secret if char.isalnum())
     shown = " ".join(readings(text))
     forms = [letters, letters[::-1], secret.encode().hex()]
+    forms += [form for form in _unusual(secret) if len(form) >= piece]
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + secret.encode()).decode()
         inner = encoded[-(-8 * before // 6) : 8 * (before + len(secret.encode())) // 6]

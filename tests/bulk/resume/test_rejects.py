@@ -16,6 +16,7 @@ import pytest
 
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
+from airflow_provider_moengage.bulk.resume.fence import FencedError
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.storage import StorageError, is_local, storage_path
 from tests.import_files.test_folder import attach
@@ -411,6 +412,82 @@ def test_the_next_try_removes_the_collected_rejects_of_a_killed_one_even_without
     assert was_left
     assert not exists(part)
     assert exists(other)
+
+
+def flushed(rejects: Rejects, *positions: int) -> tuple[int, int]:
+    """Add rejects, make them safe, and return what a checkpoint remembers of them."""
+    for position in positions:
+        rejects.add(position, {}, [FINDING])
+    rejects.flush(is_last=True)
+    return rejects.count, rejects.flushed_bytes
+
+
+@pytest.mark.parametrize("ends", ["dies", "ends"])
+def test_a_try_that_is_still_alive_does_not_change_the_lines_of_the_one_after_it(path: Path, ends: str) -> None:
+    suspended = Rejects(path)
+    suspended.track()
+    suspended.begin()
+    count, size = flushed(suspended, 0, 1)
+    later = Rejects(path)
+    later.restore(count, {"customer_id_refused": count}, size)
+    later.track()
+    later.begin()
+    count, size = flushed(later, 20, 21)
+
+    flushed(suspended, *range(100, 150))
+    suspended.abandon()
+    if ends == "dies":
+        later = Rejects(path)
+        later.restore(count, {"customer_id_refused": count}, size)
+        assert later.begin() is True
+    later.add(30, {}, [FINDING])
+    later.close()
+
+    assert [line["position"] for line in lines(path)] == [0, 1, 20, 21, 30]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_kill_while_the_lines_of_an_earlier_try_are_copied_loses_none(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    first = Rejects(path)
+    first.track()
+    first.begin()
+    count, size = flushed(first, 0, 1)
+    with monkeypatch.context() as during:
+        during.setattr("shutil.copyfileobj", killed)
+        second = Rejects(path)
+        second.restore(count, {"customer_id_refused": count}, size)
+        with pytest.raises(KeyboardInterrupt):
+            second.begin()
+
+    third = Rejects(path)
+    third.restore(count, {"customer_id_refused": count}, size)
+    assert third.begin() is True
+    third.add(2, {}, [FINDING])
+    third.close()
+
+    assert [line["position"] for line in lines(path)] == [0, 1, 2]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_try_that_was_taken_over_uploads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = attach("memory", monkeypatch)
+
+    def taken_over() -> None:
+        raise FencedError
+
+    rejects = Rejects(storage_path("memory://bucket/rejects.ndjson"))
+    rejects.track()
+    rejects.begin()
+    rejects.add(0, {}, [FINDING])
+    with pytest.raises(FencedError):
+        rejects.flush(is_last=True, before_upload=taken_over)
+
+    assert store.store == {}
 
 
 def test_a_file_on_another_storage_is_removed_if_nothing_is_rejected(
