@@ -79,6 +79,10 @@ class MoEngageFileNotFoundError(MoEngageError, FileNotFoundError):
     """A file to read is not there. Airflow may retry: the file may still be on its way."""
 
 
+class MoEngageFileFormatError(MoEngageRequestError, ValueError):
+    """A file to read is not NDJSON in UTF-8, or a pattern does not reach all files that it matches. No retry."""
+
+
 class MoEngageImportNotFoundError(MoEngageRequestError):
     """The workspace has no such file import, or it was deleted. No retry."""
 

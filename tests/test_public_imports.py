@@ -53,6 +53,7 @@ PUBLIC = [
     ("exceptions", "MoEngageArrivalError"),
     ("exceptions", "MoEngageAuthError"),
     ("exceptions", "MoEngageError"),
+    ("exceptions", "MoEngageFileFormatError"),
     ("exceptions", "MoEngageFileNotFoundError"),
     ("exceptions", "MoEngageImportFailedError"),
     ("exceptions", "MoEngageImportNotFoundError"),

@@ -64,6 +64,9 @@ class Reply:
     """``x-ratelimit-limit``: what the server allows in a window, counted as ``remaining`` is."""
 
 
+_ACCEPTED = (200, 201, 202)
+"""Statuses of a success; after others, such as 206 or 207, a part may be missing."""
+
 CONTRADICTION = "the response calls itself a success, and reports an error"
 
 _BY_STATUS = {
@@ -319,7 +322,7 @@ _DENIALS = {
 def _outcome(status_code: int, status: Received, error_type: str | None) -> Outcome:
     word = status.word(("success", "fail", "failed", "failure", "error")) if status_code < 300 else None
     if word == "success":
-        return Outcome.ACCEPTED
+        return Outcome.ACCEPTED if status_code in _ACCEPTED else Outcome.UNKNOWN
     if word is None and status_code < 300:
         return Outcome.UNKNOWN  # a proxy's page or an empty body: not a confirmation by MoEngage
     is_wrapper = status_code < 300 or status_code in WRAPPERS

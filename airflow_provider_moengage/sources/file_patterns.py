@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_moengage.exceptions import MoEngageFileFormatError
 from airflow_provider_moengage.storage import is_local, local_or_remote, named, shown, storage_path
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ _GLOB = frozenset("*?[")
 
 NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 """A folder was removed meanwhile, or there is none."""
-
-
-class LinkError(ValueError):
-    """Files that a pattern matches would not be read."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class FilePattern:
         """Return the files that match.
 
         :raises StorageError: naming what may not be read on the worker's disk.
-        :raises LinkError: if a link hides some of them.
+        :raises MoEngageFileFormatError: if a link hides some of them.
         :raises Exception: what the storage raises.
         """
         if not self.wild:
@@ -71,13 +68,13 @@ class FilePattern:
     def _check_links(self, folders: set[str]) -> None:
         """Check that no file is left out because only a link leads to its folder: file systems do not follow it.
 
-        :raises LinkError: naming the folder.
+        :raises MoEngageFileFormatError: naming the folder.
         """
         last = self.wild.rpartition("/")[2]
         for folder in sorted(folders):
             with suppress(*NO_FOLDER), os.scandir(folder) as entries:
                 if any(fnmatch.fnmatchcase(entry.name, last) and entry.is_file() for entry in entries):
-                    raise LinkError(
+                    raise MoEngageFileFormatError(
                         f"path {shown(self.text)!r}: a link leads to files in {folder!r} that match, and a pattern"
                         " does not follow it; give that folder a path of its own, or remove the link"
                     )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_moengage.exceptions import MoEngageError, MoEngageFileNotFoundError
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageFileFormatError, MoEngageFileNotFoundError
 from airflow_provider_moengage.hooks.errors import storage_failure, storage_failures
-from airflow_provider_moengage.sources.file_patterns import NO_FOLDER, FilePattern, LinkError, place_of
+from airflow_provider_moengage.sources.file_patterns import NO_FOLDER, FilePattern, place_of
 from airflow_provider_moengage.storage import StorageError, is_local, local_or_remote, named, shown, storage_path
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class NdjsonFiles:
         :raises MoEngageFileNotFoundError: naming the pattern that matches nothing; a FileNotFoundError as well.
         :raises MoEngageRequestError: if the path has an unknown scheme, or the worker may not read there.
         :raises MoEngageError: if the storage fails.
-        :raises ValueError: if a file on the worker's disk is not UTF-8, or compressed. One on another storage is
-            found when it is read, because opening it twice would cost a request each.
+        :raises MoEngageFileFormatError: if a file on the worker's disk is not UTF-8, or compressed. One on
+            another storage is found when it is read, because opening it twice would cost a request each.
         """
         found: dict[str, ObjectStoragePath] = {}
         read = []
@@ -92,7 +92,7 @@ class NdjsonFiles:
     def __iter__(self) -> Iterator[Any]:
         """Yield one element per line; of a line of a rejects file, its element.
 
-        :raises MoEngageError, ValueError: see :meth:`lines`.
+        :raises MoEngageError: see :meth:`lines`.
         """
         return map(_unwrapped, self.lines())
 
@@ -100,7 +100,7 @@ class NdjsonFiles:
         """Yield each line as JSON. One that is not JSON is yielded as text and becomes a reject.
 
         :raises MoEngageError: if the storage fails, or a file becomes shorter while it is read.
-        :raises ValueError: if a file is not UTF-8, or compressed.
+        :raises MoEngageFileFormatError: if a file is not UTF-8, or compressed.
         """
         import msgspec
 
@@ -128,15 +128,11 @@ class NdjsonFiles:
                     )
 
 
-class _EncodingError(ValueError):
-    """A file is not UTF-8, or not text."""
-
-
 @contextmanager
 def _reading(path: object) -> Iterator[None]:
     """Raise the provider's exception for each error of a storage."""
     try:
-        with named("path", path, "read", but=(MoEngageError, _EncodingError, LinkError)):
+        with named("path", path, "read", but=(MoEngageError,)):
             yield
     except StorageError as error:
         if error.is_missing:
@@ -156,7 +152,7 @@ def _look_at(place: Path | ObjectStoragePath) -> None:
 def _without_bom(path: ObjectStoragePath, line: bytes) -> bytes:
     """Return a file's first line without the byte order mark that Windows tools and spreadsheets write.
 
-    :raises ValueError: if the file is not UTF-8, or compressed.
+    :raises MoEngageFileFormatError: if the file is not UTF-8, or compressed.
     """
     _check_encoding(path, line)
     return line.removeprefix(codecs.BOM_UTF8)
@@ -178,9 +174,9 @@ _FORMATS = {
 def _check_encoding(path: ObjectStoragePath, start: bytes) -> None:
     for magic, what in _FORMATS.items():
         if start.startswith(magic):
-            raise _EncodingError(f"path {str(path)!r}: is {what}; unpack or convert it to plain NDJSON")
+            raise MoEngageFileFormatError(f"path {str(path)!r}: is {what}; unpack or convert it to plain NDJSON")
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start[:4]:
-        raise _EncodingError(f"path {str(path)!r}: the file is in UTF-16 or UTF-32; save it as UTF-8")
+        raise MoEngageFileFormatError(f"path {str(path)!r}: the file is in UTF-16 or UTF-32; save it as UTF-8")
 
 
 def is_reject(line: Any) -> bool:

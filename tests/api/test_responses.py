@@ -31,6 +31,9 @@ def read(status_code: int, content: object = b"", headers: dict[str, str] | None
         (200, SUCCESS, Outcome.ACCEPTED),
         (200, {"status": "SUCCESS"}, Outcome.ACCEPTED),
         (202, SUCCESS, Outcome.ACCEPTED),
+        (206, SUCCESS, Outcome.UNKNOWN),
+        (207, SUCCESS, Outcome.UNKNOWN),
+        (299, SUCCESS, Outcome.UNKNOWN),
         (200, {**SUCCESS, "error": None, "errors": [], "success": True, "data": {"code": 200}}, Outcome.ACCEPTED),
         (200, {**SUCCESS, "success": "true", "status_code": "200 OK", "data": "anything"}, Outcome.ACCEPTED),
         # It calls itself a success, and reports an error: nobody knows what became of the elements.

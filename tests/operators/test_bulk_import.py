@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError, MoEngageRequestError
+from airflow_provider_moengage.exceptions import (
+    MoEngageError,
+    MoEngageFileFormatError,
+    MoEngageRejectsError,
+    MoEngageRequestError,
+)
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.tasks.elements_argument import ElementsArgument
 from tests.delivering import MoEngage, connection_to, customer
@@ -264,7 +269,7 @@ def test_files_that_only_a_link_to_a_folder_leads_to_are_not_left_out_without_a_
     (tmp_path / "in" / "tuesday").symlink_to(tmp_path / "elsewhere")
 
     for path in (f"{tmp_path}/in/*/*.ndjson", f"{tmp_path}/in/**/*.ndjson", f"{tmp_path}/in/t*/*.ndjson"):
-        with pytest.raises(ValueError, match=r"a link leads to files in .*elsewhere' that match"):
+        with pytest.raises(MoEngageFileFormatError, match=r"a link leads to files in .*elsewhere' that match"):
             ran(BulkImportOperator(task_id="send", path=path))
     both = [f"{tmp_path}/in/monday/*.ndjson", f"{tmp_path}/in/tuesday/*.ndjson"]
     assert ran(BulkImportOperator(task_id="send", path=both))["accepted"] == 2

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from airflow_provider_moengage.exceptions import MoEngageError
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageFileFormatError
 from airflow_provider_moengage.sources.ndjson import NdjsonFiles
 from tests.import_files.test_folder import attach
 
@@ -45,7 +45,7 @@ def test_a_file_in_utf_16_is_refused_by_name_before_anything_is_read(
     (tmp_path / "a.ndjson").write_bytes(LINES)
     (tmp_path / "b.ndjson").write_bytes((mark + LINES.decode()).encode(encoding))
 
-    with pytest.raises(ValueError, match=r"b\.ndjson': the file is in UTF-16 or UTF-32; save it as UTF-8"):
+    with pytest.raises(MoEngageFileFormatError, match=r"b\.ndjson': the file is in UTF-16 or UTF-32; save it"):
         NdjsonFiles.matching(f"{tmp_path}/*.ndjson")
 
 
@@ -69,9 +69,9 @@ def test_a_file_of_another_format_is_refused_by_name(
     attach("memory", monkeypatch).pipe_file("/bucket/b.ndjson", content)
 
     expected = rf"b\.ndjson': is .*{kind.split()[0]}.*; unpack or convert it to plain NDJSON"
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(MoEngageFileFormatError, match=expected):
         NdjsonFiles.matching(f"{tmp_path}/*.ndjson")
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(MoEngageFileFormatError, match=expected):
         list(NdjsonFiles.matching("memory://bucket/b.ndjson"))
 
 
@@ -79,7 +79,7 @@ def test_a_file_in_utf_16_on_another_storage_is_refused_by_name(monkeypatch: pyt
     store = attach("memory", monkeypatch)
     store.pipe_file("/bucket/utf-16.ndjson", LINES.decode().encode("utf-16"))
 
-    with pytest.raises(ValueError, match=r"utf-16\.ndjson': the file is in UTF-16 or UTF-32; save it as UTF-8"):
+    with pytest.raises(MoEngageFileFormatError, match=r"utf-16\.ndjson': the file is in UTF-16 or UTF-32; save"):
         list(NdjsonFiles.matching("memory://bucket/utf-16.ndjson"))
 
 

@@ -15,11 +15,15 @@ from airflow_provider_moengage.emulator import BusinessEvent, Emulator, Fault, F
 from devtools.standalone_airflow import Standalone, until
 from tests.standalone.test_business_events import is_connected
 
-OPERATORS = ("bulk", "sync", "files", "event", "import", "sensor")
+OPERATORS = ("bulk", "sync", "cohort", "files", "event", "import", "sensor")
 MOMENTS = ("before", "while", "after")
 ROWS = 400
 BATCH = 25
 """The most elements of 4,000 bytes that a request body can contain."""
+
+
+MEMBERS = 32
+"""The same of members with such IDs."""
 
 
 class Ends:
@@ -37,6 +41,8 @@ class Ends:
             elements = [received.element for received in self._workspace.elements]
             prefix = f"{operator}_{moment} "
             return sum(str(element.get("customer_id")).startswith(prefix) for element in elements)
+        if operator == "cohort":
+            return len(self._workspace.segments.get(f"cohort_{moment}", ()))
         if operator == "event":
             return sum(firing.event_name == f"Event {moment}" for firing in self._workspace.firings)
         if operator == "import":
@@ -55,7 +61,7 @@ class Ends:
         pid = self.pid(operator, moment)
         if pid is None:
             return False
-        if operator in ("bulk", "sync"):
+        if operator in ("bulk", "sync", "cohort"):
             return self.count(operator, moment) > 0
         if operator == "files":
             return bool(self.partial_files(moment))
@@ -89,7 +95,12 @@ def ends(airflow: Standalone, emulator: Emulator) -> Ends:
 
 def test_each_operator_sends_nothing_after_sigterm(airflow: Standalone, emulator: Emulator, ends: Ends) -> None:
     workspace = emulator.workspace
-    for path in ("/v1/transition", "/v1.0/business_event", "/v1.0/data/fileimports"):
+    for path in (
+        "/v1/transition",
+        "/v1/integrations/cohortsync",
+        "/v1.0/business_event",
+        "/v1.0/data/fileimports",
+    ):
         workspace.add_fault(Fault("slow", seconds=1, times=None, path=path))
     run = airflow.trigger("terminated")
     at_kill: dict[tuple[str, str], int] = {}
@@ -120,11 +131,10 @@ def test_each_operator_sends_nothing_after_sigterm(airflow: Standalone, emulator
         assert ends.count(operator, "before") == 0, operator
         assert states[operator, "after"] == "success", operator
         assert ends.count(operator, "after") == at_kill[operator, "after"], operator
-    for operator in ("bulk", "sync"):
+    for operator in ("bulk", "sync", "cohort"):
+        most = MEMBERS if operator == "cohort" else BATCH
         assert states[operator, "while"] == "failed"
-        assert (
-            at_kill[operator, "while"] <= ends.count(operator, "while") <= at_kill[operator, "while"] + 2 * BATCH
-        )
+        assert at_kill[operator, "while"] <= ends.count(operator, "while") <= at_kill[operator, "while"] + 2 * most
         assert ends.count(operator, "after") == ROWS
     assert states["files", "while"] == states["sensor", "while"] == "failed"
     assert ends.count("files", "while") == 0
@@ -139,6 +149,7 @@ def test_an_execution_timeout_ends_each_operator(airflow: Standalone, emulator: 
     used_up = {"Retry-After": "60"}
     workspace.add_fault(Fault("status", status=429, headers=used_up, times=None, path="/v1.0/business_event"))
     workspace.add_fault(Fault("slow", seconds=4, times=None, path="/v1/transition"))
+    workspace.add_fault(Fault("slow", seconds=4, times=None, path="/v1/integrations/cohortsync"))
     workspace.run_file_import("import_timeout")
     run = airflow.trigger("timed_out")
 
@@ -149,6 +160,7 @@ def test_an_execution_timeout_ends_each_operator(airflow: Standalone, emulator: 
     sent = {operator: ends.count(operator, "timeout") for operator in OPERATORS}
     assert 0 < sent["bulk"] < ROWS
     assert 0 < sent["sync"] < ROWS
+    assert 0 < sent["cohort"] < ROWS
     assert {operator: sent[operator] for operator in ("files", "event", "import")} == dict.fromkeys(
         ("files", "event", "import"), 0
     )

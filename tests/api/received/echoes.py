@@ -104,8 +104,10 @@ def _unescaped(text: str) -> str:
 @cache
 def _unusual(secret: str) -> list[str]:
     """Return forms of a secret that need more than one step, or another alphabet, to read."""
-    names = ("UTF-16, hex", "UTF-16, big-endian, hex", "UTF-16, Base64", "Base32", "Base64 of the Basic header")
-    names += ("hex of Base64", "Base64 of hex", "octal", "decimal")
+    names = (
+        *("UTF-16, hex", "UTF-16, big-endian, hex", "UTF-16, Base64", "Base32", "Base64 of the Basic header"),
+        *("hex of Base64", "Base64 of hex", "octal", "decimal"),
+    )
     forms = [KEY_ENCODINGS[name](secret) for name in names]
     # Without their ends, which depend on what stands next to the secret.
     return ["".join(char for char in form if char.isalnum())[32:-8] for form in forms]

@@ -17,6 +17,7 @@ from airflow_provider_moengage.operators.business_event import BusinessEventOper
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+from airflow_provider_moengage.transfers.sql_to_moengage_cohort import SqlToMoEngageCohortOperator
 from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEngageFileOperator
 
 FOLDER = Path(os.environ.get("AIRFLOW_HOME", ".")) / "ends"
@@ -60,6 +61,15 @@ def tasks(name: str, **options: Any) -> None:
         conn_id="warehouse",
         sql=f"SELECT * FROM ({rows(f'sync_{name}')}) LIMIT {ROWS}",
         mapping=CustomerMapping(attributes=["padding"]),
+        concurrency=1,
+        **options,
+    )
+    SqlToMoEngageCohortOperator(
+        task_id=f"cohort_{name}",
+        conn_id="warehouse",
+        sql=f"SELECT user_id || padding AS user_id FROM ({rows(f'cohort_{name}')}) LIMIT {ROWS}",
+        cohort_id=f"cohort_{name}",
+        mode="add",
         concurrency=1,
         **options,
     )
