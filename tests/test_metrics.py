@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -32,7 +33,8 @@ from tests.delivering import MoEngage, customer
 from tests.statsd import StatsD, send_stats_to, statsd_server
 from tests.task import Task
 
-PAGE = Path(__file__).parent.parent / "docs" / "lineage-and-metrics.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "lineage-and-metrics.md"
 
 
 @pytest.fixture
@@ -55,6 +57,17 @@ def test_the_page_lists_exactly_what_is_sent() -> None:
     rows = re.findall(r"^\| `(moengage\.[a-z_.]+)` \| (\w+) \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE)
 
     assert rows == [(metric.name, metric.kind, metric.unit) for metric in metrics.METRICS]
+
+
+def test_the_grafana_dashboard_asks_for_metrics_that_are_sent() -> None:
+    dashboard = json.loads((DOCS / "grafana" / "moengage.json").read_text())
+
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = [re.findall(r"airflow_(moengage_[a-z_]+)", expression) for expression in expressions]
+    assert all(len(names) == 1 for names in asked)
+    sent = {metric.name.replace(".", "_"): metric.kind for metric in metrics.METRICS}
+    for expression, [name] in zip(expressions, asked, strict=True):
+        assert sent[name] == ("counter" if "increase(" in expression else "gauge"), expression
 
 
 def test_every_metric_that_the_module_defines_is_in_the_list() -> None:

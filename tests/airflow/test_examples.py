@@ -200,6 +200,24 @@ def check_arrival(place: Place) -> None:
     assert " users have arrived as they were sent; 0 are missing, and 0 differ" in log
 
 
+def alert_below_and_above_the_limit(place: Place) -> None:
+    assert "Alert:" not in place.run("sync_alerts")
+    refused = [f"('{user}', 'x@example.com', 'gold')" for user in ("null", "unknown", "guest", "n/a")]
+    try:
+        many = ", ".join(f"('customer-{number}', 'c@example.com', 'gold')" for number in range(200))
+        place.execute(f"INSERT INTO customers VALUES {refused[0]}, {many}")
+        log = place.run("sync_alerts")
+        assert "Alert: sync_alerts.customers (manual__" in log
+        assert "1 rejected (1 customer_id_refused), see the log" in log
+
+        place.execute(f"INSERT INTO customers VALUES {', '.join(refused[1:])}")
+        log = place.command("dags", "test", "sync_alerts")
+        assert sorted(place.airflow.states("sync_alerts")["customers"]) == ["failed", "success", "success"]
+        assert "4 rejected (4 customer_id_refused), see the log" in log
+    finally:
+        place.execute("DELETE FROM customers WHERE user_id NOT LIKE 'household-%'")
+
+
 @pytest.mark.parametrize(
     "example",
     [
@@ -212,6 +230,7 @@ def check_arrival(place: Place) -> None:
         sync_through_files,
         load_campaign_statistics,
         check_arrival,
+        alert_below_and_above_the_limit,
     ],
 )
 def test_an_example_works(place: Place, example: Callable[[Place], None]) -> None:
