@@ -85,6 +85,33 @@ def test_an_empty_page_explains_how_to_send_the_first_element(
     assert [it.element["type"] for it in emulator.workspace.elements] == ["customer", "event"]
 
 
+def test_a_user_can_be_looked_up(open_page: OpenPage, emulator: Emulator, sender: Sender, expect: Expect) -> None:
+    device = {"type": "device", "customer_id": "u-1", "device_id": "d-1"}
+    sender.bulk(
+        {"type": "customer", "customer_id": "u-1", "attributes": {"tier": EVIL, "tags": ["a", "b"]}},
+        {**device, "attributes": {"platform": "iOS", "push_id": "p"}},
+        event("u-1", "Viewed", "2026-01-31T10:00:00Z"),
+        event("u-1", "Bought", "2026-01-31T11:00:00Z"),
+    )
+    page = open_page()
+    page.get_by_label("ID", exact=True).fill("u-1")
+    page.get_by_role("button", name="Look up").click()
+
+    user = page.locator("#user")
+    expect(user.get_by_role("region", name="Attributes of the user")).to_contain_text('["a","b"]')
+    expect(user).to_contain_text(EVIL.replace('"', '\\"'))
+    expect(user.get_by_role("region", name="Devices of the user")).to_contain_text("d-1")
+    assert [row[0] for row in rows(page, "#user [aria-label='Events of the user']")] == ["Bought", "Viewed"]
+    assert page.evaluate("window.hacked") is None
+
+    sender.bulk({"type": "customer", "customer_id": "u-1", "attributes": {"tier": "gold"}})
+    expect(user).to_contain_text('"gold"')
+    page.get_by_label("ID", exact=True).fill("nobody")
+    page.keyboard.press("Enter")
+    expect(user).to_have_text("No user has the ID nobody.")
+    assert page.evaluate("window.notReloaded"), "it shows the change without a reload"
+
+
 def test_the_page_updates_without_a_reload(
     open_page: OpenPage, emulator: Emulator, sender: Sender, clock: FakeClock, expect: Expect
 ) -> None:

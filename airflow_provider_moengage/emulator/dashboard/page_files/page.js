@@ -30,6 +30,7 @@ const path = (name, query = {}) => {
 let last = null; // the last snapshot
 let connection = null;
 let failed = false;
+let wanted = null; // the ID of the user who is shown
 let timer = null;
 
 async function call(method, name, payload, query) {
@@ -81,6 +82,7 @@ function draw(snapshot) {
   show("segments", snapshot.segments, drawSegments);
   drawConnection(snapshot.counts.requests === 0);
   peek();
+  lookUp();
 }
 
 function drawOthers([mine, all]) {
@@ -417,6 +419,41 @@ async function peek() {
   }
 }
 
+async function lookUp() {
+  if (wanted === null) return;
+  const id = wanted;
+  try {
+    const { user } = await call("GET", "users", undefined, { id });
+    if (id === wanted) show("user", [id, user], drawUser);
+  } catch {
+    // the next refresh shows the user, or that the emulator does not respond
+  }
+}
+
+function drawUser([id, user]) {
+  if (user === null) return h("p", { class: "empty" }, `No user has the ID ${cut(id)}.`);
+  const json = (value) => {
+    const text = JSON.stringify(value);
+    return text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text;
+  };
+  const list = (label, columns, given) => scroll(label, h("table", {}, ...table(columns, given).filter(Boolean)));
+  const named = (object) => Object.entries(object).sort(([one], [other]) => (one < other ? -1 : 1));
+  const attributes = list("Attributes of the user", [["Attribute", ([name]) => name], ["Value", ([, value]) => json(value)]], named(user.attributes));
+  const devices = named(user.devices);
+  const events = user.events.toReversed();
+  return [
+    h("h3", {}, "Attributes"),
+    attributes,
+    devices.length ? h("h3", {}, "Devices") : null,
+    devices.length ? list("Devices of the user", [["Device", ([name]) => name], ["Attributes", ([, value]) => json(value)]], devices) : null,
+    h("h3", {}, "Events"),
+    events.length
+      ? list("Events of the user", [["Event", (row) => row.name], ["Time", (row) => (row.time === null ? "of arrival" : String(row.time))], ["Attributes", (row) => json(row.attributes)]], events)
+      : h("p", { class: "empty" }, "No events."),
+    user.event_count > events.length ? h("p", { class: "note" }, `the last ${number(events.length)} of ${number(user.event_count)}`) : null,
+  ];
+}
+
 function drawElements(elements) {
   if (!elements.length) return h("p", { class: "empty" }, "No elements are kept.");
   const cutOff = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)} … and ${count(text.length - LONGEST, "more character")}` : text);
@@ -481,6 +518,11 @@ function begin() {
     });
   for (const choice of document.querySelectorAll("input[name=span]")) choice.addEventListener("change", () => last && drawRequests(last));
   at("peek").addEventListener("toggle", () => last && peek());
+  at("find-user").addEventListener("submit", (event) => {
+    event.preventDefault();
+    wanted = at("user-id").value;
+    lookUp();
+  });
   at("reset").addEventListener("click", () => at("sure").showModal());
   at("keep").addEventListener("click", () => at("sure").close());
   at("forget").addEventListener("click", () => {
