@@ -7,7 +7,7 @@ additive increase, multiplicative decrease (AIMD):
 
 - it grows by a fraction of the free room beyond the headroom;
 - it shrinks in proportion to its size, and a large share shrinks faster;
-- a 429 costs it a tenth;
+- a 429 costs it a fifteenth, and it grows more slowly from then on, until ten minutes pass without another;
 - a sender with more than half of the limit backs off until the others can double their share.
 
 All senders see the same room, so their shares converge, however they began. The free room settles a little above
@@ -28,22 +28,32 @@ import math
 HEADROOM = 0.02
 """Part of the limit that stays free, so that a request finds room while others send."""
 
-_DECREASE = 1 / 60
+_DECREASE, _LARGEST_PART = 1 / 60, 0.65
 """Part of the limit that a share gives back per second, times the square of its own part of the limit (at most
-one half)."""
+the second). If that were one half, nine tenths would be as stable a share as one half, and a second sender would
+wait."""
 
-_INCREASE = 1 / 60
-"""Part of the free room that a share takes per second."""
+_INCREASE = 1 / 180
+"""Part of the free room that a share takes per second, times the sender's eagerness."""
+
+_EAGERNESS, _EAGERNESS_AFTER_429, _EAGER_AFTER = 4.0, 0.7, 600.0
+"""A sender begins with the first, its most, so that one that joins others has its share soon. Each 429 multiplies
+it by the second, down to 1, and so many seconds without a 429 undo one. Each of many senders knows the room only
+as it was at its last response, some seconds ago; if all of them were eager, they would take the same room."""
+
+_SETTLED_AFTER = 120.0
+"""Seconds after the first sign of others in which no 429 changes the eagerness: the window is still full."""
 
 _INCREASE_IF_LARGE, _LARGE = 40 / 60, 1 / 16
-"""The same for a large share: the first, times its part of the limit (at most one half), times the sum of that
-part and the second. Otherwise two or three large shares, which shrink fast, would leave much of it unused."""
+"""Part of the free room that a large share takes per second: the first, times its part of the limit (at most one
+half), times the sum of that part and the second. Otherwise two or three large shares, which shrink fast, would
+leave much of it unused."""
 
 _MAX_ROOM = 0.15
 """Largest part of the limit that counts as room: right after a burst leaves the window, much seems free."""
 
-_DECREASE_AFTER_429 = 0.9
-"""Factor that a 429 applies to a share."""
+_DECREASE_AFTER_429, _DECREASE_WITHOUT_HEADER = 0.93, 0.9
+"""Factor that a 429 applies to a share, with the header and without it."""
 
 _MINIMUM = 0.01
 """Part of the limit that a share always keeps."""
@@ -69,9 +79,9 @@ _STALE_AFTER = 120.0
 _REPEATED_WITHIN = 120.0
 """Seconds within which a second 429 without the header means other senders. A single one may have any cause."""
 
-_ROOM_WITHOUT_HEADER = 0.004
-"""Part of the limit assumed to be free a minute after a 429, without the header. After two minutes it is four
-times that."""
+_INCREASE_WITHOUT_HEADER, _ROOM_WITHOUT_HEADER = 1 / 60, 0.004
+"""Part of the free room that a share takes per second, and part of the limit assumed to be free a minute after a
+429, without the header. After two minutes it is four times that."""
 
 _STARVED_AFTER, _STARVED_BELOW = 300.0, 0.05
 """A sender is starved if it delivered at most this part of a minute's limit in this many seconds: the others do
@@ -106,6 +116,10 @@ class FairShare:
         self._room = float(limit)
         self._last_reported: float | None = None
         self._moment = 0.0
+        self._is_held_back = False
+        self._eagerness = _EAGERNESS
+        self._eagerness_changed_at = 0.0
+        self._shared_since = 0.0
         self._throttled_at = -math.inf
         self._alone_since: float | None = None
         self._counting_since = 0.0
@@ -120,7 +134,10 @@ class FairShare:
         return self._limit - own - self._others
 
     def advance(self, now: float, used: int, wanted: int) -> None:
-        """Let time pass: the share shrinks, and grows if it is what holds the sender back.
+        """Let time pass: the share shrinks, and grows if it is what held the sender back.
+
+        A request often comes just when room for it has left the window. So it counts whether the share held the
+        sender back when it was last asked, too.
 
         :param used: what the sender has in the window.
         :param wanted: the size of the next request.
@@ -134,16 +151,17 @@ class FairShare:
         self._watch_starvation(now, used)
         if self._is_recovering(now):
             return
+        held_back, self._is_held_back = self._is_held_back, used + wanted > self.size
         part = self.size / self._limit
         if self._has_no_header:
-            pace = _INCREASE
+            pace = _INCREASE_WITHOUT_HEADER
             room = _ROOM_WITHOUT_HEADER * self._limit * ((now - self._throttled_at) / 60) ** 2
         else:
             half = min(part, 0.5)
-            self._resize(self.size - _DECREASE * half**2 * self._limit * passed)
-            pace = max(_INCREASE, _INCREASE_IF_LARGE * half * (half + _LARGE))
+            self._resize(self.size - _DECREASE * min(part, _LARGEST_PART) ** 2 * self._limit * passed)
+            pace = max(_INCREASE * self._eagerness_at(now), _INCREASE_IF_LARGE * half * (half + _LARGE))
             room = self._room - HEADROOM * self._limit
-        if room > 0 and used + wanted > self.size:
+        if room > 0 and (held_back or used + wanted > self.size):
             room = min(room, _MAX_ROOM * self._limit)
             self._resize(self.size + pace * room * min(passed, _MAX_STEP))
         if self._has_no_header and self.size >= self._limit:
@@ -209,6 +227,9 @@ class FairShare:
             self._fit_to(0, own, amount)
             if is_new:
                 self._resize(self.size * _DECREASE_AFTER_429)
+                if now - self._shared_since >= _SETTLED_AFTER:
+                    self._eagerness = max(self._eagerness * _EAGERNESS_AFTER_429, 1.0)
+                    self._eagerness_changed_at = now
 
     def _record_throttled_without_header(self, own: int, now: float, *, is_new: bool) -> None:
         if not is_new:
@@ -218,7 +239,7 @@ class FairShare:
             self._has_no_header = True
         self._throttled_at = now
         if not self.is_alone and not self._is_recovering(now):
-            self._resize(min(self.size, own) * _DECREASE_AFTER_429)
+            self._resize(min(self.size, own) * _DECREASE_WITHOUT_HEADER)
 
     def _is_trusted(self, remaining: float | None, amount: int) -> bool:
         """Return whether the header counts what the sender counts, which is not documented.
@@ -253,6 +274,12 @@ class FairShare:
             self._resize(min(self.size, max(self._limit / 2, self._limit - 2 * self._others)))
         self._resize(min(self.size, own + max(remaining, 0.9 * amount)))
 
+    def _eagerness_at(self, now: float) -> float:
+        if now - self._eagerness_changed_at >= _EAGER_AFTER:
+            self._eagerness = min(self._eagerness / _EAGERNESS_AFTER_429, _EAGERNESS)
+            self._eagerness_changed_at = now
+        return self._eagerness
+
     def _watch_starvation(self, now: float, used: int) -> None:
         if self._recovers_until is not None:
             if now >= self._recovers_until:
@@ -276,7 +303,7 @@ class FairShare:
     def _share_since(self, now: float) -> None:
         if self.is_alone:
             self.is_alone = False
-            self._moment = now
+            self._moment = self._shared_since = now
             self._count_progress_from(now)
 
     def _take_all(self) -> None:

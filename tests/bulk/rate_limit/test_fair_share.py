@@ -309,10 +309,54 @@ def test_workers_that_join_later_get_their_share() -> None:
     assert max(late.shares()) <= 2
 
 
-def test_a_second_worker_gets_half() -> None:
-    result = _simulate([Worker(), Worker(begins=120)], 20)
+@pytest.mark.parametrize("size", [250, 500])
+@pytest.mark.parametrize("begins", [120.0, 150.0, 187.0])
+def test_a_second_worker_gets_most_of_its_half_within_ten_minutes(size: int, begins: float) -> None:
+    result = _simulate([Worker(users=size), Worker(users=size, begins=begins)], 20)
+    late = result.between(begins + 480, begins + 600)
 
-    assert min(result.between(900, 1_200).shares()) >= 0.7
+    assert min(late.shares()) >= 0.8
+    assert late.utilization(2) >= 0.94
+    assert result.refused_part <= 0.02
+
+
+@pytest.mark.parametrize(("before", "joining"), [(1, 2), (1, 3), (4, 1), (8, 1)])
+def test_workers_that_join_others_have_half_to_twice_their_share_within_ten_minutes(
+    before: int, joining: int
+) -> None:
+    workers = [*[Worker(users=250)] * before, *(Worker(users=250, begins=300 + 15 * n) for n in range(joining))]
+    result = _simulate(workers, 18)
+    late = result.between(840, 1_020)
+
+    assert min(late.shares()) >= 0.5
+    assert max(late.shares()) <= 2
+    assert late.utilization(3) >= 0.94
+    assert result.refused_part <= 0.02
+
+
+def test_a_sixteenth_worker_gets_a_third_of_its_share_within_ten_minutes() -> None:
+    result = _simulate([*[Worker(users=250)] * 15, Worker(users=250, begins=300)], 18)
+    late = result.between(840, 1_080)
+
+    assert min(late.shares()) >= 0.3
+    assert max(late.shares()) <= 2
+    assert late.utilization(4) >= 0.94
+    assert result.refused_part <= 0.02
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((0, 500), (0, 500)), ((250, 200), (250, 200)), ((200, 250), (250, 200))],
+    ids=["events", "users and events", "the header reports another budget to each"],
+)
+def test_a_late_worker_of_events_or_of_both_gets_its_share(
+    first: tuple[int, int], second: tuple[int, int]
+) -> None:
+    result = _simulate([Worker(*first), Worker(*second, begins=150)], 15)
+    late = result.between(630, 750)
+
+    assert min(late.shares()) >= 0.5
+    assert late.refused_part <= 0.02
 
 
 def test_remaining_workers_take_over_the_shares_of_those_that_leave() -> None:
@@ -394,12 +438,14 @@ def test_one_worker_with_a_wrong_limit_in_its_connection(connection: int, least:
     assert result.refused_part <= 0.01
 
 
-@pytest.mark.parametrize("connection", [LIMIT // 2, LIMIT * 2])
-def test_workers_with_a_wrong_limit_in_their_connection_share_the_servers_limit(connection: int) -> None:
+@pytest.mark.parametrize(("connection", "refused"), [(LIMIT // 2, 0.04), (LIMIT * 2, 0.02)])
+def test_workers_with_a_wrong_limit_in_their_connection_share_the_servers_limit(
+    connection: int, refused: float
+) -> None:
     result = _simulate([Worker(limit=connection)] * 8, 10)
 
     assert result.utilization(10) >= 0.93
-    assert result.refused_part <= 0.02
+    assert result.refused_part <= refused
     assert min(result.shares()) >= 0.5
 
 
@@ -569,7 +615,7 @@ def test_others_that_grow_may_double_their_share() -> None:
     assert (before, same, share.size) == (55_000, 54_800, LIMIT - 2 * 7_000)
 
 
-def test_a_429_costs_a_tenth_once_per_hold() -> None:
+def test_a_429_costs_a_share_once_per_hold() -> None:
     share = _shared(remaining=600, own=10_000)
     before = share.size
     share.record_throttled(100, 10_000, 500, 1, is_new=True)
@@ -577,7 +623,7 @@ def test_a_429_costs_a_tenth_once_per_hold() -> None:
     share.record_throttled(100, 10_000, 500, 1, is_new=False)
 
     assert before == 10_600
-    assert after == share.size == pytest.approx((10_000 + 450) * 0.9)
+    assert after == share.size == pytest.approx((10_000 + 450) * 0.93)
 
 
 def test_a_429_shows_what_the_others_have() -> None:
@@ -694,6 +740,49 @@ def test_a_larger_share_shrinks_faster() -> None:
         lost.append((before - share.size) / before)
 
     assert lost[0] < lost[1] < lost[2]
+
+
+def _grown(share: FairShare, now: float) -> float:
+    """Return what a small share takes within a second of some free room."""
+    share.size = 1_000
+    share.record_success(10_000, 1_000, 500, 0, now=now)
+    share.advance(now, LIMIT, 500)
+    before = share.size
+    share.advance(now + 1, LIMIT, 500)
+    return share.size - before
+
+
+def test_a_share_grows_more_slowly_after_each_429_until_ten_minutes_pass_without_one() -> None:
+    share = _shared()
+    share.spend(20_000, 0)  # so that it is not starved
+    at_first = _grown(share, 1)
+    share.record_throttled(100, 10_000, 500, 100, is_new=True)
+    while_the_window_is_still_full = _grown(share, 101)
+    share.record_throttled(100, 10_000, 500, 200, is_new=True)
+    after_one = _grown(share, 201)
+    for second in range(202, 212):
+        share.record_throttled(100, 10_000, 500, second, is_new=True)
+    after_many = _grown(share, 212)
+    for second in range(220, 811, 10):
+        share.spend(500, second)
+        share.advance(second, 0, 500)
+    much_later = _grown(share, 812)
+
+    assert at_first == pytest.approx(while_the_window_is_still_full, rel=0.02)
+    assert after_one < at_first * 0.75
+    assert after_many < at_first * 0.3
+    assert much_later == pytest.approx(after_many / 0.7, rel=0.05)
+
+
+def test_a_share_grows_although_room_has_just_left_the_window() -> None:
+    share = _shared(remaining=6_000, own=10_000)
+    share.advance(1, int(share.size), 500)
+    held = share.size
+    share.advance(2, int(share.size) - 1_000, 500)
+    just_free = share.size
+    share.advance(3, int(share.size) - 1_000, 500)
+
+    assert held < just_free > share.size
 
 
 def test_others_are_gone_after_a_minute_without_a_sign_of_them() -> None:
