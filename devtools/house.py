@@ -26,7 +26,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
         *("bulk.changes", "bulk.clock", "bulk.expect", "bulk.options", "bulk.report", "bulk.results"),
         *("bulk.elements.rules", "bulk.elements.weight"),
     ),
-    ("bulk.elements.findings", "bulk.elements.instructions"),
+    ("bulk.elements.findings", "bulk.elements.instructions", "bulk.elements.unset"),
     ("bulk.batch", "bulk.mapping"),
     ("bulk.elements",),
     ("bulk.sources",),

@@ -37,6 +37,8 @@ TRIGGERED = {"message": "The business event has been triggered"}
 V1: list[tuple[int, Any, TriggerOutcome]] = [
     (200, TRIGGERED, TriggerOutcome.TRIGGERED),
     (200, {**TRIGGERED, "status": "Success"}, TriggerOutcome.TRIGGERED),
+    (200, {"message": "Business event triggered successfully."}, TriggerOutcome.TRIGGERED),
+    (200, {"message": "The business event was triggered"}, TriggerOutcome.TRIGGERED),
     (200, {**TRIGGERED, "error": None}, TriggerOutcome.TRIGGERED),
     (200, {"message": "Service temporarily unavailable"}, TriggerOutcome.UNKNOWN),
     (200, {"message": None}, TriggerOutcome.UNKNOWN),
@@ -79,6 +81,9 @@ NO_SUCCESS: list[Any] = [
     {"message": "0 campaigns triggered"},
     {"message": "The business event could not be triggered"},
     {"message": "The business event will be triggered"},
+    {"message": "The business event has been queued to get triggered"},
+    {"message": "Waiting to have successfully triggered campaigns"},
+    {"message": "Triggered"},
     {"message": ["The business event has been triggered"]},
     {**TRIGGERED, "success": False},
     {**TRIGGERED, "success": "false"},

@@ -14,14 +14,17 @@ _SUCCESSES = frozenset({"success", "successful", "ok", "200", "200 ok", "true"})
 
 _ERRORS = ("error", "errors", "error_type", "failed", "failures", "rejected")
 
-_TRIGGERED = re.compile(r"\btriggered\b")
+_TRIGGERED = re.compile(
+    r"\b(ha(s|ve) been|was|were) (successfully )?triggered\b|\btriggered (import )?successfully\b"
+)
 _FAILS = (
     r"\b(not|never|none|nothing|cannot|without|unable|invalid|unsuccessful\w*|fail\w*|error\w*|reject\w*|refus\w*"
     r"|den(y|ied)|skip\w*|drop\w*|discard\w*|ignor\w*|partial\w*|abort\w*|cancel\w*|block\w*|exceed\w*"
 )
 _DENIES = re.compile(_FAILS + r")\b|n['\u2019]t\b")
 _DENIES_TRIGGER = re.compile(
-    _FAILS + r"|no|neither|nor|zero|0|unless|if|will|would|could|should|to be|limit\w*|quota)\b|n['\u2019]t\b"
+    _FAILS + r"|no|neither|nor|zero|0|unless|if|will|would|could|should|to be|limit\w*|quota|queue\w*"
+    r"|pending|scheduled|waiting)\b|n['\u2019]t\b"
 )
 
 

@@ -28,6 +28,7 @@ from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.instructions import (
     check_array_edits,
     check_device_platform,
+    check_number,
     check_unset,
     opt_ins,
     set_platform,
@@ -360,8 +361,9 @@ def _check_customer(prepared: Prepared, workspace: WorkspaceRules) -> None:
     attributes = element.get("attributes", {})
     identified = False
     if isinstance(attributes, dict):
-        identified = any(attributes.get(name) for name in _identifiers(workspace))
+        identified = any(_is_given(attributes.get(name)) for name in _identifiers(workspace))
         _check_names(attributes, findings, user_attribute_name)
+        check_number(attributes, findings)
         if "platforms" in attributes:
             element["attributes"] = {**attributes, "platforms": opt_ins(attributes["platforms"], findings)}
         check_array_edits(attributes, findings)
@@ -374,6 +376,11 @@ def _check_customer(prepared: Prepared, workspace: WorkspaceRules) -> None:
     check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
     if "platforms" in element:
         element["platforms"] = opt_ins(element["platforms"], findings)
+
+
+def _is_given(value: Any) -> bool:
+    """Return whether an identifier can say who a user is."""
+    return bool(value.strip() if isinstance(value, str) else value)
 
 
 def _check_exact_identifiers(
@@ -391,8 +398,11 @@ def _check_event(prepared: Prepared, workspace: WorkspaceRules) -> None:
     identifiers = element.get("user_identifiers")
     known = workspace.identifiers
     identified = isinstance(identifiers, dict) and any(
-        value and (known is None or name in known) for name, value in identifiers.items()
+        _is_given(value) and (known is None or name in known) for name, value in identifiers.items()
     )
+    if isinstance(identifiers, dict) and len(identifiers) > rules.MOST_IDENTIFIERS:
+        message = f"user_identifiers: {len(identifiers)} names; a workspace has at most {rules.MOST_IDENTIFIERS}"
+        findings.append(Finding(Code.ATTRIBUTES_INVALID, message))
     check_customer_id(element.get("customer_id"), findings, identified_otherwise=identified)
     actions = element.get("actions")
     if not isinstance(actions, list) or not actions:

@@ -103,6 +103,8 @@ def prepare_elements(
             if kind == "customer":
                 given = element["attributes"]
                 attributes = _fast_attributes(given, _VALID_USER_NAMES, user_attribute_name)
+                if len(attributes) > rules.MOST_USER_ATTRIBUTES:
+                    raise NeedsFullCheckError
                 sent = element if attributes is given else {**element, "attributes": attributes}
                 element_weight = _CUSTOMER
             elif kind == "event":

@@ -11,6 +11,7 @@ from typing import Any
 from airflow_provider_moengage.bulk.elements import rules
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
+from airflow_provider_moengage.bulk.elements.unset import UnsetAttributes, is_condition, set_by
 
 
 def normal_platform(platform: str, known: Iterable[str]) -> str:
@@ -129,12 +130,35 @@ def _is_own(name: str) -> bool:
     )
 
 
-def check_unset(unset: Any, attributes: Mapping[Any, Any], findings: list[Finding]) -> None:
-    """Add a finding for each attribute that an element both sets and unsets: MoEngage unsets it."""
-    if not isinstance(unset, list):
+def check_number(attributes: Mapping[Any, Any], findings: list[Finding]) -> None:
+    """Add a finding if an element has more attributes than a workspace holds."""
+    if len(attributes) <= rules.MOST_USER_ATTRIBUTES:
         return
-    for condition in unset:
-        name = condition.get("attr") if isinstance(condition, dict) and condition.get("type") == "equals" else None
-        if isinstance(name, str) and attributes.get(name) is not None:
-            message = f"attribute {name!r}: set and unset in one element, so MoEngage unsets it; do one of them"
-            findings.append(Finding(Code.ATTRIBUTE_DROPPED, message, about=name))
+    own = rules.STANDARD_ATTRIBUTES | rules.MOENGAGE_OWN_ATTRIBUTES | rules.STRUCTURED_ATTRIBUTES
+    number = len(attributes.keys() - own)
+    if number > rules.MOST_USER_ATTRIBUTES:
+        message = (
+            f"attributes: {number} custom ones, and MoEngage rejects new ones beyond the"
+            f" {rules.MOST_USER_ATTRIBUTES} of a workspace; send fewer"
+        )
+        findings.append(Finding(Code.TOO_MANY_ATTRIBUTES, message))
+
+
+def check_unset(unset: Any, attributes: Mapping[Any, Any], findings: list[Finding]) -> None:
+    """Check the conditions of an element's ``unset_attributes``, and that it sets nothing that meets one of them:
+    MoEngage would unset it.
+    """
+    if unset is None:
+        return
+    readable = [condition for condition in unset if is_condition(condition)] if isinstance(unset, list) else []
+    if readable != unset:
+        message = (
+            "unset_attributes: expected a list of objects with type (equals, prefix, suffix or contains), attr"
+            " (not empty) and case_sensitive (true or false)"
+        )
+        findings.append(Finding(Code.ATTRIBUTES_INVALID, message))
+    taken = UnsetAttributes()
+    taken.add(readable)
+    for name in taken.of(set_by(attributes)):
+        message = f"attribute {name!r}: set and unset in one element, so MoEngage unsets it; do one of them"
+        findings.append(Finding(Code.ATTRIBUTE_DROPPED, message, about=name))

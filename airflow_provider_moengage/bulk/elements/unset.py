@@ -7,8 +7,10 @@ an attribute wins over setting it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from airflow_provider_moengage.bulk.elements import rules
 
 _MATCHES: dict[str, Callable[[str, str], bool]] = {
     "equals": str.__eq__,
@@ -53,3 +55,22 @@ class UnsetAttributes:
             return True
         folded = name.casefold()
         return any(_MATCHES[kind](name if is_exact else folded, attr) for kind, attr, is_exact in self._conditions)
+
+
+def is_condition(condition: Any) -> bool:
+    """Return whether a condition has the documented form. An empty name would be met by every attribute."""
+    return (
+        isinstance(condition, dict)
+        and isinstance(condition.get("type"), str)
+        and condition["type"] in _MATCHES
+        and isinstance(condition.get("attr"), str)
+        and bool(condition["attr"].strip())
+        and isinstance(condition.get("case_sensitive", True), bool)
+    )
+
+
+def set_by(attributes: Mapping[Any, Any]) -> list[str]:
+    """Return the attributes that an element sets, or whose lists it adds to."""
+    added = attributes.get(rules.ADD_TO_LISTS)
+    names = [name for name, value in attributes.items() if value is not None and isinstance(name, str)]
+    return [*names, *added] if isinstance(added, dict) else names

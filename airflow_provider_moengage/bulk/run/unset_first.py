@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_moengage.bulk.batch import Elements
-from airflow_provider_moengage.bulk.elements import rules
-from airflow_provider_moengage.bulk.elements.unset import UnsetAttributes
+from airflow_provider_moengage.bulk.elements.unset import UnsetAttributes, set_by
 from airflow_provider_moengage.bulk.elements.weight import Weight, any_unsets
 
 
@@ -56,11 +55,4 @@ class UnsetFirst:
         if unset is None or weight.kind != "customer":
             return False
         attributes = _DECODER.decode(line).attributes
-        return isinstance(attributes, dict) and bool(unset.of(_set_by(attributes)))
-
-
-def _set_by(attributes: dict[str, Any]) -> list[str]:
-    """Return the attributes that an element sets, or whose lists it adds to."""
-    added = attributes.get(rules.ADD_TO_LISTS)
-    names = [name for name, value in attributes.items() if value is not None]
-    return [*names, *added] if isinstance(added, dict) else names
+        return isinstance(attributes, dict) and bool(unset.of(set_by(attributes)))

@@ -91,7 +91,23 @@ ACCEPTED: dict[str, Any] = {
     "a day as text": customer({"a": "2026-08-14", "b": "14/08/2026"}),
     "decimals that doubles hold": customer({"a": Decimal("12.50"), "b": Decimal("12345678901234567890")}),
     "numbers of a list": customer({"a": [1, 2.5, Decimal("0.5")]}),
-    "200 user attributes": customer({f"a{number}": 1 for number in range(200)}),
+    "256 user attributes and MoEngage's own": customer(
+        {**{f"a{number}": 1 for number in range(256)}, "u_em": "a@b", "moe_sub_w": "x"}
+    ),
+    "attributes to unset in every way": customer(
+        {"x": 1, "y": None, REMOVE: {"tags": "a"}},
+        unset_attributes=[
+            {"type": "prefix", "attr": "a_", "case_sensitive": False},
+            {"type": "suffix", "attr": "_z"},
+            {"type": "contains", "attr": "X", "case_sensitive": True},
+            {"type": "equals", "attr": "y", "case_sensitive": True},
+            {"type": "equals", "attr": "tags", "case_sensitive": True},
+        ],
+    ),
+    "nothing to unset": customer(unset_attributes=[]),
+    "event of a user with five identifiers": without(
+        event(action(), user_identifiers={f"i{number}": "x" for number in range(5)}), "customer_id"
+    ),
     "event": event(action({"price": 9.5})),
     "event of two actions": event(action(), action(action="Return")),
     "event without attributes": event(without(action(), "attributes")),
@@ -121,6 +137,36 @@ ACCEPTED: dict[str, Any] = {
 }
 
 REFUSED: dict[str, tuple[Any, list[Code]]] = {
+    **{
+        f"unset_attributes {number}": (customer({"x": 1}, unset_attributes=unset), [Code.ATTRIBUTES_INVALID])
+        for number, unset in enumerate(
+            [
+                "x",
+                {"type": "equals", "attr": "x"},
+                ["x"],
+                [{"attr": "x"}],
+                [{"type": "equals"}],
+                [{"type": "regex", "attr": "y"}],
+                [{"type": "prefix", "attr": ""}],
+                [{"type": "contains", "attr": " "}],
+                [{"type": "equals", "attr": 1}],
+                [{"type": "equals", "attr": "y", "case_sensitive": "true"}],
+                [{"type": "equals", "attr": "y"}, None],
+            ]
+        )
+    },
+    "six identifiers": (
+        without(event(action(), user_identifiers={f"i{number}": "x" for number in range(6)}), "customer_id"),
+        [Code.ATTRIBUTES_INVALID],
+    ),
+    "a blank identifier": (
+        {"type": "customer", "attributes": {"u_em": " "}},
+        [Code.CUSTOMER_ID_MISSING],
+    ),
+    "a blank identifier of an event": (
+        without(event(action(), user_identifiers={"u_em": "\t "}), "customer_id"),
+        [Code.CUSTOMER_ID_MISSING],
+    ),
     **{
         f"element {type(element).__name__}": (element, [Code.ELEMENT_INVALID])
         for element in (None, "text", 5, [customer()], b"{}")
@@ -310,6 +356,27 @@ WARNED: dict[str, tuple[Any, list[Code]]] = {
         for name in ("publisher_name", "campaign_name", "u_l_a", "cr_t", "moe_gaid", "advertising_identifier")
     },
     "a device's own attribute": (device({"color": "red"}), [Code.ATTRIBUTE_DROPPED]),
+    **{
+        f"set and unset by {kind}": (
+            customer({"loyalty_tier": 1}, unset_attributes=[{"type": kind, "attr": attr, **case}]),
+            [Code.ATTRIBUTE_DROPPED],
+        )
+        for kind, attr, case in [
+            ("prefix", "loyalty_", {"case_sensitive": True}),
+            ("suffix", "_tier", {"case_sensitive": True}),
+            ("contains", "alty", {"case_sensitive": True}),
+            ("equals", "LOYALTY_tier", {"case_sensitive": False}),
+            ("equals", "Loyalty_Tier", {}),
+        ]
+    },
+    "added to a list and unset": (
+        customer({ADD: {"tags": "x"}}, unset_attributes=[{"type": "equals", "attr": "tags"}]),
+        [Code.ATTRIBUTE_DROPPED],
+    ),
+    "257 attributes of a user": (
+        customer({f"a{number}": 1 for number in range(257)}),
+        [Code.TOO_MANY_ATTRIBUTES],
+    ),
     "set and unset": (
         customer({"x": 1}, unset_attributes=[{"type": "equals", "attr": "x", "case_sensitive": True}]),
         [Code.ATTRIBUTE_DROPPED],
