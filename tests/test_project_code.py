@@ -115,7 +115,7 @@ def test_a_wrong_code_of_the_connection_names_the_field(
 # which requests name it
 
 
-def test_a_bulk_import_names_workspace_and_project_in_the_query(world: MoEngage) -> None:
+def test_2nd_a_bulk_import_names_workspace_and_project_in_the_query(world: MoEngage) -> None:
     report = MoEngageHook(project_code=BRAND).bulk_import([customer("ann"), customer("bob")])
 
     assert report.accepted == 2
@@ -135,7 +135,7 @@ def test_without_a_project_the_workspace_stays_in_the_path(world: MoEngage) -> N
 
 
 @pytest.mark.parametrize("api_version", ["v1", "v5"])
-def test_business_events_name_it_in_a_header(world: MoEngage, api_version: str) -> None:
+def test_2nd_business_events_name_the_project_in_a_header(world: MoEngage, api_version: str) -> None:
     hook = MoEngageHook(project_code=BRAND)
     hook.check_business_event("Sale", {"city": "Graz"})
     hook.trigger_business_event("Sale", {"city": "Graz"}, triggered_by="a@b.com", api_version=api_version)
@@ -144,7 +144,7 @@ def test_business_events_name_it_in_a_header(world: MoEngage, api_version: str) 
     assert [firing.project_code for firing in world.emulator.workspace.firings] == [BRAND]
 
 
-def test_file_imports_name_it_in_a_header(world: MoEngage) -> None:
+def test_2nd_file_imports_name_the_project_in_a_header(world: MoEngage) -> None:
     hook = MoEngageHook(project_code=BRAND)
     hook.trigger_file_import("users")
     list(hook.iter_file_runs("users"))
@@ -266,7 +266,7 @@ def export(folder: Path, sql: str = "SELECT * FROM users", **options: Any) -> li
     [None, ["tier"], {"level": "tier"}, {"level": Column("tier", type="text")}],
     ids=["all", "list", "mapping", "typed"],
 )
-def test_each_row_of_a_file_has_the_project(
+def test_2nd_each_row_of_a_file_has_the_project(
     warehouse: None, tmp_path: Path, file_format: str, attributes: Any
 ) -> None:
     rows = export(

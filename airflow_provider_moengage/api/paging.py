@@ -80,7 +80,7 @@ class Pages(Generic[Row]):
     def __init__(self, key: Callable[[Row], str]) -> None:
         self._key = key
         self._rows: dict[str, Row] = {}
-        self._total: int | None = None
+        self._totals: set[int] = set()
         self._is_unsure = False
         self.next_page = 1
 
@@ -99,27 +99,29 @@ class Pages(Generic[Row]):
             self._rows[self._key(row)] = row
         self.next_page += 1
         if total is not None:
-            self._total = max(total, self._total or 0)
+            self._totals.add(total)
         has_new = len(self._rows) > before
         self._is_unsure = self._is_unsure or len(self._rows) < before + len(rows) or (has_more and not has_new)
-        return has_new and (has_more or len(self._rows) < (self._total or 0))
+        return has_new and (has_more or len(self._rows) < max(self._totals, default=0))
 
-    def check_complete(self) -> None:
+    def check_complete(self, *, may_grow: bool = False) -> None:
         """Check that no row is missing, as far as the server tells.
+
+        :param may_grow: rows that were added while the list was read may be missing, and pages may repeat.
 
         :raises ApiError: if one may be missing. A list that changes while it is read has fewer rows than its
             total, or rows that come twice.
         """
-        if self._total is None and self._is_unsure:
+        if not self._totals and self._is_unsure and not may_grow:
             raise ApiError(
                 ErrorKind.SERVER,
                 "MoEngage returned a list without a total whose pages repeat, so some of it may be missing",
             )
-        if len(self._rows) < (self._total or 0):
+        total = (min if may_grow else max)(self._totals, default=0)
+        if len(self._rows) < total:
             raise ApiError(
                 ErrorKind.SERVER,
-                f"MoEngage reports a list of {self._total:,} and returned {len(self._rows):,}, so some of it is"
-                " missing",
+                f"MoEngage reports a list of {total:,} and returned {len(self._rows):,}, so some of it is missing",
             )
 
 
@@ -159,7 +161,9 @@ def read_complete(
     """
     found: dict[str, Row] = {}
     for left in reversed(range(passes)):
-        pages = _read_to_the_end(ask, key, retries)
+        pages: Pages[Row] = Pages(key)
+        for _ in read_into(pages, ask, retries):
+            pass
         found.update((key(row), row) for row in pages.rows)
         try:
             pages.check_complete()
@@ -171,8 +175,12 @@ def read_complete(
     return list(found.values())
 
 
-def _read_to_the_end(ask: Callable[[int], Page[Row]], key: Callable[[Row], str], retries: Retries) -> Pages[Row]:
-    pages: Pages[Row] = Pages(key)
+def read_into(pages: Pages[Row], ask: Callable[[int], Page[Row]], retries: Retries) -> Iterator[Sequence[Row]]:
+    """Yield the rows of each page of a list, once they are in ``pages``.
+
+    :param ask: requests a page, from 1.
+    :raises ApiError: if MoEngage does not answer; of kind NOT_FOUND if it has no first page.
+    """
     has_next = True
     while has_next:
         try:
@@ -182,7 +190,7 @@ def _read_to_the_end(ask: Callable[[int], Page[Row]], key: Callable[[Row], str],
                 break  # the page is past the end
             raise
         has_next = pages.take(page.rows, has_more=page.has_more is not False, total=page.total)
-    return pages
+        yield page.rows
 
 
 def read_whole_list(

@@ -142,7 +142,7 @@ OWN_STATUS = {
 @pytest.mark.parametrize("status_code", [200, 400, 422, "its own"])
 @pytest.mark.parametrize("shape", ["error", "data", "title", "error_type", "message"])
 @pytest.mark.parametrize("error_type", OWN_STATUS)
-def test_a_failure_is_what_its_type_says(status_code: int | str, shape: str, error_type: str) -> None:
+def test_2nd_a_failure_is_what_its_type_says(status_code: int | str, shape: str, error_type: str) -> None:
     shapes: dict[str, dict[str, object]] = {
         "error": fail(error_type, "any words"),
         "data": {"status": "error", "data": {"title": error_type, "description": "any words"}},

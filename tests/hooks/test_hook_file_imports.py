@@ -210,6 +210,25 @@ def test_a_file_that_comes_while_pages_are_read_makes_none_come_twice(imports: M
         assert sorted(got) == sorted(expected)
 
 
+def test_a_history_with_fewer_files_than_it_reports_is_an_error_after_the_last_file(connect: Any) -> None:
+    with loopback(page({"id": "f1", "file_name": "a.csv"}, total_count=3)) as server:
+        runs = connect(server).iter_file_runs(USERS)
+        assert next(runs).file_name == "a.csv"
+        with pytest.raises(
+            MoEngageServerError, match="reports a list of 3 and returned 1, so some of it is missing"
+        ):
+            next(runs)
+
+
+def test_with_filters_it_is_a_warning_because_what_the_total_counts_is_not_documented(
+    connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with loopback(page({"id": "f1", "file_name": "a.csv", "file_status": "FAILED"}, total_count=3)) as server:
+        assert names(connect(server).iter_file_runs(USERS, file_status="FAILED")) == ["a.csv"]
+
+    assert "reports a list of 3 and returned 1" in caplog.text
+
+
 def test_an_import_is_named_by_its_name_and_the_id_wins(imports: MoEngage) -> None:
     imports.emulator.workspace.add_file_import(FileImport("orders", "Orders"))
     run(imports, "users.csv")

@@ -302,7 +302,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("error_type", WRAPPED)
-def test_a_wrapped_failure_is_what_its_type_says_and_splits_nothing(
+def test_2nd_a_wrapped_failure_is_what_its_type_says_and_splits_nothing(
     moengage: MoEngage, error_type: str, status: int
 ) -> None:
     body = json.dumps(
@@ -324,7 +324,7 @@ def test_a_wrapped_failure_is_what_its_type_says_and_splits_nothing(
 
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("error_type", ["Payload too large", "PayloadTooLarge"])
-def test_a_wrapped_413_splits_the_batch(moengage: MoEngage, error_type: str, status: int) -> None:
+def test_2nd_a_wrapped_413_splits_the_batch(moengage: MoEngage, error_type: str, status: int) -> None:
     body = json.dumps({"status": "fail", "error": {"message": "any words", "type": error_type}})
     moengage.emulator.workspace.add_fault(Fault(kind="status", times=1, status=status, body=body))
 
@@ -334,7 +334,7 @@ def test_a_wrapped_413_splits_the_batch(moengage: MoEngage, error_type: str, sta
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
-def test_a_wrapped_5xx_is_not_repeated_at_most_once(moengage: MoEngage, status: int) -> None:
+def test_2nd_a_wrapped_5xx_is_not_repeated_at_most_once(moengage: MoEngage, status: int) -> None:
     body = json.dumps({"status": "fail", "error": {"message": "any words", "type": "Server Error"}})
     moengage.emulator.workspace.add_fault(Fault(kind="status_after", times=1, status=status, body=body))
 
