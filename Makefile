@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 CLOUD_DATABASES := bigquery clickhouse databricks generated_sql oracle redshift snowflake sqlserver trino
 
 .PHONY: help demo airflow test coverage databases cloud-databases standalone live e2e browser executors chromium redis \
-	mariadb drivers chaos bench bench-polling bench-sharing lint types docs check clean
+	mariadb postgresql drivers chaos bench bench-polling bench-sharing lint types docs check clean
 .DEFAULT_GOAL := test
 
 # Install Debian's packages as root; $(2) is a service that they start.
@@ -37,7 +37,7 @@ test: $(VENV)/.dev  ## Run every test that needs no browser and no running Airfl
 coverage:  ## Run the same tests, and fail if they cover less than pyproject.toml requires
 	$(MAKE) --no-print-directory test COVERAGE=1
 
-databases: drivers  ## Run the tests of every database: SQLite, PostgreSQL, MariaDB and DuckDB
+databases: drivers postgresql  ## Run the tests of every database: SQLite, PostgreSQL, MariaDB and DuckDB
 	@if [ -e $(VENV)/.databases ]; then $(BIN)/python -m pytest -n auto --dist loadfile tests/sources tests/results; fi
 
 drivers: $(VENV)/.dev mariadb
@@ -52,6 +52,10 @@ cloud-databases: VENV = .venv-cloud
 cloud-databases:  ## Run the tests of the cloud warehouses' drivers, without their servers
 	$(MAKE) --no-print-directory VENV=$(VENV) $(VENV)/.dev $(VENV)/.cloud-databases
 	$(VENV)/bin/python -m pytest -rs $(patsubst %,tests/sources/test_%.py,$(CLOUD_DATABASES))
+
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || $(call debian,postgresql,postgresql) \
+		|| echo "No PostgreSQL of the system: its ICU collations are skipped (apt-get install postgresql)"
 
 mariadb:
 	@{ command -v mariadbd && command -v mariadb_config; } >/dev/null \

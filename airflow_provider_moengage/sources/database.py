@@ -35,6 +35,7 @@ class SourceColumn:
     :param key_problem: why the column cannot be a key, to follow "it": "sorts by index but compares as text".
     :param key_advice: an expression that can be a key, with ``{name}`` for the column: "CAST({name} AS CHAR)".
     :param equivocal: values that the driver returns for several different database values; not allowed in a key.
+    :param may_not_compare: whether only a query shows if the column can be compared, which a key needs.
     """
 
     name: str
@@ -43,6 +44,7 @@ class SourceColumn:
     key_problem: str | None = None
     key_advice: str = "CAST({name} AS VARCHAR)"
     equivocal: frozenset[Any] = frozenset()
+    may_not_compare: bool = False
 
 
 class Database:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from hashlib import blake2b
-from operator import methodcaller, ne
+from operator import methodcaller
 from typing import Any
 from uuid import UUID
 
@@ -138,19 +138,22 @@ def check_key_values(column: SourceColumn, values: Sequence[Any], first_row: int
     :raises ValueError: naming the column and the row.
     """
     read = column.read
-    is_plain = _EXACT_TYPES.issuperset(map(type, values)) and not any(map(ne, values, values))  # no NaN
-    if is_plain and read is None:
+    kinds = set(map(type, values))
+    is_finite = Decimal not in kinds or all(value.is_finite() for value in values if type(value) is Decimal)
+    if read is None and is_finite and kinds <= _EXACT_TYPES:
         return
     for row, value in enumerate(values, first_row):
         sent = value if read is None else read(value)
         if column.equivocal and value in column.equivocal:
             sent = Unreadable("a value that the driver returns for several different values")
+        if type(value) is Decimal and not value.is_finite():
+            sent = Unreadable("a number that is not finite")
         if isinstance(sent, Unreadable):
             raise ValueError(
                 f"key_columns: column {column.name!r} holds {sent.what} in row {row} of the query, which cannot be"
                 " part of a key; exclude such rows, or convert the column in the query"
             )
-        if type(value) not in _EXACT_TYPES or value != value:  # noqa: PLR0124 (NaN)
+        if type(value) not in _EXACT_TYPES:
             key_to_json((value,), (column.name,))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_provider_moengage.bulk.mapping import check_columns
 from airflow_provider_moengage.sources.database import SourceColumn, database_of, is_operational
-from airflow_provider_moengage.sources.sql_key import Key, KeyColumns, KeyRange, check_key_types
+from airflow_provider_moengage.sources.sql_key import Key, KeyColumns, KeyRange, check_key_types, check_key_values
 from airflow_provider_moengage.sources.sql_placeholders import paramstyle_of, placeholder_form
 from airflow_provider_moengage.sources.sql_stream import (
     DatabaseHook,
@@ -80,8 +80,30 @@ def check_keys(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns
         check_columns(result.columns)
         if result.database.may_be_renamed(result.columns):
             _check_columns(hook, sql, parameters, key_columns)
-        at = key_columns.indexes(result.columns)
-        check_key_types([result.described[index] for index in at], result.database.name)
+        columns = [result.described[index] for index in key_columns.indexes(result.columns)]
+        check_key_types(columns, result.database.name)
+    check_comparisons(hook, sql, parameters, key_columns, columns)
+
+
+def check_comparisons(
+    hook: DatabaseHook,
+    sql: str,
+    parameters: Parameters,
+    key_columns: KeyColumns,
+    columns: Sequence[SourceColumn],
+) -> None:
+    """Check that the database compares the key columns, if their description leaves that open.
+
+    :param columns: the key's.
+    :raises ValueError: if it does not.
+    """
+    if any(column.may_not_compare for column in columns):
+        wrap = partial(compared_keys_query, key_columns=key_columns)
+        with (
+            _explained(hook, sql, parameters, key_columns),
+            stream_query(hook, sql, parameters, fetch_size=1, wrap=wrap),
+        ):
+            pass
 
 
 @contextmanager
@@ -96,13 +118,19 @@ def _explained(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns
         raise
     except Exception as error:
         _check_columns(hook, sql, parameters, key_columns)
-        if _NO_ORDER.search(str(error)):
-            _check_key_types(hook, sql, parameters, key_columns)
-        raise
+        if not _NO_ORDER.search(str(error)):
+            raise
+        _check_key_types(hook, sql, parameters, key_columns)
+        raise ValueError(
+            f"key_columns ({key_columns}): the database has no sort order for the type of one of these columns;"
+            " use another column, or CAST it in the query to text, a whole number, a decimal or a timestamp"
+        ) from error
 
 
-_NO_ORDER = re.compile(r"ordering operator|not orderable|cannot be (?:sorted|ordered)", re.IGNORECASE)
-"""Database errors for ORDER BY a column whose type has no order."""
+_NO_ORDER = re.compile(
+    r"ordering operator|operator does not exist|not orderable|cannot be (?:sorted|ordered)", re.IGNORECASE
+)
+"""Database errors for sorting by a column whose type has no order, or for comparing it."""
 
 
 def _check_columns(hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns) -> None:
@@ -168,10 +196,28 @@ def check_order(
                 gone.append(max(up_to, 1))
         if not gone:
             return
-        wrap = partial(numbered_keys_query, key_columns=key_columns, numbers=sorted(set(gone)))
-        with stream_query(hook, sql, parameters, fetch_size=len(gone), wrap=wrap) as result:
-            keys = [tuple(row) for row in result.rows]
+        keys = numbered_keys(hook, sql, parameters, key_columns, sorted(set(gone)))
     raise _not_in_order(key_columns)
+
+
+def numbered_keys(
+    hook: DatabaseHook, sql: str, parameters: Parameters, key_columns: KeyColumns, numbers: Sequence[int]
+) -> list[Key]:
+    """Return the keys with these row numbers, which can be bound again.
+
+    :param numbers: counted from 1 in key order, ascending.
+    :raises ValueError: naming the column and the row of a value that cannot be bound again.
+    """
+    wrap = partial(numbered_keys_query, key_columns=key_columns, numbers=numbers)
+    with (
+        _explained(hook, sql, parameters, key_columns),
+        stream_query(hook, sql, parameters, fetch_size=len(numbers), wrap=wrap) as result,
+    ):
+        keys = [tuple(row) for row in result.rows]
+    for key, number in zip(keys, numbers, strict=False):  # rows may have been removed since they were counted
+        for column, value in zip(result.described, key, strict=True):
+            check_key_values(column, [value], number - 1)
+    return keys
 
 
 def _not_in_order(key_columns: KeyColumns) -> ValueError:
@@ -289,6 +335,12 @@ def counting_query(sql: str, key_columns: KeyColumns) -> str:
 def no_keys_query(sql: str, key_columns: KeyColumns) -> str:
     """Return a query that returns the key columns and no rows."""
     return f"SELECT {key_columns} FROM {as_table(sql)} WHERE 1 = 0"  # noqa: S608 (checked names)
+
+
+def compared_keys_query(sql: str, key_columns: KeyColumns) -> str:
+    """Return a query that compares each key column and returns no rows."""
+    compared = " AND ".join(f"{name} <= {name}" for name in key_columns.names)
+    return f"SELECT 1 FROM {as_table(sql)} WHERE 1 = 0 AND {compared}"  # noqa: S608 (checked names)
 
 
 def no_rows_query(sql: str) -> str:

@@ -26,7 +26,12 @@ from airflow_provider_moengage.sources.sql_key import (
     key_from_json,
     key_to_json,
 )
-from airflow_provider_moengage.sources.sql_keyset import check_order, null_key_exists, stream_range
+from airflow_provider_moengage.sources.sql_keyset import (
+    check_comparisons,
+    check_order,
+    null_key_exists,
+    stream_range,
+)
 from airflow_provider_moengage.sources.sql_stream import DatabaseHook, LostConnectionError, stream_query
 
 
@@ -277,6 +282,7 @@ class _Reading:
             at = self._key_columns.indexes(result.columns)
             columns = [result.described[index] for index in at]
             check_key_types(columns, result.database.name)
+            check_comparisons(query.hook, query.sql, query.parameters, self._key_columns, columns)
             read = result.reader(typed)
             while rows := list(islice(result.rows, _rows_of(size(), recipes))):
                 values = [[row[index] for row in rows] for index in at]

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from airflow_provider_moengage.arguments import non_empty, whole
-from airflow_provider_moengage.sources.sql_key import (
-    Key,
-    KeyColumns,
-    key_to_json,
-    null_key_error,
-)
+from airflow_provider_moengage.sources.sql_key import KeyColumns, key_to_json, null_key_error
 from airflow_provider_moengage.sources.sql_keyset import (
     check_keys,
     check_order,
     counting_query,
-    numbered_keys_query,
+    numbered_keys,
 )
 from airflow_provider_moengage.sources.sql_stream import database_hook, stream_query
 
@@ -68,17 +63,15 @@ def plan_shards(
     columns, most = KeyColumns(key_columns), whole("shards", shards, 1, MOST_SHARDS)
     hook = database_hook(conn_id)
 
-    def rows_of(wrap: Callable[[str], str]) -> list[Key]:
-        with stream_query(hook, sql, parameters, fetch_size=most, wrap=wrap) as result:
-            return [tuple(row) for row in result.rows]
-
     check_keys(hook, sql, parameters, columns)
-    [(rows, *keyed)] = rows_of(partial(counting_query, key_columns=columns))
+    counting = partial(counting_query, key_columns=columns)
+    with stream_query(hook, sql, parameters, fetch_size=1, wrap=counting) as result:
+        [(rows, *keyed)] = result.rows
     for name, count in zip(columns.names, keyed, strict=True):
         if count < rows:
             raise null_key_error(name, f"{rows - count} of {rows} rows")
     cuts = sorted({rows * number // most for number in range(1, most)} - {0})
-    keys = rows_of(partial(numbered_keys_query, key_columns=columns, numbers=cuts)) if cuts else []
+    keys = numbered_keys(hook, sql, parameters, columns, cuts) if cuts else []
     if any(key == following for key, following in pairwise(keys)):
         raise ValueError(
             f"key_columns: rows of the query have the same {columns}; add a column that distinguishes them"

@@ -41,7 +41,8 @@ OR (name = 'TimeZone' AND source NOT IN ('client', 'session'))
 """For this transaction: UTC, unless the connection sets a zone, and no timeouts while reading is slow."""
 
 _TYPES = """
-SELECT t.oid, t.typname, CASE t.typcategory WHEN 'A' THEN e.typtype ELSE t.typtype END, t.typcategory, t.typelem
+SELECT t.oid, t.typname, CASE t.typcategory WHEN 'A' THEN e.typtype ELSE t.typtype END, t.typcategory, t.typelem,
+    t.typtype = 'e' AND EXISTS (SELECT 1 FROM pg_catalog.pg_type d WHERE d.typbasetype = t.oid)
 FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem WHERE t.oid IN ({})
 """
 
@@ -80,6 +81,9 @@ class _Type:
     """``typtype``; for an array, the ``typtype`` of its elements."""
     category: str
     element: int
+    has_domain: bool = False
+    """Whether there is a domain of this enum. A column of the domain is described as one of the enum, but
+    PostgreSQL has no comparisons for it."""
 
     @property
     def is_array(self) -> bool:
@@ -145,7 +149,8 @@ class _PostgreSQL(Database):
             read, problem = (lambda _: composite), "holds composite values"
         elif kind.is_array:
             read, problem = self._array_reader(oid), "holds arrays"
-        return SourceColumn(name, kind.name, read, problem, _KEY_ADVICE.get(kind.name, "CAST({name} AS text)"))
+        advice = _KEY_ADVICE.get(kind.name, "CAST({name} AS text)")
+        return SourceColumn(name, kind.name, read, problem, advice, may_not_compare=kind.has_domain)
 
     def _array_reader(self, oid: int) -> Reader | None:  # noqa: ARG002 (psycopg2 needs it)
         return None
@@ -184,7 +189,7 @@ class _Psycopg3(_PostgreSQL):
 
         with closing(connection.cursor("moengage", row_factory=tuple_row)) as cursor:
             cursor.itersize = fetch_size
-            loaders = dict(_psycopg3_own_loaders() if _reads_alike(connection) else _psycopg3_loaders())
+            loaders = {**_psycopg3_loaders(), **_psycopg3_own_loaders(connection)}
             loaders.update(dict.fromkeys((*_AS_TEXT, *_NETWORK_TYPES), TextLoader))
             for oid, loader in loaders.items():
                 cursor.adapters.register_loader(oid, loader)
@@ -305,22 +310,19 @@ def _psycopg3_loaders() -> Mapping[int, Any]:
     return {**dict.fromkeys(_DATE, DateLoader), **dict.fromkeys(_TIMESTAMPS, TimestampLoader)}
 
 
-def _psycopg3_own_loaders() -> Mapping[int, Any]:
-    """Return psycopg 3's own loaders for the same types. They fail at what is outside Python's calendar."""
-    from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+def _psycopg3_own_loaders(connection: Any) -> Mapping[int, Any]:
+    """Return psycopg 3's own loaders that read all that Python's calendar holds like this module's, only faster.
 
-    timestamps = zip(_TIMESTAMPS, (TimestampLoader, TimestamptzLoader), strict=True)
-    return {**dict.fromkeys(_DATE, DateLoader), **dict(timestamps)}
-
-
-def _reads_alike(connection: Any) -> bool:
-    """Return whether psycopg 3 reads all that Python's calendar holds like this module, only faster.
-
-    Not if it is not compiled. In a zone other than UTC it needs Python's data of that zone, and returns the same
-    moment by another clock if there is none.
+    There are none if it is not compiled. They fail at what is outside Python's calendar. In a zone other than UTC,
+    the one for ``timestamptz`` needs Python's data of that zone, and returns the same moment by another clock if
+    there is none.
     """
     from psycopg import pq
+    from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 
     session = connection.info.parameter_status
-    is_iso = (session("DateStyle") or "").startswith("ISO")
-    return pq.__impl__ != "python" and is_iso and session("TimeZone") == "UTC"
+    if pq.__impl__ == "python" or not (session("DateStyle") or "").startswith("ISO"):
+        return {}
+    timestamp, timestamptz = _TIMESTAMPS
+    loaders = {**dict.fromkeys(_DATE, DateLoader), timestamp: TimestampLoader}
+    return {**loaders, timestamptz: TimestamptzLoader} if session("TimeZone") == "UTC" else loaders
