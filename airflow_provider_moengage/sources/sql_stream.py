@@ -92,13 +92,13 @@ class RowStream:
         return reader_of_rows(self.described, typed)
 
     def read(self, typed: Typed | None = None) -> Iterator[Sequence[Any]]:
-        """Yield the converted rows."""
+        """Return an iterator of the converted rows."""
         reader = self.reader(typed)
-        if reader is None:
-            yield from self.rows
-            return
+        return self.rows if reader is None else chain.from_iterable(self._converted(reader))
+
+    def _converted(self, reader: Callable[[Rows], Rows]) -> Iterator[Rows]:
         while rows := list(islice(self.rows, _READ_AT_ONCE)):
-            yield from reader(rows)
+            yield reader(rows)
 
 
 def database_hook(conn_id: str) -> DatabaseHook:
