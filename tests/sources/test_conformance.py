@@ -103,8 +103,48 @@ def test_a_null_that_appears_after_shards_were_planned_is_found(connected: MoEng
 
     with pytest.raises(ValueError, match=r"key_columns.*NULL"):
         sync(sql, ["k"], key_range=first).execute(Task().context)
+    with pytest.raises(ValueError, match=r"key_columns: column 'k' is NULL in 1 of 100 rows"):
+        plan_shards(conn_id="warehouse", sql=sql, key_columns=["k"], shards=3)
 
     assert not connected.arrived
+
+
+UNREADABLE = {
+    "SQLite": ("TEXT", "CAST(x'ff' AS TEXT)"),
+    "PostgreSQL": ("timestamptz", "'infinity'"),
+    "MariaDB": ("DATE", "'0000-00-00'"),
+    "DuckDB": ("TIMESTAMP", "'infinity'"),
+}
+"""A type of each database, and a value that cannot be sent."""
+
+
+@pytest.mark.parametrize("key_columns", [None, ["k"]], ids=["no keys", "keys"])
+def test_one_unreadable_value_rejects_its_row_and_no_other(
+    connected: MoEngage, warehouse: Warehouse, key_columns: list[str] | None
+) -> None:
+    make_rows(warehouse, 10_000)
+    column, value = UNREADABLE[warehouse.database]
+    warehouse.run(
+        f"ALTER TABLE numbered ADD COLUMN seen {column}", f"UPDATE numbered SET seen = {value} WHERE k = 7000"
+    )
+
+    report = sync("SELECT * FROM numbered", key_columns, max_rejects=1).execute(Task().context)
+
+    assert report["rejects"] == {"value_not_readable": 1}
+    assert set(ids(connected)) == users(1, 10_000) - {"8000"}
+
+
+def test_an_average_is_a_number_in_every_row(connected: MoEngage, warehouse: Warehouse) -> None:
+    make_rows(warehouse, 6)
+    sql = "SELECT MIN(user_id) AS user_id, AVG(k) AS average FROM numbered WHERE k < {}"
+
+    found = []
+    for below in (2, 4, 5, 7):
+        connected.reset()
+        sync(sql.format(below)).execute(Task().context)
+        found.append(connected.arrived[0]["attributes"]["average"])
+
+    assert found == pytest.approx([1, 2, 2.5, 3.5])
 
 
 def expected_of(warehouse: Warehouse, value: Any) -> Any:

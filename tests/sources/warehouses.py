@@ -196,6 +196,7 @@ _MARIADB_COLUMNS = {
 
 DUCKDB = (
     Type("BIGINT, INTEGER, HUGEINT, UBIGINT ...", "number", {"1": 1, "-9007199254740993": -9007199254740993}),
+    Type("UHUGEINT", "number", {str(2**128 - 1): 2**128 - 1, "1": 1}, REFUSED),
     Type(
         "DECIMAL",
         "number, rounded to what a double holds",
@@ -253,7 +254,12 @@ DUCKDB = (
         REFUSED,
     ),
     Type("MAP", "object; reject if a key is not text", {"MAP {'a': 1}": {"a": 1}}, REFUSED),
-    Type("UNION", "as the value it holds", {"1": 1}, REFUSED),
+    Type(
+        "UNION, VARIANT",
+        "as the value it holds; JSON in it is text",
+        {"1": 1, "TIMESTAMP 'infinity'": REJECT, "INTERVAL 1 MONTH": REJECT},
+        REFUSED,
+    ),
     Type("GEOMETRY", "reject: a cast to VARCHAR makes it text", {"'POINT(0 0)'": REJECT}, REFUSED),
 )
 _DUCKDB_COLUMNS = {
@@ -261,7 +267,7 @@ _DUCKDB_COLUMNS = {
     "TIMESTAMP, TIMESTAMP_S, TIMESTAMP_MS": "TIMESTAMP", "ENUM": "ENUM('zinc', 'argent')",
     "a list, an array": "INTEGER[]", "a list of intervals": "INTERVAL[]",
     "STRUCT": "STRUCT(a INTEGER, j JSON, t TIMESTAMP)", "MAP": "MAP(VARCHAR, INTEGER)",
-    "UNION": "UNION(n INTEGER, s VARCHAR)",
+    "UNION, VARIANT": "UNION(n INTEGER, s VARCHAR, t TIMESTAMP, i INTERVAL)",
 }  # fmt: skip
 
 SQLITE = (

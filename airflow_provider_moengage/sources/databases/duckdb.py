@@ -47,6 +47,7 @@ _KEY_PROBLEMS = {
     "TIMESTAMP_NS": "holds nanoseconds, which the driver rounds",
     "TIME_NS": "holds nanoseconds, which the driver rounds",
     "TIME WITH TIME ZONE": "sorts equal times by their zone",
+    "UHUGEINT": "holds numbers that the driver cannot bind",
     "GEOMETRY": "does not compare with the value that the driver returns",
     "STRUCT": "holds structs",
     "MAP": "holds maps",
@@ -169,10 +170,7 @@ def _reader(name: str, declared: Any) -> Reader | None:
     type_name = str(declared)
     kind = "json" if type_name == "JSON" else declared.id
     if kind in ("interval", "geometry"):
-        unreadable = Unreadable(
-            f"a value of type {type_name.partition('(')[0]}; use CAST({name} AS VARCHAR) in the query",
-            name,
-        )
+        unreadable = _unreadable(name, type_name.partition("(")[0])
         return lambda _: unreadable
     if kind in ("list", "array"):
         return _reader_of_items(_reader(name, declared.children[0][1]))
@@ -183,7 +181,30 @@ def _reader(name: str, declared: Any) -> Reader | None:
         return _reader_of_fields({field: read for field, read in readers.items() if read is not None}, None)
     if kind.startswith("timestamp"):
         return _read_timestamp
-    return {"json": read_json, "date": _read_day}.get(kind)
+    read_any = _reader_of_any(name)
+    return {"json": read_json, "date": _read_day, "union": read_any, "variant": read_any}.get(kind)
+
+
+def _reader_of_any(name: str) -> Reader:
+    """Return the reader of a type whose values have types of their own, which only the driver's values show."""
+    interval = _unreadable(name, "INTERVAL")
+
+    def read(value: Any) -> Any:
+        if isinstance(value, dt.datetime):
+            return _read_timestamp(value)
+        if isinstance(value, dt.timedelta):
+            return interval
+        if isinstance(value, list | tuple):
+            return [read(item) for item in value]
+        if isinstance(value, dict):
+            return {field: read(item) for field, item in value.items()}
+        return value
+
+    return read
+
+
+def _unreadable(name: str, type_name: str) -> Unreadable:
+    return Unreadable(f"a value of type {type_name}; use CAST({name} AS VARCHAR) in the query", name)
 
 
 def _reader_of_items(read: Reader | None) -> Reader | None:
