@@ -15,7 +15,7 @@ from enum import Enum
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.received.scrub import Scrub
-from airflow_provider_moengage.api.received.success import denies, says_failure
+from airflow_provider_moengage.api.received.success import denies, names_errors, says_failure
 from airflow_provider_moengage.api.received.values import Received
 
 
@@ -176,7 +176,7 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, scr
     said, request_id = _error_of(content)
     error_type = known_type(said)
     outcome = _outcome(status_code, content["status"], error_type)
-    is_contradiction = outcome is Outcome.ACCEPTED and (says_failure(content) or denies(content["message"]))
+    is_contradiction = outcome is Outcome.ACCEPTED and _contradicts_itself(content)
     if is_contradiction:
         outcome = Outcome.UNKNOWN
     ids = (request_id, content["request_id"], Received.header(headers, "x-request-id", scrub))
@@ -194,6 +194,10 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, scr
         remaining=_whole_number(headers.get("x-ratelimit-remaining")),
         limit=None if (limit := _greatest(headers.get("x-ratelimit-limit"))) is None else int(limit),
     )
+
+
+def _contradicts_itself(content: Received) -> bool:
+    return says_failure(content) or names_errors(content) or denies(content["message"])
 
 
 def known_type(said: Iterable[Received]) -> str | None:

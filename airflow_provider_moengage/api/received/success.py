@@ -43,9 +43,21 @@ def says_failure(content: Received) -> bool:
     )
 
 
+def names_errors(content: Received) -> bool:
+    """Return whether a response has a field that is about errors, whatever its exact name, and not empty."""
+    return any(
+        any(name.mentions(word) for word in ("error", "fail", "reject", "exception")) and _is_something(value)
+        for name, value in content.fields()
+    )
+
+
+def _is_something(value: Received) -> bool:
+    return not value.is_nothing and value.number() != 0
+
+
 def denies(message: Received) -> bool:
-    """Return whether a message says that something did not happen."""
-    return message.finds(_DENIES)
+    """Return whether a message says that something did not happen, or is not the text that it should be."""
+    return message.finds(_DENIES) or message.is_list or message.is_object
 
 
 def says_triggered(message: Received) -> bool:
