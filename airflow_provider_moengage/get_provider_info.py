@@ -34,7 +34,12 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
-        "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.file_import"]}],
+        "sensors": [
+            {
+                "integration-name": integration,
+                "python-modules": [f"{package}.sensors.file_import", f"{package}.sensors.users_erased"],
+            }
+        ],
         "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.file_import"]}],
         "notifications": [f"{package}.notifications.business_event.MoEngageBusinessEventNotifier"],
         "transfers": [
@@ -52,6 +57,11 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": "Common SQL",
                 "target-integration-name": integration,
                 "python-module": f"{package}.transfers.sql_to_moengage_cohort",
+            },
+            {
+                "source-integration-name": "Common SQL",
+                "target-integration-name": integration,
+                "python-module": f"{package}.transfers.sql_to_moengage_erasure",
             },
             {
                 "source-integration-name": integration,

@@ -53,6 +53,13 @@ STATS_THROTTLED = Metric("moengage.campaign_stats.throttled", "counter", "reques
 ARRIVED = Metric("moengage.arrival.arrived", "counter", "users")
 MISSING = Metric("moengage.arrival.missing", "counter", "users")
 DIFFERING = Metric("moengage.arrival.differing", "counter", "users")
+ERASURE_REQUESTS = Metric("moengage.erasure.requests", "counter", "requests")
+ERASURE_ACCEPTED = Metric("moengage.erasure.accepted", "counter", "requests")
+ERASURE_NOT_FOUND = Metric("moengage.erasure.not_found", "counter", "requests")
+ERASURE_REFUSED = Metric("moengage.erasure.refused", "counter", "requests")
+ERASURE_UNKNOWN = Metric("moengage.erasure.unknown", "counter", "requests")
+ERASURE_GONE = Metric("moengage.erasure.gone", "gauge", "users")
+ERASURE_REMAINING = Metric("moengage.erasure.remaining", "gauge", "users")
 
 METRICS = (
     *(ACCEPTED, REJECTED, REQUESTS, RETRIES, BYTES),
@@ -62,6 +69,8 @@ METRICS = (
     *(TRIGGERED, *RUNS.values(), FAILED_ROWS),
     *(STATS_DAYS, STATS_ROWS, STATS_REQUESTS, STATS_THROTTLED),
     *(ARRIVED, MISSING, DIFFERING),
+    *(ERASURE_REQUESTS, ERASURE_ACCEPTED, ERASURE_NOT_FOUND, ERASURE_REFUSED, ERASURE_UNKNOWN),
+    *(ERASURE_GONE, ERASURE_REMAINING),
 )
 """Every metric that the package sends."""
 

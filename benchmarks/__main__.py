@@ -24,13 +24,13 @@ from pathlib import Path
 
 from benchmarks.table import Row, as_markdown, as_text
 
-PARTS = ("encode", "end_to_end", "pacing", "memory", "databases", "imports", "polling", "sharing")
+PARTS = ("encode", "end_to_end", "pacing", "memory", "databases", "imports", "polling", "sharing", "erasing")
 """In the order of the table."""
 
 STAGES = (
     (("encode",),),
     (("end_to_end",),),
-    (("memory",), ("imports", "pacing", "polling")),
+    (("memory",), ("imports", "pacing", "polling", "erasing")),
     (("databases",),),
     (("sharing",),),
 )

@@ -32,14 +32,13 @@ from benchmarks import end_to_end, warehouse
 from benchmarks.data import CUSTOMERS, EVENTS, Kind
 from benchmarks.loopback import loopback
 from benchmarks.pipeline import bodies, source_of_elements
+from benchmarks.simulated import WINDOW, Later, SimulatedClock
 from benchmarks.table import Row, times
 
 GROUP = "One million at the documented limit (percentage of the ideal speed, 960 s; simulated)"
 CPU_GROUP = "CPU at the documented limit"
 LIMIT = 60_000
 _SCRUB = Scrub(())
-WINDOW = 60.0
-"""Seconds."""
 ELEMENTS = 1_000_000
 
 ALONE_TARGET, MIXED_TARGET, CPU_TARGET = 0.99, 0.98, 0.03
@@ -53,31 +52,6 @@ Size = tuple[int, int]
 
 _LANES = 4
 """Most lanes that a run opens by default at the documented limit."""
-
-
-class Later(Exception):  # noqa: N818 (a signal, not an error)
-    """Raised instead of waiting: the lane must ask again after ``seconds``."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
-
-
-class SimulatedClock:
-    """The pipeline's clock. Time stands still until the simulation advances it."""
-
-    now = 0.0
-
-    def monotonic(self) -> float:
-        """Seconds since the start."""
-        return self.now
-
-    time = monotonic
-
-    def wait(self, stopped: threading.Event, seconds: float) -> bool:
-        """Let the lane ask again later."""
-        del stopped
-        raise Later(seconds)
 
 
 class Pace(Protocol):

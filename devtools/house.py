@@ -41,7 +41,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("sources",),
     ("tables",),
     ("results",),
-    ("import_files", "campaign_stats", "arrival"),
+    ("import_files", "campaign_stats", "arrival", "erasure"),
     ("triggers",),
     ("tasks",),
     ("links", "notifications"),

@@ -85,6 +85,13 @@ class KillableClient:
         self._switch.point()
         return reply
 
+    def request_erasure(self, body: bytes) -> Reply:
+        with self._switch.request():
+            self._switch.point()
+            reply = self._client.request_erasure(body)
+        self._switch.point()
+        return reply
+
     def sync_cohort(self, body: bytes) -> Reply:
         with self._switch.request():
             self._switch.point()

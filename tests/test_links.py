@@ -14,22 +14,26 @@ from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.operators.business_event import BusinessEventOperator
 from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
+from airflow_provider_moengage.sensors.users_erased import UsersErasedSensor
 from airflow_provider_moengage.transfers.moengage_arrival_check import MoEngageArrivalCheckOperator
 from airflow_provider_moengage.transfers.moengage_campaign_stats import MoEngageCampaignStatsOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 from airflow_provider_moengage.transfers.sql_to_moengage_cohort import SqlToMoEngageCohortOperator
+from airflow_provider_moengage.transfers.sql_to_moengage_erasure import SqlToMoEngageErasureOperator
 from airflow_provider_moengage.transfers.sql_to_moengage_file import SqlToMoEngageFileOperator
 
 TASKS = (
     BulkImportOperator,
     SqlToMoEngageOperator,
     SqlToMoEngageCohortOperator,
+    SqlToMoEngageErasureOperator,
     SqlToMoEngageFileOperator,
     BusinessEventOperator,
     TriggerFileImportOperator,
     FileImportRunSensor,
     MoEngageCampaignStatsOperator,
     MoEngageArrivalCheckOperator,
+    UsersErasedSensor,
 )
 
 

@@ -27,7 +27,7 @@ from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply, 
 from airflow_provider_moengage.api.session import SOURCE, Answer, basic_auth, open_session, reply_of
 from airflow_provider_moengage.api.transport.failures import NoAnswerError
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
-from airflow_provider_moengage.api.users import cohorts, deletion, reading
+from airflow_provider_moengage.api.users import cohorts, deletion, erasure, reading
 from airflow_provider_moengage.api.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -95,6 +95,27 @@ class MoEngageClient:
             return reply_of(error)
         scrub = self._scrub.with_values(lambda: [msgspec.json.decode(body)["identity_value"]])
         return deletion.read_delete_reply(
+            response.status_code, response.headers, response.content, scrub=scrub, now=self._now()
+        )
+
+    def request_erasure(self, body: bytes) -> Reply:
+        """Send a request to erase a user by OpenGDPR and return the outcome. Network errors never raise.
+
+        :param body: of :func:`~airflow_provider_moengage.api.users.erasure.erasure_body`.
+        """
+        workspace = self.workspace
+        try:
+            response = self._session.ask(
+                "POST",
+                f"{workspace.data_url}{erasure.PATH}/{quote(workspace.workspace_id, safe='')}",
+                data=body,
+                headers=workspace.project_headers,
+                timeout=workspace.timeout,
+            )
+        except NoAnswerError as error:
+            return reply_of(error)
+        scrub = self._scrub.with_values(lambda: [erasure.identities_in(body)])
+        return erasure.read_erasure_reply(
             response.status_code, response.headers, response.content, scrub=scrub, now=self._now()
         )
 

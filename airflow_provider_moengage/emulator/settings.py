@@ -27,6 +27,7 @@ _QUOTAS = (
     "campaign_search_quota",
     "delete_quota",
     "export_quota",
+    "opengdpr_quota",
     "cohort_quota",
 )
 
@@ -109,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :param campaign_search_quota: searches for campaigns; their limit is not documented, so it is the same here.
     :param delete_quota: deletions of users (Delete User: 5,000 a minute).
     :param export_quota: users that may be read (Get User: 1,000 a minute).
+    :param opengdpr_quota: OpenGDPR requests; None, because no limit is documented.
     :param export_enabled: whether MoEngage has enabled Get User for the workspace; if not, it answers 403.
     :param export_not_found: how Get User names users that do not exist, which is not documented: as ``objects`` of
         type and identifier, or as ``ids``.
@@ -165,6 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     campaign_search_quota: Windows = ((100, 60),)
     delete_quota: Windows = ((5_000, 60),)
     export_quota: Windows = ((1_000, 60),)
+    opengdpr_quota: Windows = None
     export_enabled: bool = True
     export_not_found: Literal["objects", "ids"] = "objects"
     ingestion_seconds: float = 0

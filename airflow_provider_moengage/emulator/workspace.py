@@ -115,6 +115,12 @@ class Workspace:
             return self._family(BulkImport).log.snapshot(self._settings.keep_elements)
 
     @property
+    def erasure_requests(self) -> list[tuple[str, str]]:
+        """Type and value of each identity that OpenGDPR requests have named, in their order."""
+        with self._lock:
+            return list(self._family(BulkImport).deletions.requested)
+
+    @property
     def deleted_users(self) -> list[str]:
         """IDs of the users whose deletion was accepted, in the order of the requests."""
         with self._lock:

@@ -1,4 +1,4 @@
-"""Names of a task's files, its rejects and its checkpoint, made of Dag, run, task and map index."""
+"""Names of a task's files, its rejects, its checkpoint and its ledger, made of Dag, run, task and map index."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def checkpoint_path_of_task(path: str, context: Mapping[str, Any]) -> str:
     :param path: URI of a folder.
     """
     return f"{path.rstrip('/')}/{_file_name(context)}.checkpoint.json"
+
+
+def ledger_path_of_task(path: str, context: Mapping[str, Any]) -> str:
+    """Return the path of the ledger of a task that erases users.
+
+    :param path: one that ends in ``.ndjson`` is the file, any other a folder.
+    """
+    return path if path.endswith(NDJSON) else f"{path.rstrip('/')}/{_file_name(context)}.ledger{NDJSON}"
 
 
 LONGEST_NAME = 180

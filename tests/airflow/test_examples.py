@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from airflow_provider_moengage.emulator import BusinessEvent, Campaign, Emulator, FileImport, ImportFile
 from demo import recent_warehouse
@@ -218,9 +219,38 @@ def alert_below_and_above_the_limit(place: Place) -> None:
         place.execute("DELETE FROM customers WHERE user_id NOT LIKE 'household-%'")
 
 
+def erase_who_was_approved(place: Place) -> None:
+    place.execute("CREATE TABLE IF NOT EXISTS erasure_requests (user_id TEXT, erased_at TEXT)")
+    place.execute("INSERT INTO erasure_requests (user_id) VALUES ('ann'), ('bea')")
+    users = ("ann", "bea", "carl")
+    elements: list[Any] = [{"type": "customer", "customer_id": user, "attributes": {}} for user in users]
+    sent = requests.post(
+        f"{place.emulator.url}/v1/transition/{WORKSPACE}",
+        json={"type": "transition", "elements": elements},
+        auth=(WORKSPACE, DATA_API_KEY),
+        timeout=10,
+    )
+    assert sent.status_code == 200
+
+    place.command("dags", "test", "erase_customers")
+    assert place.emulator.workspace.deleted_users == []
+
+    approved = json.dumps({"approved_users": 2})
+    # `prove` would wait for a day
+    log = place.command("dags", "test", "erase_customers", "-c", approved, "--mark-success-pattern", "^prove$")
+    assert DATA_API_KEY not in log
+    assert sorted(place.airflow.states("erase_customers")["erase"]) == ["skipped", "success"]
+    assert sorted(place.emulator.workspace.deleted_users) == ["ann", "bea"]
+    assert place.select("SELECT event, count(*) FROM moengage_erasures GROUP BY 1") == [
+        ("accepted", 2),
+        ("asked", 2),
+    ]
+
+
 @pytest.mark.parametrize(
     "example",
     [
+        erase_who_was_approved,
         sync_the_warehouse,
         sync_what_changed,
         sync_incrementally,

@@ -31,9 +31,17 @@ def make_warehouse(file: Path) -> None:
         "android_devices": "user_id, device_id, push_token",
         "users": "user_id, tier, shop, updated_at",
         "closed_accounts": "user_id, closed_at",
+        "erasure_requests": "user_id, email, state",
     }
     values = {"email": "'a' || n || '@example.com'", "total": "n + 0.5", "app_os": "'ANDROID'", "order_id": "n"}
-    values |= {"currency": "'EUR'", "shop": "'north'", "tier": "'gold'", "city": "'Bern'", "screen": "'home'"}
+    values |= {
+        "state": "'approved'",
+        "currency": "'EUR'",
+        "shop": "'north'",
+        "tier": "'gold'",
+        "city": "'Bern'",
+        "screen": "'home'",
+    }
     with contextlib.closing(sqlite3.connect(file)) as warehouse, warehouse:
         warehouse.execute("CREATE TABLE moments (n, at)")
         warehouse.executemany("INSERT INTO moments VALUES (?, ?)", enumerate(moments))

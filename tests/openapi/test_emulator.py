@@ -29,6 +29,12 @@ BODIES: dict[str, Any] = {
     "/v1/transition/{workspace_id}": {"type": "transition", "elements": ELEMENTS},
     "/v1/transition": {"type": "transition", "elements": ELEMENTS},
     "/v1/customer/delete": {"identity_type": "customer_id", "identity_value": "ann"},
+    "/v1/opengdpr_requests/{workspace_id}": {
+        "request_type": "erasure",
+        "submitted_time": "2026-11-01T00:00:00Z",
+        "identities": [{"identity_type": "ID", "identity_value": "ann"}],
+        "api_version": "1.0",
+    },
     "/v1/customers/export": {
         "data": {
             "identifiers": [{"identifier_type": "customer_id", "identifier": user} for user in ("ann", "bea")]
@@ -177,11 +183,13 @@ LITTLE = {
     "campaign_search_quota": [[1, 60]],
     "delete_quota": [[1, 60]],
     "export_quota": [[2, 60]],
+    "opengdpr_quota": [[1, 60]],
     "cohort_quota": [[1, 60]],
 }
 WRONG: dict[str, Any] = {
     "/v1/transition/{workspace_id}": {"type": "transition", "elements": [{"type": "nobody"}]},
     "/v1/customer/delete": {"identity_type": "email", "identity_value": "ann"},
+    "/v1/opengdpr_requests/{workspace_id}": {"request_type": "erasure", "identities": []},
     "/v1/customers/export": {"data": {"identifiers": []}},
     "/v1/integrations/cohortsync": {"action": "add_members"},
     "/v1/integrations/authentication": {"app_id": WORKSPACE_ID},

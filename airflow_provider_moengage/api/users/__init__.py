@@ -1,1 +1,1 @@
-"""Single users: their deletion."""
+"""Users: deletion, erasure and segments."""

@@ -27,6 +27,9 @@ class Client(Protocol):
     def delete_user(self, body: bytes) -> Reply:
         """Send the deletion of one user."""
 
+    def request_erasure(self, body: bytes) -> Reply:
+        """Send a request to erase a user by OpenGDPR."""
+
     def sync_cohort(self, body: bytes) -> Reply:
         """Add members to a segment, or remove some."""
 

@@ -7,6 +7,8 @@ elements that MoEngage refuses are alone: one bad element among ten thousand cos
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 import tenacity
@@ -15,13 +17,10 @@ from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.received.values import sentence
 from airflow_provider_moengage.api.responses import Outcome, Reply, refusal
 from airflow_provider_moengage.bulk.batch import Batch
-from airflow_provider_moengage.bulk.changed.removed.removals import Removals
-from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import StoppedError, time_of_day
 from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.report import counted
-from airflow_provider_moengage.bulk.resume.checkpoint import Checkpoint
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.lane import BULK_IMPORT, Client, Job, Request
@@ -62,6 +61,26 @@ _CERTAINLY_NOT_PROCESSED = frozenset([Outcome.NOT_SENT])
 _MAYBE_PROCESSED = (Outcome.ACCEPTED, Outcome.SERVER_ERROR, Outcome.UNKNOWN)
 
 
+class Record(Protocol):
+    """What records the requests of a run."""
+
+    def announce(self, batch: Batch) -> None:
+        """Record that a request is about to be sent; returns when it may be."""
+
+    def withdraw(self, batch: Batch) -> None:
+        """Record that a request was certainly not processed."""
+
+    def accept(self, batch: Batch) -> None:
+        """Record that MoEngage has accepted a request."""
+
+
+class Refusals(Protocol):
+    """What gets the elements that MoEngage has not accepted."""
+
+    def add(self, position: int, element: object, findings: Sequence[Finding]) -> None:
+        """Add one, with the reasons."""
+
+
 class Sender:
     """What the lanes of a run do with their batches. All of them share it.
 
@@ -74,8 +93,8 @@ class Sender:
     def __init__(
         self,
         context: RunContext,
-        rejects: Rejects | Removals,
-        checkpoint: Checkpoint | ChangeTracker | Removals,
+        rejects: Refusals,
+        checkpoint: Record,
         lane_scaler: LaneScaler,
         request: Request = BULK_IMPORT,
     ) -> None:

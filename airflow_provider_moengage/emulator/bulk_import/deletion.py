@@ -47,6 +47,8 @@ class Deletions:
     def __init__(self) -> None:
         self.accepted: list[str] = []
         """IDs of the users, in the order of the requests."""
+        self.requested: list[tuple[str, str]] = []
+        """Type and value of each identity of an OpenGDPR request, in their order."""
         self._pending: dict[str, float] = {}
 
     def add(self, user: str, now: float) -> None:

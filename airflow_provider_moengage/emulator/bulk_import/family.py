@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from airflow_provider_moengage.emulator.bulk_import import opengdpr
 from airflow_provider_moengage.emulator.bulk_import.counts import ElementCounts, Fill
 from airflow_provider_moengage.emulator.bulk_import.deletion import PATH as DELETE_PATH
 from airflow_provider_moengage.emulator.bulk_import.deletion import (
@@ -63,6 +64,7 @@ class BulkImport(Family):
             *(Endpoint(path, "Bulk import", self._bulk_import) for path in (f"{PATH}/{{workspace_id}}", PATH)),
             Endpoint(DELETE_PATH, "Delete user", self._delete),
             Endpoint(EXPORT_PATH, "Get user", self._export),
+            Endpoint(f"{opengdpr.PATH}/{{workspace_id}}", "OpenGDPR", self._erase),
         )
         self.reset()
 
@@ -83,6 +85,7 @@ class BulkImport(Family):
         self.profiles = Profiles()
         self._delete_quota = Quota()
         self._export_quota = Quota()
+        self._opengdpr_quota = Quota()
         self._fill = Fill()
         self._chart = EventChart()
 
@@ -163,6 +166,38 @@ class BulkImport(Family):
             return Result(self._wrapped(not_found()), "refused")
         self.deletions.add(user, now)
         return Result(accepted(), "accepted")
+
+    def _erase(self, call: Call, now: float) -> Result:
+        """Accept the erasure of everybody who has an identity."""
+        settings, windows = self._context.settings, self._context.settings.opengdpr_quota
+        refused = self._check_request(call)
+        erasure = refused if refused is not None else opengdpr.read_erasure(call.body)
+        if isinstance(erasure, Answer):
+            return Result(self._wrapped(erasure), "refused")
+        named = [{"customer_id": each.identity_value} for each in erasure.identities]
+        fault = self._context.fault_plan.refusing(named)
+        if fault is not None:
+            answer = failure(400, "identity_value is not valid", fault.error_type, attribute="identity_value")
+            return Result(self._wrapped(answer), "refused", fault=fault)
+        opens_at = self._opengdpr_quota.opens_at(windows, 1, now)
+        if opens_at > now:
+            headers = throttle_headers(opens_at, settings, now)
+            message = "The workspace's limit for this minute is spent"
+            return Result(self._wrapped(failure(429, message, _ERROR_TYPES[429], headers=headers)), "throttled")
+        self._opengdpr_quota.spend(1, windows, now)
+        self._carry_out_deletions(now)
+        for identity in erasure.identities:
+            self.deletions.requested.append((identity.identity_type, identity.identity_value))
+            for user in self._users_with(identity):
+                self.deletions.add(user, now)
+        return Result(opengdpr.accepted(), "accepted")
+
+    def _users_with(self, identity: opengdpr.Identity) -> list[str]:
+        attribute = opengdpr.ATTRIBUTES.get(identity.identity_type)
+        if attribute is None:
+            counts, user = self.element_counts, identity.identity_value
+            return [user] if user in counts.users or counts.users_approximate else []
+        return self.profiles.users_with(attribute, identity.identity_value)
 
     def _export(self, call: Call, now: float) -> Result:
         """Answer the profiles of users."""

@@ -147,6 +147,11 @@ class Profiles:
         for user in users:
             self._profiles.pop(user, None)
 
+    def users_with(self, attribute: str, value: str) -> list[str]:
+        """Return the users who have a value of an attribute, of everything that was accepted so far."""
+        self._ingest(float("inf"))
+        return [user for user, profile in self._profiles.items() if profile.attributes.get(attribute) == value]
+
     def _ingest(self, until: float) -> None:
         while self._unread and self._unread[0].at <= until:
             accepted = self._unread.popleft()

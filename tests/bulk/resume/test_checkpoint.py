@@ -553,6 +553,9 @@ class WaitingClient:
     def delete_user(self, body: bytes) -> Reply:
         return self._client.delete_user(body)
 
+    def request_erasure(self, body: bytes) -> Reply:
+        return self._client.request_erasure(body)
+
     def sync_cohort(self, body: bytes) -> Reply:
         return self._client.sync_cohort(body)
 

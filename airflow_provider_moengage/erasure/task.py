@@ -1,0 +1,212 @@
+"""One try of an erasure: what earlier ones have done, the requests, and the counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_moengage import metrics
+from airflow_provider_moengage.api.errors import ApiError
+from airflow_provider_moengage.bulk.clock import Log, StoppedError, StopRequest
+from airflow_provider_moengage.bulk.report import counted
+from airflow_provider_moengage.erasure.ledger import Event, History, RunFacts
+from airflow_provider_moengage.erasure.places import LedgerPlace
+from airflow_provider_moengage.erasure.record import Erasure, ErasureRecord
+from airflow_provider_moengage.erasure.run import ErasureRun, Method
+from airflow_provider_moengage.erasure.users import Users
+from airflow_provider_moengage.exceptions import (
+    MoEngageError,
+    MoEngageOutcomeUnknownError,
+    MoEngageRemovalError,
+)
+from airflow_provider_moengage.hooks.errors import translated
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
+from airflow_provider_moengage.results.recorder import TaskRun
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be asked for, given what earlier tries have done.
+
+    :param erasures: to be asked for.
+    :param done: how many requests of the run are done already.
+    :param unknown: how many of them may have been processed, and must not be repeated.
+    """
+
+    erasures: list[Erasure]
+    done: int
+    unknown: int
+
+    @classmethod
+    def of(cls, users: Users, history: History, *, may_repeat: bool) -> Plan:
+        """Return the plan of a try.
+
+        :param may_repeat: whether a request that may have been processed may be sent again.
+        """
+        unknown = history.unknown()
+        wanted = {**users.by_identity}
+        if may_repeat:  # also those that the query no longer returns: they may not have arrived
+            for identity, known in unknown.items():
+                wanted.setdefault(identity, known)
+        done = [identity for identity in wanted if history.is_done(identity)]
+        left_out = set(done) if may_repeat else {*done, *unknown}
+        return cls(
+            [
+                Erasure(identity, known, history.attempts(identity))
+                for identity, known in wanted.items()
+                if identity not in left_out
+            ],
+            len(done),
+            0 if may_repeat else len(unknown),
+        )
+
+
+class ErasureTask:
+    """One try of a task that erases users.
+
+    :param hook: of the workspace.
+    :param method: how users are erased.
+    :param place: of the ledger.
+    :param log: gets counts only.
+    :param stop: a request to end the try; nothing is sent once it is made.
+    """
+
+    def __init__(
+        self, hook: MoEngageHook, method: Method, place: LedgerPlace, log: Log, stop: StopRequest
+    ) -> None:
+        self._hook = hook
+        self._method = method
+        self._place = place
+        self._log = log
+        self._stop = stop
+        self.counts: Counter[Event] = Counter()
+        """How many requests ended with each outcome in this try."""
+
+    def erase(self, users: Users, context: Mapping[str, Any], *, retry_unknown: bool) -> dict[str, Any]:
+        """Ask for the users' erasure and return the counts.
+
+        :param retry_unknown: ask again if a request may have been processed.
+        :raises MoEngageError: if it ended early; the ledger has what was done.
+        """
+        workspace_id = self._hook.settings.workspace_id
+        run = TaskRun.of(context)
+        facts = RunFacts(run, workspace_id, self._method.name, self._method.identity_type)
+        ledger = self._place.ledger(facts)
+        with self._place.failures("nobody was erased by this try"), closing(ledger):
+            history = ledger.open()
+            plan = Plan.of(users, history, may_repeat=self._method.may_repeat or retry_unknown)
+            self._log_plan(plan)
+            work = ErasureRun(self._method, self._log, self._stop)
+            record = work.recording(ledger, plan.erasures)
+            if plan.erasures:
+                self._send(work, plan, record)
+        self._log_outcome(record, work)
+        return {
+            **_counts(users, self._method),
+            "requests": work.requests,
+            "accepted": record.counts[Event.ACCEPTED],
+            "not_found": record.counts[Event.NOT_FOUND],
+            "refused": record.counts[Event.REFUSED],
+            "unknown": record.counts[Event.UNKNOWN] + plan.unknown,
+            "done_before": plan.done,
+            "throttled_seconds": round(work.throttled_seconds, 3),
+            "finished_at": datetime.fromtimestamp(work.now(), UTC).isoformat(timespec="seconds"),
+            "workspace_id": workspace_id,
+            "ledger": self._place.to_dict(),
+            "run": run.key,
+        }
+
+    def _send(self, work: ErasureRun, plan: Plan, record: ErasureRecord) -> None:
+        conn_id = self._hook.moengage_conn_id
+
+        def so_far() -> str:
+            done = record.counts[Event.ACCEPTED] + record.counts[Event.NOT_FOUND]
+            return (
+                f"{counted(done, 'request')} had been accepted before that, and a retry continues with the others"
+            )
+
+        try:
+            with closing(self._hook.get_conn()) as client:
+                work.send(client, plan.erasures, record)
+        except ApiError as error:
+            raise translated(error, conn_id, so_far()) from None
+        except StoppedError:
+            raise MoEngageError(f"The erasure was stopped; {so_far()}") from None
+        finally:
+            self.counts = record.counts
+            self._count(work, record)
+
+    def _count(self, work: ErasureRun, record: ErasureRecord) -> None:
+        send = metrics.Metrics(self._hook.moengage_conn_id)
+        for event, metric in (
+            (Event.ACCEPTED, metrics.ERASURE_ACCEPTED),
+            (Event.NOT_FOUND, metrics.ERASURE_NOT_FOUND),
+            (Event.REFUSED, metrics.ERASURE_REFUSED),
+            (Event.UNKNOWN, metrics.ERASURE_UNKNOWN),
+        ):
+            send.count(metric, record.counts[event])
+        send.count(metrics.ERASURE_REQUESTS, work.requests)
+
+    def _log_plan(self, plan: Plan) -> None:
+        if plan.done or plan.unknown:
+            self._log.info(
+                "Earlier tries of this run: %s done, which are not repeated; %d with an unknown outcome",
+                counted(plan.done, "request"),
+                plan.unknown,
+            )
+        self._log.info("Asking MoEngage for %s; this cannot be undone", counted(len(plan.erasures), "erasure"))
+
+    def _log_outcome(self, record: ErasureRecord, work: ErasureRun) -> None:
+        counts = record.counts
+        self._log.info(
+            "%d accepted, %d not found, %d refused, %d unknown; %s; lanes waited %.0f s for the limit",
+            counts[Event.ACCEPTED],
+            counts[Event.NOT_FOUND],
+            counts[Event.REFUSED],
+            counts[Event.UNKNOWN],
+            counted(work.requests, "request"),
+            work.throttled_seconds,
+        )
+
+
+def preview(users: Users, method: Method, place: LedgerPlace) -> dict[str, Any]:
+    """Return the counts of a dry run, which sends nothing and does not touch the ledger."""
+    return {**_counts(users, method), "requests": len(users.by_identity), "ledger": place.to_dict()}
+
+
+def check_outcome(result: Mapping[str, Any], place: LedgerPlace) -> None:
+    """Check that everybody's erasure was accepted.
+
+    :raises MoEngageOutcomeUnknownError: if it is not known of some.
+    :raises MoEngageRemovalError: if MoEngage refused some.
+    """
+    refused, unknown = result["refused"], result["unknown"]
+    if unknown:
+        raise MoEngageOutcomeUnknownError(
+            f"{counted(unknown, 'OpenGDPR request')} may have been processed, without an answer that says so, and"
+            " such a request is never repeated by itself. All others are done"
+            + (f", except for {refused:,} refused" if refused else "")
+            + f". {place} has them with the event 'asked' or 'unknown': check them in MoEngage, or set"
+            " retry_unknown=True and clear the task to ask again"
+        )
+    if refused:
+        raise MoEngageRemovalError(
+            f"MoEngage refused {counted(refused, 'erasure')}; all others are done. {place} has them with the event"
+            " 'refused'; clear the task to ask again"
+        )
+
+
+def _counts(users: Users, method: Method) -> dict[str, Any]:
+    shared = users.shared
+    return {
+        "method": method.name,
+        "identity_type": method.identity_type,
+        "users": users.count,
+        "rows": users.rows,
+        "shared_identities": len(shared),
+        "users_with_shared_identity": sum(shared),
+    }
