@@ -20,7 +20,7 @@ _RESET = "moengage changes reset"
 
 def show(options: argparse.Namespace) -> int:
     """Show one state, or all states of a folder."""
-    states = [_facts(folder) for folder in _folders(options.path)]
+    states = [facts_of(folder) for folder in _folders(options.path)]
     columns = ("state", "users", "run", "due", "unfinished")
     rows = [[state[name] for name in columns] for state in states]
     Output(options).answer(
@@ -33,17 +33,28 @@ def show(options: argparse.Namespace) -> int:
 def reset(options: argparse.Namespace) -> int:
     """Delete a state, unless a run uses it."""
     folder = StateFolder(local_or_remote(options.path.rstrip("/")))
-    if not _is_state(folder):
+    if not is_state(folder):
         raise ValueError(f"PATH {options.path!r}: holds no state; expected the folder of one sync's state")
     if not is_confirmed(
         f"Delete the state in {folder}? The next run sends every row, and removes nobody.", yes=options.yes
     ):
         return NOT_OK
-    lease = Lease(folder, _RESET, secrets.token_hex(8), SystemClock())
+    count = delete_state(folder, _RESET)
+    Output(options).answer({"deleted": count}, [f"Deleted {count} files of {folder}"])
+    return OK
+
+
+def delete_state(folder: StateFolder, owner: str) -> int:
+    """Delete a state; return of how many files.
+
+    :param owner: who deletes it, in the message of a run that begins meanwhile.
+    :raises MoEngageError: if a run is using it.
+    """
+    lease = Lease(folder, owner, secrets.token_hex(8), SystemClock())
     try:
         lease.take(StopRequest(), _Quiet())
     except InUseError as error:
-        raise MoEngageError(f"PATH {options.path!r}: {error} is using the state; nothing was deleted") from None
+        raise MoEngageError(f"PATH {str(folder)!r}: {error} is using the state; nothing was deleted") from None
     try:
         names = folder.own_names()
         # Without its part a state counts as damaged: the run after an interrupted reset sends every row.
@@ -51,8 +62,7 @@ def reset(options: argparse.Namespace) -> int:
             folder.remove(name)
     finally:
         lease.release()
-    Output(options).answer({"deleted": len(names)}, [f"Deleted {len(names)} files of {folder}"])
-    return OK
+    return len(names)
 
 
 def _order_of_reset(name: str) -> tuple[bool, bool]:
@@ -62,19 +72,21 @@ def _order_of_reset(name: str) -> tuple[bool, bool]:
 def _folders(path: str) -> list[StateFolder]:
     place = local_or_remote(path.rstrip("/"))
     folder = StateFolder(place)
-    if _is_state(folder):
+    if is_state(folder):
         return [folder]
-    return [state for name in folder.names() if _is_state(state := StateFolder(place / name))]
+    return [state for name in folder.names() if is_state(state := StateFolder(place / name))]
 
 
-def _is_state(folder: StateFolder) -> bool:
+def is_state(folder: StateFolder) -> bool:
+    """Return whether a folder holds a state."""
     try:
         return bool(folder.generations() or folder.journals())
     except NotADirectoryError:
         return False
 
 
-def _facts(folder: StateFolder) -> dict[str, Any]:
+def facts_of(folder: StateFolder) -> dict[str, Any]:
+    """Return what a state holds, without any ID."""
     manifest = _manifest(folder)
     consumed = set() if manifest is None else set(manifest.consumed)
     return {

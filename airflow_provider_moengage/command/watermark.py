@@ -13,7 +13,7 @@ from airflow_provider_moengage.tasks.watermark import watermark_key
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class StoredWatermark:
     """A watermark in Airflow's database.
 
     :param asset_id: number of the asset whose state holds it.
@@ -54,12 +54,17 @@ def reset(options: argparse.Namespace) -> int:
     )
     if not is_confirmed(question, yes=options.yes):
         return NOT_OK
-    backend, scope = _backend(before)
-    backend.delete(scope, _key(options))
+    forget(before, options.dag_id, options.task_id, options.map_index)
     return _answer(options, _stored(options))
 
 
-def _answer(options: argparse.Namespace, stored: list[_Stored]) -> int:
+def forget(stored: StoredWatermark, dag_id: str, task_id: str, map_index: int | None) -> None:
+    """Delete a watermark."""
+    backend, scope = _backend(stored)
+    backend.delete(scope, watermark_key(dag_id, task_id, map_index))
+
+
+def _answer(options: argparse.Namespace, stored: list[StoredWatermark]) -> int:
     rows = [(one.asset, one.value or "none yet") for one in stored]
     Output(options).answer(
         {"watermarks": [{"asset": one.asset, "watermark": one.value} for one in stored]},
@@ -72,7 +77,7 @@ def _key(options: argparse.Namespace) -> str:
     return watermark_key(options.dag_id, options.task_id, options.map_index)
 
 
-def _one(options: argparse.Namespace) -> list[_Stored]:
+def _one(options: argparse.Namespace) -> list[StoredWatermark]:
     stored = _stored(options)
     if len(stored) > 1:
         having = [one for one in stored if one.value is not None]
@@ -86,7 +91,11 @@ def _one(options: argparse.Namespace) -> list[_Stored]:
     return stored
 
 
-def _stored(options: argparse.Namespace) -> list[_Stored]:
+def _stored(options: argparse.Namespace) -> list[StoredWatermark]:
+    return stored_watermarks(options.dag_id, options.task_id, options.map_index)
+
+
+def stored_watermarks(dag_id: str, task_id: str, map_index: int | None) -> list[StoredWatermark]:
     """Return the watermarks of a task: one for each asset that it reads or writes.
 
     :raises ValueError: if Airflow has no such store, Dag or task.
@@ -105,18 +114,18 @@ def _stored(options: argparse.Namespace) -> list[_Stored]:
             query = (
                 select(AssetModel.id, AssetModel.name)
                 .join(reference, reference.asset_id == AssetModel.id)
-                .where(reference.dag_id == options.dag_id, reference.task_id == options.task_id)
+                .where(reference.dag_id == dag_id, reference.task_id == task_id)
                 .order_by(AssetModel.name)
             )
             found += session.execute(query).all()
     if not found:
         raise ValueError(
-            f"DAG_ID {options.dag_id!r}, TASK_ID {options.task_id!r}: Airflow knows no asset of such a task; the"
+            f"DAG_ID {dag_id!r}, TASK_ID {task_id!r}: Airflow knows no asset of such a task; the"
             " argument watermark gives it one"
         )
-    key = _key(options)
+    key = watermark_key(dag_id, task_id, map_index)
     return [
-        _Stored(asset_id, name, _moment(backend.get(AssetScope(asset_id=asset_id), key)))
+        StoredWatermark(asset_id, name, _moment(backend.get(AssetScope(asset_id=asset_id), key)))
         for asset_id, name in dict.fromkeys((row[0], row[1]) for row in found)
     ]
 
@@ -125,7 +134,7 @@ def _moment(stored: str | None) -> str | None:
     return None if stored is None else str(json.loads(stored))
 
 
-def _backend(stored: _Stored) -> tuple[Any, Any]:
+def _backend(stored: StoredWatermark) -> tuple[Any, Any]:
     from airflow.state import AssetScope, get_state_backend
 
     return get_state_backend(), AssetScope(asset_id=stored.asset_id)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import AssetDetails, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep  # noqa: TC002 (FastAPI reads it)
 from airflow.models.dag import DagModel
 from airflow.providers.common.compat.sdk import conf
@@ -39,15 +39,34 @@ def requires_user(_user: GetUserDep) -> None:
     """Refuse a request without a session with 401."""
 
 
-def requires_runs() -> Callable[[Request, GetUserDep], None]:
-    """Return a dependency that refuses who may not read the Dag of the path and its runs with 403."""
+def requires_dag(*entities: DagAccessEntity) -> Callable[[Request, GetUserDep], None]:
+    """Return a dependency that refuses who may not read the Dag of the path, and these parts of it, with 403."""
 
     def check(request: Request, user: GetUserDep) -> None:
         dag_id = request.path_params["dag_id"]
-        if dag_id not in readable_dags(user) or not may_read(user, dag_id, RUNS):
+        if dag_id not in readable_dags(user) or not may_read(user, dag_id, entities):
             raise HTTPException(403, "Forbidden")
 
     return check
+
+
+def may_edit_dag(user: Any, dag_id: str) -> bool:
+    """Return whether a user may change a Dag: what a sync has stored belongs to it."""
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    return bool(get_auth_manager().is_authorized_dag(method="PUT", details=details, user=user))
+
+
+def may_access_asset(user: Any, asset_id: int, method: Any) -> bool:
+    """Return whether a user may read or delete the state of an asset, as Airflow's own API asks it."""
+    details = AssetDetails(id=str(asset_id))
+    return bool(get_auth_manager().is_authorized_asset(method=method, details=details, user=user))
+
+
+def requires_edit(request: Request, user: GetUserDep) -> None:
+    """Refuse who may not change the Dag of the path with 403."""
+    dag_id = request.path_params["dag_id"]
+    if dag_id not in readable_dags(user) or not may_edit_dag(user, dag_id):
+        raise HTTPException(403, "Forbidden")
 
 
 def requires_same_origin(request: Request) -> None:

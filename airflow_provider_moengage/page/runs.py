@@ -38,16 +38,17 @@ def sync_run(run: StoredRun, kind: str) -> dict[str, Any]:
         return row
     counts = {name: sum(_count(report.get(name)) for report in reports) for name in _COUNTS}
     elapsed = max(_seconds(report.get("elapsed_seconds")) for report in reports)
+    is_dry = any(report.get("dry_run") is True for report in reports)
     row |= counts
     row |= {
-        "dry_run": any(report.get("dry_run") is True for report in reports),
+        "dry_run": is_dry,
         "resumed": any(report.get("resumed") is True for report in reports),
         "elapsed_seconds": elapsed,
         "throttled_seconds": max(_seconds(report.get("throttled_seconds")) for report in reports),
         "rejects": _codes(report.get("rejects") for report in reports),
         "warnings": _codes(report.get("warnings") for report in reports),
         "rate": counts["accepted"] / elapsed if elapsed else None,
-        "share_of_limit": None if row.get("dry_run") else _share(counts, elapsed, kind),
+        "share_of_limit": None if is_dry else _share(counts, elapsed, kind),
         "rejects_files": sum(bool(report.get("rejects_path")) for report in reports if report.get("rejected")),
     }
     return row

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
+from airflow.models.log import Log
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
@@ -146,6 +147,24 @@ def _values(session: Session, last: Any, wanted: Collection[Any], task_ids: Coll
         .where(XComModel.key == RETURN_VALUE, XComModel.task_id.in_(task_ids))
     )
     return {tuple(row[:4]): _decoded(row[4]) for row in session.execute(query) if tuple(row[:2]) in wanted}
+
+
+def returned_by(session: Session, task: ProviderTask, run_id: str, map_index: int) -> Any:
+    """Return what a task instance has returned; None if it has not."""
+    query = select(XComModel.value).where(
+        XComModel.key == RETURN_VALUE,
+        XComModel.dag_id == task.dag_id,
+        XComModel.task_id == task.task_id,
+        XComModel.run_id == run_id,
+        XComModel.map_index == map_index,
+    )
+    return _decoded(session.scalars(query).first())
+
+
+def note(session: Session, event: str, task: ProviderTask, user: str) -> None:
+    """Write a change into Airflow's audit log."""
+    session.add(Log(event=event, dag_id=task.dag_id, task_id=task.task_id, owner=user, owner_display_name=user))
+    session.commit()
 
 
 def returned_since(

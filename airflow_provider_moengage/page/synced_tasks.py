@@ -34,6 +34,7 @@ class ProviderTask:
 
     :param operator: the name of its class.
     :param rejects_path: as it is in the Dag; None if the Dag does not set one, or a template sets it.
+    :param has_own_rejects_path: whether the Dag sets one, as text or by a template.
     """
 
     dag_id: str
@@ -44,6 +45,7 @@ class ProviderTask:
     moengage_conn_id: str | None = None
     api_version: str | None = None
     rejects_path: str | None = None
+    has_own_rejects_path: bool = False
 
 
 def tasks_of(dag_id: str, serialized: Mapping[str, Any] | None) -> Iterator[ProviderTask]:
@@ -61,6 +63,7 @@ def tasks_of(dag_id: str, serialized: Mapping[str, Any] | None) -> Iterator[Prov
                 _argument(task, "moengage_conn_id"),
                 _argument(task, "api_version"),
                 _argument(task, "rejects_path"),
+                _given(task, "rejects_path") is not None,
             )
 
 
@@ -75,10 +78,13 @@ def _kind(task: Mapping[str, Any]) -> str | None:
 
 def _argument(task: Mapping[str, Any], name: str) -> str | None:
     """Return an argument that is text without a template."""
-    value = task.get(name)
-    if value is None:
-        value = _plain(task.get("partial_kwargs")).get(name)
+    value = _given(task, name)
     return value if isinstance(value, str) and "{{" not in value and "{%" not in value else None
+
+
+def _given(task: Mapping[str, Any], name: str) -> Any:
+    value = task.get(name)
+    return _plain(task.get("partial_kwargs")).get(name) if value is None else value
 
 
 def _plain(value: Any) -> Mapping[str, Any]:

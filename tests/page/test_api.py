@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from typing import Any
+
 import pytest
+import requests
 
 from tests.page.conftest import ADDRESS, HAS_STATE, Page
 
-READABLE = ["", "files/page.js", "files/page.css", "api/syncs", "api/dags/customers/tasks/sync/runs"]
+SYNC = "api/dags/customers/tasks/sync"
+READABLE = [
+    *("", "files/page.js", "files/page.css", "api/syncs", "api/imports", "api/events"),
+    *(f"{SYNC}/runs", f"{SYNC}/state"),
+]
+CHANGING = [f"{SYNC}/watermark/reset", f"{SYNC}/changes/reset"]
 
 
 @pytest.mark.parametrize("path", READABLE)
@@ -55,7 +65,7 @@ def test_the_reports_of_a_mapped_task_are_added_up(page: Page) -> None:
 
 
 def test_only_tasks_of_this_provider_are_syncs(page: Page) -> None:
-    expected = {"customers", "strict_customers", "orders", "payroll"}
+    expected = {"customers", "vip_customers", "strict_customers", "orders", "payroll"}
 
     assert page.syncs().keys() == expected
 
@@ -98,8 +108,6 @@ def test_no_value_of_an_element_is_shown(page: Page) -> None:
 
 
 def test_airflow_lists_the_page_in_its_menu(page: Page) -> None:
-    import requests
-
     session = requests.Session()
     session.trust_env = False
     answer = session.get(
@@ -116,3 +124,125 @@ def test_a_sync_of_events_counts_them(page: Page) -> None:
     [run] = page.syncs()["orders"]["runs"]
 
     assert (run["accepted"], run["events"], run["actions"]) == (1, 1, 1)
+
+
+def rejects(page: Page, dag_id: str, user: str = "admin", run: int = 0, **more: Any) -> requests.Response:
+    run_id = page.syncs()[dag_id]["runs"][run]["run_id"]
+    return page.get(f"api/dags/{dag_id}/tasks/sync/rejects", user, params={"run_id": run_id, **more})
+
+
+@pytest.mark.parametrize("dag_id", ["customers", "strict_customers"])
+def test_rejects_are_shown_by_code_and_message_even_of_a_failed_run(page: Page, dag_id: str) -> None:
+    found = rejects(page, dag_id).json()
+
+    assert (found["rejects"], found["codes"]) == (1, {"customer_id_refused": 1})
+    [message] = found["messages"]
+    assert message["count"] == 1
+    assert message["message"].startswith("customer_id: MoEngage treats this id as invalid")
+
+
+def test_a_rejected_element_is_shown_without_its_values(page: Page) -> None:
+    answer = rejects(page, "customers")
+
+    [shown] = answer.json()["elements"]
+    assert shown["position"] == 2
+    assert shown["element"] == {
+        "type": "customer",
+        "customer_id": "text of 0",
+        "attributes": {"email": f"text of {len(ADDRESS)}", "tier": "text of 6"},
+    }
+    assert ADDRESS not in answer.text
+
+
+def test_rejects_need_the_permission_to_read_xcoms(page: Page) -> None:
+    assert rejects(page, "customers", "blind").status_code == 403
+    assert rejects(page, "strict_customers", "narrow").status_code == 403
+    assert rejects(page, "customers", "narrow").status_code == 200
+    assert page.get(f"{SYNC}/rejects?run_id=x", user=None).status_code == 401
+
+
+def test_a_run_without_rejects_file_says_so(page: Page) -> None:
+    answer = page.get(f"{SYNC}/rejects", params={"run_id": "../../../etc/passwd"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (
+        404,
+        "This run has no rejects file, or it was deleted",
+    )
+
+
+def test_a_file_import_is_shown_with_its_files(page: Page) -> None:
+    [task] = page.json("api/imports")["imports"]
+    [run] = task["runs"]
+
+    assert (task["dag_id"], run["import_id"], run["state"]) == ("imports", "nightly-users", "success")
+    [file] = run["files"]
+    assert (file["file_name"], file["file_status"], file["total_rows"]) == ("users.csv", "SUCCESSFUL", 2_400)
+    assert page.json("api/imports", "narrow") == {"imports": []}
+
+
+def test_a_business_event_is_shown_with_its_quota(page: Page) -> None:
+    found = page.json("api/events")
+    [task] = found["events"]
+    [run] = task["runs"]
+
+    assert (run["event_name"], run["api_version"], run["status"]) == ("Tiers updated", "v1", "SUCCESS")
+    used = [(row["window"], row["used"], row["quota"]) for row in found["quotas"]]
+    assert used == [("an hour", 1, 50), ("a day", 1, 200)]
+    assert page.json("api/events", "narrow") == {"events": [], "quotas": []}
+
+
+@pytest.mark.parametrize("path", CHANGING)
+def test_a_change_needs_a_session_its_permission_and_this_origin(page: Page, path: str) -> None:
+    body = {"confirm": "sync"}
+    own = {"Origin": page.url}
+
+    assert page.ask("POST", path, None, json=body, headers=own).status_code == 401
+    assert page.ask("POST", path, "viewer", json=body, headers=own).status_code == 403
+    for headers in (
+        {"Origin": "https://evil.example.com"},
+        {"Origin": "null"},
+        {**own, "Sec-Fetch-Site": "cross-site"},
+        {"Referer": page.url},
+    ):
+        assert page.ask("POST", path, json=body, headers=headers).status_code == 403
+    form = {**own, "Content-Type": "application/x-www-form-urlencoded"}
+    assert page.ask("POST", path, data="confirm=sync", headers=form).status_code == 415
+    assert page.get(path).status_code == 405
+    assert page.json(f"{SYNC}/state")["changes"]["users"] == 2
+
+
+def test_the_state_of_changed_rows_is_shown_and_reset_only_when_confirmed(page: Page) -> None:
+    state = page.json(f"{SYNC}/state")
+    assert state["changes"]["users"] == 2
+    assert state["changes"]["run"].startswith("customers.sync, run manual__")
+    assert (state["changes"]["unfinished"], state["may_reset_changes"]) == ("no", True)
+    assert page.json(f"{SYNC}/state", "viewer")["may_reset_changes"] is False
+
+    assert page.change(f"{SYNC}/changes/reset", confirm="other").status_code == 400
+    assert page.json(f"{SYNC}/state")["changes"]["users"] == 2
+
+    assert page.change(f"{SYNC}/changes/reset", "narrow", confirm="sync").json() == {"reset": True}
+    assert page.json(f"{SYNC}/state")["changes"] is None
+    assert page.change(f"{SYNC}/changes/reset", confirm="sync").status_code == 409
+    assert ("moengage.reset_changes", "customers", "sync", "narrow") in audit_log(page)
+
+
+@pytest.mark.skipif(not HAS_STATE, reason="a watermark needs Airflow 3.3")
+def test_a_watermark_is_shown_and_reset_by_who_may_delete_the_state_of_its_asset(page: Page) -> None:
+    place = "api/dags/orders/tasks/sync"
+    [watermark] = page.json(f"{place}/state")["watermarks"]
+    assert (watermark["asset"], watermark["may_reset"]) == ("orders", True)
+    assert watermark["moment"].startswith("20")
+    [seen] = page.json(f"{place}/state", "user")["watermarks"]
+    assert seen["may_reset"] is False
+
+    assert page.change(f"{place}/watermark/reset", "user", confirm="sync").status_code == 403
+    assert page.change(f"{place}/watermark/reset", "op", confirm="sync").json() == {"reset": True}
+    assert page.json(f"{place}/state")["watermarks"] == []
+    assert page.change(f"{place}/watermark/reset", confirm="sync").status_code == 409
+    assert ("moengage.reset_watermark", "orders", "sync", "op") in audit_log(page)
+
+
+def audit_log(page: Page) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(page.airflow.home / "airflow.db")) as database:
+        return database.execute("SELECT event, dag_id, task_id, owner FROM log").fetchall()

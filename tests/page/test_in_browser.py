@@ -66,7 +66,7 @@ def open_page(chromium: Any, page: Page) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert outside == []
-    assert errors == []
+    assert [error for error in errors if "status of 400" not in error] == []  # a test asks for what is refused
 
 
 def settled(frame: Any) -> Any:
@@ -88,7 +88,7 @@ def findings(page: Any) -> list[str]:
     return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
 
 
-VIEWS = ["", "#/sync/customers/sync", "#/sync/strict_customers/sync"]
+VIEWS = ["", "#/sync/customers/sync", "#/sync/strict_customers/sync", "#/imports", "#/events"]
 
 
 def test_the_menu_of_airflow_opens_the_page(open_page: Open) -> None:
@@ -165,3 +165,37 @@ def test_it_follows_the_theme_of_airflow(open_page: Open) -> None:
     for theme in ("dark", "light"):
         opened.evaluate("theme => { document.documentElement.className = theme }", theme)
         frame.locator("html.dark" if theme == "dark" else "html:not(.dark)").wait_for(state="attached")
+
+
+def test_the_rejects_of_a_failed_run_are_shown_without_values(open_page: Open) -> None:
+    opened = settled(open_page("/moengage/#/sync/strict_customers/sync"))
+    opened.get_by_role("link", name="look into its file").click()
+
+    opened.get_by_role("heading", name="Rejects of sync").wait_for()
+    opened.get_by_role("cell", name=re.compile("MoEngage treats this id as invalid")).wait_for()
+    assert ADDRESS not in opened.content()
+    assert findings(opened) == []
+
+
+def test_a_reset_asks_for_the_name_of_the_task(open_page: Open) -> None:
+    opened = settled(open_page("/moengage/#/sync/vip_customers/sync", width=390))
+    opened.get_by_role("button", name="Reset state").click()
+    dialog = opened.get_by_role("dialog", name="Reset state")
+    assert findings(opened) == []
+    dialog.get_by_label("To confirm").fill("wrong")
+    opened.keyboard.press("Enter")
+    dialog.get_by_text("is another one").wait_for()
+    opened.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+    opened.get_by_role("button", name="Reset state").click()
+    dialog.get_by_label("To confirm").fill("sync")
+    dialog.get_by_role("button", name="Reset state").click()
+
+    opened.get_by_text("It was reset.").wait_for()
+    opened.get_by_text("Nothing: no watermark").wait_for()
+
+
+def test_who_may_only_look_gets_no_button(open_page: Open) -> None:
+    opened = settled(open_page("/moengage/#/sync/orders/sync", "viewer"))
+
+    assert opened.get_by_role("button", name=re.compile("Reset")).count() == 0

@@ -2,7 +2,7 @@ import { chart, duration, h, number, percent, rate, table, when } from "./view.j
 
 const main = document.getElementById("main");
 const status = document.getElementById("status");
-const VIEWS = [["syncs", "Syncs"]];
+const VIEWS = [["syncs", "Syncs"], ["imports", "File imports"], ["events", "Business events"]];
 
 // Airflow's theme is a class of its own page. Alone in a window, the page follows the system.
 function followTheme() {
@@ -27,7 +27,9 @@ async function show(moved) {
     h("a", { href: `#/${name}`, "aria-current": name === current ? "page" : null }, title)));
   status.textContent = "Loading …";
   try {
-    const content = view === "sync" && parts.length === 2 ? await oneSync(...parts) : await PAGES[current]();
+    const content = view === "sync" && parts.length === 2 ? await oneSync(...parts)
+      : view === "rejects" && parts.length >= 3 ? await rejectsOf(...parts)
+      : await PAGES[current]();
     main.replaceChildren(...content);
     status.textContent = `As of ${when(new Date().toISOString())}`;
   } catch (error) {
@@ -77,7 +79,14 @@ const COUNTS = [
   { title: "Waiting", number: true, cell: (run) => duration(run.throttled_seconds) },
 ];
 
-const PAGES = { syncs: allSyncs };
+const PAGES = { syncs: allSyncs, imports: allImports, events: allEvents };
+
+const card = (id, title, ...content) => h("section", { class: "card", "aria-labelledby": id }, h("h3", { id }, title), content);
+const taskCell = (row) => [h("span", {}, row.task_id), h("span", { class: "sub" }, row.dag_id)];
+const runCell = (row) => row.run === null ? "not yours to read"
+  : row.run ? [toAirflow(when(row.run.started_at ?? row.run.run_after), "dags", row.dag_id, "runs", row.run.run_id), h("span", { class: "sub" }, state(row.run))]
+  : "none yet";
+const perRun = (tasks) => tasks.flatMap((task) => (task.runs?.length ? task.runs : [task.runs === null ? null : undefined]).map((run) => ({ ...task, run })));
 
 async function allSyncs() {
   const { syncs } = await ask("syncs");
@@ -109,12 +118,13 @@ async function allSyncs() {
 async function oneSync(dag, task) {
   const sync = await ask(`dags/${path(dag)}/tasks/${path(task)}/runs`);
   const { runs } = sync;
+  const stored = await storedOf(dag, task, sync.is_mapped);
   const columns = [
     { title: "Run", name: "when", cell: (run) => [toAirflow(when(run.started_at ?? run.run_after), "dags", dag, "runs", run.run_id), h("span", { class: "sub" }, state(run))] },
     { title: "Duration", number: true, cell: (run) => duration(run.elapsed_seconds) },
     ...COUNTS,
     { title: "Retries", number: true, cell: (run) => number(run.retries) },
-    { title: "Rejects by code", cell: (run) => codes(run.rejects) || "–" },
+    { title: "Rejects by code", cell: (run) => rejectsCell(dag, task, run, sync.is_mapped) },
     { title: "Warnings by code", cell: (run) => codes(run.warnings) || "–" },
   ];
   const facts = [["Dag", toAirflow(dag, "dags", dag)], ["Operator", sync.operator], ["Connection", sync.moengage_conn_id ?? "not fixed in the Dag"]];
@@ -124,6 +134,128 @@ async function oneSync(dag, task) {
     h("section", { class: "card", "aria-label": "Task" }, h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]))),
     h("section", { class: "card", "aria-labelledby": "over-runs" }, h("h3", { id: "over-runs" }, "Over the last runs"), runs.length ? chart(runs) : h("p", {}, "This task has not run yet.")),
     h("section", { class: "card", "aria-labelledby": "runs" }, h("h3", { id: "runs" }, "Runs"), runs.length ? table("Table of runs", columns, runs) : h("p", {}, "None yet.")),
+    stored,
+  ];
+}
+
+// A failed run has returned no counts, but may have a rejects file.
+function rejectsCell(dag, task, run, isMapped) {
+  const counted = codes(run.rejects);
+  const mayHave = !isMapped && (run.rejected > 0 || (run.state === "failed" && run.rejected === undefined));
+  return mayHave ? h("a", { href: `#/rejects/${path(dag, task, run.run_id)}` }, counted || "look into its file") : counted || "–";
+}
+
+async function rejectsOf(dag, task, run, index = "-1") {
+  const found = await ask(`dags/${path(dag)}/tasks/${path(task)}/rejects?run_id=${encodeURIComponent(run)}&map_index=${encodeURIComponent(index)}`);
+  const messages = [
+    { title: "Code", cell: (row) => row.code },
+    { title: "Elements", number: true, cell: (row) => number(row.count) },
+    { title: "Message", cell: (row) => row.message },
+  ];
+  const elements = [
+    { title: "Position", cell: (row) => number(row.position) },
+    { title: "Codes", cell: (row) => Object.keys(row.codes).join(", ") },
+    { title: "Element, without its values", cell: (row) => h("pre", {}, JSON.stringify(row.element, null, 1)) },
+  ];
+  return [
+    h("p", {}, h("a", { href: `#/sync/${path(dag, task)}` }, `← ${task}`)),
+    h("h2", {}, `Rejects of ${task}`),
+    h("p", { class: "note" }, run),
+    card("by-code", `${number(found.rejects)} rejects${found.is_cut ? " in the part that was read" : ""}`, table("Rejects by code and message", messages, found.messages)),
+    card("elements", "First elements", h("p", { class: "note" }, "Values are personal data. The command moengage rejects show has them."), table("First rejected elements", elements, found.elements)),
+  ];
+}
+
+async function storedOf(dag, task, isMapped) {
+  const place = `dags/${path(dag)}/tasks/${path(task)}`;
+  const { watermarks, changes, may_reset_changes: mayReset } = await ask(`${place}/state`);
+  const facts = [];
+  for (const { asset, moment, may_reset: may } of watermarks) {
+    facts.push([`Watermark (${asset})`, [`${when(moment)} `, may && resetButton("Reset watermark", `${place}/watermark/reset`, task, "The next run begins as the first one did: it may send rows again.")]]);
+  }
+  if (changes?.is_unreadable) facts.push(["Changed rows", "The API server cannot read the folder of the states."]);
+  else if (changes) {
+    facts.push(["Known users and devices", [`${changes.users === null ? "the state is damaged; the next run sends every row" : number(changes.users)} `, mayReset && resetButton("Reset state", `${place}/changes/reset`, task, "The next run sends every row, and removes nobody.")]]);
+    facts.push(["State of", [changes.run ?? "no finished run", changes.due ? ` (due ${when(changes.due)})` : ""]]);
+    if (changes.unfinished === "yes") facts.push(["Unfinished run", "yes; the next try or run takes over what it has sent"]);
+  }
+  const text = isMapped ? "What mapped tasks have stored is shown by the command moengage." : "Nothing: no watermark, and no state of changed rows in the folder that airflow.cfg names.";
+  return card("stored", "Stored between runs", facts.length ? h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])) : h("p", {}, text));
+}
+
+function resetButton(title, target, task, consequence) {
+  return h("button", { type: "button", class: "danger", onclick: () => {
+    const field = h("input", { id: "confirm", required: true, autocomplete: "off" });
+    const problem = h("p", { role: "alert" });
+    const dialog = h("dialog", { "aria-labelledby": "reset-title" }, h("form", { onsubmit: async (event) => {
+      event.preventDefault();
+      try {
+        await ask(target, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ confirm: field.value }) });
+        dialog.close();
+        await show(true);
+        status.textContent = "It was reset.";
+      } catch (error) {
+        problem.textContent = error.message;
+      }
+    } },
+      h("h2", { id: "reset-title" }, title), h("p", {}, consequence),
+      h("label", { for: "confirm" }, `To confirm, enter the task's ID: ${task}`), field, problem,
+      h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), h("button", { type: "submit", class: "danger" }, title))));
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  } }, title);
+}
+
+async function allImports() {
+  const { imports } = await ask("imports");
+  if (!imports.length) return [h("p", { class: "card" }, "There is no task of a file import in the Dags that you may read.")];
+  const rows = perRun(imports);
+  const runs = [
+    { title: "Task", cell: taskCell },
+    { title: "Run", name: "when", cell: runCell },
+    { title: "Import", cell: (row) => row.run?.import_id ?? "–" },
+    { title: "Triggered", name: "when", cell: (row) => when(row.run?.triggered_at) },
+    { title: "Files", number: true, cell: (row) => number(row.run?.files.length) },
+  ];
+  const files = [
+    { title: "File", cell: ({ file }) => [file.file_name ?? "–", file.status_msg && h("span", { class: "sub" }, file.status_msg)] },
+    { title: "Task", cell: ({ row }) => taskCell(row) },
+    { title: "Status", cell: ({ file }) => h("span", { class: `state ${file.file_status === "SUCCESSFUL" ? "success" : file.file_status === "FAILED" || file.file_status === "EXHAUSTED" ? "failed" : ""}` }, file.file_status ?? "–") },
+    { title: "Completed", name: "when", cell: ({ file }) => when(file.completed_at) },
+    ...["total", "added", "updated", "skipped", "failed"].map((kind) => ({ title: `${kind[0].toUpperCase()}${kind.slice(1)} rows`, number: true, cell: ({ file }) => number(file[`${kind}_rows`]) })),
+  ];
+  const found = rows.flatMap((row) => (row.run?.files ?? []).map((file) => ({ row, file })));
+  return [
+    h("h2", {}, "File imports"),
+    card("import-runs", "Runs", table("Runs of file imports", runs, rows)),
+    card("import-files", "Files", found.length ? table("Files of imports", files, found) : h("p", {}, "No task has returned files: a task that does not wait for its import knows none.")),
+  ];
+}
+
+async function allEvents() {
+  const { events, quotas } = await ask("events");
+  if (!events.length) return [h("p", { class: "card" }, "There is no task that triggers a business event in the Dags that you may read.")];
+  const runs = [
+    { title: "Task", cell: taskCell },
+    { title: "Run", name: "when", cell: runCell },
+    { title: "Event", cell: (row) => row.run?.event_name ?? "–" },
+    { title: "MoEngage's answer", cell: (row) => row.run?.dry_run ? "dry run" : row.run?.status ?? "–" },
+    { title: "Started", number: true, cell: (row) => number(row.run && "triggered_campaign_ids" in row.run ? row.run.triggered_campaign_ids + row.run.triggered_flow_ids : null) },
+    { title: "Skipped by quota", number: true, cell: (row) => number(row.run && "failed_campaign_ids" in row.run ? row.run.failed_campaign_ids + row.run.failed_flow_ids : null) },
+    { title: "Request ID", cell: (row) => row.run?.request_id ?? "–" },
+  ];
+  const used = [
+    { title: "Connection", cell: (row) => row.moengage_conn_id ?? "not fixed in the Dag" },
+    { title: "API", cell: (row) => row.api_version },
+    { title: "Within", cell: (row) => row.window },
+    { title: "Used", number: true, cell: (row) => row.used >= row.quota ? h("span", { class: "some" }, number(row.used)) : number(row.used) },
+    { title: "Quota", number: true, cell: (row) => number(row.quota) },
+  ];
+  return [
+    h("h2", {}, "Business events"),
+    card("event-runs", "Runs", table("Runs of business events", runs, perRun(events))),
+    card("event-quotas", "Quotas", table("Quotas of business events", used, quotas), h("p", { class: "note" }, "Used counts the tasks of the Dags that you may read. Notifiers, other programs and the dashboard share the quota, and are not counted.")),
   ];
 }
 

@@ -29,15 +29,16 @@ class Idle(BaseOperator):  # type: ignore[misc, unused-ignore]
         """Do nothing."""
 
 
-with DAG("customers", schedule=None, start_date=START):
-    SqlToMoEngageOperator(
-        task_id="sync",
-        conn_id="warehouse",
-        sql=CUSTOMERS,
-        mapping=CustomerMapping(attributes=["email", "tier"]),
-        changed_only=ChangedOnly(),
-        max_rejects=10,
-    )
+for dag_id in ("customers", "vip_customers"):
+    with DAG(dag_id, schedule=None, start_date=START):
+        SqlToMoEngageOperator(
+            task_id="sync",
+            conn_id="warehouse",
+            sql=CUSTOMERS,
+            mapping=CustomerMapping(attributes=["email", "tier"]),
+            changed_only=ChangedOnly(),
+            max_rejects=10,
+        )
 
 with DAG("strict_customers", schedule=None, start_date=START):
     SqlToMoEngageOperator(
