@@ -24,7 +24,10 @@ from pathlib import Path
 
 from benchmarks.table import Row, as_markdown, as_text
 
-PARTS = ("encode", "end_to_end", "pacing", "memory", "databases", "imports", "polling", "sharing", "erasing")
+PARTS = (
+    *("encode", "end_to_end", "pacing", "memory", "databases", "imports", "polling", "sharing", "erasing"),
+    "scale",
+)
 """In the order of the table."""
 
 STAGES = (
@@ -33,6 +36,7 @@ STAGES = (
     (("memory",), ("imports", "pacing", "polling", "erasing")),
     (("databases",),),
     (("sharing",),),
+    (("scale",),),
 )
 """Stages run one after the other; the lists of parts within a stage run at the same time."""
 
