@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_moengage.api.file_imports import ImportRef, as_moment
+from airflow_provider_moengage.api.file_imports import FileRun, ImportRef, as_moment
 from airflow_provider_moengage.api.workspace import check_parsed_project, read_project_code
 from airflow_provider_moengage.arguments import TemplatedArguments, boolean, is_unresolved, whole
 from airflow_provider_moengage.exceptions import (
@@ -74,9 +74,10 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
     :param import_id: the import; this, ``import_name``, or an XCom as ``since``. Templated, as all below.
     :param import_name: as the dashboard has it; ignored if ``import_id`` is given.
     :param file_name: an exact name, or a glob such as ``users_*.csv``. Of several files with one name, the newest.
-    :param since: the XCom of :class:`TriggerFileImportOperator`: only files that did not exist before it; or only
-        files scheduled after this time (datetime, or ISO 8601 text; without a zone it is UTC). MoEngage's own
-        times carry no zone: set ``import_time_zone`` of the connection.
+    :param since: the XCom of :class:`TriggerFileImportOperator`: only files that did not exist before it. A
+        list of these, such as the output of a mapped operator: the sensor waits for all of them. Or only files
+        that were scheduled after this time (datetime, or ISO 8601 text; without a zone it is UTC). MoEngage's
+        own times carry no zone: set ``import_time_zone`` of the connection.
     :param expected_files: how many files there must be, at least. Every file found must have ended.
     :param deferrable: wait in the triggerer; the default is ``[operators] default_deferrable`` of airflow.cfg.
     :param poke_interval: seconds between two polls. In the triggerer, all waits for an import share its polls.
@@ -111,7 +112,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         import_id: str | None = None,
         import_name: str | None = None,
         file_name: str | None = None,
-        since: datetime | str | Mapping[str, Any] | None = None,
+        since: datetime | str | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         expected_files: int = 1,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         partial_success: str = "fail",
@@ -134,6 +135,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         self.moengage_conn_id = moengage_conn_id
         self._failed_polls = 0
         self._failure: MoEngageImportFailedError | None = None
+        self._ended: dict[int, tuple[FileRun, ...]] = {}  # by the number of the wait
         self._is_killed = False
         self._check_arguments()
 
@@ -151,11 +153,14 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         """Poll once."""
         from airflow_provider_moengage.hooks.moengage import MoEngageHook
 
-        wait = self._wait()
+        waits = self._waits()
         self._check_not_killed()
         try:
-            hook = MoEngageHook(self.moengage_conn_id, project_code=wait.project_code)
-            files = wait.poll(hook, self.log, self._pause)
+            hook = MoEngageHook(self.moengage_conn_id, project_code=waits[0].project_code)
+            for number, wait in enumerate(waits):
+                files = self._ended.get(number) or wait.poll(hook, self.log, self._pause)
+                if files is not None:
+                    self._ended[number] = files
         except (MoEngageAuthError, MoEngageImportNotFoundError, _KilledError):
             raise
         except MoEngageRateLimitError as error:
@@ -165,10 +170,10 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
             self._poll_failed(context, error)
             return PokeReturnValue(is_done=False)
         self._poll_succeeded(context)
-        if files is None:
+        if len(self._ended) < len(waits):
             return PokeReturnValue(is_done=False)
         try:
-            return PokeReturnValue(is_done=True, xcom_value=wait.judged(files, self.log))
+            return PokeReturnValue(is_done=True, xcom_value=self._judged(waits))
         except MoEngageImportFailedError as error:
             if not self.silent_fail:
                 raise
@@ -204,38 +209,79 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         self._pause(seconds)
         return 0
 
-    def execute_complete(self, context: Context, event: Any = None) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Continue with what the trigger found out."""
-        wait = self._wait()
+    def execute_complete(
+        self,
+        context: Context,
+        event: Any = None,
+        ended: Sequence[Any] = (),
+        timeout_at: float | None = None,
+    ) -> Any:
+        """Continue with what the trigger found out.
+
+        :param ended: of several imports: the number of each that has ended, and its files.
+        :param timeout_at: of several imports: the end of the sensor's ``timeout``, in seconds since the epoch.
+        """
+        waits = self._waits()
+        self._ended = {number: tuple(map(FileRun.from_dict, files)) for number, files in ended}
+        pending = self._pending(waits)
+        wait = waits[pending]
         with self._soft():
             try:
-                files = files_of(event, wait)
+                self._ended[pending] = tuple(files_of(event, wait))
             except WaitTimeoutError:
                 raise AirflowSensorTimeout(
                     f"The files of import {wait.ref.value!r} did not finish within the timeout of"
                     f" {self.timeout:g} s"
                 ) from None
-            return wait.judged(files, self.log)
+            if len(self._ended) == len(waits):
+                return self._judged(waits)
+            return self._look_then_defer(context, timeout_at)
 
-    def _look_then_defer(self, context: Context) -> Any:
+    def _pending(self, waits: Sequence[FileWait]) -> int:
+        """Return the first wait whose files have not ended."""
+        return next(number for number in range(len(waits)) if number not in self._ended)
+
+    def _judged(self, waits: Sequence[FileWait]) -> list[dict[str, Any]]:
+        """Return the files of all waits, JSON-ready.
+
+        :raises MoEngageImportFailedError: if those of any are not a success.
+        """
+        files: list[dict[str, Any]] = []
+        failures = []
+        for number, wait in enumerate(waits):
+            try:
+                files += wait.judged(self._ended[number], self.log)
+            except MoEngageImportFailedError as error:
+                failures.append(str(error))
+                files += map(dict, error.files)
+        if failures:
+            raise MoEngageImportFailedError("; ".join(failures), files=files)
+        return files
+
+    def _look_then_defer(self, context: Context, timeout_at: float | None = None) -> Any:
         seen = self.poke(context)
         if self._failure is not None:
             raise self._failure
         if seen.is_done:
             return seen.xcom_value
         self._check_not_killed()
-        timeout = timedelta(seconds=min(self.timeout, LONGEST_TIMEOUT))
+        now, waits = datetime.now(UTC), self._waits()
+        end = now + timedelta(seconds=min(self.timeout, LONGEST_TIMEOUT))
+        if timeout_at is not None:
+            end = datetime.fromtimestamp(timeout_at, UTC)
+        ended = [[number, [file.to_dict() for file in files]] for number, files in self._ended.items()]
         self.defer(
-            trigger=self._wait().trigger(
+            trigger=waits[self._pending(waits)].trigger(
                 poke_interval=self.poke_interval,
-                timeout_at=datetime.now(UTC) + timeout,
+                timeout_at=end,
                 execution_timeout_at=execution_timeout_at(self, context),
                 is_patient=self.silent_fail,
                 failed_polls=self._failed_polls,
                 least_seconds=LEAST_DEFERRAL.total_seconds(),
             ),
             method_name="execute_complete",
-            timeout=timeout + GRACE,
+            kwargs={"ended": ended, "timeout_at": end.timestamp()} if len(waits) > 1 else None,
+            timeout=max(end - now, timedelta()) + GRACE,
         )
         return None  # not reached: deferring raises
 
@@ -274,10 +320,14 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
             if state.get() is not None:
                 state.forget()
 
-    def _wait(self) -> FileWait:
-        """Return what to wait for, now that templates are rendered."""
+    def _waits(self) -> list[FileWait]:
+        """Return what to wait for, now that templates are rendered: of each import of a list, or one."""
         self._report_missing()
-        since, triggered = _read_since(self.since)
+        several = _triggered_imports(self.since)
+        return [self._wait(since) for since in ([self.since] if several is None else several)]
+
+    def _wait(self, given: object) -> FileWait:
+        since, triggered = _read_since(given)
         if triggered is not None:
             import_id, baseline = triggered
             if self.import_id is not None and self.import_id != import_id:
@@ -315,7 +365,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
             self.log.info("%s came out as None and count(s) as not given", ", ".join(missing))
 
     def _check_arguments(self) -> None:
-        if not is_unresolved(self.since):
+        if not _has_unresolved(self.since) and _triggered_imports(self.since) is None:
             _, triggered = _read_since(self.since)
             if triggered is None:
                 ImportRef.of(self.import_id, self.import_name)
@@ -332,6 +382,36 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
 def _check_file_name(name: object) -> None:
     if name is not None and (not isinstance(name, str) or name.strip() in ("", "None")):
         raise ValueError(f"file_name {name!r}: expected a name, a glob, or None")
+
+
+def _has_unresolved(since: object) -> bool:
+    """Return whether an argument, or a part of it, is known only when the task runs."""
+    parts = since if isinstance(since, list | tuple) else (since,)
+    return any(map(is_unresolved, parts))
+
+
+def _triggered_imports(since: object) -> list[Any] | None:
+    """Return the XComs of a mapped operator; None if ``since`` is something else.
+
+    Instances that were skipped have no XCom.
+
+    :raises ValueError: if there is none, or one of them is no XCom of the operator.
+    """
+    if isinstance(since, str) and since.lstrip().startswith("["):
+        since = _literal(since)
+    if isinstance(since, str | bytes | Mapping) or not isinstance(since, Sequence):
+        return None
+    triggered = [each for each in since if each is not None]
+    if not triggered:
+        raise ValueError(
+            "since: the list is empty, because every instance of the mapped task was skipped or failed, so there"
+            " is no import to wait for"
+        )
+    if not all(isinstance(each, Mapping) for each in triggered):
+        raise ValueError(
+            "since: expected a list of what TriggerFileImportOperator returns (import_id and baseline)"
+        )
+    return triggered
 
 
 def _read_since(since: object) -> tuple[datetime | None, tuple[str, Baseline] | None]:

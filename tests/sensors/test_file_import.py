@@ -135,12 +135,16 @@ def _reschedule(task: Task, options: dict[str, Any]) -> Any:
 
 def _deferrable(task: Task, options: dict[str, Any]) -> Any:
     waiting = sensor(deferrable=True, **options)
-    try:
-        return waiting.execute(task.context)
-    except TaskDeferred as deferred:
-        event = fired(deferred)
-        resumed = sensor(deferrable=True, **options)
-        return resumed.resume_execution(deferred.method_name, {"event": event}, task.context)
+    deferred: TaskDeferred | None = None
+    while True:
+        try:
+            if deferred is None:
+                return waiting.execute(task.context)
+            event, kwargs = fired(deferred), json.loads(json.dumps(deferred.kwargs or {}))
+            resumed = sensor(deferrable=True, **options)
+            return resumed.resume_execution(deferred.method_name, {**kwargs, "event": event}, task.context)
+        except TaskDeferred as again:
+            deferred = again
 
 
 def fired(deferred: TaskDeferred) -> Any:
@@ -362,6 +366,72 @@ def test_an_xcom_that_a_template_has_made_text_of_is_read_as_well(imports: MoEng
     assert Ended(value=waiting.execute(Task().context)).files == [("users_2.csv", "SUCCESSFUL")]
 
 
+ORDERS = "orders-import"
+
+
+def mapped(moengage: MoEngage, *files: ImportFile) -> list[Any]:
+    """Return the output of a mapped operator: two imports, and between them an instance that was skipped."""
+    workspace = moengage.emulator.workspace
+    run_import(moengage)
+    workspace.add_file_import(FileImport(ORDERS, "Orders", files or (file("orders_{run}.csv", after=400),)))
+    pass_time(moengage, 600)
+    return [triggered(moengage), None, triggered(moengage, ORDERS)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_output_of_a_mapped_operator_is_waited_for_as_a_whole(imports: MoEngage, mode: str) -> None:
+    began = now(imports)
+
+    ended = drive(mode, import_id=None, since=mapped(imports))
+
+    assert ended.files == [("users_2.csv", "SUCCESSFUL"), ("orders_1.csv", "SUCCESSFUL")]
+    assert timedelta(seconds=1_000) <= now(imports) - began < timedelta(seconds=1_200)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_import_of_several_that_fails_is_named_and_the_others_are_waited_for(
+    imports: MoEngage, mode: str
+) -> None:
+    outputs = mapped(imports, file("orders_{run}.csv", status="FAILED", after=20))
+
+    ended = drive(mode, import_id=None, since=outputs)
+
+    assert isinstance(ended.error, MoEngageImportFailedError)
+    assert f"Import '{ORDERS}': " in str(ended.error)
+    assert USERS not in str(ended.error)
+    assert [each["file_status"] for each in ended.error.files] == ["SUCCESSFUL", "FAILED"]
+
+
+def test_the_timeout_holds_for_all_imports_of_a_list_together(imports: MoEngage) -> None:
+    options = {"import_id": None, "since": mapped(imports), "deferrable": True}
+    with pytest.raises(TaskDeferred) as first:
+        sensor(**options).execute(Task().context)
+    event, kwargs = fired(first.value), json.loads(json.dumps(first.value.kwargs))
+    time.sleep(100)
+
+    with pytest.raises(TaskDeferred) as second:
+        sensor(**options).resume_execution("execute_complete", {**kwargs, "event": event}, Task().context)
+
+    ends = [each.value.trigger.serialize()[1]["timeout_at"] for each in (first, second)]
+    assert ends[0] == ends[1]
+    assert second.value.timeout < first.value.timeout
+
+
+def test_a_list_that_a_template_has_made_text_of_is_read_as_well(imports: MoEngage) -> None:
+    outputs = mapped(imports)
+
+    assert len(drive("poke", import_id=None, since=str(outputs)).value) == 2
+
+
+@pytest.mark.parametrize("outputs", [[], [None, None], "[None]"])
+def test_a_list_without_an_import_is_an_error(outputs: Any) -> None:
+    waiting = sensor(import_id=None, since={"import_id": USERS, "baseline": []})
+    waiting.since = outputs
+
+    with pytest.raises(ValueError, match="since: the list is empty, because every instance of the mapped task"):
+        waiting.execute(Task().context)
+
+
 def test_of_several_runs_of_a_name_the_newest_counts(imports: MoEngage) -> None:
     run_import(imports, file("a.csv", status="FAILED", after=20))
     pass_time(imports, 600)
@@ -550,6 +620,7 @@ def test_a_denied_key_in_the_triggerer_is_an_authentication_error(imports: MoEng
         ({"file_name": " "}, "file_name ' '"),
         ({"since": "yesterday"}, "since 'yesterday': expected a datetime"),
         ({"since": 5}, "since: expected a datetime, ISO 8601 text or an XCom, not int"),
+        ({"since": ["a"]}, r"since: expected a list of what TriggerFileImportOperator returns"),
         ({"since": {"import_id": "a"}}, "since: expected a datetime, ISO 8601 text, or what Trigger"),
         ({"expected_files": 0}, "expected_files 0"),
         ({"partial_success": "maybe"}, "partial_success 'maybe'"),
@@ -569,10 +640,10 @@ def test_an_xcom_of_another_import_is_refused() -> None:
         waiting.poke(Task().context)
 
 
-def triggered(moengage: MoEngage) -> dict[str, Any]:
+def triggered(moengage: MoEngage, import_id: str = USERS) -> dict[str, Any]:
     """What TriggerFileImportOperator returns."""
     from airflow_provider_moengage.operators.file_import import TriggerFileImportOperator
 
-    operator = TriggerFileImportOperator(task_id="import", import_id=USERS)
+    operator = TriggerFileImportOperator(task_id="import", import_id=import_id)
     result: dict[str, Any] = json.loads(json.dumps(operator.execute(Task().context)))
     return result

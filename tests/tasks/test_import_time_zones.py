@@ -113,7 +113,7 @@ def test_2nd_since_a_moment_selects_the_files_after_it(
     poked = sensor.poke(Task().context)
     assert poked.is_done
     assert sorted(file["file_name"] for file in poked.xcom_value or []) == newer
-    [event] = events(sensor._wait().trigger(poke_interval=1, timeout_at=moengage.now + timedelta(days=999)))
+    [event] = events(sensor._waits()[0].trigger(poke_interval=1, timeout_at=moengage.now + timedelta(days=999)))
     assert sorted(file["file_name"] for file in event["files"]) == newer
 
 
@@ -328,7 +328,7 @@ def test_a_trigger_does_not_guess_either(begin: Begin) -> None:
     moengage.emulator.workspace.add_fault(Fault("status", status=503, times=None, path=DETAILS))
     sensor = FileImportRunSensor(task_id="wait", import_id=USERS, since=WINTER + timedelta(hours=1))
 
-    [event] = events(sensor._wait().trigger(poke_interval=0.01, timeout_at=moengage.now + timedelta(days=999)))
+    [event] = events(sensor._waits()[0].trigger(poke_interval=0.01, timeout_at=moengage.now + timedelta(days=999)))
 
     assert event["status"] == "error"
 
