@@ -25,14 +25,15 @@ from pathlib import Path
 from benchmarks.table import Row, as_markdown, as_text
 
 PARTS = (
-    *("encode", "end_to_end", "pacing", "memory", "databases", "imports", "polling", "sharing", "erasing"),
-    "scale",
+    *("encode", "end_to_end", "pacing", "changed", "memory", "databases", "imports", "polling", "sharing"),
+    *("erasing", "scale"),
 )
 """In the order of the table."""
 
 STAGES = (
     (("encode",),),
     (("end_to_end",),),
+    (("changed",),),
     (("memory",), ("imports", "pacing", "polling", "erasing")),
     (("databases",),),
     (("sharing",),),

@@ -102,7 +102,7 @@ class OneBudget:
     """The provider's pacer, as if users and events shared one limit."""
 
     def __init__(self, clock: SimulatedClock) -> None:
-        self._pacer = _pacer(clock)
+        self._pacer = our_pacer(clock)
 
     def spend(self, users: int, events: int) -> float:
         """Count events as users."""
@@ -220,7 +220,7 @@ def _simulated() -> list[Row]:
             },
         ),
     ):
-        ours = simulate(_pacer, sizes)
+        ours = simulate(our_pacer, sizes)
         for rival, pace_of in rivals.items():
             theirs = simulate(pace_of, sizes)
             found.append(_row(f"{ELEMENTS:,} {name}", ours, rival, theirs, is_mixed=sizes is both))
@@ -243,7 +243,8 @@ def _row(what: str, ours: Results, rival: str, theirs: Results, *, is_mixed: boo
     )
 
 
-def _pacer(clock: SimulatedClock) -> Pacer:
+def our_pacer(clock: SimulatedClock) -> Pacer:
+    """Return the provider's pacer, at the documented limit."""
     return Pacer(Limits(LIMIT, LIMIT), clock, threading.Event())
 
 

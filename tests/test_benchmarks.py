@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import requests
 
-from benchmarks import plot
+from benchmarks import changed, plot
 from benchmarks.data import KINDS, Kind
 from benchmarks.loopback import loopback
 from benchmarks.pipeline import bodies, source_of_elements, source_of_rows
@@ -62,3 +62,11 @@ def _elements(all_bodies: list[bytes]) -> list[str]:
     """Return the elements as text, in an order that does not depend on lanes."""
     found = [element for body in all_bodies for element in json.loads(body)["elements"]]
     return sorted(json.dumps(element, sort_keys=True) for element in found)
+
+
+def test_syncs_of_changed_rows_are_measured_on_the_same_runs() -> None:
+    rows = changed.rows((500,), count=2_000, rounds=1)
+
+    assert [row.what.split(",")[0] for row in rows[:3]] == ["2", "2", "2"]
+    assert len(rows) == 3 + 4
+    assert all(row.ours for row in rows)
