@@ -10,8 +10,10 @@ from typing import Any
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.workspace import Workspace
-from airflow_provider_moengage.bulk.changed.state import Changes, SyncState
+from airflow_provider_moengage.bulk.changed.shards.state import state_for
+from airflow_provider_moengage.bulk.changed.state import Changes
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
+from airflow_provider_moengage.bulk.members import Members
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.report import DeliveryReport
@@ -19,7 +21,7 @@ from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.delivery import Delivery
-from airflow_provider_moengage.bulk.run.lane import Client
+from airflow_provider_moengage.bulk.run.lane import BULK, Client, Requests
 from airflow_provider_moengage.bulk.sources import Stream
 from airflow_provider_moengage.emulator import Emulator, Settings
 from devtools.fake_clock import FakeClock
@@ -49,21 +51,26 @@ class MoEngage:
 
     def deliver(
         self,
-        elements: Iterable[object] | Stream,
+        elements: Iterable[object] | Stream | Members,
         *,
         limits: Limits = UNLIMITED,
         rejects: Any = None,
         saved_run: SavedRun | None = None,
         changes: Changes | None = None,
+        requests: Requests = BULK,
         wrap: Callable[[Client], Client] = lambda client: client,
         **options: Any,
     ) -> DeliveryReport:
         workspace = Workspace("EMULATOR", "emulator-data-key", base_url=self.emulator.url, timeout=10.0)
         client = MoEngageClient(workspace, now=self.clock.time)
         context = RunContext.create(
-            DeliveryOptions(**{"concurrency": self.lanes, **options}), limits, self.log, self.clock
+            DeliveryOptions(**{"concurrency": self.lanes, **options}),
+            limits,
+            self.log,
+            self.clock,
+            requests=requests,
         )
-        source = elements if isinstance(elements, Stream) else Stream(elements)
+        source = elements if isinstance(elements, Stream | Members) else Stream(elements)
         tracker = None if changes is None else opened(changes, source, context)
         kept = rejects if isinstance(rejects, Rejects) else Rejects(rejects)
         delivery = Delivery(context, source, wrap(client), kept, saved_run=tracker or saved_run)
@@ -83,9 +90,9 @@ class MoEngage:
         return [request.size for request in self.emulator.workspace.requests if request.accepted]
 
 
-def opened(changes: Changes, source: Stream, context: RunContext) -> ChangeTracker:
+def opened(changes: Changes, source: Stream | Members, context: RunContext) -> ChangeTracker:
     """Open the state of a sync for one try."""
-    state = SyncState(
+    state = state_for(
         changes,
         context.clock,
         context.log,

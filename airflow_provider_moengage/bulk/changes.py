@@ -1,4 +1,4 @@
-"""The option of a sync that sends only changed rows."""
+"""The option of a sync that sends only changed rows, and which of them a task reads."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class ChangedOnly:
         ``attributes=None``: ``send`` it, ``ignore`` it, or ``fail`` before anything is sent. It is named in the
         log in any case.
     :param resync: send everything, and store it. May be templated.
+    :param task_id: for a dry run only: compare with the state of this task of the Dag, which sends later, instead
+        of one's own.
     :raises ValueError: naming the option that is wrong.
     """
 
@@ -41,11 +43,14 @@ class ChangedOnly:
     max_removed: float = 0.05
     on_new_columns: str = "send"
     resync: Any = False
+    task_id: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", path_text(self.path))
         if self.path is not None and not is_unresolved(self.path):
             non_empty("changed_only.path", self.path, "a folder, or None")
+        if self.task_id is not None:
+            non_empty("changed_only.task_id", self.task_id, "a task of the Dag, or None")
         one_of("changed_only.on_removed", self.on_removed, ON_REMOVED)
         check_max_removed("changed_only.max_removed", self.max_removed)
         one_of("changed_only.on_new_columns", self.on_new_columns, ON_NEW_COLUMNS)
@@ -58,6 +63,22 @@ class ChangedOnly:
         :raises ValueError: naming the option that rendered to something else.
         """
         return replace(self, path=render(self.path), resync=render(self.resync))
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which rows of a run a task reads.
+
+    :param number: of the task among those of the run.
+    :param after: the key after which its rows begin, as JSON; None: they begin with the first one.
+    :param up_to: the key up to which its rows go, as JSON; None: they go to the last one.
+    :param run: equal for all shards of the run.
+    """
+
+    number: int
+    after: str | None
+    up_to: str | None
+    run: str
 
 
 def check_max_removed(name: str, given: object) -> None:

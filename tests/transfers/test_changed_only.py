@@ -65,18 +65,19 @@ class Sync:
         option: ChangedOnly | None = None,
         run_type: str = "scheduled",
         map_index: int = -1,
+        task_id: str = "sync",
         **options: Any,
     ) -> dict[str, Any]:
         self.day = self.day + 1 if day is None else day
         given = {"mapping": CustomerMapping(customer_id="id"), "key_columns": ["id"], **options}
         operator = SqlToMoEngageOperator(
-            task_id="sync",
+            task_id=task_id,
             sql=sql,
             conn_id="warehouse",
             changed_only=option or ChangedOnly(path=str(self.folder)),
             **given,
         )
-        ti = SimpleNamespace(dag_id="dag", run_id=f"run {self.day}", task_id="sync", map_index=map_index)
+        ti = SimpleNamespace(dag_id="dag", run_id=f"run {self.day}", task_id=task_id, map_index=map_index)
         context: Any = {
             "ti": ti,
             "dag": SimpleNamespace(start_date=None),
@@ -136,6 +137,22 @@ def test_a_dry_run_has_the_counts_of_the_run_that_follows_and_writes_nothing(
     for predicted, real in ((dry_first, first), (dry, sync.run())):
         for name in ("accepted", "rejected", "unchanged", "new", "changed", "removed"):
             assert predicted[name] == real[name]
+
+
+def test_a_dry_run_may_compare_with_the_state_of_the_task_that_sends_later(
+    sync: Sync, warehouse: sqlite3.Connection
+) -> None:
+    sync.run()
+    warehouse.execute("UPDATE users SET plan = 'x' WHERE id = 12")
+    warehouse.commit()
+    option = ChangedOnly(path=sync.folder, task_id="sync")
+
+    before = sync.run(dry_run=True, option=option, task_id="look")
+
+    assert (before["changed"], before["unchanged"]) == (1, 2)
+    with pytest.raises(ValueError, match="task_id: only a dry run may use the state of another task"):
+        sync.run(option=option, task_id="look")
+    assert sync.run()["changed"] == 1
 
 
 def test_a_rejected_element_is_sent_again_by_the_next_run_until_it_is_accepted(
@@ -395,8 +412,6 @@ def test_arguments_that_do_not_go_together_are_named_when_the_dag_is_parsed(sync
     event = EventMapping(action="Purchase", time="at")
     with pytest.raises(ValueError, match="changed_only: expected mappings of customers and devices only"):
         sync.run(mapping=[CustomerMapping(), event])
-    with pytest.raises(ValueError, match="changed_only: cannot be combined with key_range"):
-        sync.run(key_range={"after": None, "up_to": None})
     with pytest.raises(ValueError, match=r"changed_only: expected ChangedOnly\(\.\.\.\), not bool"):
         sync.run(option=True)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"changed_only.on_removed 'erase': expected"):
