@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from jinja2 import Template
 
+from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.emulator import BusinessEvent, Campaign, Emulator, FileImport, ImportFile
 from demo import recent_warehouse
 from demo.local_airflow import CAMPAIGN_API_KEY, DATA_API_KEY, WORKSPACE
@@ -122,6 +124,31 @@ def sync_what_changed(place: Place) -> None:
     assert len(elements) == 2
     assert place.emulator.workspace.deleted_users == []
     assert "household-7" not in log
+
+
+def fill_a_segment(place: Place) -> None:
+    def gold() -> set[str]:
+        return {user for (user,) in place.select("SELECT user_id FROM customers WHERE tier = 'gold'")}
+
+    place.run("segment_members")
+    assert place.emulator.workspace.segments == {"gold-tier": gold()}
+    place.execute(
+        "UPDATE customers SET tier = 'silver' WHERE user_id = (SELECT min(user_id) FROM customers"
+        " WHERE tier = 'gold')"
+    )
+
+    place.run("segment_members")
+
+    assert place.emulator.workspace.segments == {"gold-tier": gold()}
+
+
+def ask_before_a_sync(place: Place) -> None:
+    pytest.importorskip("airflow.providers.standard.operators.hitl", reason="Airflow 3.1 and later")
+    # A person cannot answer here: the task counts as approved. Its texts are tested below.
+    log = place.run("approved_customers", "--mark-success-pattern", "approve")
+
+    assert "would be sent" in log
+    assert place.customers == place.count("customers")
 
 
 def sync_incrementally(place: Place) -> None:
@@ -253,6 +280,8 @@ def erase_who_was_approved(place: Place) -> None:
         erase_who_was_approved,
         sync_the_warehouse,
         sync_what_changed,
+        fill_a_segment,
+        ask_before_a_sync,
         sync_incrementally,
         sync_by_shards,
         start_campaigns,
@@ -271,6 +300,27 @@ def test_an_example_works(place: Place, example: Callable[[Place], None]) -> Non
 def test_the_example_on_an_asset_can_be_parsed(whole_place: Place) -> None:
     """It runs only after an asset event; ``make e2e`` tests that."""
     whole_place.airflow.run(str(EXAMPLES / "after_file_import.py"))
+
+
+def test_a_person_reads_the_counts_of_the_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("airflow.providers.standard.operators.hitl", reason="Airflow 3.1 and later")
+    spec = spec_from_file_location("approved_customers", EXAMPLES / "approved_customers.py")
+    assert spec is not None
+    assert spec.loader is not None
+    example = module_from_spec(spec)
+    spec.loader.exec_module(example)
+    counts = DeliveryReport(
+        dry_run=True, accepted=11, rejected=1, new=7, changed=4, unchanged=81, removed=3
+    ).to_dict()
+
+    class Instance:
+        def xcom_pull(self, task_ids: str) -> dict[str, Any]:
+            return {"look": counts}[task_ids]
+
+    shown = Template(example.QUESTION).render(ti=Instance())
+
+    assert "| new | 7 |\n| changed | 4 |\n| unchanged, not sent | 81 |\n| rejected, not sent | 1 |" in shown
+    assert "| no longer in the query, stay in MoEngage | 3 |" in shown
 
 
 def test_each_example_is_tested_here_or_by_an_event() -> None:
