@@ -28,7 +28,7 @@ from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from airflow_provider_moengage.emulator.limits import RateLimits, limit_headers
 from airflow_provider_moengage.emulator.settings import Settings
-from benchmarks import end_to_end, warehouse
+from benchmarks import warehouse
 from benchmarks.data import CUSTOMERS, EVENTS, Kind
 from benchmarks.loopback import loopback
 from benchmarks.pipeline import bodies, source_of_elements
@@ -279,6 +279,8 @@ def _size(body: bytes) -> Size:
 
 def _cpu() -> list[Row]:
     """Measure CPU seconds of syncs that wait for the limit."""
+    from benchmarks import end_to_end  # noqa: PLC0415 (its rivals need orjson, and the simulation does not)
+
     with end_to_end.sqlite_warehouse(2 * LIMIT), loopback() as server:
         warehouse.connect_moengage(server.url, warehouse.DOCUMENTED)
         end_to_end.send_with_operator(100)  # so that imports of the first run do not count
