@@ -115,8 +115,8 @@ class Page:
                 BusinessEvent(event, attributes={"customers": "number"} if is_typed else None, campaigns=("c1",))
             )
         files = tuple(ImportFile(f"users_{{run}}_{part}.csv", steps=((0, "SUCCESSFUL"),)) for part in "ab")
-        for name in (NIGHTLY, f"ANOTHER_{NIGHTLY}"):
-            workspace.add_file_import(FileImport(name, f"Users of {name}", files))
+        for import_id, name in ((NIGHTLY, "Nightly users"), (f"ANOTHER_{NIGHTLY}", "Other users")):
+            workspace.add_file_import(FileImport(import_id, name, files))
 
     def run(self) -> dict[str, list[str]]:
         """Run the blocks; return an outcome and details by name."""

@@ -219,6 +219,7 @@ def test_airflow_retries_only_transient_errors() -> None:
     retried = {error.__name__ for error in ERRORS if not issubclass(error, AirflowFailException)}
 
     assert retried == {
+        "MoEngageArrivalError",  # users may arrive later
         "MoEngageError",
         "MoEngageFileNotFoundError",
         "MoEngageRateLimitError",
