@@ -39,6 +39,10 @@ class Event(StrEnum):
     """Get User has not found the user: the erasure is proved."""
 
 
+NO_PROJECT = "-"
+"""In the column of the project: the portfolio as a whole, or a workspace without projects. An empty text would be
+NULL in Oracle."""
+
 DONE = frozenset({Event.ACCEPTED, Event.NOT_FOUND})
 _CERTAIN = frozenset({*DONE, Event.REFUSED, Event.NOT_PROCESSED})
 
@@ -69,12 +73,29 @@ class RunFacts:
     """What all entries of a run have in common.
 
     :param run: the try of the task.
+    :param project_code: the project of a portfolio; None: the portfolio as a whole.
     """
 
     run: TaskRun
     workspace_id: str
     method: str
     identity_type: str
+    project_code: str | None = None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What a try's entries and those of the tries before it have in common.
+
+        An entry of another workspace, project, method or kind of identity is about another person, or another
+        request: a retry with other arguments neither continues it nor counts it as done.
+        """
+        return {
+            **self.run.key,
+            "workspace_id": self.workspace_id,
+            "project_code": self.project_code or NO_PROJECT,
+            "method": self.method,
+            "identity_type": self.identity_type,
+        }
 
 
 class LedgerError(Exception):
@@ -222,6 +243,10 @@ class History:
             if self.is_unknown(identity)
         }
 
+    def everybody(self) -> set[str]:
+        """Return all identities that were asked for."""
+        return set(self._identities)
+
     @property
     def user_count(self) -> int:
         """The number of users; one with several identities counts once for each."""
@@ -242,11 +267,8 @@ class History:
 def record_of(entry: Entry, facts: RunFacts) -> dict[str, Any]:
     """Return the columns of an entry, without its time and what identifies it."""
     return {
-        **facts.run.key,
+        **facts.key,
         "try_number": facts.run.try_number,
-        "workspace_id": facts.workspace_id,
-        "method": facts.method,
-        "identity_type": facts.identity_type,
         "identity": entry.identity,
         "user_id": entry.user_id,
         "attempt": entry.attempt,

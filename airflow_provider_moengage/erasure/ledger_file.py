@@ -65,7 +65,7 @@ class LedgerFile:
 
         :raises LedgerError: if a line cannot be read.
         """
-        stream, key = self._opened, self._facts.run.key
+        stream, key = self._opened, self._facts.key
         stream.seek(0)
         for number, line in enumerate(stream, 1):
             try:

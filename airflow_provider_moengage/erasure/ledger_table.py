@@ -27,6 +27,7 @@ LEDGER = TableLayout(
         TableColumn("map_index", Kind.COUNT),
         TableColumn("try_number", Kind.COUNT),
         TableColumn("workspace_id", Kind.NAME),
+        TableColumn("project_code", Kind.NAME),
         TableColumn("method", Kind.NAME),
         TableColumn("identity_type", Kind.NAME),
         TableColumn("identity", Kind.NAME),
@@ -72,7 +73,7 @@ class LedgerTable:
 
     def read(self) -> Iterable[Entry]:
         """Return the entries of the run."""
-        rows = self._opened.select(_READ, self._facts.run.key, "recorded_at", 2**62)
+        rows = self._opened.select(_READ, self._facts.key, "recorded_at", 2**62)
         for identity, user_id, attempt, event in rows:
             yield Entry(str(identity), None if user_id is None else str(user_id), int(attempt), Event(event))
 
@@ -108,5 +109,5 @@ class LedgerTable:
 
     def _id_of(self, entry: Entry) -> str:
         """Return what identifies an entry. It is short: not every database has a key of so many columns."""
-        parts = [*self._facts.run.key.values(), entry.identity, entry.user_id, entry.attempt, str(entry.event)]
+        parts = [*self._facts.key.values(), entry.identity, entry.user_id, entry.attempt, str(entry.event)]
         return sha256(repr(parts).encode()).hexdigest()

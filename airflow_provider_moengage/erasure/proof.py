@@ -53,7 +53,13 @@ class ErasureResult:
             finished_at if finished_at.tzinfo is not None else finished_at.replace(tzinfo=UTC),
             workspace_id,
             LedgerPlace.of(given["ledger"]),
-            RunFacts(run, workspace_id, str(given["method"]), str(given["identity_type"])),
+            RunFacts(
+                run,
+                workspace_id,
+                str(given["method"]),
+                str(given["identity_type"]),
+                None if given["project_code"] is None else str(given["project_code"]),
+            ),
         )
 
 
@@ -91,6 +97,11 @@ def prove(
         raise MoEngageRequestError(
             f"Connection {hook.moengage_conn_id!r} is of another workspace than the erasure, where the users may"
             " never have been. Use the connection that erased them"
+        )
+    if hook.settings.project_code != result.facts.project_code:
+        raise MoEngageRequestError(
+            f"Connection {hook.moengage_conn_id!r} and project_code name another project than the erasure, where"
+            " the users may never have been. Give the sensor the project_code of the erasure"
         )
     ledger = result.place.ledger(result.facts)
     with result.place.failures("what was proved before stays in it"), closing(ledger):

@@ -22,6 +22,7 @@ from airflow_provider_moengage.exceptions import (
     MoEngageError,
     MoEngageOutcomeUnknownError,
     MoEngageRemovalError,
+    MoEngageRequestError,
 )
 from airflow_provider_moengage.hooks.errors import translated
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
@@ -34,7 +35,7 @@ class Plan:
 
     :param erasures: to be asked for.
     :param done: how many requests of the run are done already.
-    :param unknown: how many of them may have been processed, and must not be repeated.
+    :param unknown: how many of them may have been processed, and are not repeated.
     """
 
     erasures: list[Erasure]
@@ -47,13 +48,12 @@ class Plan:
 
         :param may_repeat: whether a request that may have been processed may be sent again.
         """
-        unknown = history.unknown()
-        wanted = {**users.by_identity}
-        if may_repeat:  # also those that the query no longer returns: they may not have arrived
-            for identity, known in unknown.items():
-                wanted.setdefault(identity, known)
+        unknown = set(history.unknown())
+        wanted = users.by_identity
+        # Whom the query no longer returns is not asked for again: the earlier query may have been wrong.
+        left = unknown - wanted.keys() if may_repeat else unknown
         done = [identity for identity in wanted if history.is_done(identity)]
-        left_out = set(done) if may_repeat else {*done, *unknown}
+        left_out = {*done, *left}
         return cls(
             [
                 Erasure(identity, known, history.attempts(identity))
@@ -61,7 +61,7 @@ class Plan:
                 if identity not in left_out
             ],
             len(done),
-            0 if may_repeat else len(unknown),
+            len(left),
         )
 
 
@@ -86,18 +86,22 @@ class ErasureTask:
         self.counts: Counter[Event] = Counter()
         """How many requests ended with each outcome in this try."""
 
-    def erase(self, users: Users, context: Mapping[str, Any], *, retry_unknown: bool) -> dict[str, Any]:
+    def erase(
+        self, users: Users, context: Mapping[str, Any], *, max_users: int, retry_unknown: bool
+    ) -> dict[str, Any]:
         """Ask for the users' erasure and return the counts.
 
+        :param max_users: how many may be asked for in all tries of the run together.
         :param retry_unknown: ask again if a request may have been processed.
         :raises MoEngageError: if it ended early; the ledger has what was done.
         """
-        workspace_id = self._hook.settings.workspace_id
+        settings, method = self._hook.settings, self._method
         run = TaskRun.of(context)
-        facts = RunFacts(run, workspace_id, self._method.name, self._method.identity_type)
+        facts = RunFacts(run, settings.workspace_id, method.name, method.identity_type, settings.project_code)
         ledger = self._place.ledger(facts)
         with self._place.failures("nobody was erased by this try"), closing(ledger):
             history = ledger.open()
+            _check_number(users, history, max_users)
             plan = Plan.of(users, history, may_repeat=self._method.may_repeat or retry_unknown)
             self._log_plan(plan)
             work = ErasureRun(self._method, self._log, self._stop)
@@ -115,7 +119,8 @@ class ErasureTask:
             "done_before": plan.done,
             "throttled_seconds": round(work.throttled_seconds, 3),
             "finished_at": datetime.fromtimestamp(work.now(), UTC).isoformat(timespec="seconds"),
-            "workspace_id": workspace_id,
+            "workspace_id": settings.workspace_id,
+            "project_code": settings.project_code,
             "ledger": self._place.to_dict(),
             "run": run.key,
         }
@@ -187,16 +192,31 @@ def check_outcome(result: Mapping[str, Any], place: LedgerPlace) -> None:
     refused, unknown = result["refused"], result["unknown"]
     if unknown:
         raise MoEngageOutcomeUnknownError(
-            f"{counted(unknown, 'OpenGDPR request')} may have been processed, without an answer that says so, and"
-            " such a request is never repeated by itself. All others are done"
+            f"{counted(unknown, 'request')} may have been processed, without an answer that says so. An OpenGDPR"
+            " request is not repeated by itself, nor one for a user whom the query no longer returns. All others"
+            " are done"
             + (f", except for {refused:,} refused" if refused else "")
-            + f". {place} has them with the event 'asked' or 'unknown': check them in MoEngage, or set"
-            " retry_unknown=True and clear the task to ask again"
+            + f". {place} has them with the event 'asked' or 'unknown': check them in MoEngage. To ask again,"
+            " let the query return them, set retry_unknown=True and clear the task"
         )
     if refused:
         raise MoEngageRemovalError(
             f"MoEngage refused {counted(refused, 'erasure')}; all others are done. {place} has them with the event"
             " 'refused'; clear the task to ask again"
+        )
+
+
+def _check_number(users: Users, history: History, max_users: int) -> None:
+    """Check that the tries of a run do not ask for more than ``max_users`` together.
+
+    :raises MoEngageRequestError: if they would.
+    """
+    before = history.everybody() - users.by_identity.keys()
+    if before and max(users.count, len(users.by_identity)) + len(before) > max_users:
+        raise MoEngageRequestError(
+            f"Earlier tries of this run have asked for {len(before):,} users whom the query no longer returns, and"
+            f" with those whom it returns they are more than max_users={max_users:,}; nobody was erased by this"
+            " try. Check the query; if all of them are to be erased, raise max_users"
         )
 
 

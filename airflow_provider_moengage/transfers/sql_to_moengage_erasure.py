@@ -64,12 +64,13 @@ class SqlToMoEngageErasureOperator(TemplatedArguments, BaseOperator):  # type: i
     user whom MoEngage does not have is done. At most 5,000 requests a minute are sent (Delete User); a 429 is
     obeyed.
 
-    If a response is lost, a deletion is sent again, which is harmless. An OpenGDPR request is not, because
-    MoEngage does not document what a second one does: after all others, the task fails without retry.
+    If a response is lost, the deletion of a user whom the query still returns is sent again. An OpenGDPR request
+    is not, because MoEngage does not document what a second one does, and nobody is asked for whom the query no
+    longer returns: after all others, the task fails without retry.
 
     :param sql: one SELECT, or a ``.sql`` file of the Dag's folder. Templated.
     :param conn_id: a connection of any DbApiHook (PostgreSQL, Snowflake, BigQuery, SQLite, ...). Templated.
-    :param max_users: how many users may be erased in a run. Templated.
+    :param max_users: how many users may be erased in a run, by all of its tries together. Templated.
     :param user_id: column with the users' IDs in MoEngage. Other columns are ignored.
     :param method: ``delete``, or ``opengdpr`` for a request of the OpenGDPR API. MoEngage carries out both within
         24 hours. Templated.
@@ -170,7 +171,7 @@ class SqlToMoEngageErasureOperator(TemplatedArguments, BaseOperator):  # type: i
         work = erasure.ErasureTask(hook, method, place, self.log, self._stop)
         result = {
             "dry_run": False,
-            **work.erase(users, given, retry_unknown=flag("retry_unknown", self.retry_unknown)),
+            **work.erase(users, given, max_users=most, retry_unknown=flag("retry_unknown", self.retry_unknown)),
         }
         try:
             erasure.check_outcome(result, place)

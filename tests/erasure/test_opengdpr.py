@@ -73,7 +73,7 @@ def test_a_request_that_may_have_been_processed_is_not_repeated(place: Place, ki
     place.request("a", "b")
     place.moengage.emulator.workspace.add_fault(Fault(kind, status=503 if kind == "status_after" else None))
 
-    with pytest.raises(MoEngageOutcomeUnknownError, match="1 OpenGDPR request may have been processed"):
+    with pytest.raises(MoEngageOutcomeUnknownError, match="1 request may have been processed"):
         place.erase(method="opengdpr")
     assert place.moengage.emulator.workspace.erasure_requests == [("ID", "a"), ("ID", "b")]
     assert place.task.xcom["return_value"]["unknown"] == 1
