@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,10 @@ def test_the_execution_timeout_counts_over_the_whole_try(place: Place, clock: Fa
         _run(place, task, first)
 
 
-def test_without_deferring_it_pokes(place: Place, clock: FakeClock) -> None:
+def test_without_deferring_it_pokes(place: Place, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    bases = sys.modules.get("airflow.sensors.base")
+    if hasattr(bases, "_orig_start_date"):  # Airflow 2 looks in its database for the first of the reschedules
+        monkeypatch.setattr(bases, "_orig_start_date", lambda **_: None)
     task = sensor(erased(place, "jane"), deferrable=False)
     assert task.mode == "reschedule"
     assert not task.poke(place.task.context).is_done

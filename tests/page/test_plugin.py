@@ -18,7 +18,7 @@ import json, sys
 from airflow.providers.common.compat.sdk import AirflowPlugin, conf
 before = set(sys.modules)
 from airflow_provider_moengage.page.plugin import MoEngagePlugin
-views = [view["href"] for view in MoEngagePlugin.external_views or []]
+views = [view["href"] for view in getattr(MoEngagePlugin, "external_views", [])]
 print("LOADED", json.dumps([sorted(set(sys.modules) - before), views]))
 """
 

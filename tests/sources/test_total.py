@@ -89,7 +89,8 @@ def test_a_count_that_fails_says_nothing_and_the_sync_reports_the_query(
     log()
 
     assert count_rows_quickly(hook, "SELECT nothing FROM users", None) is None
-    assert not log()  # nor "Opening DuckDB database", because no connection is opened for nothing
+    lines = [line for line in log().splitlines() if "Retrieving connection" not in line]  # Airflow 2
+    assert not lines  # nor "Opening DuckDB database", because no connection is opened for nothing
 
     with pytest.raises(Exception, match="nothing"):
         sync(sql="SELECT nothing FROM users").execute(Task().context)
