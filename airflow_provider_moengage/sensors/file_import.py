@@ -141,6 +141,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
 
     def execute(self, context: Context) -> Any:
         """Wait for the files and return them: ``id``, ``file_name``, ``file_status``, times and row counts."""
+        self._ended = {}  # of this try: dag.test() may run another one with the same object
         with self._soft():
             if self.deferrable:
                 return self._look_then_defer(context)

@@ -417,6 +417,16 @@ def test_the_timeout_holds_for_all_imports_of_a_list_together(imports: MoEngage)
     assert second.value.timeout < first.value.timeout
 
 
+def test_another_try_with_the_same_sensor_asks_again(imports: MoEngage) -> None:
+    run_import(imports, file("a.csv", status="FAILED", after=20))
+    waiting = sensor(file_name="a.csv")
+    with pytest.raises(MoEngageImportFailedError):
+        waiting.execute(Task().context)
+    run_import(imports, file("a.csv"))
+
+    assert Ended(value=waiting.execute(Task().context)).files == [("a.csv", "SUCCESSFUL")]
+
+
 def test_a_list_that_a_template_has_made_text_of_is_read_as_well(imports: MoEngage) -> None:
     outputs = mapped(imports)
 
