@@ -148,7 +148,7 @@ def storage_path(path: str) -> ObjectStoragePath:
     worker's user, or of the user who is named.
 
     :param path: a URI or a path on the disk; it may hold wildcards.
-    :raises FileNotFoundError: if nobody knows that home.
+    :raises FileNotFoundError: if there is no such home.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 

@@ -1,8 +1,9 @@
 """Sends the requests of an erasure: one for each user, within the limit, each recorded before and after.
 
 MoEngage API reference, "Delete User": 5,000 requests a minute per workspace. A second deletion of a user is
-harmless, so one whose outcome is unknown is sent again. For OpenGDPR neither is documented: such a request is
-never repeated if it may have been processed, and one lane sends them, so that a kill leaves at most one unknown.
+harmless, so one whose outcome is unknown is sent again while the query returns the user. For OpenGDPR neither is
+documented: such a request is never repeated if it may have been processed, and one lane sends them, so that a kill
+leaves at most one unknown.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ def check_outcome(result: Mapping[str, Any], place: LedgerPlace) -> None:
             " are done"
             + (f", except for {refused:,} refused" if refused else "")
             + f". {place} has them with the event 'asked' or 'unknown': check them in MoEngage. To ask again,"
-            " let the query return them, set retry_unknown=True and clear the task"
+            " let the query return them and clear the task; for OpenGDPR, set retry_unknown=True as well"
         )
     if refused:
         raise MoEngageRemovalError(

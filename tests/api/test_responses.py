@@ -36,7 +36,7 @@ def read(status_code: int, content: object = b"", headers: dict[str, str] | None
         (299, SUCCESS, Outcome.UNKNOWN),
         (200, {**SUCCESS, "error": None, "errors": [], "success": True, "data": {"code": 200}}, Outcome.ACCEPTED),
         (200, {**SUCCESS, "success": "true", "status_code": "200 OK", "data": "anything"}, Outcome.ACCEPTED),
-        # It calls itself a success, and reports an error: nobody knows what became of the elements.
+        # A success that reports an error: what became of the elements is unknown.
         (200, {**SUCCESS, "error": {"type": "MissingAttributeError", "message": "x"}}, Outcome.UNKNOWN),
         (200, {**SUCCESS, "error": {"type": "Rate Limits Exceeded"}}, Outcome.UNKNOWN),
         (200, {**SUCCESS, "error": "Malformed JSON"}, Outcome.UNKNOWN),
