@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from demo import recent_warehouse
 from demo.local_airflow import CAMPAIGN_API_KEY, DATA_API_KEY, WORKSPACE
 from tests.airflow.home import Airflow
 
+AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
 
 
@@ -241,7 +243,10 @@ def alert_below_and_above_the_limit(place: Place) -> None:
         place.execute(f"INSERT INTO customers VALUES {', '.join(refused[1:])}")
         log = place.command("dags", "test", "sync_alerts")
         assert sorted(place.airflow.states("sync_alerts")["customers"]) == ["failed", "success", "success"]
-        assert "4 rejected (4 customer_id_refused), see the log" in log
+        # Before Airflow 3.3, `dags test` gives a callback no exception. A worker does.
+        gives_error = AIRFLOW < (3, 0) or AIRFLOW >= (3, 3)
+        counts = "4 rejected (4 customer_id_refused), see the log" if gives_error else "failed"
+        assert f"): {counts}" in log
     finally:
         place.execute("DELETE FROM customers WHERE user_id NOT LIKE 'household-%'")
 

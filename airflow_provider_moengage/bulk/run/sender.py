@@ -7,11 +7,10 @@ elements that MoEngage refuses are alone: one bad element among ten thousand cos
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-import tenacity
 
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.received.values import sentence
@@ -25,6 +24,9 @@ from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.run.context import RunContext
 from airflow_provider_moengage.bulk.run.lane import BULK_IMPORT, Client, Job, Request
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
+
+if TYPE_CHECKING:
+    import tenacity
 
 ATTEMPTS = 12
 """Times that a request is sent before the run fails, 429 not counted. With the waits between them that is three to
@@ -192,9 +194,11 @@ class Sender:
                     return reply
                 self._counters.count_retry()
 
+        import tenacity  # here, because Dag files import this module
+
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda reply: reply.outcome in self._retried),
-            wait=_wait,
+            wait=_wait(tenacity.wait_random_exponential(multiplier=2, max=LONGEST_WAIT)),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             sleep=self._sleep,
             before_sleep=self._log_retry,
@@ -308,14 +312,15 @@ def _name_of(reply: Reply) -> str:
     return reply.error_type or f"HTTP {reply.status_code}"
 
 
-_backoff = tenacity.wait_random_exponential(multiplier=2, max=LONGEST_WAIT)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
+def _wait(backoff: tenacity.wait.wait_base) -> Callable[[tenacity.RetryCallState], float]:
     """Back off, and at least for as long as the server asks."""
-    reply: Reply | None = state.outcome.result() if state.outcome is not None else None
-    hint = reply.retry_after if reply is not None and reply.outcome is Outcome.SERVER_ERROR else None
-    return max(_backoff(state), min(hint or 0.0, LONGEST_HINT))
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        reply: Reply | None = state.outcome.result() if state.outcome is not None else None
+        hint = reply.retry_after if reply is not None and reply.outcome is Outcome.SERVER_ERROR else None
+        return max(backoff(state), min(hint or 0.0, LONGEST_HINT))
+
+    return wait
 
 
 def _details(reply: Reply) -> str:
