@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_moengage import __version__
@@ -18,14 +20,31 @@ author = "The airflow-provider-moengage authors"
 copyright = author  # noqa: A001 (Sphinx's own name)
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+sys.path.insert(0, str(Path(__file__).parent))  # evidence_table
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "evidence_table",
+]
 exclude_patterns = ["_build"]
+
+# "$" and its space are no part of a command, and its output is not copied.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
 
 html_theme = "furo"
 html_title = f"{project} {version}"
 html_copy_source = False
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
 
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 
 # Dags and logs are full of --options and "quotes" that are to be copied as they stand.

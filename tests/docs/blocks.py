@@ -9,9 +9,13 @@ from pathlib import Path
 from textwrap import dedent
 
 PROJECT = Path(__file__).parent.parent.parent
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = [
+    PROJECT / "README.md",
+    *sorted((PROJECT / "docs").glob("*.md")),
+    *sorted((PROJECT / "docs" / "reference").glob("*.md")),
+]
 
-MARKUP = {"mermaid", "{toctree}", "{raw}", "{include}"}
+MARKUP = {"mermaid", "{toctree}", "{raw}", "{include}", "{evidence}"}
 """What Sphinx or GitHub renders: not code."""
 
 _FENCE = re.compile(r"```(\S*)[^`]*")
