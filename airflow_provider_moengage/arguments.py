@@ -103,15 +103,23 @@ def seconds(name: str, value: object) -> float:
     return float(read)
 
 
-def fraction(name: str, value: object) -> float:
-    """Return a share, or the one in a rendered template.
+def count_or_share(name: str, value: object) -> int | float:
+    """Return a count (an int) or a share (a float up to 1.0), or the one in a rendered template.
+
+    1 is one, and 1.0 is all of them, so the type matters.
 
     :raises ValueError: naming the argument.
     """
-    read = _number_of(value)
-    if read is None or not 0 <= read <= 1:
-        raise ValueError(f"{name} {value!r}: expected a share from 0.0 to 1.0")
-    return read
+    read = value
+    if isinstance(value, str) and (given := _number_of(value)) is not None:
+        read = int(given) if value.strip().isdigit() else given
+    is_count = isinstance(read, int) and not isinstance(read, bool) and read >= 0
+    is_share = isinstance(read, float) and 0.0 <= read <= 1.0
+    if not (is_count or is_share):
+        raise ValueError(
+            f"{name} {value!r}: expected a count of users (0, 1, 2, ...) or a share of them (0.0 to 1.0)"
+        )
+    return read  # type: ignore[return-value]
 
 
 def in_utc(moment: datetime) -> datetime:

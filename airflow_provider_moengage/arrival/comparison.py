@@ -42,8 +42,11 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|[+-]
 _MILLISECONDS_FROM = 1e11
 """Epoch numbers from here on are milliseconds: as seconds, they would be after the year 5000."""
 
-_SAME_NUMBER = 1e-9
-"""Relative difference of two numbers that are the same: MoEngage may store a number as a double."""
+_SAME_FRACTION = 1e-9
+"""Relative difference of two numbers with a fraction that are the same: MoEngage may write fewer digits."""
+
+_LARGEST_EXACT = 2**53
+"""Whole numbers up to here have a double of their own. Beyond, a double does not tell which one was meant."""
 
 
 @dataclass(slots=True)
@@ -115,7 +118,7 @@ def is_same(sent: Any, found: Any) -> bool:
     if isinstance(sent, bool) or isinstance(found, bool):
         return sent is found
     if isinstance(sent, int | float) and isinstance(found, int | float):
-        return math.isclose(sent, found, rel_tol=_SAME_NUMBER)
+        return _is_same_number(sent, found)
     if isinstance(sent, str):
         return sent[:LONGEST_VALUE] == found or _is_same_time(sent, found)
     if isinstance(sent, list):
@@ -123,6 +126,14 @@ def is_same(sent: Any, found: Any) -> bool:
     if isinstance(sent, dict):
         return isinstance(found, dict) and all(is_same(value, found.get(name)) for name, value in sent.items())
     return bool(sent == found)
+
+
+def _is_same_number(sent: float, found: float) -> bool:
+    """Return whether two numbers are the same: a whole one, such as an ID, in all of its digits."""
+    is_exact = isinstance(sent, int) or (sent.is_integer() and abs(sent) <= _LARGEST_EXACT)
+    if not is_exact:
+        return math.isclose(sent, found, rel_tol=_SAME_FRACTION)
+    return sent == found and (isinstance(found, int) or abs(sent) <= _LARGEST_EXACT)
 
 
 def _is_same_list(sent: list[Any], found: list[Any]) -> bool:

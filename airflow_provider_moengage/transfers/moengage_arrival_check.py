@@ -13,7 +13,7 @@ from airflow_provider_moengage import lineage, metrics
 from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import (
     TemplatedArguments,
-    fraction,
+    count_or_share,
     is_non_empty,
     is_unresolved,
     non_empty,
@@ -73,7 +73,8 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
     :param sample: users to read, 1 to 20,000: 1,000 take a minute. Templated.
     :param seed: chooses the users; the same seed chooses the same ones. The default is the ID of the run, so that
         a retry checks the same users, and each run others. Templated.
-    :param max_failed: share of the sample, 0.0 to 1.0, that may be missing or differ. Templated.
+    :param max_failed: how many users of the sample may be missing or differ: a count (int), or a share of the
+        sample (float, 0.0 to 1.0). 1 is one user, 1.0 is all of them. Templated.
     :param ignore_attributes: names of attributes that are not compared, for instance because something else in
         MoEngage changes them. Templated.
     :param timeout: seconds, or a timedelta, for MoEngage to ingest the data, from the first reading on.
@@ -108,7 +109,7 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         sample: int | str = 200,
         seed: str = "{{ run_id }}",
-        max_failed: float | str = 0.0,
+        max_failed: float | str = 0,
         ignore_attributes: Sequence[str] | None = None,
         timeout: float | timedelta = 600,
         poke_interval: float | timedelta = 60,
@@ -153,7 +154,7 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
         :raises MoEngageError: see :meth:`MoEngageHook.iter_users`.
         """
         self._check(are_rendered=True)
-        most = fraction("max_failed", self.max_failed)
+        most = count_or_share("max_failed", self.max_failed)
         sample, not_compared = self._draw()
         counts: dict[str, Any] = {"rows": sample.rows, "rejected": sample.rejected, "sampled": len(sample.users)}
         if not sample.rows:
@@ -177,7 +178,8 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
             )
         counts |= {**arrival.to_dict(), "not_compared": sorted(not_compared)}
         self._count(counts)
-        if arrival.failed > most * len(sample.users):
+        allowed = arrival.failed <= most if isinstance(most, int) else arrival.failed / len(sample.users) <= most
+        if not allowed:
             raise MoEngageArrivalError(self._failure(counts, most), report=counts)
         return counts
 
@@ -208,12 +210,12 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
             arrival.differing,
         )
 
-    def _failure(self, counts: Mapping[str, Any], most: float) -> str:
+    def _failure(self, counts: Mapping[str, Any], most: int | float) -> str:
         by_attribute = ", ".join(f"{name} ({count})" for name, count in counts["by_attribute"].items())
         differ = f"{counts['differing']:,} differ" + (f" in {by_attribute}" if by_attribute else "")
         return (
             f"{counts['missing'] + counts['differing']:,} of {counts['sampled']:,} users have not arrived as they"
-            f" were sent, more than max_failed={most:g} allows: {counts['missing']:,} are missing, {differ}"
+            f" were sent, more than max_failed={most} allows: {counts['missing']:,} are missing, {differ}"
         )
 
     def _count(self, counts: Mapping[str, Any]) -> None:
@@ -232,7 +234,7 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
             "conn_id": lambda value: non_empty("conn_id", value),
             "sample": lambda value: whole("sample", value, 1, LARGEST_SAMPLE),
             "seed": lambda value: non_empty("seed", value, "text"),
-            "max_failed": lambda value: fraction("max_failed", value),
+            "max_failed": lambda value: count_or_share("max_failed", value),
             "ignore_attributes": _check_names,
             "fetch_size": rows_at_once,
         }

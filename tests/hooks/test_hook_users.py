@@ -186,6 +186,7 @@ TOM, EVA = {"user_attributes": {"uid": "tom"}}, {"user_attributes": {"uid": "eva
         ([{"identifier": "eva", "user_attributes": {}}], [{"uid": "tom"}]),
         ([{"identifier": {"identifier": "eva"}}], ["tom"]),
         ([{"user_attributes": {"USER_ATTRIBUTE_UNIQUE_ID": "eva"}}], ["tom"]),
+        ([{"identifier_type": "moengage_id", "identifier": "5f0c", **EVA}], ["tom"]),
     ],
 )
 def test_a_user_is_recognized_by_any_likely_field(connect: Any, users: Any, missing: Any) -> None:
@@ -226,7 +227,16 @@ def test_a_user_who_has_another_id_now_is_found(connect: Any) -> None:
 
 @pytest.mark.parametrize(
     ("users", "missing"),
-    [([], []), ([TOM, EVA], []), ([TOM], ["tom"]), ([], ["eva"]), ([], ["tom", "tom"]), (None, None)],
+    [
+        ([], []),
+        ([TOM, EVA], []),
+        ([TOM], ["tom"]),
+        ([], ["eva"]),
+        ([], ["tom", "tom"]),
+        ([], [{"identifier_type": "moengage_id", "identifier": "tom"}]),  # another kind of ID than was asked for
+        ([], [{"identifier": {"identifier_type": "moengage_id", "identifier": "tom"}}]),
+        (None, None),
+    ],
 )
 def test_an_answer_that_does_not_say_whether_a_user_exists_is_an_error(
     connect: Any, users: Any, missing: Any

@@ -110,6 +110,17 @@ def test_missing_and_differing_users_fail_the_task(place: MoEngage, warehouse: W
     assert pickle.loads(pickle.dumps(caught.value)).report == caught.value.report  # noqa: S301
 
 
+def test_two_ids_that_differ_in_their_last_digit_differ(place: MoEngage, warehouse: Warehouse) -> None:
+    sql = "SELECT 'ann' AS user_id, 1234567890123 AS account"
+    mapping = CustomerMapping(attributes=["account"])
+    place.deliver([customer("ann", account=1234567890124)])
+
+    with pytest.raises(MoEngageArrivalError, match="1 differ in account"):
+        check(sql=sql, mapping=mapping)
+    place.deliver([customer("ann", account=1234567890123)])
+    assert check(sql=sql, mapping=mapping)["arrived"] == 1
+
+
 def test_a_share_of_the_sample_may_fail(place: MoEngage, warehouse: Warehouse) -> None:
     warehouse.fill(10)
     sync(sql="SELECT user_id, tier, city FROM customers WHERE user_id NOT IN ('user-3', 'user-4')")
@@ -117,6 +128,15 @@ def test_a_share_of_the_sample_may_fail(place: MoEngage, warehouse: Warehouse) -
     assert check(max_failed="0.2")["missing"] == 2
     with pytest.raises(MoEngageArrivalError, match=r"max_failed=0\.19 allows: 2 are missing, 0 differ$"):
         check(max_failed=0.19)
+
+
+def test_a_whole_number_counts_users_and_a_share_may_be_all_of_them(place: MoEngage, warehouse: Warehouse) -> None:
+    warehouse.fill(2)
+
+    assert check(max_failed=2)["missing"] == check(max_failed=1.0)["missing"] == check(max_failed="1.0")["missing"]
+    for one in (1, "1"):
+        with pytest.raises(MoEngageArrivalError, match="more than max_failed=1 allows"):
+            check(max_failed=one)
 
 
 def test_the_same_seed_reads_the_same_users_in_any_order(place: MoEngage, warehouse: Warehouse) -> None:
@@ -320,7 +340,9 @@ def test_memory_does_not_grow_with_the_rows(warehouse: Warehouse) -> None:
         ({"sample": 0}, "sample 0: expected a whole number from 1 to 20000"),
         ({"sample": 20_001}, "sample 20001"),
         ({"seed": ""}, "seed ''"),
-        ({"max_failed": 1.5}, "max_failed 1.5: expected a share from 0.0 to 1.0"),
+        ({"max_failed": 1.5}, r"max_failed 1.5: expected a count of users \(0, 1, 2, ...\) or a share of them"),
+        ({"max_failed": -1}, "max_failed -1"),
+        ({"max_failed": True}, "max_failed True"),
         ({"max_failed": "some"}, "max_failed 'some'"),
         ({"ignore_attributes": "tier"}, "ignore_attributes: expected a list"),
         ({"ignore_attributes": ["tier", ""]}, "ignore_attributes: expected a list"),

@@ -35,6 +35,9 @@ USERS_PER_MINUTE = 1_000
 ID_ATTRIBUTE = "uid"
 """MoEngage's attribute for the ID (user guide, "User attributes")."""
 
+ID_KIND = "customer_id"
+"""The kind of ID by which users are asked for."""
+
 NOT_ENABLED = "Get User may not be enabled for this workspace: ask MoEngage's support"
 """Hint shown when MoEngage denies the request."""
 
@@ -65,7 +68,7 @@ def export_body(customer_ids: Sequence[str], fields: Sequence[str] | None) -> by
     :param fields: attributes to return; None: all.
     """
     data: dict[str, Any] = {
-        "identifiers": [{"identifier_type": "customer_id", "identifier": each} for each in customer_ids]
+        "identifiers": [{"identifier_type": ID_KIND, "identifier": each} for each in customer_ids]
     }
     if fields is not None:
         data["user_fields_to_export"] = list(dict.fromkeys([*fields, ID_ATTRIBUTE]))
@@ -96,8 +99,10 @@ class UserReply:
         """
         if len(self._users) == 1 and not self._missing:
             return User(customer_id, _attributes(self._users[0]))
-        if len(self._missing) == 1 and not self._users and _id_of_missing(self._missing[0]) in (None, customer_id):
-            return User(customer_id, None)
+        if len(self._missing) == 1 and not self._users:
+            [entry] = self._missing
+            if _is_by_customer_id(entry) and _id_of_missing(entry) in (None, customer_id):
+                return User(customer_id, None)
         raise _unreadable("does not say whether it has the user that was asked for")
 
     def of_several(self, customer_ids: Sequence[str]) -> list[User] | None:
@@ -160,7 +165,21 @@ class UserReader:
         return ask_with_retries(ask, self._retries)
 
 
+def _is_by_customer_id(entry: Received) -> bool:
+    """Return whether an entry names a user by the kind of ID that was asked for.
+
+    "Get User" knows another one, ``moengage_id``: that MoEngage has no such user says nothing about a customer ID.
+    """
+    places = (entry, entry["identifier"])
+    return all(
+        not place.is_object or place["identifier_type"].is_nothing or place["identifier_type"].equals(ID_KIND)
+        for place in places
+    )
+
+
 def _id_of(user: Received) -> str | None:
+    if not _is_by_customer_id(user):
+        return user["customer_id"].for_next_request() or user["user_attributes"][ID_ATTRIBUTE].for_next_request()
     attributes, identifier = user["user_attributes"], user["identifier"]
     places = (
         user["customer_id"],
