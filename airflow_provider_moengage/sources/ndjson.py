@@ -6,6 +6,7 @@ import codecs
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ from airflow_provider_moengage.storage import StorageError, is_local, local_or_r
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+LONGEST_LINE = 16 * 2**20
+"""Most bytes of a line: more than a hundred times what a request may have. A longer line is rather a whole file
+without line ends, such as a JSON array, and is not read into memory."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ class NdjsonFiles:
         """Yield each line as JSON. One that is not JSON is yielded as text and becomes a reject.
 
         :raises MoEngageError: if the storage fails, or a file becomes shorter while it is read.
-        :raises MoEngageFileFormatError: if a file is not UTF-8, or compressed.
+        :raises MoEngageFileFormatError: if a file is not UTF-8, is compressed, or has a line above
+            :data:`LONGEST_LINE`.
         """
         import msgspec
 
@@ -109,7 +115,13 @@ class NdjsonFiles:
             with _reading(path), path.open("rb") as file:  # type: ignore[no-untyped-call, unused-ignore]
                 size = path.fs.info(path.path).get("size")
                 is_first, length = True, 0
-                for read in iter(file.readline, b""):  # Airflow 2's files cannot be iterated
+                # Airflow 2's files cannot be iterated.
+                for number, read in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), b""), start=1):
+                    if len(read) > LONGEST_LINE:
+                        raise MoEngageFileFormatError(
+                            f"path {str(path)!r}: line {number:,} is longer than {LONGEST_LINE // 2**20} MiB;"
+                            " write one element on each line"
+                        )
                     length += len(read)
                     line = _without_bom(path, read) if is_first else read
                     is_first = False

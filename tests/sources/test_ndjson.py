@@ -91,6 +91,19 @@ def test_a_line_that_is_nested_too_deep_is_yielded_as_text(tmp_path: Path) -> No
     assert (type(elements[0]), len(elements)) == (str, 3)
 
 
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    with file.open("wb") as stream:
+        stream.write(LINES)
+        stream.truncate(8 * 2**30)  # takes no room on the disk
+
+    elements = iter(NdjsonFiles.matching(str(file)))
+
+    assert [next(elements)["customer_id"] for _ in range(2)] == ["u-1", "u-2"]
+    with pytest.raises(MoEngageFileFormatError, match=r"a\.ndjson': line 4 is longer than 16 MiB; write one"):
+        next(elements)
+
+
 def test_a_file_that_is_cut_while_it_is_read_ends_in_an_error_by_name(tmp_path: Path) -> None:
     file = tmp_path / "a.ndjson"
     file.write_bytes(LINES * 20_000)
