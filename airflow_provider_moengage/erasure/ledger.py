@@ -190,78 +190,94 @@ def _named() -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class _Identity:
+class _Asked:
+    """The entries of one user of an identity: the events of each attempt."""
+
     attempts: dict[int, set[Event]] = field(default_factory=dict)
-    users: set[str] = field(default_factory=set)
-    gone: set[str] = field(default_factory=set)
+
+    @property
+    def is_gone(self) -> bool:
+        return any(Event.GONE in events for events in self.attempts.values())
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_gone or any(events & DONE for events in self.attempts.values())
+
+    @property
+    def is_unknown(self) -> bool:
+        return not self.is_done and any(not events & _CERTAIN for events in self.attempts.values())
 
 
 class History:
-    """What a run has asked for so far."""
+    """What a run has asked for so far, of each user. None stands for the users of an identity without IDs."""
 
     def __init__(self) -> None:
-        self._identities: dict[str, _Identity] = {}
+        self._identities: dict[str, dict[str | None, _Asked]] = {}
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> History:
         """Return the history that entries tell, in any order."""
         history = cls()
         for entry in entries:
-            known = history._identities.setdefault(entry.identity, _Identity())
-            known.attempts.setdefault(entry.attempt, set()).add(entry.event)
-            if entry.user_id is not None:
-                known.users.add(entry.user_id)
-                if entry.event is Event.GONE:
-                    known.gone.add(entry.user_id)
+            users = history._identities.setdefault(entry.identity, {})
+            asked = users.setdefault(entry.user_id, _Asked())
+            asked.attempts.setdefault(entry.attempt, set()).add(entry.event)
         return history
 
     def attempts(self, identity: str) -> int:
         """Return how often it was asked for."""
-        known = self._identities.get(identity)
-        return 0 if known is None else max(known.attempts)
+        users = self._identities.get(identity, {})
+        return max((max(asked.attempts) for asked in users.values()), default=0)
 
-    def is_done(self, identity: str) -> bool:
-        """Return whether MoEngage has accepted its erasure, or has no such users."""
-        known = self._identities.get(identity)
-        if known is None:
-            return False
-        is_proved = bool(known.users) and known.users <= known.gone
-        return is_proved or any(events & DONE for events in known.attempts.values())
+    def to_ask(self, identity: str, users: frozenset[str]) -> frozenset[str] | None:
+        """Return for whom an identity is to be asked for: those of its users who are not done.
+
+        MoEngage erases the users whom it knows by an address when it gets the request. A user whom an earlier
+        request does not name may not have been one of them.
+
+        :param users: as far as they are known. Empty: it is done if any request for it is.
+        :return: None: it is done.
+        """
+        known = self._identities.get(identity, {})
+        if not users:
+            is_done = any(asked.is_done for asked in known.values())
+            return None if is_done else users
+        return frozenset(user for user in users if user not in known or not known[user].is_done) or None
 
     def is_unknown(self, identity: str) -> bool:
         """Return whether a request for it may have been processed, without an answer that says so."""
-        known = self._identities.get(identity)
-        if known is None or self.is_done(identity):
-            return False
-        return any(not events & _CERTAIN for events in known.attempts.values())
+        return any(asked.is_unknown for asked in self._identities.get(identity, {}).values())
 
-    def unknown(self) -> dict[str, frozenset[str]]:
-        """Return the identities of which :meth:`is_unknown` is true, with the IDs of their users."""
-        return {
-            identity: frozenset(known.users)
-            for identity, known in self._identities.items()
-            if self.is_unknown(identity)
-        }
+    def unknown(self) -> list[str]:
+        """Return the identities of which :meth:`is_unknown` is true."""
+        return [identity for identity in self._identities if self.is_unknown(identity)]
+
+    def unnamed(self, identity: str, users: frozenset[str]) -> list[str]:
+        """Return those of an identity's users who have no entry."""
+        return sorted(users - self._identities.get(identity, {}).keys())
 
     def everybody(self) -> set[str]:
         """Return all identities that were asked for."""
         return set(self._identities)
 
-    @property
-    def user_count(self) -> int:
-        """The number of users; one with several identities counts once for each."""
-        return sum(len(known.users) for known in self._identities.values())
+    def users(self) -> set[str]:
+        """Return the IDs of all users, each once."""
+        return {user for known in self._identities.values() for user in known if user is not None}
 
     @property
     def has_unknown_users(self) -> bool:
         """Whether the IDs of some users are not known."""
-        return any(not known.users for known in self._identities.values())
+        return any(known.keys() == {None} for known in self._identities.values())
 
-    def unproved(self) -> Iterator[Entry]:
-        """Yield an entry of each user who is not known to be gone, of the last attempt."""
+    def unproved(self) -> dict[str, list[Entry]]:
+        """Return who is not known to be gone: an entry of each identity, of the user's last attempt."""
+        entries: dict[str, list[Entry]] = {}
         for identity, known in self._identities.items():
-            for user in sorted(known.users - known.gone):
-                yield Entry(identity, user, max(known.attempts), Event.ASKED)
+            for user, asked in known.items():
+                if user is not None and not asked.is_gone:
+                    entry = Entry(identity, user, max(asked.attempts), Event.ASKED)
+                    entries.setdefault(user, []).append(entry)
+        return entries
 
 
 def record_of(entry: Entry, facts: RunFacts) -> dict[str, Any]:

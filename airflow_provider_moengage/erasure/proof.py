@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_provider_moengage import metrics
 from airflow_provider_moengage.erasure.ledger import Entry, Event, History, Ledger, RunFacts
+from airflow_provider_moengage.erasure.membership import Members
 from airflow_provider_moengage.erasure.places import LedgerPlace
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 from airflow_provider_moengage.hooks import user_reading
@@ -27,11 +28,11 @@ _FIELDS = ("uid",)
 class ErasureResult:
     """What the XCom of an erasure says.
 
-    :param users: how many were to be erased.
+    :param members: whom the ledger must have.
     :param finished_at: when the last request had its answer.
     """
 
-    users: int
+    members: Members
     finished_at: datetime
     workspace_id: str
     place: LedgerPlace
@@ -49,7 +50,7 @@ class ErasureResult:
         workspace_id = str(given["workspace_id"])
         finished_at = datetime.fromisoformat(given["finished_at"])
         return cls(
-            int(given["users"]),
+            Members.from_xcom(given, int(given["users"])),
             finished_at if finished_at.tzinfo is not None else finished_at.replace(tzinfo=UTC),
             workspace_id,
             LedgerPlace.of(given["ledger"]),
@@ -106,25 +107,31 @@ def prove(
     ledger = result.place.ledger(result.facts)
     with result.place.failures("what was proved before stays in it"), closing(ledger):
         history = ledger.open()
-        _check(result, history)
+        users = history.users()
+        _check(result, history, users, hook.settings.data_api_key)
         remaining = _ask(ledger, history, hook, check, now)
-    gone = history.user_count - remaining
+    gone = len(users) - remaining
     send = metrics.Metrics(hook.moengage_conn_id)
     send.gauge(metrics.ERASURE_GONE, gone)
     send.gauge(metrics.ERASURE_REMAINING, remaining)
-    return Proof(history.user_count, remaining)
+    return Proof(len(users), remaining)
 
 
-def _check(result: ErasureResult, history: History) -> None:
+def _check(result: ErasureResult, history: History, users: set[str], api_key: str) -> None:
     if history.has_unknown_users:
         raise MoEngageRequestError(
             f"{result.place} has no IDs of the users, and MoEngage finds users by their ID only. Give the operator"
             " a query with IDs, and its user_id"
         )
-    if history.user_count < result.users:
+    if len(users) < result.members.users:
         raise MoEngageRequestError(
-            f"{result.place} has {history.user_count:,} of the {result.users:,} users of the erasure, so it proves"
+            f"{result.place} has {len(users):,} of the {result.members.users:,} users of the erasure, so it proves"
             " nothing. A file must be on a disk that all workers share"
+        )
+    if result.members.are_others(users, api_key):
+        raise MoEngageRequestError(
+            f"{result.place} has other users than the erasure, so it proves nothing: entries were removed or added"
+            " since, or it is another ledger"
         )
 
 
@@ -132,19 +139,16 @@ def _ask(
     ledger: Ledger, history: History, hook: MoEngageHook, check: Callable[[], None], now: Callable[[], float]
 ) -> int:
     """Return how many users exist."""
-    waiting: Iterator[Entry] = iter(history.unproved())
+    waiting: Iterator[tuple[str, list[Entry]]] = iter(history.unproved().items())
     remaining = 0
     with closing(hook.get_conn()) as client:
-        while some := list(islice(waiting, RECORDED_AT_ONCE)):
-            ids = [entry.user_id or "" for entry in some]
-            found = list(user_reading.users(client, hook.moengage_conn_id, ids, _FIELDS, check))
+        while some := dict(islice(waiting, RECORDED_AT_ONCE)):
+            found = user_reading.users(client, hook.moengage_conn_id, some, _FIELDS, check)
+            gone = [user.customer_id for user in found if not user.is_found]
             at = now()
-            gone = [
-                Entry(entry.identity, entry.user_id, entry.attempt, Event.GONE, at)
-                for entry, user in zip(some, found, strict=True)
-                if not user.is_found
-            ]
-            ledger.write(gone)
+            ledger.write(
+                Entry(entry.identity, user, entry.attempt, Event.GONE, at) for user in gone for entry in some[user]
+            )
             remaining += len(some) - len(gone)
             check()
     return remaining

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,8 @@ from airflow_provider_moengage import metrics
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.bulk.clock import Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.report import counted
-from airflow_provider_moengage.erasure.ledger import Event, History, RunFacts
+from airflow_provider_moengage.erasure.ledger import Entry, Event, History, RunFacts
+from airflow_provider_moengage.erasure.membership import Members
 from airflow_provider_moengage.erasure.places import LedgerPlace
 from airflow_provider_moengage.erasure.record import Erasure, ErasureRecord
 from airflow_provider_moengage.erasure.run import ErasureRun, Method
@@ -36,11 +37,14 @@ class Plan:
     :param erasures: to be asked for.
     :param done: how many requests of the run are done already.
     :param unknown: how many of them may have been processed, and are not repeated.
+    :param joined: entries of users whom such a request concerns, and does not name: the query returns them with
+        its address only now.
     """
 
     erasures: list[Erasure]
     done: int
     unknown: int
+    joined: list[Entry]
 
     @classmethod
     def of(cls, users: Users, history: History, *, may_repeat: bool) -> Plan:
@@ -52,16 +56,20 @@ class Plan:
         wanted = users.by_identity
         # Whom the query no longer returns is not asked for again: the earlier query may have been wrong.
         left = unknown - wanted.keys() if may_repeat else unknown
-        done = [identity for identity in wanted if history.is_done(identity)]
-        left_out = {*done, *left}
+        to_ask = {identity: history.to_ask(identity, known) for identity, known in wanted.items()}
         return cls(
             [
                 Erasure(identity, known, history.attempts(identity))
-                for identity, known in wanted.items()
-                if identity not in left_out
+                for identity, known in to_ask.items()
+                if known is not None and identity not in left
             ],
-            len(done),
+            sum(known is None for known in to_ask.values()),
             len(left),
+            [
+                Entry(identity, user, history.attempts(identity), Event.UNKNOWN)
+                for identity in left & wanted.keys()
+                for user in history.unnamed(identity, wanted[identity])
+            ],
         )
 
 
@@ -106,6 +114,8 @@ class ErasureTask:
             self._log_plan(plan)
             work = ErasureRun(self._method, self._log, self._stop)
             record = work.recording(ledger, plan.erasures)
+            if plan.joined:
+                ledger.write(replace(entry, at=work.now()) for entry in plan.joined)
             if plan.erasures:
                 self._send(work, plan, record)
         self._log_outcome(record, work)
@@ -122,6 +132,7 @@ class ErasureTask:
             "workspace_id": settings.workspace_id,
             "project_code": settings.project_code,
             "ledger": self._place.to_dict(),
+            "in_ledger": Members.of(history.users() | users.ids, settings.data_api_key).to_dict(),
             "run": run.key,
         }
 
@@ -211,10 +222,12 @@ def _check_number(users: Users, history: History, max_users: int) -> None:
 
     :raises MoEngageRequestError: if they would.
     """
-    before = history.everybody() - users.by_identity.keys()
-    if before and max(users.count, len(users.by_identity)) + len(before) > max_users:
+    identities, ids = users.by_identity.keys(), users.ids
+    asked_for, named = history.everybody(), history.users()
+    before = max(len(asked_for - identities), len(named - ids))
+    if before and max(len(asked_for | identities), len(named | ids)) > max_users:
         raise MoEngageRequestError(
-            f"Earlier tries of this run have asked for {len(before):,} users whom the query no longer returns, and"
+            f"Earlier tries of this run have asked for {before:,} users whom the query no longer returns, and"
             f" with those whom it returns they are more than max_users={max_users:,}; nobody was erased by this"
             " try. Check the query; if all of them are to be erased, raise max_users"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,15 @@ from airflow_provider_moengage.tables.dialect import LONGEST_NAME
 
 ROWS_AT_ONCE = 5_000
 
-_NOT_AN_ID = {text for text in REFUSED_CUSTOMER_IDS if not text.lstrip("-").isdigit()} | {
-    *("<na>", "[]", "nan", "nat", "nil", "null", "none", "undefined", "{}"),
+_NOBODY = REFUSED_CUSTOMER_IDS | {
+    *("<na>", "[]", "-", "nan", "nat", "nil", "no", "not available", "undefined", "{}"),
 }
-"""Texts that stand for no value. MoEngage has no user with such an ID."""
+"""Texts that stand for no value. MoEngage has no user with such an ID, and may have many with such an address."""
+
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_SEPARATORS = re.compile(r"[\s().-]")
+_NUMBER = re.compile(r"\+?([0-9])(?!\1+$)[0-9]{4,16}")
+"""Five to seventeen digits that are not all the same. E.164 has at most 15; before them may be 00."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +52,14 @@ class Users:
     rows: int
 
     @property
+    def ids(self) -> frozenset[str]:
+        """The users' IDs, as far as they are known."""
+        return frozenset[str]().union(*self.by_identity.values())
+
+    @property
     def count(self) -> int:
         """The number of users; without IDs, of identities."""
-        users = frozenset[str]().union(*self.by_identity.values())
-        return len(users) or len(self.by_identity)
+        return len(self.ids) or len(self.by_identity)
 
     @property
     def shared(self) -> list[int]:
@@ -69,10 +79,10 @@ def read_users(hook: DatabaseHook, sql: str, identity: Identity, max_users: int)
     with stream_query(hook, sql, fetch_size=ROWS_AT_ONCE) as result:
         at = [_index(result.columns, name) for name in (identity.column, identity.user_column) if name is not None]
         for rows, row in enumerate(result.read(), 1):
-            name = _text(row[at[0]], identity.column, rows, is_id=identity.kind == "ID")
+            name = _text(row[at[0]], identity.column, rows, identity.kind)
             known = found.setdefault(name, set())
             if identity.user_column is not None:
-                user = _text(row[at[-1]], identity.user_column, rows, is_id=True)
+                user = _text(row[at[-1]], identity.user_column, rows, "ID")
                 known.add(user)
                 users.add(user)
             if max(len(found), len(users)) > max_users:
@@ -94,21 +104,22 @@ def _index(columns: tuple[str, ...], name: str) -> int:
     return places[0]
 
 
-def _text(value: Any, column: str, row: int, *, is_id: bool) -> str:
+def _text(value: Any, column: str, row: int, kind: str) -> str:
     """Return what names a user, as it is.
 
     :param row: the number of the row, from 1.
+    :param kind: ``ID``, ``email`` or ``mobile``.
     :raises MoEngageRequestError: if it names nobody.
     """
     what = _objection(value)
     text = ""
     if what is None:
         findings: list[Any] = []
-        text = identifier("customer_id", value, findings) if is_id or not isinstance(value, str) else value
+        text = identifier("customer_id", value, findings) if kind == "ID" or not isinstance(value, str) else value
         if findings or type(text) is not str:
             what = f"a value of type {type(value).__name__} that cannot be sent"
         else:
-            what = _objection_to_text(text)
+            what = _objection_to_text(text, kind)
     if what is not None:
         raise MoEngageRequestError(
             f"Column {column!r}: row {row:,} of the query has {what}, so nobody was erased. Correct the row, or"
@@ -125,16 +136,24 @@ def _objection(value: Any) -> str | None:
     return None
 
 
-def _objection_to_text(text: str) -> str | None:
+def _objection_to_text(text: str, kind: str) -> str | None:
     if not text.strip():
         return "an empty text"
     word = text.strip().casefold()
-    if word in _NOT_AN_ID:
+    if word in _NOBODY:
         return f"the text {word!r}, which stands for no user"
     if len(text) > LONGEST_NAME:
         return f"a text of {len(text):,} characters, more than the {LONGEST_NAME} of a ledger"
     if "\0" in text or not _is_encodable(text):
         return "a character that a ledger cannot hold"
+    return _objection_to_address(text, kind)
+
+
+def _objection_to_address(text: str, kind: str) -> str | None:
+    if kind == "email" and not _EMAIL.fullmatch(text):
+        return "a text that is no email address"
+    if kind == "mobile" and not _NUMBER.fullmatch(_SEPARATORS.sub("", text)):
+        return "a text that is no phone number"
     return None
 
 

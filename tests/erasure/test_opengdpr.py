@@ -12,7 +12,11 @@ from airflow_provider_moengage.api.responses import Outcome
 from airflow_provider_moengage.api.users.erasure import erasure_body
 from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.emulator import Fault
-from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError, MoEngageServerError
+from airflow_provider_moengage.exceptions import (
+    MoEngageOutcomeUnknownError,
+    MoEngageRequestError,
+    MoEngageServerError,
+)
 from tests.api.loopback import answer, loopback
 from tests.erasure.conftest import Place
 
@@ -65,6 +69,35 @@ def test_without_ids_how_many_share_an_address_is_not_known(
     assert result["users"] == 1
     assert "is not known, because user_id is None" in capsys.readouterr().out
     assert place.ledger("identity, user_id")[0] == ("+41790000000", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "what"),
+    [
+        ("email", "@", "a text that is no email address"),
+        ("email", "0", "the text '0'"),
+        ("email", "unknown", "the text 'unknown'"),
+        ("email", "ann.example.com", "a text that is no email address"),
+        ("email", "ann@example", "a text that is no email address"),
+        ("email", " ann@example.com", "a text that is no email address"),
+        ("email", "ann@example.com, bob@example.com", "a text that is no email address"),
+        ("email", 42, "a text that is no email address"),
+        ("mobile", "none", "the text 'none'"),
+        ("mobile", "+0000000000", "a text that is no phone number"),
+        ("mobile", 99, "a text that is no phone number"),
+        ("mobile", "ann@example.com", "a text that is no phone number"),
+        ("mobile", "+", "a text that is no phone number"),
+    ],
+)
+def test_what_is_no_address_stops_the_task_before_anything_is_sent(
+    place: Place, kind: str, value: object, what: str
+) -> None:
+    place.have("a", u_em="ann@example.com", u_mb="+41 79 000 00 01")
+    place.request(("a", "ann@example.com" if kind == "email" else "+41 79 000 00 01"), ("b", value))
+
+    with pytest.raises(MoEngageRequestError, match=f"Column 'email': row 2 of the query has {what}"):
+        place.erase(method="opengdpr", identity_type=kind, identity="email")
+    assert place.erased == []
 
 
 @pytest.mark.parametrize("kind", ["cut_after", "status_after"])
