@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from os import PathLike
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
+
+Word = TypeVar("Word", bound=str)
 
 
 def is_unresolved(value: object) -> bool:
@@ -40,14 +42,15 @@ def non_empty(name: str, value: object, expected: str = "a non-empty string") ->
     return value
 
 
-def one_of(name: str, value: object, known: Sequence[str]) -> str:
+def one_of(name: str, value: object, known: Sequence[Word]) -> Word:
     """Return a value that is one of the known strings.
 
     :raises ValueError: naming the argument.
     """
-    if value not in known:
-        raise ValueError(f"{name} {value!r}: expected {' or '.join(map(repr, known))}")
-    return str(value)
+    for word in known:
+        if word == value:
+            return word
+    raise ValueError(f"{name} {value!r}: expected {' or '.join(map(repr, known))}")
 
 
 def boolean(name: str, value: object) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_moengage.bulk.changes import ChangedOnly
+from airflow_provider_moengage.bulk.changes import ChangedOnly, OnRemoved
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
@@ -82,7 +82,9 @@ def test_rejects_and_checkpoint_of_a_query(connected: MoEngage, warehouse: None,
 
 
 @pytest.mark.parametrize("on_removed", ["keep", "unset"])
-def test_the_state_of_changed_only(connected: MoEngage, warehouse: None, outside: Path, on_removed: str) -> None:
+def test_the_state_of_changed_only(
+    connected: MoEngage, warehouse: None, outside: Path, on_removed: OnRemoved
+) -> None:
     context: Any = {
         "ti": SimpleNamespace(dag_id="dag", run_id="run", task_id="sync", map_index=-1),
         "dag": SimpleNamespace(start_date=None),

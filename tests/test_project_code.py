@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -135,7 +135,9 @@ def test_without_a_project_the_workspace_stays_in_the_path(world: MoEngage) -> N
 
 
 @pytest.mark.parametrize("api_version", ["v1", "v5"])
-def test_2nd_business_events_name_the_project_in_a_header(world: MoEngage, api_version: str) -> None:
+def test_2nd_business_events_name_the_project_in_a_header(
+    world: MoEngage, api_version: Literal["v1", "v5"]
+) -> None:
     hook = MoEngageHook(project_code=BRAND)
     hook.check_business_event("Sale", {"city": "Graz"})
     hook.trigger_business_event("Sale", {"city": "Graz"}, triggered_by="a@b.com", api_version=api_version)

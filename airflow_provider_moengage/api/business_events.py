@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -21,7 +21,8 @@ from airflow_provider_moengage.api.responses import meant_status, read_retry_aft
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome, names_started, trigger_outcome
 from airflow_provider_moengage.arguments import non_empty, one_of
 
-API_VERSIONS = ("v1", "v5")
+ApiVersion = Literal["v1", "v5"]
+API_VERSIONS: tuple[ApiVersion, ...] = get_args(ApiVersion)
 
 PATHS = {"v1": "/v1.0/business_event/trigger", "v5": "/v5/business-events/triggers"}
 LIST_PATH = "/v5/business-events"
@@ -64,7 +65,7 @@ class TriggerRequest:
     event_name: str
     event_attributes: Mapping[str, Any] = field(default_factory=dict)
     triggered_by: str | None = None
-    api_version: str = "v1"
+    api_version: ApiVersion = "v1"
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self) -> None:

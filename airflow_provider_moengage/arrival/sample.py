@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_moengage.arrival.comparison import Expected, Names
-from airflow_provider_moengage.bulk.options import DeliveryOptions
+from airflow_provider_moengage.bulk.options import DeliveryOptions, Validation
 from airflow_provider_moengage.bulk.run.preview import Previewed, encoded
 from airflow_provider_moengage.bulk.sources import Source
 
@@ -43,7 +43,7 @@ class Sample:
         self.rejected = 0
         """Rows that a sync would reject, and not send."""
 
-    def read(self, source: Source, validation: str, check: Callable[[], None]) -> None:
+    def read(self, source: Source, validation: Validation, check: Callable[[], None]) -> None:
         """Draw from all rows of a source.
 
         :param validation: of the sync.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Any
+from typing import Any, Literal, get_args
 
 from airflow_provider_moengage.arguments import flag, is_unresolved, non_empty, one_of, path_text
 
-ON_REMOVED = ("keep", "unset", "delete")
-ON_NEW_COLUMNS = ("send", "ignore", "fail")
+OnRemoved = Literal["keep", "unset", "delete"]
+OnNewColumns = Literal["send", "ignore", "fail"]
+ON_REMOVED: tuple[OnRemoved, ...] = get_args(OnRemoved)
+ON_NEW_COLUMNS: tuple[OnNewColumns, ...] = get_args(OnNewColumns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,9 @@ class ChangedOnly:
     """
 
     path: str | PathLike[str] | None = None
-    on_removed: str = "keep"
+    on_removed: OnRemoved = "keep"
     max_removed: float = 0.05
-    on_new_columns: str = "send"
+    on_new_columns: OnNewColumns = "send"
     resync: Any = False
     task_id: str | None = None
 

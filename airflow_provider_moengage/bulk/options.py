@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from airflow_provider_moengage.arguments import (
     flag,
@@ -20,8 +20,10 @@ from airflow_provider_moengage.bulk.elements.rules import MOST_IDENTIFIERS
 MOST_LANES = 64
 """Connections that one run may hold at once. A few dozen are enough to reach a workspace's rate limit."""
 
-VALIDATIONS = ("strict", "warn", "off")
-DELIVERIES = ("at_least_once", "at_most_once")
+Validation = Literal["strict", "warn", "off"]
+Delivery = Literal["at_least_once", "at_most_once"]
+VALIDATIONS: tuple[Validation, ...] = get_args(Validation)
+DELIVERIES: tuple[Delivery, ...] = get_args(Delivery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class DeliveryOptions:
     """
 
     concurrency: int | None = None
-    delivery: str = "at_least_once"
-    validation: str = "warn"
+    delivery: Delivery = "at_least_once"
+    validation: Validation = "warn"
     max_rejects: float = 0
     rejects_path: str | None = None
     dry_run: bool = False

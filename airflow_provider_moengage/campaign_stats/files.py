@@ -16,7 +16,7 @@ from datetime import date
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -34,7 +34,8 @@ from airflow_provider_moengage.storage import (
     remove_file,
 )
 
-FILE_FORMATS = ("ndjson", "parquet")
+FileFormat = Literal["ndjson", "parquet"]
+FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
 ROWS_AT_ONCE = 5_000
 """Rows of one row group of Parquet, and of what is held in memory."""

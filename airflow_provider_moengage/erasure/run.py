@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal, get_args
 
 from airflow_provider_moengage.api.responses import Reply
 from airflow_provider_moengage.api.users.deletion import PER_MINUTE, delete_body
@@ -27,7 +28,8 @@ from airflow_provider_moengage.bulk.run.sender import Sender
 from airflow_provider_moengage.erasure.ledger import Ledger
 from airflow_provider_moengage.erasure.record import Erasure, ErasureRecord
 
-METHODS = ("delete", "opengdpr")
+MethodName = Literal["delete", "opengdpr"]
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
 
 DELETING_LANES = 16
 """Requests in flight at once: 5,000 a minute, each some 100 ms and two writes of the ledger."""

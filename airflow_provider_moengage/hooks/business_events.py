@@ -11,6 +11,7 @@ from airflow_provider_moengage.api.business_events import (
     LEAST_WAIT,
     SHORTEST_WINDOW,
     UNKNOWN_ADVICE,
+    ApiVersion,
     TriggerReply,
     TriggerRequest,
 )
@@ -39,7 +40,7 @@ def trigger_request(
     event_name: str,
     event_attributes: Mapping[str, Any] | None = None,
     triggered_by: str | None = None,
-    api_version: str = "v1",
+    api_version: ApiVersion = "v1",
 ) -> TriggerRequest:
     """Return the request to trigger an event; its attributes are encoded like those of elements.
 

@@ -15,8 +15,10 @@ from airflow_provider_moengage.api.campaigns.models import (
     METRIC_TYPES,
     SEARCH_PAGE_SIZE,
     STATS_PAGE_SIZE,
+    AttributionType,
     Campaign,
     CampaignStats,
+    MetricType,
 )
 from airflow_provider_moengage.api.campaigns.pace import Timing
 from airflow_provider_moengage.api.errors import ApiError
@@ -40,8 +42,8 @@ class StatsFilter:
     :raises ValueError: naming the argument that is wrong.
     """
 
-    attribution_type: str = "VIEW_THROUGH"
-    metric_type: str = "TOTAL"
+    attribution_type: AttributionType = "VIEW_THROUGH"
+    metric_type: MetricType = "TOTAL"
     campaign_ids: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -50,7 +52,7 @@ class StatsFilter:
         one_of("metric_type", self.metric_type, METRIC_TYPES)
 
     @classmethod
-    def of(cls, attribution_type: str, metric_type: str, campaign_ids: object) -> StatsFilter:
+    def of(cls, attribution_type: AttributionType, metric_type: MetricType, campaign_ids: object) -> StatsFilter:
         """Return the filter of a user's arguments.
 
         :raises ValueError: naming the argument that is wrong.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_moengage import connection_form, metrics
+from airflow_provider_moengage.api.business_events import ApiVersion
 from airflow_provider_moengage.api.workspace import read_project_code
 from airflow_provider_moengage.arguments import is_non_empty, non_empty
 from airflow_provider_moengage.bulk.options import DeliveryOptions
@@ -23,7 +24,7 @@ from airflow_provider_moengage.hooks.errors import storage_failures
 
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.campaigns.client import CampaignsClient
-    from airflow_provider_moengage.api.campaigns.models import Campaign, CampaignStats
+    from airflow_provider_moengage.api.campaigns.models import AttributionType, Campaign, CampaignStats, MetricType
     from airflow_provider_moengage.api.campaigns.pace import Timing
     from airflow_provider_moengage.api.client import MoEngageClient
     from airflow_provider_moengage.api.file_imports import FileRun, ImportDetails
@@ -222,7 +223,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         event_attributes: Mapping[str, Any] | None = None,
         *,
         triggered_by: str | None = None,
-        api_version: str = "v1",
+        api_version: ApiVersion = "v1",
     ) -> dict[str, Any]:
         """Trigger a business event, which starts campaigns. The request is sent once and never repeated.
 
@@ -389,8 +390,8 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         end: date | str,
         *,
         campaign_ids: str | Iterable[str] | None = None,
-        attribution_type: str = "VIEW_THROUGH",
-        metric_type: str = "TOTAL",
+        attribution_type: AttributionType = "VIEW_THROUGH",
+        metric_type: MetricType = "TOTAL",
     ) -> Iterator[CampaignStats]:
         """Yield the statistics of campaigns over a window of at most 30 days: all pages, each campaign once.
 

@@ -10,7 +10,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -27,8 +27,10 @@ from airflow_provider_moengage.bulk.elements.findings import Finding
 from airflow_provider_moengage.bulk.elements.rules import Code
 from airflow_provider_moengage.bulk.mapping import Attributes, QueryColumns, Typed, check_columns
 
-IMPORT_TYPES = ("USERS", "EVENTS")
-FILE_FORMATS = ("csv", "json")
+ImportType = Literal["USERS", "EVENTS"]
+FileFormat = Literal["csv", "json"]
+IMPORT_TYPES: tuple[ImportType, ...] = get_args(ImportType)
+FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
 MOST_COLUMNS = 100
 """User guide, "Limits": columns for users, and columns per event."""

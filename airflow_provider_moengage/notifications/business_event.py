@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
+from airflow_provider_moengage.api.business_events import ApiVersion
 from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import TemplatedArguments, is_unresolved
 from airflow_provider_moengage.exceptions import MoEngageError
@@ -49,7 +50,7 @@ class MoEngageBusinessEventNotifier(TemplatedArguments, BaseNotifier):  # type: 
         event_name: str,
         event_attributes: Mapping[str, Any] | None = None,
         triggered_by: str | None = None,
-        api_version: str = "v1",
+        api_version: ApiVersion = "v1",
         project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",
         **kwargs: Any,

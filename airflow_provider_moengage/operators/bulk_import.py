@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import is_non_empty, is_unresolved, path_text
+from airflow_provider_moengage.bulk.options import Delivery, Validation
 from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint_of_elements
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.results.recording import recorded
@@ -49,9 +50,11 @@ class BulkImportOperator(DeliveryOperator):
         *,
         elements: Sequence[Any] | Callable[..., Iterable[Any]] | str | Any | None = None,
         path: str | PathLike[str] | Sequence[str] | None = None,
+        delivery: Delivery = "at_least_once",
+        validation: Validation = "warn",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(delivery=delivery, validation=validation, **kwargs)
         if (elements is None) == (path is None):
             raise ValueError("elements, path: expected exactly one of them")
         self.elements = None if elements is None else ElementsArgument(elements)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage import metrics
-from airflow_provider_moengage.api.business_events import SHORTEST_WINDOW, UNKNOWN_ADVICE, TriggerRequest
+from airflow_provider_moengage.api.business_events import (
+    SHORTEST_WINDOW,
+    UNKNOWN_ADVICE,
+    ApiVersion,
+    TriggerRequest,
+)
 from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import TemplatedArguments, boolean, flag, is_unresolved, one_of
 from airflow_provider_moengage.exceptions import (
@@ -30,7 +35,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-ON_QUOTA = ("defer", "fail")
+OnQuota = Literal["defer", "fail"]
+ON_QUOTA: tuple[OnQuota, ...] = get_args(OnQuota)
 
 
 class BusinessEventOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, unused-ignore]
@@ -82,8 +88,8 @@ class BusinessEventOperator(TemplatedArguments, BaseOperator):  # type: ignore[m
         event_name: str,
         event_attributes: Mapping[str, Any] | None = None,
         triggered_by: str | None = None,
-        api_version: str = "v1",
-        on_quota: str = "defer",
+        api_version: ApiVersion = "v1",
+        on_quota: OnQuota = "defer",
         quota_timeout: timedelta = timedelta(hours=24),
         fail_on_partial: bool = True,
         retry_unknown: bool = False,

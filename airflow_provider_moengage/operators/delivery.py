@@ -16,7 +16,13 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_moengage import lineage
 from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import TemplatedArguments, flag, is_unresolved, non_empty, path_text
-from airflow_provider_moengage.bulk.options import OPTION_NAMES, DeliveryOptions, check_parsed_options
+from airflow_provider_moengage.bulk.options import (
+    OPTION_NAMES,
+    Delivery,
+    DeliveryOptions,
+    Validation,
+    check_parsed_options,
+)
 from airflow_provider_moengage.bulk.results import ResultsTable
 from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageOutcomeUnknownError
@@ -83,8 +89,8 @@ class DeliveryOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, 
         self,
         *,
         concurrency: int | None = None,
-        delivery: str = "at_least_once",
-        validation: str = "warn",
+        delivery: Delivery = "at_least_once",
+        validation: Validation = "warn",
         max_rejects: float = 0,
         rejects_path: str | PathLike[str] | None = None,
         checkpoint_path: str | PathLike[str] | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
@@ -29,6 +29,7 @@ from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.polling.poller import FAILED_POLLS
 from airflow_provider_moengage.polling.selection import Selection
+from airflow_provider_moengage.polling.success_policy import PartialSuccess
 from airflow_provider_moengage.tasks.file_import_start import CooldownError, ImportCall, StartPolicy, now, wait
 from airflow_provider_moengage.tasks.file_import_state import ImportRecord, ImportRun
 from airflow_provider_moengage.tasks.file_import_wait import (
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_moengage.api.file_imports import FileRun
 
-ON_COOLDOWN = ("wait", "fail", "skip")
+OnCooldown = Literal["wait", "fail", "skip"]
+ON_COOLDOWN: tuple[OnCooldown, ...] = get_args(OnCooldown)
 
 LEAST_INTERVAL = 1.0
 """Seconds between two polls on a worker, at least."""
@@ -106,8 +108,8 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float | timedelta = 60,
         timeout: float | timedelta = timedelta(hours=24),
-        on_cooldown: str = "wait",
-        partial_success: str = "fail",
+        on_cooldown: OnCooldown = "wait",
+        partial_success: PartialSuccess = "fail",
         max_failed_rows: int | None = None,
         project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",

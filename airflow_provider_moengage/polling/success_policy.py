@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from airflow_provider_moengage.api.file_imports import EXHAUSTED, FAILED, PARTIAL_SUCCESS, SUCCESSFUL, FileRun
 
-PARTIAL_POLICIES = ("fail", "accept")
+PartialSuccess = Literal["fail", "accept"]
+PARTIAL_POLICIES: tuple[PartialSuccess, ...] = get_args(PartialSuccess)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class Policy:
     :param max_failed_rows: rows that may have failed, over all files; None for any number.
     """
 
-    partial_success: str = "fail"
+    partial_success: PartialSuccess = "fail"
     max_failed_rows: int | None = None
 
     def complaint(self, files: Sequence[FileRun]) -> str | None:

@@ -31,6 +31,7 @@ from airflow_provider_moengage.exceptions import (
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.polling.poller import FAILED_POLLS
 from airflow_provider_moengage.polling.selection import Baseline, Selection
+from airflow_provider_moengage.polling.success_policy import PartialSuccess
 from airflow_provider_moengage.tasks.file_import_state import read_baseline
 from airflow_provider_moengage.tasks.file_import_wait import (
     LONGEST_TIMEOUT,
@@ -115,7 +116,7 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         since: datetime | str | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         expected_files: int = 1,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        partial_success: str = "fail",
+        partial_success: PartialSuccess = "fail",
         max_failed_rows: int | None = None,
         project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",

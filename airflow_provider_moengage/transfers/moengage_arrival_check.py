@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 LARGEST_SAMPLE = 20_000
 """Users of a sample: MoEngage lets 1,000 be read in a minute."""
 
-VALIDATIONS = ("warn", "strict")
+Validation = Literal["warn", "strict"]
+VALIDATIONS: tuple[Validation, ...] = get_args(Validation)
 
 
 class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: ignore[misc, unused-ignore]
@@ -113,7 +114,7 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
         ignore_attributes: Sequence[str] | None = None,
         timeout: float | timedelta = 600,
         poke_interval: float | timedelta = 60,
-        validation: str = "warn",
+        validation: Validation = "warn",
         fetch_size: int = 5_000,
         project_code: str | int | None = None,
         moengage_conn_id: str = "moengage_default",

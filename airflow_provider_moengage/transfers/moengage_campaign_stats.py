@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage import lineage, metrics
-from airflow_provider_moengage.api.campaigns.models import ATTRIBUTION_TYPES, METRIC_TYPES, STATS_PAGE_SIZE
+from airflow_provider_moengage.api.campaigns.models import (
+    ATTRIBUTION_TYPES,
+    METRIC_TYPES,
+    STATS_PAGE_SIZE,
+    AttributionType,
+    MetricType,
+)
 from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import (
     TemplatedArguments,
@@ -24,7 +30,13 @@ from airflow_provider_moengage.arguments import (
     path_text,
 )
 from airflow_provider_moengage.campaign_stats.days import check_time_zone, check_window, days_of_run
-from airflow_provider_moengage.campaign_stats.files import FILE_FORMATS, StatsFiles, check_format, check_path
+from airflow_provider_moengage.campaign_stats.files import (
+    FILE_FORMATS,
+    FileFormat,
+    StatsFiles,
+    check_format,
+    check_path,
+)
 from airflow_provider_moengage.campaign_stats.names import CampaignNames
 from airflow_provider_moengage.campaign_stats.rows import DayRows, Scope
 from airflow_provider_moengage.campaign_stats.table import StatsTable, check_table
@@ -110,12 +122,12 @@ class MoEngageCampaignStatsOperator(TemplatedArguments, BaseOperator):  # type: 
         table: str | None = None,
         conn_id: str | None = None,
         path: str | PathLike[str] | None = None,
-        file_format: str = "ndjson",
+        file_format: FileFormat = "ndjson",
         start: date | str | None = None,
         end: date | str | None = None,
         campaign_ids: str | Sequence[str] | None = None,
-        attribution_type: str = "VIEW_THROUGH",
-        metric_type: str = "TOTAL",
+        attribution_type: AttributionType = "VIEW_THROUGH",
+        metric_type: MetricType = "TOTAL",
         campaign_details: bool = True,
         time_zone: str | None = None,
         project_code: str | int | None = None,

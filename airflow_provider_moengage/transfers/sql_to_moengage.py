@@ -10,6 +10,7 @@ from airflow_provider_moengage import lineage
 from airflow_provider_moengage.arguments import boolean, flag, is_unresolved, non_empty
 from airflow_provider_moengage.bulk.expect import Expect
 from airflow_provider_moengage.bulk.mapping import MAPPINGS, ElementMapping
+from airflow_provider_moengage.bulk.options import Delivery, Validation
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
 from airflow_provider_moengage.results.recording import recorded
 from airflow_provider_moengage.sources.sql_key import KeyColumns, KeyRange, unquoted
@@ -110,9 +111,11 @@ class SqlToMoEngageOperator(DeliveryOperator):
         expect: Expect | None = None,
         show_total: bool = True,
         fetch_size: int = 5_000,
+        delivery: Delivery = "at_least_once",
+        validation: Validation = "warn",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(delivery=delivery, validation=validation, **kwargs)
         self.sql = sql
         self.conn_id = conn_id
         self.mapping = mapping

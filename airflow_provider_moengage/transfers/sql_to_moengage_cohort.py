@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from airflow_provider_moengage import lineage
 from airflow_provider_moengage.api.users.cohorts import Cohort, CohortSync
@@ -14,6 +14,7 @@ from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.removed.guards import Removal
 from airflow_provider_moengage.bulk.changes import ChangedOnly, check_max_removed
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
+from airflow_provider_moengage.bulk.options import Validation
 from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 from airflow_provider_moengage.operators.delivery import DELIVERY_FIELDS, DeliveryOperator
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.lineage import Lineage
 
-MODES = ("mirror", "add", "remove")
+Mode = Literal["mirror", "add", "remove"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 LONGEST_TEXT = 1_000
 """Characters of a segment's ID, name and description: each request carries them."""
@@ -99,15 +101,16 @@ class SqlToMoEngageCohortOperator(DeliveryOperator):
         user_id: str = "user_id",
         cohort_name: str | None = None,
         cohort_description: str | None = None,
-        mode: str = "mirror",
+        mode: Mode = "mirror",
         changed_only: ChangedOnly | None = None,
         max_removed: float = 0.05,
+        validation: Validation = "warn",
         **kwargs: Any,
     ) -> None:
         for name in _NOT_FOR_MEMBERS:
             if name in kwargs:
                 raise ValueError(f"{name}: does not apply to members of a segment; leave it out")
-        super().__init__(**kwargs)
+        super().__init__(validation=validation, **kwargs)
         self.delivery, self.identifiers = "at_least_once", None  # whatever default_args say
         self.sql = sql
         self.conn_id = conn_id

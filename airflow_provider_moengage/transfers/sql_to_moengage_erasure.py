@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_moengage import lineage
-from airflow_provider_moengage.api.users.erasure import IDENTITY_TYPES
+from airflow_provider_moengage.api.users.erasure import IDENTITY_TYPES, IdentityType
 from airflow_provider_moengage.api.workspace import check_parsed_project
 from airflow_provider_moengage.arguments import (
     TemplatedArguments,
@@ -24,7 +24,7 @@ from airflow_provider_moengage.bulk.clock import StopRequest
 from airflow_provider_moengage.erasure import task as erasure
 from airflow_provider_moengage.erasure.ledger_file import check_ledger_path
 from airflow_provider_moengage.erasure.places import LedgerPlace
-from airflow_provider_moengage.erasure.run import METHODS, Method
+from airflow_provider_moengage.erasure.run import METHODS, Method, MethodName
 from airflow_provider_moengage.erasure.users import Identity, Users, read_users
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
@@ -114,8 +114,8 @@ class SqlToMoEngageErasureOperator(TemplatedArguments, BaseOperator):  # type: i
         conn_id: str,
         max_users: int,
         user_id: str | None = "user_id",
-        method: str = "delete",
-        identity_type: str = "ID",
+        method: MethodName = "delete",
+        identity_type: IdentityType = "ID",
         identity: str | None = None,
         ledger_table: str | None = None,
         ledger_conn_id: str | None = None,

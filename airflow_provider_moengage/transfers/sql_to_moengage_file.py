@@ -28,7 +28,13 @@ from airflow_provider_moengage.import_files.folder import (
     check_manifest_path,
 )
 from airflow_provider_moengage.import_files.project_column import ProjectColumn
-from airflow_provider_moengage.import_files.rows import FILE_FORMATS, IMPORT_TYPES, ImportRows
+from airflow_provider_moengage.import_files.rows import (
+    FILE_FORMATS,
+    IMPORT_TYPES,
+    FileFormat,
+    ImportRows,
+    ImportType,
+)
 from airflow_provider_moengage.import_files.splitting import LARGEST_FILE, FileNames, FileSplitter, check_prefix
 from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.sources.sql_stream import database_hook, rows_at_once, stream_query
@@ -134,10 +140,10 @@ class SqlToMoEngageFileOperator(TemplatedArguments, BaseOperator):  # type: igno
         folder: str | PathLike[str],
         id_column: str,
         prefix: str = "registered_user_data",
-        import_type: str = "USERS",
+        import_type: ImportType = "USERS",
         time_column: str | None = None,
         attributes: Attributes = None,
-        file_format: str = "csv",
+        file_format: FileFormat = "csv",
         manifest_path: str | PathLike[str] | None = None,
         max_file_bytes: int = 190_000_000,
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,

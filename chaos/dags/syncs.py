@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from airflow.sdk import DAG, get_parsing_context
 
-from airflow_provider_moengage.bulk.changes import ChangedOnly
+from airflow_provider_moengage.bulk.changes import ChangedOnly, OnRemoved
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
@@ -44,7 +44,9 @@ def sync(configuration: Configuration) -> None:
             sql=f"SELECT user_id, n, note FROM {table_name(configuration.store)} ORDER BY user_id",
             mapping=CustomerMapping(attributes=["n", "note"]),
             key_columns=["user_id"],
-            changed_only=ChangedOnly(path=str(SETUP.changes), on_removed=configuration.store, max_removed=1.0),
+            changed_only=ChangedOnly(
+                path=str(SETUP.changes), on_removed=cast("OnRemoved", configuration.store), max_removed=1.0
+            ),
             **{**shared, "checkpoint_path": None},
         )
     elif configuration.is_query:

@@ -24,7 +24,7 @@ REQUEST = TriggerRequest(
 )
 
 
-def read(status: int, body: Any, version: str = "v1", headers: dict[str, str] | None = None) -> TriggerReply:
+def read(status: int, body: Any, version: Any = "v1", headers: dict[str, str] | None = None) -> TriggerReply:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     request = replace(REQUEST, api_version=version)
     return read_trigger_reply(

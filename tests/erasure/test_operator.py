@@ -421,7 +421,7 @@ class TestArguments:
         names = ("sql", "max_users", "method", "dry_run", "ledger_table", "ledger_conn_id", "retry_unknown")
         operator = place.operator(**dict.fromkeys(names, "{{ x }}"))
         operator.sql, operator.max_users, operator.is_dry_run = "SELECT user_id FROM requests", 1, False
-        operator.retry_unknown, operator.method = True, "drop"
+        operator.retry_unknown, operator.method = True, "drop"  # type: ignore[assignment]
         with pytest.raises(ValueError, match="method 'drop'"):
             operator.execute(place.task.context)
 

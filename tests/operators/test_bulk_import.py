@@ -390,7 +390,9 @@ def test_what_a_run_writes_where_its_retry_would_read_it_is_refused_before_anyth
     attach("memory", monkeypatch).pipe_file("bucket/in/e.ndjson", b"{}")
     before = sorted(tmp_path.rglob("*"))
     [argument] = [name for name in written if name != "dry_run"]
-    given = {name: value.format(tmp_path) if isinstance(value, str) else value for name, value in written.items()}
+    given: dict[str, Any] = {
+        name: value.format(tmp_path) if isinstance(value, str) else value for name, value in written.items()
+    }
 
     with pytest.raises(ValueError, match=rf"{argument} '.*': matches path '.*', so a retry would read it"):
         ran(BulkImportOperator(task_id="send", path=path.format(tmp_path), max_rejects=1, **given))
@@ -414,7 +416,7 @@ def test_rejects_that_no_pattern_matches_are_written(
 ) -> None:
     attach("memory", monkeypatch)
     ndjson(tmp_path / "e.ndjson", customer("ann"), customer("null"))
-    given = {"path": path.format(tmp_path), "rejects_path": rejects_path.format(tmp_path)}
+    given: dict[str, Any] = {"path": path.format(tmp_path), "rejects_path": rejects_path.format(tmp_path)}
 
     first, second = (ran(BulkImportOperator(task_id="send", max_rejects=1, **given)) for _ in range(2))
 
@@ -427,7 +429,9 @@ def test_a_folder_where_a_file_would_go_on_another_storage_is_found_before_anyth
 ) -> None:
     store = attach("memory", monkeypatch)
     monkeypatch.setattr(store, "isdir", lambda path: path.endswith((".ndjson", ".json")))
-    given = {argument: "memory://bucket/r.ndjson" if argument == "rejects_path" else "memory://bucket/c"}
+    given: dict[str, Any] = {
+        argument: "memory://bucket/r.ndjson" if argument == "rejects_path" else "memory://bucket/c"
+    }
 
     with pytest.raises(MoEngageRequestError, match=rf"{argument} .*\(Is a directory\); nothing was sent"):
         ran(BulkImportOperator(task_id="send", elements=[customer("ann")], **given))
@@ -462,7 +466,7 @@ def test_the_home_of_a_user_who_is_not_known_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "e.ndjson").write_text("{}")
-    given = {"path": f"{tmp_path}/e.ndjson", argument: "~nobody-has-this-name/x"}
+    given: dict[str, Any] = {"path": f"{tmp_path}/e.ndjson", argument: "~nobody-has-this-name/x"}
 
     with pytest.raises(MoEngageError, match=argument):
         ran(BulkImportOperator(task_id="send", **given))

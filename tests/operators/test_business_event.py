@@ -63,7 +63,7 @@ def campaigns(moengage: MoEngage, monkeypatch: pytest.MonkeyPatch) -> MoEngage:
     return moengage
 
 
-def operator(version: str = "v1", **options: Any) -> BusinessEventOperator:
+def operator(version: Any = "v1", **options: Any) -> BusinessEventOperator:
     given = {"event_name": "New movie", "event_attributes": {"title": "{{ params.title }}"}, "triggered_by": ANN}
     return BusinessEventOperator(task_id="trigger", api_version=version, **{**given, **options})
 

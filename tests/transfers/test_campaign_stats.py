@@ -568,7 +568,7 @@ def test_a_wrong_argument_is_named_when_the_dag_is_parsed(arguments: dict[str, A
 
 def test_templates_are_checked_when_they_are_rendered(campaigns: MoEngage, warehouse: Warehouse) -> None:
     task = operator(start="{{ ds }}", end="{{ ds }}", attribution_type="{{ params.kind }}", table="{{ params.t }}")
-    task.attribution_type, task.table = "LAST", "stats"
+    task.attribution_type, task.table = "LAST", "stats"  # type: ignore[assignment]
     task.start = task.end = "2026-11-01"
 
     with pytest.raises(ValueError, match="attribution_type 'LAST'"):

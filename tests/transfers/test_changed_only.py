@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.bulk.changed import lease
-from airflow_provider_moengage.bulk.changes import ChangedOnly
+from airflow_provider_moengage.bulk.changes import ChangedOnly, OnNewColumns
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping, EventMapping
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError, MoEngageRequestError
@@ -235,7 +235,7 @@ def test_a_new_column_is_sent_ignored_or_refused_before_anything_is_sent(
     warehouse: sqlite3.Connection,
     capsys: Any,
     caplog: pytest.LogCaptureFixture,
-    action: str,
+    action: OnNewColumns,
     sent: Any,
 ) -> None:
     sync.run("SELECT * FROM users WHERE id = 11")
@@ -417,7 +417,7 @@ def test_arguments_that_do_not_go_together_are_named_when_the_dag_is_parsed(sync
     with pytest.raises(ValueError, match=r"changed_only: expected ChangedOnly\(\.\.\.\), not bool"):
         sync.run(option=True)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"changed_only.on_removed 'erase': expected"):
-        ChangedOnly(on_removed="erase")
+        ChangedOnly(on_removed="erase")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"changed_only.path: expected a folder for the state"):
         sync.run(option=ChangedOnly())
 

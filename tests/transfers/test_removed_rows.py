@@ -17,7 +17,7 @@ from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.users.deletion import PER_MINUTE
 from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter, read_ids
 from airflow_provider_moengage.bulk.changed.state import SyncState
-from airflow_provider_moengage.bulk.changes import ChangedOnly
+from airflow_provider_moengage.bulk.changes import ChangedOnly, OnRemoved
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping
 from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.exceptions import (
@@ -39,7 +39,7 @@ __all__ = ["warehouse"]
 class Removing(Sync):
     """A sync of users that removes those who leave. All users may go, unless a test says otherwise."""
 
-    action = "unset"
+    action: OnRemoved = "unset"
     max_removed: float = 1.0
 
     def run(self, sql: str = "SELECT * FROM users", **options: Any) -> dict[str, Any]:
@@ -797,7 +797,7 @@ def test_the_files_with_ids_are_private_and_have_nobody_who_was_removed(
 
 
 @pytest.mark.parametrize("action", ["unset", "delete"])
-def test_an_object_store_will_do(sync: Removing, monkeypatch: pytest.MonkeyPatch, action: str) -> None:
+def test_an_object_store_will_do(sync: Removing, monkeypatch: pytest.MonkeyPatch, action: OnRemoved) -> None:
     attach("memory", monkeypatch)
     option = ChangedOnly(f"memory://bucket/{action}", on_removed=action, max_removed=1.0)
     sync.run(option=option)

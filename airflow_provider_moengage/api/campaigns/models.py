@@ -14,12 +14,14 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import date
-from typing import Any
+from typing import Any, Literal, get_args
 
 from airflow_provider_moengage.api.received.values import LONGEST_WORD, Received
 
-ATTRIBUTION_TYPES = ("VIEW_THROUGH", "CLICK_THROUGH", "IN_SESSION", "TOTAL_CONVERSIONS", "CLICK_CONVERSIONS")
-METRIC_TYPES = ("TOTAL", "UNIQUE")
+AttributionType = Literal["VIEW_THROUGH", "CLICK_THROUGH", "IN_SESSION", "TOTAL_CONVERSIONS", "CLICK_CONVERSIONS"]
+MetricType = Literal["TOTAL", "UNIQUE"]
+ATTRIBUTION_TYPES: tuple[AttributionType, ...] = get_args(AttributionType)
+METRIC_TYPES: tuple[MetricType, ...] = get_args(MetricType)
 
 LONGEST_WINDOW = 30
 """Days of one request for statistics, its first and its last day included ("Get Campaign Stats")."""

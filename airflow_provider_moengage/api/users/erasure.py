@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Literal, get_args
 
 import msgspec
 
@@ -20,7 +21,8 @@ from airflow_provider_moengage.api.users.deletion import read_delete_reply
 
 PATH = "/v1/opengdpr_requests"
 
-IDENTITY_TYPES = ("ID", "email", "mobile")
+IdentityType = Literal["ID", "email", "mobile"]
+IDENTITY_TYPES: tuple[IdentityType, ...] = get_args(IdentityType)
 """What identifies users, as the API spells it."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -79,7 +79,7 @@ elements = st.fixed_dictionaries(
 @settings(max_examples=150)
 @given(elements=st.lists(elements, min_size=1, max_size=6), validation=st.sampled_from(["warn", "strict", "off"]))
 def test_a_run_rejects_what_it_calls_a_reject_and_sends_the_rest_as_shown(
-    running_moengage: MoEngage, elements: list[Any], validation: str
+    running_moengage: MoEngage, elements: list[Any], validation: Literal["warn", "strict", "off"]
 ) -> None:
     running_moengage.reset()
 
