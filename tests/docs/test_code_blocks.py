@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.blocks import PROJECT, Block, all_blocks
+from tests.docs.blocks import PAGES, PROJECT, Block, all_blocks
 
 MOST_NOT_RUN = 4
 """Blocks that are marked as not run. README and changelog state this number; each needs a reason."""
@@ -74,9 +74,8 @@ def test_every_block_names_its_language() -> None:
 def test_examples_and_make_targets_that_pages_name_exist() -> None:
     """Example Dags and make targets that a page names outside its blocks."""
     makefile = (PROJECT / "Makefile").read_text()
-    for page in {block.page for block in BLOCKS}:
-        path = PROJECT / ("README.md" if page == "README" else f"docs/{page}.md")
-        _check_names(path, makefile)
+    for page in PAGES:
+        _check_names(page, makefile)
 
 
 def _check_names(page: Path, makefile: str) -> None:

@@ -23,6 +23,7 @@ from tests.sources.warehouses import NAMES, REFUSED, REJECT, TYPES, Servers, Typ
 from tests.task import Task
 
 PAGE = Path(__file__).parents[2] / "docs" / "databases.md"
+TYPES_PAGE = PAGE.parent / "reference" / "database-types.md"
 MEGABYTE = 1_000_000
 
 
@@ -295,24 +296,37 @@ def tables(versions: dict[str, str]) -> str:
     for name, (database, _) in NAMES.items():
         driver = name.partition(", ")[2]
         lines.append(f"| {database} | {driver} | {versions.get(name, '')} | {' | '.join(['yes'] * len(RUN))} |")
-    for database, types in TYPES.items():
-        lines += ["", f"## {database}", "", "| type | arrives as | as a key |", "|---|---|---|"]
-        lines += [f"| {kind.name} | {kind.arrives} | {kind.key} |" for kind in types]
     return "\n".join(lines)
 
 
-MARKS = ("<!-- tables: begin -->\n", "\n<!-- tables: end -->")
+def types() -> str:
+    """Return a section for each database: what its types become."""
+    lines = []
+    for database, kinds in TYPES.items():
+        lines += ["", f"## {database}", "", "| type | arrives as | as a key |", "|---|---|---|"]
+        lines += [f"| {kind.name} | {kind.arrives} | {kind.key} |" for kind in kinds]
+    return "\n".join(lines[1:])
 
 
-def test_the_page_shows_what_ran(servers: Servers) -> None:
-    """With UPDATE_DATABASES_PAGE=1 the tables are written; every database has to run here then."""
-    before, _, rest = PAGE.read_text().partition(MARKS[0])
-    shown, _, after = rest.partition(MARKS[1])
+def shown(page: Path, name: str, written: str) -> str:
+    """Return what the page has between its marks. With UPDATE_DATABASES_PAGE=1, write it first."""
+    begin, end = f"<!-- {name}: begin -->\n", f"\n<!-- {name}: end -->"
+    before, _, rest = page.read_text().partition(begin)
+    found, _, after = rest.partition(end)
     if os.environ.get("UPDATE_DATABASES_PAGE"):
-        shown = tables({name: servers.warehouse(name).version for name in NAMES})
-        PAGE.write_text(before + MARKS[0] + shown + MARKS[1] + after)
+        found = written
+        page.write_text(before + begin + found + end + after)
+    return found
+
+
+def test_the_pages_show_what_ran(servers: Servers) -> None:
+    """To write the tables, every database has to run here."""
+    updating = os.environ.get("UPDATE_DATABASES_PAGE")
+    ran = tables({name: servers.warehouse(name).version for name in NAMES} if updating else {})
+    found = shown(PAGE, "databases", ran)
 
     version = re.compile(r"(?<= \| )\d+(\.\d+)+(?= \| yes)")
-    assert version.sub("", shown) == tables({})
-    assert len(version.findall(shown)) == len(NAMES)
+    assert version.sub("", found) == tables({})
+    assert len(version.findall(found)) == len(NAMES)
+    assert shown(TYPES_PAGE, "tables", types()) == types()
     assert all("warehouse" in inspect.signature(test).parameters for test in RUN.values())
