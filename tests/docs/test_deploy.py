@@ -92,6 +92,6 @@ def test_the_image_gets_the_files_that_an_installation_reads() -> None:
     build = COMPOSE["x-airflow"]["build"]
 
     assert all((PROJECT / name).exists() for name in kept)
-    assert {"pyproject.toml", *wheel["packages"], *wheel.get("force-include", {})} <= kept
+    assert {"pyproject.toml", *wheel["only-include"]} <= kept
     assert (PROJECT / "deploy" / build["context"]).resolve() == PROJECT
     assert (PROJECT / build["dockerfile"]).exists()
