@@ -42,7 +42,7 @@ STAGES = (
 """Stages run one after the other; the lists of parts within a stage run at the same time."""
 
 _ROOT = Path(__file__).parent.parent
-_TABLE = _ROOT / "docs" / "performance-table.md"
+_TABLE = _ROOT / "docs" / "reference" / "performance-table.md"
 _PLOT = _ROOT / "docs" / "images" / "performance.svg"
 
 
@@ -106,7 +106,7 @@ def _write(rows: Sequence[Row], seconds: float) -> None:
     from benchmarks import encode, end_to_end, memory, plot
 
     introduction = (
-        "---\norphan: true\n---\n\n<!-- Written by `make bench`. -->\n\n"
+        "# Measured performance\n\n<!-- Written by `make bench`. -->\n\n"
         f"Measured by `make bench` in {seconds / 60:.0f} minutes: {_machine()}."
     )
     _TABLE.write_text(as_markdown(rows, introduction))
