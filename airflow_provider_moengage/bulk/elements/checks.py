@@ -226,7 +226,7 @@ def _plain(name: str, value: Any, findings: list[Finding]) -> Any:
 def _check_text(name: str, value: str, findings: list[Finding]) -> None:
     if len(value) > rules.LONGEST_VALUE:
         findings.append(_long_value(name, value))
-    elif rules.LOOKS_LIKE_TIME.fullmatch(value) and not rules.DATETIME.fullmatch(value):
+    elif rules.is_time_as_text(value):
         message = (
             f"{name}: text that looks like a timestamp, but MoEngage stores it as text; send a datetime, or text"
             " like 2026-01-31T12:00:00Z"

@@ -209,7 +209,9 @@ def _fast_attributes(
     for name, value in attributes.items():
         kind = type(value)
         if kind is str:
-            if len(value) > rules.SHORTEST_TIME and (value[13] == ":" or len(value) > rules.LONGEST_VALUE):
+            if len(value) > rules.SHORTEST_TIME and (
+                (value[13] == ":" and rules.is_time_as_text(value)) or len(value) > rules.LONGEST_VALUE
+            ):
                 raise NeedsFullCheckError
         elif kind not in UNCHANGED_TYPES:
             sent = CONVERTERS[kind](value)

@@ -249,7 +249,8 @@ def _value_lines(column: str, kind: type, rules_apply: bool) -> list[str]:
 
 _TEXT = [
     "if {0}.__class__ is str:",
-    f"    if len({{0}}) > {rules.SHORTEST_TIME} and ({{0}}[13] == ':' or len({{0}}) > {rules.LONGEST_VALUE}):"
+    f"    if len({{0}}) > {rules.SHORTEST_TIME} and"
+    f" ({{0}}[13] == ':' and is_time_as_text({{0}}) or len({{0}}) > {rules.LONGEST_VALUE}):"
     " raise NeedsFullCheckError",
 ]
 _CHECKS_BY_TYPE: dict[type, list[str]] = {
@@ -283,6 +284,7 @@ _SCOPE = {
     "NeedsFullCheckError": NeedsFullCheckError,
     "datetime": dt.datetime,
     "is_valid_event_name": is_valid_event_name,
+    "is_time_as_text": rules.is_time_as_text,
     "fast_id": _fast_id,
     "fast_event_time": fast_event_time,
 }

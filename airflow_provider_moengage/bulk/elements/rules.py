@@ -162,6 +162,12 @@ LOOKS_LIKE_TIME = re.compile(
 SHORTEST_TIME = 15
 """Texts that :data:`LOOKS_LIKE_TIME` matches are longer, and their 14th character is a colon."""
 
+
+def is_time_as_text(value: str) -> bool:
+    """Return whether a text looks like a time that MoEngage does not read as one."""
+    return not DATETIME.fullmatch(value) and bool(LOOKS_LIKE_TIME.fullmatch(value))
+
+
 # API reference, "Bulk Import": seconds east of UTC.
 TIMEZONE_OFFSETS = range(-54_000, 54_001)
 

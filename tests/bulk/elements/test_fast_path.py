@@ -208,7 +208,13 @@ PLAIN_ROW = (
     None,
     UUID(int=5),
 )
+DOCUMENTED_TIMES = ["2024-05-31T16:33:35Z", "2024-05-31T16:33:35.123456Z"]
+"""Texts that MoEngage reads as times."""
 ODD_VALUES = [
+    *DOCUMENTED_TIMES,
+    "2024-05-31T16:33:35+05:30",
+    "2024-05-31 16:33",
+    "thirteen char: text",
     None,
     True,
     5,
@@ -429,6 +435,17 @@ def test_an_ordinary_row_takes_the_generated_code(mapping: ElementMapping) -> No
     result = row_preparer([mapping.compile(COLUMNS)])([PLAIN_ROW], True)
 
     assert isinstance(result.elements[0], msgspec.Struct)
+
+
+@pytest.mark.parametrize("text", [*DOCUMENTED_TIMES, "thirteen char: text"])
+def test_a_text_with_a_colon_needs_no_full_check_unless_it_is_a_time_that_moengage_does_not_read(
+    text: str,
+) -> None:
+    mapping = CustomerMapping(customer_id="uid", attributes=["tier"])
+    prepare_row = row_preparer([mapping.compile(["uid", "tier"])])
+    result = prepare_row([("u-1", text), ("u-1", "2024-05-31T16:33:35+05:30")], True)
+
+    assert [isinstance(element, msgspec.Struct) for element in result.elements] == [True, False]
 
 
 def test_an_ordinary_element_is_sent_unchanged() -> None:
