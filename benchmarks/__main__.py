@@ -1,8 +1,8 @@
-"""Measures everything and prints one table: `make bench`, or `python -m benchmarks --only encode,memory`.
+"""Measures all and prints two tables, speed and scale: `make bench`, or `python -m benchmarks --only encode`.
 
 Each part runs in its own process. Parts that need the whole machine run alone; parts that mostly wait run next to
-the long measurement of memory, which counts bytes. A run of all parts also writes the table and the plot into the
-documentation. A missed target is reported but does not fail the run, because timings depend on the machine.
+the long measurement of memory. A run of all parts also writes the tables and the plot into the documentation. A
+missed target is reported but does not fail the run, because timings depend on the machine.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from pathlib import Path
 from benchmarks.table import Row, as_markdown, as_text
 
 PARTS = (
-    *("encode", "end_to_end", "pacing", "changed", "memory", "databases", "imports", "polling", "sharing"),
-    *("erasing", "scale"),
+    *("encode", "end_to_end", "failures", "pacing", "changed", "databases", "imports", "polling"),
+    *("sharing", "erasing", "memory", "scale"),
 )
-"""In the order of the table."""
+"""In the order of the tables."""
 
 STAGES = (
     (("encode",),),
     (("end_to_end",),),
     (("changed",),),
-    (("memory",), ("imports", "pacing", "polling", "erasing")),
+    (("memory",), ("imports", "pacing", "polling", "erasing"), ("failures",)),
     (("databases",),),
     (("sharing",),),
     (("scale",),),
@@ -43,6 +43,7 @@ STAGES = (
 
 _ROOT = Path(__file__).parent.parent
 _TABLE = _ROOT / "docs" / "reference" / "performance-table.md"
+_SCALE_TABLE = _ROOT / "docs" / "reference" / "performance-scale.md"
 _PLOT = _ROOT / "docs" / "images" / "performance.svg"
 
 
@@ -65,9 +66,19 @@ def main() -> None:
     found = _measured(chosen)
     rows = [row for part in PARTS for row in found.get(part, ())]
     took = time.monotonic() - began
-    print(f"\n{_machine()}; {took / 60:.1f} minutes\n\n{as_text(rows)}")
+    print(f"\n{_machine()}; {took / 60:.1f} minutes\n\n{as_text(_speed(rows))}")
+    if scale := _scale(rows):
+        print(as_text(scale))
     if set(chosen) == set(PARTS):
         _write(rows, took)
+
+
+def _speed(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if not row.group.startswith("Scale")]
+
+
+def _scale(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.group.startswith("Scale")]
 
 
 def _measured(chosen: Sequence[str]) -> dict[str, list[Row]]:
@@ -88,36 +99,35 @@ def _rows_of(part: str) -> list[Row]:
     """Measure a part in its own process. A failure becomes a row of the table."""
     began = time.monotonic()
     print(f"{part} ...", file=sys.stderr)
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--part", part],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=_ROOT,
-        check=False,
-    )
-    print(f"{part}: {time.monotonic() - began:.0f} s", file=sys.stderr)
-    if done.returncode:
+    command = [sys.executable, "-m", "benchmarks", "--part", part]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    cpu = used.ru_utime + used.ru_stime
+    print(f"{part}: {time.monotonic() - began:.0f} s, {cpu:.0f} s of CPU", file=sys.stderr)
+    if process.returncode:
         return [Row(part, "everything", "failed, see above", is_met=False)]
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("ROWS ")]
+    [line] = [line for line in output.splitlines() if line.startswith("ROWS ")]
     return [Row(**fields) for fields in json.loads(line.removeprefix("ROWS "))]
 
 
 def _write(rows: Sequence[Row], seconds: float) -> None:
     from benchmarks import encode, end_to_end, memory, plot
 
-    introduction = (
-        "# Measured performance\n\n<!-- Written by `make bench`. -->\n\n"
-        f"Measured by `make bench` in {seconds / 60:.0f} minutes: {_machine()}."
-    )
-    _TABLE.write_text(as_markdown(rows, introduction))
+    head = "# {}\n\n<!-- Written by `make bench`. -->\n\n{}"
+    measured = f"Measured by `make bench` in {seconds / 60:.0f} minutes: {_machine()}."
+    _TABLE.write_text(as_markdown(_speed(rows), head.format("Measured performance", measured)))
+    _SCALE_TABLE.write_text(as_markdown(_scale(rows), head.format("Measured scale", measured)))
     _PLOT.parent.mkdir(exist_ok=True)
     customers = [row for row in rows if row.group != encode.GROUP or row.what.startswith("customers")]
     _PLOT.write_text(plot.as_svg(customers, (encode.GROUP, end_to_end.GROUP, memory.GROUP)))
-    print(f"Written: {_TABLE.relative_to(_ROOT)}, {_PLOT.relative_to(_ROOT)}")
+    print("Written:", *(path.relative_to(_ROOT) for path in (_TABLE, _SCALE_TABLE, _PLOT)))
 
 
 def _machine() -> str:
-    names = ("apache-airflow", "msgspec", "orjson", "requests")
+    names = ("apache-airflow", "dlt", "drt-core", "msgspec", "orjson", "requests")
     packages = ", ".join(f"{name} {version(name)}" for name in names)
     return f"{os.cpu_count()} cores ({_processor()}), Python {platform.python_version()}, {packages}"
 

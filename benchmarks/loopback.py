@@ -33,6 +33,8 @@ class Counts:
     bytes: int
     elements: int
     cpu_seconds: float
+    first_at: float
+    """When the first request was complete, by the machine's monotonic clock; 0 if there was none."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,12 @@ class _Server:
 
     def reset(self) -> None:
         self.requests = self.bytes = self.elements = 0
+        self.first_at = 0.0
         self._cpu_before = time.process_time()
 
     def take_counts(self) -> bytes:
         cpu = time.process_time() - self._cpu_before
-        counts = Counts(self.requests, self.bytes, self.elements, cpu)
+        counts = Counts(self.requests, self.bytes, self.elements, cpu, self.first_at)
         self.reset()
         return json.dumps(counts.__dict__).encode()
 
@@ -122,6 +125,7 @@ class _Connection(asyncio.Protocol):
         if self._missing == 0:
             self._end = b""
             server.requests += 1
+            server.first_at = server.first_at or time.monotonic()
             if server.latency:
                 asyncio.get_running_loop().call_later(server.latency, self._answer, _ANSWER)
             else:

@@ -4,9 +4,9 @@ Time and 429s are simulated: the provider's pacer with four lanes, or an alterna
 sliding window, over a network with a round trip of 40 to 160 ms and one more second for one request in a hundred.
 Only the network is random, and its seed is fixed. Bodies are as large as the pipeline packs them.
 
-The CPU time is real: two syncs from SQLite at the documented limit, with elements for one minute and for two. The
-second sync sends one more minute of elements and waits once for the window, like every minute of a long sync. The
-difference divided by 60 s is the fraction of a core.
+The CPU time is real, of users alone, and of a user and an event of each row. Each is the difference of two syncs
+from SQLite at the documented limit, with elements for one minute and for two. The second sync sends a minute more
+and waits once for the window, like every minute of a long sync. Divided by 60 s, it is the fraction of a core.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from typing import Protocol
 
 from airflow_provider_moengage.api.received.scrub import Scrub
 from airflow_provider_moengage.api.responses import Outcome, Reply, read_reply
+from airflow_provider_moengage.bulk.mapping import EventMapping
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
 from airflow_provider_moengage.emulator.limits import RateLimits, limit_headers
 from airflow_provider_moengage.emulator.settings import Settings
 from benchmarks import warehouse
-from benchmarks.data import CUSTOMERS, EVENTS, Kind
+from benchmarks.data import CUSTOMERS, EVENTS, Element, Kind
+from benchmarks.data import Row as SqlRow
 from benchmarks.loopback import loopback
 from benchmarks.pipeline import bodies, source_of_elements
 from benchmarks.simulated import WINDOW, Later, SimulatedClock
@@ -41,7 +43,7 @@ LIMIT = 60_000
 _SCRUB = Scrub(())
 ELEMENTS = 1_000_000
 
-ALONE_TARGET, MIXED_TARGET, CPU_TARGET = 0.99, 0.98, 0.03
+ALONE_TARGET, MIXED_TARGET, CPU_TARGET = 0.99, 0.98, 0.01
 """Fractions of the ideal speed; fraction of a core."""
 
 _A_MINUTES_WORTH = 59_000
@@ -281,31 +283,51 @@ def _cpu() -> list[Row]:
     """Measure CPU seconds of syncs that wait for the limit."""
     from benchmarks import end_to_end  # noqa: PLC0415 (its rivals need orjson, and the simulation does not)
 
-    with end_to_end.sqlite_warehouse(2 * LIMIT), loopback() as server:
+    def loops(rows: int) -> None:
+        for fetched in (CUSTOMERS.element, _event_of):
+            end_to_end.send_hand_written(server.url, rows, fetched)
+
+    found: list[Row] = []
+    with end_to_end.sqlite_warehouse(2 * LIMIT) as _, loopback() as server:
         warehouse.connect_moengage(server.url, warehouse.DOCUMENTED)
         end_to_end.send_with_operator(100)  # so that imports of the first run do not count
-        print("  CPU at the documented limit: about 65 s", file=sys.stderr)
-        burst = _cpu_of(lambda: end_to_end.send_with_operator(_A_MINUTES_WORTH))
-        with_a_wait = _cpu_of(lambda: end_to_end.send_with_operator(2 * _A_MINUTES_WORTH))
-        hand_written_cpu = _cpu_of(
-            lambda: end_to_end.send_hand_written(server.url, _A_MINUTES_WORTH, CUSTOMERS.element)
-        )
-    per_second = LIMIT / _A_MINUTES_WORTH / WINDOW
-    ours, loop = (with_a_wait - burst) * per_second, hand_written_cpu * per_second
-    return [
-        Row(
-            CPU_GROUP,
-            f"{LIMIT:,} users per minute from SQLite",
-            f"{ours:.1%} of a core",
-            "loop, 100 per request, unpaced",
-            f"{loop:.1%} of a core",
-            times(ours / loop),
-            f"at most {CPU_TARGET:.0%}",
-            ours <= CPU_TARGET,
-            ours,
-            loop,
-        )
-    ]
+        print("  CPU at the documented limit: about 130 s", file=sys.stderr)
+        users_alone = [CUSTOMERS.mapping]
+        both = [CUSTOMERS.mapping, EventMapping(action="Seen", time="last")]
+        for what, mapping, loop in (
+            ("users", users_alone, partial(end_to_end.send_hand_written, server.url, fetched=CUSTOMERS.element)),
+            ("users and as many events", both, loops),
+        ):
+            burst = _cpu_of(partial(end_to_end.send_with_operator, _A_MINUTES_WORTH, mapping))
+            with_a_wait = _cpu_of(partial(end_to_end.send_with_operator, 2 * _A_MINUTES_WORTH, mapping))
+            theirs = _cpu_of(partial(loop, rows=_A_MINUTES_WORTH)) * _PER_SECOND
+            ours = (with_a_wait - burst) * _PER_SECOND
+            found.append(
+                Row(
+                    CPU_GROUP,
+                    f"{LIMIT:,} {what} per minute from SQLite",
+                    f"{ours:.1%} of a core",
+                    "loop, 100 per request, unpaced",
+                    f"{theirs:.1%} of a core",
+                    times(ours / theirs),
+                    f"at most {CPU_TARGET:.1%}",
+                    ours <= CPU_TARGET,
+                    ours,
+                    theirs,
+                )
+            )
+    return found
+
+
+_PER_SECOND = LIMIT / _A_MINUTES_WORTH / WINDOW
+
+
+def _event_of(row: SqlRow) -> Element:
+    """Return the event that a hand-written loop would build from a row of customers."""
+    customer = CUSTOMERS.element(row)
+    attributes = customer["attributes"]
+    action = {"action": "Seen", "current_time": attributes.pop("last"), "attributes": attributes}
+    return {"type": "event", "customer_id": customer["customer_id"], "actions": [action]}
 
 
 def _cpu_of(run: Callable[[], None]) -> float:

@@ -1,14 +1,22 @@
-"""Measures how CPU time grows with rows, columns and lanes: nothing may grow faster than linearly.
+"""Measures how CPU time grows with columns and lanes, and what the start of a task costs.
 
-CPU time of this process, so that other load on the machine counts little. Rows and columns go through the pipeline
-to request bodies, over a database that returns rows at almost no cost. Lanes send rows of SQLite to a server that
+Rows and users are in :mod:`benchmarks.memory`, with the time to the first request. Nothing may grow faster than
+linearly. All is CPU time, so that other load on the machine counts little. Columns go through the pipeline to
+request bodies, over a database that returns rows at almost no cost. Lanes send rows of SQLite to a server that
 responds after 20 ms. A figure is the least of its repeats. A series has grown faster than linearly if its largest
-costs more than a quarter more per row (columns: per value; lanes: per lane) than its second. A workspace holds 256
-custom attributes, so 250 columns are the most.
+costs more than a quarter more per row (columns: per value; lanes: per lane) than its second.
+
+A workspace holds 256 custom attributes, and a mapping of more is refused when the Dag is parsed: at most 250
+columns are measured.
+
+The start of a task is what its process does beyond importing Airflow's Task SDK: importing the operator, the hooks
+and the drivers, connecting, and sending one row.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -19,11 +27,12 @@ from benchmarks.data import CUSTOMERS, Kind
 from benchmarks.data import Row as SqlRow
 from benchmarks.loopback import loopback
 from benchmarks.pipeline import bodies, source_of_rows
-from benchmarks.table import Row
+from benchmarks.table import Row, times
 
 GROUP = "Scale: CPU per row"
-ROWS = (100_000, 1_000_000, 5_000_000)
+START_GROUP = "Scale: start of a task, CPU time beyond Airflow's"
 COLUMNS = (5, 20, 100, 250)
+TOO_MANY_COLUMNS = 300
 LANES = (1, 2, 4, 8, 16, 32)
 _VALUES = 2_000_000
 """Values of a measurement of columns: the wider the rows, the fewer."""
@@ -35,7 +44,7 @@ _MOST = 1.25
 
 def rows() -> list[Row]:
     """Measure everything."""
-    return [*_rows(), *_columns(), *_lanes()]
+    return [*_columns(), _too_many_columns(), *_lanes(), *_starts()]
 
 
 class _Repeated:
@@ -49,12 +58,6 @@ class _Repeated:
         return self._chunk[: max(min(wanted.stop, self._count) - wanted.start, 0)]
 
 
-def _rows() -> list[Row]:
-    chunk = [CUSTOMERS.row(number) for number in range(5_000)]
-    costs = {f"{count:,} rows": _packing(CUSTOMERS, chunk, count, repeats=1 + (count < 10**6)) for count in ROWS}
-    return _series("customers of 12 columns", costs, costs)
-
-
 def _columns() -> list[Row]:
     costs: dict[str, float] = {}
     per_value: dict[str, float] = {}
@@ -65,6 +68,22 @@ def _columns() -> list[Row]:
         costs[name] = _packing(kind, chunk, _VALUES // columns, repeats=2)
         per_value[name] = costs[name] / columns
     return _series("customers", costs, per_value)
+
+
+def _too_many_columns() -> Row:
+    try:
+        _wide(TOO_MANY_COLUMNS)
+    except ValueError:
+        says = "refused: at most 256 attributes"
+    else:
+        says = "accepted"
+    return Row(
+        GROUP,
+        f"customers: {TOO_MANY_COLUMNS} columns",
+        says,
+        target="refused when the Dag is parsed",
+        is_met=says != "accepted",
+    )
 
 
 def _lanes() -> list[Row]:
@@ -90,6 +109,47 @@ def _lanes() -> list[Row]:
         }
     # A lane costs a thread and a connection, so a run may cost as much more as it has more lanes.
     return _series("SQLite to HTTP", costs, {name: cost / int(name.split()[0]) for name, cost in costs.items()})
+
+
+_START = """
+import sys, time
+from benchmarks import warehouse
+from airflow.sdk import DAG, Asset, BaseHook, BaseOperator
+warehouse.connect_moengage(sys.argv[2])
+warehouse.connect_sqlite(sys.argv[3])
+began = time.process_time()
+from benchmarks import end_to_end
+if sys.argv[1] == "provider":
+    end_to_end.send_with_operator(1)
+else:
+    end_to_end.send_hand_written(sys.argv[2], 1, end_to_end.CUSTOMERS.element)
+print("CPU", time.process_time() - began)
+"""
+
+
+def _starts() -> list[Row]:
+    with end_to_end.sqlite_warehouse(1) as path, loopback() as server:
+        took = {
+            who: min(_start(who, server.url, path) for _ in range(3)) for who in ("provider", "PythonOperator")
+        }
+    ours, theirs = took.values()
+    return [
+        Row(
+            START_GROUP,
+            "one row, from SQLite",
+            f"{ours:.2f} s",
+            "PythonOperator, requests.post",
+            f"{theirs:.2f} s",
+            times(ours / theirs),
+        )
+    ]
+
+
+def _start(who: str, url: str, path: str) -> float:
+    command = [sys.executable, "-c", _START, who, url, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("CPU ")]
+    return float(line.removeprefix("CPU "))
 
 
 def _series(what: str, costs: dict[str, float], grows: dict[str, float]) -> list[Row]:
