@@ -34,7 +34,7 @@ from tests.statsd import StatsD, send_stats_to, statsd_server
 from tests.task import Task
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGE = DOCS / "lineage-and-metrics.md"
+PAGE = DOCS / "reference" / "metrics.md"
 
 
 @pytest.fixture
