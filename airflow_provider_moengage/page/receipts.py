@@ -52,7 +52,7 @@ def event_run(run: StoredRun) -> dict[str, Any]:
     for value in (each.value for each in run.tries):
         if isinstance(value, dict):
             row |= {name: _text(value.get(name)) for name in _EVENT_TEXTS}
-            row |= {name: len(found) if isinstance(found := value.get(name), list) else 0 for name in _EVENT_LISTS}
+            row |= {name: len(found) for name in _EVENT_LISTS if isinstance(found := value.get(name), list)}
             row["dry_run"] = value.get("dry_run") is True
     return row
 

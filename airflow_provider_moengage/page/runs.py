@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -52,6 +53,12 @@ def sync_run(run: StoredRun, kind: str) -> dict[str, Any]:
         "rejects_files": sum(bool(report.get("rejects_path")) for report in reports if report.get("rejected")),
     }
     return row
+
+
+def instances_of(run: StoredRun, kind: str) -> list[dict[str, Any]]:
+    """Return each instance of a mapped task in a run, by map index, JSON-ready."""
+    tries = sorted(run.tries, key=lambda each: each.map_index)
+    return [{"map_index": each.map_index, **sync_run(replace(run, tries=[each]), kind)} for each in tries]
 
 
 def run_facts(run: StoredRun) -> dict[str, Any]:

@@ -103,17 +103,20 @@ def _read(session: Session, row_ids: Sequence[Any]) -> dict[str, tuple[ProviderT
     return {row.dag_id: tuple(tasks_of(row.dag_id, row.data)) for row in rows}
 
 
-def runs_of(session: Session, tasks: Sequence[ProviderTask], count: int) -> dict[tuple[str, str], list[StoredRun]]:
+def runs_of(
+    session: Session, tasks: Sequence[ProviderTask], count: int, run_id: str | None = None
+) -> dict[tuple[str, str], list[StoredRun]]:
     """Return the last runs of tasks, newest first, by Dag and task ID.
 
     :param count: Dag runs to look at for each Dag.
+    :param run_id: the only one to look at.
     """
     wanted = {(task.dag_id, task.task_id) for task in tasks}
     dag_ids, task_ids = {dag_id for dag_id, _ in wanted}, {task_id for _, task_id in wanted}
     place = func.row_number().over(partition_by=DagRun.dag_id, order_by=DagRun.run_after.desc())
     ranked = (
         select(DagRun.dag_id, DagRun.run_id, DagRun.run_after, DagRun.logical_date, place.label("place"))
-        .where(DagRun.dag_id.in_(dag_ids))
+        .where(DagRun.dag_id.in_(dag_ids), *([] if run_id is None else [DagRun.run_id == run_id]))
         .subquery()
     )
     last = select(ranked).where(ranked.c.place <= count).subquery()
@@ -144,7 +147,7 @@ def _values(session: Session, last: Any, wanted: Collection[Any], task_ids: Coll
     query = (
         select(*_XCOM, XComModel.value)
         .join(last, (last.c.dag_id == XComModel.dag_id) & (last.c.run_id == XComModel.run_id))
-        .where(XComModel.key == RETURN_VALUE, XComModel.task_id.in_(task_ids))
+        .where(XComModel.key == RETURN_VALUE, XComModel.task_id.in_(task_ids), *_LAST_TRY)
     )
     return {tuple(row[:4]): _decoded(row[4]) for row in session.execute(query) if tuple(row[:2]) in wanted}
 
@@ -157,6 +160,7 @@ def returned_by(session: Session, task: ProviderTask, run_id: str, map_index: in
         XComModel.task_id == task.task_id,
         XComModel.run_id == run_id,
         XComModel.map_index == map_index,
+        *_LAST_TRY,
     )
     return _decoded(session.scalars(query).first())
 
@@ -182,6 +186,13 @@ def returned_since(
         if (task := wanted.get((dag_id, task_id))) is not None:
             yield task, moment, _decoded(value)
 
+
+_LAST_TRY = (
+    [XComModel.task_instance_id.in_(select(TaskInstance.id).where(TaskInstance.working_set.is_(True)))]
+    if hasattr(TaskInstance, "working_set")
+    else []
+)
+"""Airflow 3.4 keeps what earlier tries have returned, also after a task was cleared."""
 
 _XCOM = (XComModel.dag_id, XComModel.task_id, XComModel.run_id, XComModel.map_index)
 

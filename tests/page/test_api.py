@@ -64,6 +64,27 @@ def test_the_reports_of_a_mapped_task_are_added_up(page: Page) -> None:
     assert (run["instances"], run["reports"], run["accepted"]) == (3, 3, 3)
 
 
+def test_each_instance_of_a_mapped_task_is_shown(page: Page) -> None:
+    place = "api/dags/payroll/tasks/send"
+    [run] = page.syncs()["payroll"]["runs"]
+    query: dict[str, Any] = {"params": {"run_id": run["run_id"]}}
+    found = page.get(f"{place}/instances", **query).json()
+
+    assert (found["count"], found["run"]["accepted"]) == (3, 3)
+    shown = [(row["map_index"], row["state"], row["accepted"]) for row in found["instances"]]
+    assert shown == [(0, "success", 1), (1, "success", 1), (2, "success", 1)]
+    assert page.get(f"{place}/instances", "narrow", **query).status_code == 403
+    assert page.get(f"{place}/instances", params={"run_id": "other"}).status_code == 404
+
+
+def test_each_instance_has_a_state_of_its_own(page: Page) -> None:
+    whole, other = (page.json(f"{SYNC}/state?map_index={index}") for index in (-1, 0))
+
+    assert (whole["changes"]["users"], other["changes"]) == (2, None)
+    assert page.change(f"{SYNC}/changes/reset", confirm="sync", map_index=0).status_code == 409
+    assert page.json(f"{SYNC}/state")["changes"]["users"] == 2
+
+
 def test_only_tasks_of_this_provider_are_syncs(page: Page) -> None:
     expected = {"customers", "vip_customers", "strict_customers", "orders", "payroll"}
 

@@ -14,6 +14,7 @@ import pytest
 from tests.page.conftest import ADDRESS, Page
 
 Open = Callable[..., Any]
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +34,9 @@ def open_page(chromium: Any, page: Page) -> Iterator[Open]:
     """Opens a path of Airflow as a user; the test fails if anything asks another machine, or logs an error."""
     contexts, outside, errors = [], [], []
 
-    def open_page(path: str, user: str = "admin", *, width: int = 1280, **options: Any) -> Any:
+    def open_page(path: str, user: str = "admin", *, width: int = 1280, height: int = 900, **options: Any) -> Any:
         context = chromium.new_context(
-            viewport={"width": width, "height": 900}, locale="en-US", timezone_id="UTC", **options
+            viewport={"width": width, "height": height}, locale="en-US", timezone_id="UTC", **options
         )
         contexts.append(context)
         context.add_cookies([{"name": "_token", "value": page.token(user), "url": page.url}])
@@ -171,10 +172,35 @@ def test_the_rejects_of_a_failed_run_are_shown_without_values(open_page: Open) -
     opened = settled(open_page("/moengage/#/sync/strict_customers/sync"))
     opened.get_by_role("link", name="look into its file").click()
 
-    opened.get_by_role("heading", name="Rejects of sync").wait_for()
+    opened.get_by_role("heading", name="Rejects of strict_customers.sync").wait_for()
     opened.get_by_role("cell", name=re.compile("MoEngage treats this id as invalid")).wait_for()
     assert ADDRESS not in opened.content()
     assert findings(opened) == []
+
+
+def test_the_instances_of_a_mapped_task_are_a_page_of_their_own(open_page: Open) -> None:
+    opened = settled(open_page("/moengage/#/sync/payroll/send", width=390))
+    opened.get_by_role("link", name="3 instances").click()
+
+    opened.get_by_role("heading", name="Instances of payroll.send").wait_for()
+    assert opened.get_by_role("region", name="Table of instances").get_by_role("row").count() == 4
+    assert has_no_scrollbar(opened)
+    assert findings(opened) == []
+    opened.get_by_role("link", name="what is stored").last.click()
+    opened.get_by_role("heading", name="Instance 2 of payroll.send").wait_for()
+    opened.get_by_text("Nothing: no watermark").wait_for()
+
+
+@pytest.mark.skipif(os.environ.get("UPDATE_SCREENSHOTS") != "1", reason="UPDATE_SCREENSHOTS=1 takes the pictures")
+def test_the_pictures_of_the_docs_are_taken(open_page: Open) -> None:
+    opened = open_page("/plugin/moengage", width=1240, height=490)
+    settled(opened.frame_locator("iframe"))
+    opened.screenshot(path=IMAGES / "airflow-page.png")
+    opened = settled(open_page("/moengage/#/sync/customers/sync", width=1120, color_scheme="dark"))
+    opened.screenshot(path=IMAGES / "airflow-page-sync.png", full_page=True)
+    opened.get_by_role("link", name="1 customer_id_refused").first.click()
+    opened.get_by_role("heading", name="Rejects of customers.sync").wait_for()
+    settled(opened).screenshot(path=IMAGES / "airflow-page-rejects.png", full_page=True)
 
 
 def test_a_reset_asks_for_the_name_of_the_task(open_page: Open) -> None:

@@ -1,4 +1,4 @@
-import { chart, duration, h, number, percent, rate, table, when } from "./view.js";
+import { chart, duration, h, number, percent, plural, rate, table, told, waiting, when } from "./view.js";
 
 const main = document.getElementById("main");
 const status = document.getElementById("status");
@@ -28,6 +28,8 @@ async function show(moved) {
   status.textContent = "Loading …";
   try {
     const content = view === "sync" && parts.length === 2 ? await oneSync(...parts)
+      : view === "instances" && parts.length === 3 ? await instancesOf(...parts)
+      : view === "stored" && parts.length === 4 ? await instanceStored(...parts)
       : view === "rejects" && parts.length >= 3 ? await rejectsOf(...parts)
       : await PAGES[current]();
     main.replaceChildren(...content);
@@ -72,12 +74,15 @@ const codes = (counts) => Object.entries(counts ?? {}).map(([code, count]) => `$
 const COUNTS = [
   { title: "Accepted", number: true, cell: (run) => [number(run.accepted), run.dry_run ? h("span", { class: "sub" }, "dry run") : null] },
   { title: "Rejected", number: true, cell: rejected },
-  { title: "Unchanged", number: true, cell: (run) => number(run.unchanged) },
-  { title: "Removed", number: true, cell: (run) => number(run.removed) },
+  { title: "Unchanged", number: true, holds: (run) => run.unchanged, cell: (run) => number(run.unchanged) },
+  { title: "Removed", number: true, holds: (run) => run.removed, cell: (run) => number(run.removed) },
   { title: "Rate", number: true, cell: (run) => rate(run.rate) },
   { title: "Share of limit", number: true, cell: (run) => percent(run.share_of_limit) },
-  { title: "Waiting", number: true, cell: (run) => duration(run.throttled_seconds) },
+  { title: "Waiting", number: true, cell: (run) => waiting(run.throttled_seconds) },
 ];
+
+const RETRIES = { title: "Retries", number: true, holds: (run) => run.retries, cell: (run) => number(run.retries) };
+const WARNINGS = { title: "Warnings by code", name: "codes", holds: (run) => Object.keys(run.warnings ?? {}).length, cell: (run) => codes(run.warnings) || "–" };
 
 const PAGES = { syncs: allSyncs, imports: allImports, events: allEvents };
 
@@ -97,8 +102,8 @@ async function allSyncs() {
   const columns = [
     { title: "Sync", cell: (row) => [h("a", { href: `#/sync/${path(row.dag_id, row.task_id)}` }, row.task_id), h("span", { class: "sub" }, row.dag_id)] },
     { title: "Last run", name: "when", cell: (row) => row.runs === null ? "not yours to read" : row.runs.length ? [when(row.last.started_at ?? row.last.run_after), h("span", { class: "sub" }, state(row.last))] : "none yet" },
-    ...COUNTS.map((column) => ({ ...column, cell: (row) => column.cell(row.last) })),
-    { title: "Rejects", cell: (row) => codes(row.last.rejects) || "–" },
+    ...told(COUNTS, rows.map((row) => row.last)).map((column) => ({ ...column, cell: (row) => column.cell(row.last) })),
+    { title: "Rejects", name: "codes", cell: (row) => codes(row.last.rejects) || "–" },
   ];
   const list = h("div", {});
   const draw = (text) => {
@@ -118,19 +123,20 @@ async function allSyncs() {
 async function oneSync(dag, task) {
   const sync = await ask(`dags/${path(dag)}/tasks/${path(task)}/runs`);
   const { runs } = sync;
-  const stored = await storedOf(dag, task, sync.is_mapped);
+  const stored = sync.is_mapped
+    ? card("stored", "Stored between runs", h("p", {}, "Each instance of a mapped task has a state of its own: see the instances of a run."))
+    : await storedOf(dag, task, -1);
   const columns = [
-    { title: "Run", name: "when", cell: (run) => [toAirflow(when(run.started_at ?? run.run_after), "dags", dag, "runs", run.run_id), h("span", { class: "sub" }, state(run))] },
+    { title: "Run", name: "when", cell: (run) => [toAirflow(when(run.started_at ?? run.run_after), "dags", dag, "runs", run.run_id), h("span", { class: "sub" }, state(run)), sync.is_mapped && h("a", { class: "sub", href: `#/instances/${path(dag, task, run.run_id)}` }, plural(run.instances, "instance"))] },
     { title: "Duration", number: true, cell: (run) => duration(run.elapsed_seconds) },
-    ...COUNTS,
-    { title: "Retries", number: true, cell: (run) => number(run.retries) },
-    { title: "Rejects by code", cell: (run) => rejectsCell(dag, task, run, sync.is_mapped) },
-    { title: "Warnings by code", cell: (run) => codes(run.warnings) || "–" },
+    ...told([...COUNTS, RETRIES], runs),
+    { title: "Rejects by code", name: "codes", cell: (run) => rejectsCell(dag, task, run, !sync.is_mapped) },
+    ...told([WARNINGS], runs),
   ];
   const facts = [["Dag", toAirflow(dag, "dags", dag)], ["Operator", sync.operator], ["Connection", sync.moengage_conn_id ?? "not fixed in the Dag"]];
   return [
     h("p", {}, h("a", { href: "#/syncs" }, "← All syncs")),
-    h("h2", {}, task),
+    h("h2", {}, `${dag}.${task}`),
     h("section", { class: "card", "aria-label": "Task" }, h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]))),
     h("section", { class: "card", "aria-labelledby": "over-runs" }, h("h3", { id: "over-runs" }, "Over the last runs"), runs.length ? chart(runs) : h("p", {}, "This task has not run yet.")),
     h("section", { class: "card", "aria-labelledby": "runs" }, h("h3", { id: "runs" }, "Runs"), runs.length ? table("Table of runs", columns, runs) : h("p", {}, "None yet.")),
@@ -139,10 +145,38 @@ async function oneSync(dag, task) {
 }
 
 // A failed run has returned no counts, but may have a rejects file.
-function rejectsCell(dag, task, run, isMapped) {
+function rejectsCell(dag, task, run, isOne, index = -1) {
   const counted = codes(run.rejects);
-  const mayHave = !isMapped && (run.rejected > 0 || (run.state === "failed" && run.rejected === undefined));
-  return mayHave ? h("a", { href: `#/rejects/${path(dag, task, run.run_id)}` }, counted || "look into its file") : counted || "–";
+  const mayHave = isOne && (run.rejected > 0 || (run.state === "failed" && run.rejected === undefined));
+  return mayHave ? h("a", { href: `#/rejects/${path(dag, task, run.run_id, ...(index < 0 ? [] : [index]))}` }, counted || "look into its file") : counted || "–";
+}
+
+async function instancesOf(dag, task, run) {
+  const found = await ask(`dags/${path(dag)}/tasks/${path(task)}/instances?run_id=${encodeURIComponent(run)}`);
+  const rows = found.instances;
+  const columns = [
+    { title: "Instance", cell: (row) => [toAirflow(row.map_index, "dags", dag, "runs", run, "tasks", task, "mapped", String(row.map_index)), h("span", { class: "sub" }, state(row))] },
+    { title: "Duration", number: true, cell: (row) => duration(row.elapsed_seconds) },
+    ...told([...COUNTS, RETRIES], rows),
+    { title: "Rejects by code", name: "codes", cell: (row) => rejectsCell(dag, task, row, true, row.map_index) },
+    ...told([WARNINGS], rows),
+    { title: "Between runs", cell: (row) => h("a", { href: `#/stored/${path(dag, task, run, row.map_index)}` }, "what is stored") },
+  ];
+  const first = rows.length < found.count ? `; the first ${number(rows.length)} are shown` : "";
+  return [
+    h("p", {}, h("a", { href: `#/sync/${path(dag, task)}` }, `← ${dag}.${task}`)),
+    h("h2", {}, `Instances of ${dag}.${task}`),
+    h("p", { class: "note" }, run),
+    h("section", { class: "card", "aria-label": "Instances" }, h("p", { class: "note" }, `${plural(found.count, "instance")}${first}`), table("Table of instances", columns, rows)),
+  ];
+}
+
+async function instanceStored(dag, task, run, index) {
+  return [
+    h("p", {}, h("a", { href: `#/instances/${path(dag, task, run)}` }, "← All instances")),
+    h("h2", {}, `Instance ${index} of ${dag}.${task}`),
+    await storedOf(dag, task, Number(index)),
+  ];
 }
 
 async function rejectsOf(dag, task, run, index = "-1") {
@@ -158,39 +192,39 @@ async function rejectsOf(dag, task, run, index = "-1") {
     { title: "Element, without its values", cell: (row) => h("pre", {}, JSON.stringify(row.element, null, 1)) },
   ];
   return [
-    h("p", {}, h("a", { href: `#/sync/${path(dag, task)}` }, `← ${task}`)),
-    h("h2", {}, `Rejects of ${task}`),
-    h("p", { class: "note" }, run),
-    card("by-code", `${number(found.rejects)} rejects${found.is_cut ? " in the part that was read" : ""}`, table("Rejects by code and message", messages, found.messages)),
+    h("p", {}, h("a", { href: index === "-1" ? `#/sync/${path(dag, task)}` : `#/instances/${path(dag, task, run)}` }, `← ${dag}.${task}`)),
+    h("h2", {}, `Rejects of ${dag}.${task}`),
+    h("p", { class: "note" }, index === "-1" ? run : `${run}, instance ${index}`),
+    card("by-code", `${plural(found.rejects, "reject")}${found.is_cut ? " in the part that was read" : ""}`, table("Rejects by code and message", messages, found.messages)),
     card("elements", "First elements", h("p", { class: "note" }, "Values are personal data. The command moengage rejects show has them."), table("First rejected elements", elements, found.elements)),
   ];
 }
 
-async function storedOf(dag, task, isMapped) {
+async function storedOf(dag, task, index) {
   const place = `dags/${path(dag)}/tasks/${path(task)}`;
-  const { watermarks, changes, may_reset_changes: mayReset } = await ask(`${place}/state`);
+  const { watermarks, changes, may_reset_changes: mayReset } = await ask(`${place}/state?map_index=${index}`);
   const facts = [];
   for (const { asset, moment, may_reset: may } of watermarks) {
-    facts.push([`Watermark (${asset})`, [`${when(moment)} `, may && resetButton("Reset watermark", `${place}/watermark/reset`, task, "The next run begins as the first one did: it may send rows again.")]]);
+    facts.push([`Watermark (${asset})`, [`${when(moment)} `, may && resetButton("Reset watermark", `${place}/watermark/reset`, task, index, "The next run begins as the first one did: it may send rows again.")]]);
   }
   if (changes?.is_unreadable) facts.push(["Changed rows", "The API server cannot read the folder of the states."]);
   else if (changes) {
-    facts.push(["Known users and devices", [`${changes.users === null ? "the state is damaged; the next run sends every row" : number(changes.users)} `, mayReset && resetButton("Reset state", `${place}/changes/reset`, task, "The next run sends every row, and removes nobody.")]]);
+    facts.push(["Known users and devices", [`${changes.users === null ? "the state is damaged; the next run sends every row" : number(changes.users)} `, mayReset && resetButton("Reset state", `${place}/changes/reset`, task, index, "The next run sends every row, and removes nobody.")]]);
     facts.push(["State of", [changes.run ?? "no finished run", changes.due ? ` (due ${when(changes.due)})` : ""]]);
     if (changes.unfinished === "yes") facts.push(["Unfinished run", "yes; the next try or run takes over what it has sent"]);
   }
-  const text = isMapped ? "What mapped tasks have stored is shown by the command moengage." : "Nothing: no watermark, and no state of changed rows in the folder that airflow.cfg names.";
+  const text = "Nothing: no watermark, and no state of changed rows in the folder that airflow.cfg names.";
   return card("stored", "Stored between runs", facts.length ? h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])) : h("p", {}, text));
 }
 
-function resetButton(title, target, task, consequence) {
+function resetButton(title, target, task, index, consequence) {
   return h("button", { type: "button", class: "danger", onclick: () => {
     const field = h("input", { id: "confirm", required: true, autocomplete: "off" });
     const problem = h("p", { role: "alert" });
     const dialog = h("dialog", { "aria-labelledby": "reset-title" }, h("form", { onsubmit: async (event) => {
       event.preventDefault();
       try {
-        await ask(target, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ confirm: field.value }) });
+        await ask(target, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ confirm: field.value, map_index: index }) });
         dialog.close();
         await show(true);
         status.textContent = "It was reset.";
@@ -241,8 +275,8 @@ async function allEvents() {
     { title: "Run", name: "when", cell: runCell },
     { title: "Event", cell: (row) => row.run?.event_name ?? "–" },
     { title: "MoEngage's answer", cell: (row) => row.run?.dry_run ? "dry run" : row.run?.status ?? "–" },
-    { title: "Started", number: true, cell: (row) => number(row.run && "triggered_campaign_ids" in row.run ? row.run.triggered_campaign_ids + row.run.triggered_flow_ids : null) },
-    { title: "Skipped by quota", number: true, cell: (row) => number(row.run && "failed_campaign_ids" in row.run ? row.run.failed_campaign_ids + row.run.failed_flow_ids : null) },
+    { title: "Campaigns and flows started", number: true, cell: (row) => number(row.run && "triggered_campaign_ids" in row.run ? row.run.triggered_campaign_ids + (row.run.triggered_flow_ids ?? 0) : null) },
+    { title: "Skipped by quota", number: true, cell: (row) => number(row.run && "failed_campaign_ids" in row.run ? row.run.failed_campaign_ids + (row.run.failed_flow_ids ?? 0) : null) },
     { title: "Request ID", cell: (row) => row.run?.request_id ?? "–" },
   ];
   const used = [

@@ -34,8 +34,16 @@ export function percent(value) {
   return value > 0 && value < 0.005 ? "< 1 %" : `${Math.round(value * 100)} %`;
 }
 
+export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
+
+// Columns of counts that are 0 in all rows are left out.
+export const told = (columns, rows) => columns.filter(({ holds }) => !holds || rows.some(holds));
+
+export const waiting = (seconds) => (seconds === 0 ? "none" : duration(seconds));
+
 export function duration(seconds) {
   if (seconds === undefined || seconds === null) return "–";
+  if (seconds < 0.05) return "< 0.1 s";
   if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
   const minutes = Math.round(seconds / 60);
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
@@ -54,10 +62,11 @@ export function table(caption, columns, rows) {
 }
 
 export const KINDS = ["accepted", "unchanged", "removed", "rejected"];
-const WIDTH = 900, HEIGHT = 200, LEFT = 52, FOOT = 22, HEAD = 8;
+const WIDEST = 900, NARROWEST = 300, HEIGHT = 200, LEFT = 52, FOOT = 22, HEAD = 8;
 
 // Stacked bars, one for each run, oldest first. The table of runs has the same numbers for who does not see them.
 export function chart(runs) {
+  const WIDTH = Math.min(Math.max(document.documentElement.clientWidth - 60, NARROWEST), WIDEST); // letters keep their size
   const shown = [...runs].reverse();
   const totals = shown.map((run) => KINDS.reduce((sum, kind) => sum + (run[kind] ?? 0), 0));
   const top = nice(Math.max(...totals, 1));
