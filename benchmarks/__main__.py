@@ -26,7 +26,7 @@ from benchmarks.table import Row, as_markdown, as_text
 
 PARTS = (
     *("encode", "end_to_end", "failures", "pacing", "changed", "databases", "imports", "polling"),
-    *("sharing", "erasing", "memory", "scale"),
+    *("sharing", "erasing", "campaigns", "memory", "scale"),
 )
 """In the order of the tables."""
 
@@ -34,7 +34,7 @@ STAGES = (
     (("encode",),),
     (("end_to_end",),),
     (("changed",),),
-    (("memory",), ("imports", "pacing", "polling", "erasing"), ("failures",)),
+    (("memory",), ("imports", "pacing", "polling", "erasing", "campaigns"), ("failures",)),
     (("databases",),),
     (("sharing",),),
     (("scale",),),

@@ -17,8 +17,8 @@ from itertools import count
 from airflow_provider_moengage.api.responses import Outcome, Reply
 from airflow_provider_moengage.api.users.deletion import PER_MINUTE
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits, Pacer
+from airflow_provider_moengage.bulk.run.lane import DELETING_LANES
 from airflow_provider_moengage.emulator.limits import Quota
-from airflow_provider_moengage.erasure.run import DELETING_LANES
 from benchmarks.simulated import WINDOW, Later, SimulatedClock
 from benchmarks.table import Row, times
 
@@ -54,16 +54,16 @@ def rows() -> list[Row]:
     ]
 
 
-def simulate(lanes: int, per_minute: int = PER_MINUTE) -> tuple[float, int]:
+def simulate(lanes: int, per_minute: int = PER_MINUTE, users: int = USERS) -> tuple[float, int]:
     """Return the seconds until everybody's erasure was accepted, and the number of 429s.
 
     :param per_minute: what the sender keeps to; the server allows 5,000.
     """
-    return _Simulation(lanes, per_minute).run()
+    return _Simulation(lanes, per_minute, users).run()
 
 
 class _Simulation:
-    def __init__(self, lanes: int, per_minute: int) -> None:
+    def __init__(self, lanes: int, per_minute: int, users: int) -> None:
         self._clock = SimulatedClock()
         self._pacer = Pacer(Limits(per_minute, per_minute), self._clock, threading.Event())
         self._lanes = lanes
@@ -71,7 +71,7 @@ class _Simulation:
         self._random = random.Random(11)
         self._numbers = count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._waiting = USERS
+        self._waiting = users
         self._refused = 0
 
     def run(self) -> tuple[float, int]:

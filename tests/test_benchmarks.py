@@ -11,10 +11,13 @@ from xml.etree import ElementTree as ET
 import pytest
 import requests
 
-from benchmarks import plot
+from airflow_provider_moengage.api.users.deletion import PER_MINUTE
+from airflow_provider_moengage.bulk.run.lane import DELETING_LANES
+from benchmarks import campaigns, erasing, plot
 from benchmarks.data import KINDS, Kind
 from benchmarks.loopback import loopback
 from benchmarks.pipeline import bodies, source_of_elements, source_of_rows
+from benchmarks.simulated import WINDOW
 from benchmarks.table import Row, as_markdown, as_text, rate_row
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +51,23 @@ def test_the_loopback_server_counts_what_it_receives() -> None:
         assert server.counts().requests == 0
 
     assert (counts.requests, counts.bytes, counts.elements) == (3, 3 * len(body), 6)
+
+
+def test_deletions_keep_the_limit_without_a_429_and_eight_lanes_would_not() -> None:
+    users = 20_000
+    seconds, refused = erasing.simulate(DELETING_LANES, users=users)
+    of_eight, _ = erasing.simulate(8, users=users)
+
+    assert refused == 0
+    assert users / seconds * WINDOW >= erasing.TARGET * PER_MINUTE
+    assert users / of_eight * WINDOW < 0.8 * PER_MINUTE
+
+
+def test_campaign_statistics_take_hardly_longer_than_their_limit_allows() -> None:
+    seconds, refused = campaigns.simulate(1_000, days=20)
+
+    assert refused == 0
+    assert seconds <= campaigns.TARGET * campaigns.shortest(1_000, days=20)
 
 
 def test_the_table_shows_each_row_with_its_status() -> None:

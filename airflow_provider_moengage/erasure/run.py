@@ -22,7 +22,7 @@ from airflow_provider_moengage.bulk.elements.weight import weight
 from airflow_provider_moengage.bulk.options import DeliveryOptions
 from airflow_provider_moengage.bulk.rate_limit.pacer import WINDOW, Limits
 from airflow_provider_moengage.bulk.run.context import RunContext
-from airflow_provider_moengage.bulk.run.lane import Client, Job, Lane, Request
+from airflow_provider_moengage.bulk.run.lane import DELETING_LANES, Client, Job, Lane, Request
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.run.sender import Sender
 from airflow_provider_moengage.erasure.ledger import Ledger
@@ -30,9 +30,6 @@ from airflow_provider_moengage.erasure.record import Erasure, ErasureRecord
 
 MethodName = Literal["delete", "opengdpr"]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
-
-DELETING_LANES = 16
-"""Requests in flight at once: 5,000 a minute, each some 100 ms and two writes of the ledger."""
 
 _TICK = 0.5
 """Seconds between looks at errors and the clock while a lane has no room."""

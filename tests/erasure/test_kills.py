@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.api.client import MoEngageClient
-from airflow_provider_moengage.erasure import run
+from airflow_provider_moengage.bulk.run.lane import DELETING_LANES
 from airflow_provider_moengage.erasure.ledger import Entry, Event, LedgerError, RunFacts
 from airflow_provider_moengage.erasure.ledger_file import LedgerFile
 from airflow_provider_moengage.erasure.ledger_table import LedgerTable
@@ -90,7 +90,7 @@ def test_a_kill_with_a_ledger_in_postgresql(place: Place, worker: Worker, postgr
 
     assert set(place.erased) == set(USERS)
     assert result["done_before"] + result["accepted"] == len(USERS)
-    assert len(place.erased) - len(USERS) <= run.DELETING_LANES
+    assert len(place.erased) - len(USERS) <= DELETING_LANES
     assert place.erase(**arguments)["done_before"] == len(USERS)
 
 
@@ -129,7 +129,7 @@ def test_a_kill_loses_nobody_and_repeats_only_what_was_in_flight(
     assert result["done_before"] + result["accepted"] + result["not_found"] == len(USERS)
     assert max(before.values(), default=1) == 1
     repeated = sum(count > 1 for count in Counter(place.erased).values())
-    assert repeated <= (run.DELETING_LANES if is_killed else 0)
+    assert repeated <= (DELETING_LANES if is_killed else 0)
     assert len(place.erased) - len(USERS) == repeated
 
 

@@ -31,7 +31,7 @@ from airflow_provider_moengage.bulk.resume.fence import FencedError
 from airflow_provider_moengage.bulk.resume.rejects import Rejects
 from airflow_provider_moengage.bulk.resume.saved_run import SavedRun
 from airflow_provider_moengage.bulk.run.context import RunContext
-from airflow_provider_moengage.bulk.run.lane import DELETION, Client, Job, Lane
+from airflow_provider_moengage.bulk.run.lane import DELETING_LANES, DELETION, Client, Job, Lane
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.bulk.run.packer import Packer, pack_together
 from airflow_provider_moengage.bulk.run.progress import Progress
@@ -44,9 +44,6 @@ Packed = TypeVar("Packed", Elements, Batch)
 
 _LAST_WAIT = 1.0
 """Seconds that lanes have to end once the run is over. One that still waits for an answer is abandoned."""
-
-_DELETING_LANES = 8
-"""Lanes that delete users, unless ``concurrency`` is set: 5,000 requests a minute, each some 100 ms."""
 
 _TICK = 0.5
 """Seconds between looks at errors and the clock while the reader waits for a lane."""
@@ -237,8 +234,8 @@ class Delivery:
         limit = Limits(DELETIONS_PER_MINUTE, DELETIONS_PER_MINUTE)
         paced = replace(context, pacer=Pacer(limit, context.clock, context.stopped))
         self._sender = Sender(paced, removals, removals, self._lane_scaler, DELETION)
-        if self._options.concurrency is None and len(self._lanes) < _DELETING_LANES:
-            self._add_lanes(_DELETING_LANES, progress)
+        if self._options.concurrency is None and len(self._lanes) < DELETING_LANES:
+            self._add_lanes(DELETING_LANES, progress)
         for batch in removals.batches():
             for one in batch.each():
                 self._hand_over(self._lane_of(one.users[0]), one, progress)
