@@ -15,13 +15,19 @@ from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.file_imports import Triggering
 from airflow_provider_moengage.api.file_imports_client import FileImportsClient
-from airflow_provider_moengage.api.responses import Outcome
+from airflow_provider_moengage.api.responses import Outcome, Reply
 from airflow_provider_moengage.api.trigger_outcomes import TriggerOutcome
+from airflow_provider_moengage.api.users.deletion import delete_body
+from airflow_provider_moengage.api.users.erasure import erasure_body
 from airflow_provider_moengage.api.users.reading import export_body
 from airflow_provider_moengage.api.workspace import Workspace
 
 KEY = "a-very-secret-key"
 ELEMENTS = b'{"type":"transition","elements":[{"customer_id":"jane@example.com"}]}'
+MEMBERS = (
+    b'{"action":"add_members","partner":"Airflow","parameters":'
+    b'{"cohort_id":"c","members":[{"uid":"jane@example.com"}]}}'
+)
 
 Said = tuple[Enum, str | None]
 """The outcome, and the message."""
@@ -49,13 +55,16 @@ def workspace(url: str, timeout: float = 5.0) -> Workspace:
     return Workspace("WS", KEY, "01", url, timeout, campaign_api_key=KEY)
 
 
-def _bulk_import(place: Workspace) -> Said:
-    client = MoEngageClient(place)
-    try:
-        reply = client.bulk_import(ELEMENTS)
-    finally:
-        client.close()
-    return reply.outcome, reply.message
+def _replied(ask: Callable[[MoEngageClient], Reply]) -> Callable[[Workspace], Said]:
+    def asked(place: Workspace) -> Said:
+        client = MoEngageClient(place)
+        try:
+            reply = ask(client)
+        finally:
+            client.close()
+        return reply.outcome, reply.message
+
+    return asked
 
 
 def _business_event(place: Workspace) -> Said:
@@ -109,7 +118,27 @@ SERVER = ErrorKind.SERVER
 DAY = date(2026, 1, 1)
 
 ENDPOINTS = {
-    "bulk import": Endpoint(_bulk_import, Outcome.NOT_SENT, Outcome.UNEXPECTED, Outcome.UNKNOWN),
+    "bulk import": Endpoint(
+        _replied(lambda client: client.bulk_import(ELEMENTS)),
+        Outcome.NOT_SENT,
+        Outcome.UNEXPECTED,
+        Outcome.UNKNOWN,
+    ),
+    "deletion": Endpoint(
+        _replied(lambda client: client.delete_user(delete_body("jane@example.com"))),
+        Outcome.NOT_SENT,
+        Outcome.UNEXPECTED,
+        Outcome.UNKNOWN,
+    ),
+    "erasure": Endpoint(
+        _replied(lambda client: client.request_erasure(erasure_body("email", "jane@example.com", 0.0))),
+        Outcome.NOT_SENT,
+        Outcome.UNEXPECTED,
+        Outcome.UNKNOWN,
+    ),
+    "cohort": Endpoint(
+        _replied(lambda client: client.sync_cohort(MEMBERS)), Outcome.NOT_SENT, Outcome.UNEXPECTED, Outcome.UNKNOWN
+    ),
     "business event": Endpoint(
         _business_event, TriggerOutcome.NOT_SENT, TriggerOutcome.NOT_SENT, TriggerOutcome.UNKNOWN
     ),
