@@ -32,7 +32,7 @@ import psutil
 import requests
 
 from airflow_provider_moengage.connection_form import EXTRA_FIELDS
-from airflow_provider_moengage.emulator import BusinessEvent, Emulator, FileImport, ImportFile, Settings
+from airflow_provider_moengage.emulator import BusinessEvent, Campaign, Emulator, FileImport, ImportFile, Settings
 from demo import recent_warehouse
 from devtools.postgres import airflow_database, postgres_server
 
@@ -252,7 +252,7 @@ def _files(dags: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _set_up_workspace(emulator: Emulator, home: Path) -> None:
-    """Add the business events and imports that the example Dags use to the workspace."""
+    """Add the business events, campaigns and imports that the example Dags use to the workspace."""
     workspace = emulator.workspace
     workspace.add_business_event(
         BusinessEvent("Tiers updated", attributes={"customers": "number"}, campaigns=("tier-campaign",))
@@ -260,6 +260,8 @@ def _set_up_workspace(emulator: Emulator, home: Path) -> None:
     workspace.add_business_event(
         BusinessEvent("Sync failed", attributes={"dag": "string"}, campaigns=("alert-campaign",))
     )
+    workspace.add_campaign(Campaign("Weekly offer", status="ACTIVE"))
+    workspace.add_campaign(Campaign("Welcome", channel="EMAIL", status="ACTIVE", platforms=("EMAIL",)))
     nightly = ImportFile("users_{date}.csv", total_rows=2_400, updated_rows=2_310, failed_rows=0)
     workspace.add_file_import(FileImport("nightly-users", "Nightly users", (nightly,)))
     folder = home / "watched-by-moengage"
@@ -275,6 +277,7 @@ MoEngage       {emulator}   (the emulated workspace {WORKSPACE}; its page shows 
 Log            {home / "airflow.log"}
 
 incremental_sync runs daily and has sent yesterday's purchases. To send earlier days: open it, Trigger, Backfill.
+campaign_statistics loads the statistics of yesterday; a backfill loads earlier days.
 changed_customers sends all customers the first time, and then only those that changed: trigger it twice.
 after_file_import runs after a file import. Trigger the other Dags yourself; file_sync needs this configuration
 (Advanced Options): {conf}

@@ -15,6 +15,8 @@ DAYS = 30
 HOUSEHOLDS = 60
 PRODUCTS = 24
 ORDERS = 2_000
+TO_ERASE = (58, 59, 60)
+"""Households that ask for their erasure."""
 
 _TABLES = """
 CREATE TABLE households (
@@ -28,6 +30,7 @@ CREATE TABLE purchases (
 );
 CREATE TABLE customers (user_id TEXT PRIMARY KEY, email TEXT, tier TEXT);
 CREATE TABLE orders (order_id TEXT PRIMARY KEY, user_id TEXT, total REAL, ordered_at TEXT);
+CREATE TABLE erasure_requests (user_id TEXT PRIMARY KEY, erased_at TEXT);
 """
 
 _AGES = ("19-24", "25-34", "35-44", "45-54", "55-64", "65+")
@@ -50,6 +53,7 @@ def build(path: Path, now: datetime) -> None:
         _insert(warehouse, "products", (_product(number) for number in range(1, PRODUCTS + 1)))
         _insert(warehouse, "purchases", _purchases(now))
         _insert(warehouse, "customers", (_customer(number) for number in range(1, HOUSEHOLDS + 1)))
+        _insert(warehouse, "erasure_requests", ((f"household-{number}", None) for number in TO_ERASE))
         _insert(warehouse, "orders", (_order(number, now) for number in range(1, ORDERS + 1)))
 
 

@@ -252,7 +252,7 @@ def alert_below_and_above_the_limit(place: Place) -> None:
 
 
 def erase_who_was_approved(place: Place) -> None:
-    place.execute("CREATE TABLE IF NOT EXISTS erasure_requests (user_id TEXT, erased_at TEXT)")
+    place.execute("DELETE FROM erasure_requests")
     place.execute("INSERT INTO erasure_requests (user_id) VALUES ('ann'), ('bea')")
     users = ("ann", "bea", "carl")
     elements: list[Any] = [{"type": "customer", "customer_id": user, "attributes": {}} for user in users]

@@ -94,13 +94,15 @@ class Warehouse:
 
     def baskets(self, since: datetime, until: datetime) -> list[int]:
         """Return the baskets of a half-open window; each purchase has its own."""
-        with closing(sqlite3.connect(self.path)) as database:
-            rows = database.execute("SELECT basket_id, purchased_at FROM purchases").fetchall()
+        rows = self.rows("SELECT basket_id, purchased_at FROM purchases")
         return [basket for basket, moment in rows if since <= datetime.fromisoformat(moment) < until]
 
-    def count(self, table: str) -> int:
+    def rows(self, sql: str) -> list[Any]:
         with closing(sqlite3.connect(self.path)) as database:
-            count: int = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            return database.execute(sql).fetchall()
+
+    def count(self, table: str) -> int:
+        count: int = self.rows(f"SELECT count(*) FROM {table}")[0][0]
         return count
 
     def buy(self, basket: int) -> None:
@@ -134,17 +136,17 @@ class Place:
         folder = self.airflow.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
         return "\n".join(file.read_text(errors="replace") for file in sorted(folder.glob("**/*.log*")))
 
-    def runs_before_a_backfill(self) -> set[str]:
+    def runs_before_a_backfill(self, dag_id: str = SYNC) -> set[str]:
         """Return the existing runs once no backfill is running: Airflow allows one per Dag at a time."""
 
         def is_free() -> bool:
-            backfills = self.airflow.call("GET", "/backfills", params={"dag_id": SYNC})["backfills"]
+            backfills = self.airflow.call("GET", "/backfills", params={"dag_id": dag_id})["backfills"]
             return all(backfill["completed_at"] for backfill in backfills)
 
         until(is_free, "an earlier backfill to end")
-        return set(self.airflow.runs(SYNC))
+        return set(self.airflow.runs(dag_id))
 
-    def backfilled(self, before: set[str], count: int) -> list[dict[str, Any]]:
+    def backfilled(self, before: set[str], count: int, dag_id: str = SYNC) -> list[dict[str, Any]]:
         """Wait until the runs of a backfill have ended; return them.
 
         :param before: the runs that existed before it.
@@ -154,13 +156,13 @@ class Place:
         def are_done() -> bool:
             found[:] = [
                 run
-                for run in self.airflow.call("GET", f"/dags/{SYNC}/dagRuns", params={"limit": 100})["dag_runs"]
+                for run in self.airflow.call("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 100})["dag_runs"]
                 if run["run_type"] == "backfill" and run["dag_run_id"] not in before
             ]
-            assert all(run["state"] != "failed" for run in found), self.airflow.log(SYNC)
+            assert all(run["state"] != "failed" for run in found), self.airflow.log(dag_id)
             return len(found) == count and all(run["state"] == "success" for run in found)
 
-        until(are_done, f"{count} runs of a backfill", lambda: f"{found}\n{self.airflow.log(SYNC)}")
+        until(are_done, f"{count} runs of a backfill", lambda: f"{found}\n{self.airflow.log(dag_id)}")
         return found
 
     def each_day_arrived_once(self, first: date, last: date, runs: list[dict[str, Any]]) -> None:
@@ -175,6 +177,12 @@ class Place:
             assert self.airflow.xcom(SYNC, run["dag_run_id"], TASK)["events"] == count
         assert self.workspace.by_day() == expected
         assert (min(expected), max(expected)) == (first.isoformat(), last.isoformat())
+
+    @property
+    def erased(self) -> list[str]:
+        """Users whose deletion MoEngage has accepted."""
+        erased: list[str] = self.workspace.ask("GET", "deletions")["deletions"]
+        return erased
 
     @property
     def watermark(self) -> datetime:

@@ -68,3 +68,39 @@ def test_the_file_sync_delivers_the_last_row(place: Place) -> None:
     run = place.run_manually("file_sync", "compare", import_id="file-sync", folder=f"file://{folder}")
 
     assert place.airflow.xcom("file_sync", run, "compare") == {"written": 60, "read": 60, "failed": 0}
+
+
+def test_customers_have_arrived(place: Place) -> None:
+    run = place.run_manually("check_arrival", "check")
+
+    found = place.airflow.xcom("check_arrival", run, "check")
+    assert (found["sampled"], found["arrived"], found["missing"], found["differing"]) == (60, 60, 0, 0)
+
+
+def test_customers_are_erased_after_approval_and_their_proof_waits_without_a_slot(place: Place) -> None:
+    airflow, dag_id = place.airflow, "erase_customers"
+    place.run_manually("check_arrival", "customers")
+    place.run_manually(dag_id, "count")
+    assert place.erased == []
+
+    run = place.airflow.trigger(dag_id, approved_users=3)
+
+    airflow.until_task(dag_id, run, "prove", "deferred")
+    assert sorted(place.erased) == ["household-58", "household-59", "household-60"]
+    assert sorted(place.warehouse.rows("SELECT user_id, event FROM moengage_erasures")) == [
+        (user, event) for user in sorted(place.erased) for event in ("accepted", "asked")
+    ]
+    airflow.mark_failed(dag_id, run, "prove")  # it would wait for a day
+
+
+def test_the_proof_of_an_erasure_is_complete_when_everybody_is_gone(place: Place) -> None:
+    airflow, dag_id = place.airflow, "erasure_with_proof"
+    place.run_manually("check_arrival", "customers")
+    run = airflow.trigger(dag_id)
+
+    until(lambda: "0 of 3 users are gone, 3 still exist" in airflow.log(dag_id), "the first look")
+    place.workspace.reset()
+
+    airflow.until_task(dag_id, run, "prove", "success")
+    assert airflow.xcom(dag_id, run, "prove") == {"users": 3, "gone": 3, "remaining": 0}
+    assert "household-" not in place.log(dag_id, run)

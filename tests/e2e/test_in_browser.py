@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -142,17 +143,16 @@ def test_the_test_button_shows_why_it_fails(page: Any, place: Place, screenshot:
     assert press_test(page, "moengage_default")["status"] is True
 
 
-def test_a_backfill_from_the_dialog_sends_seven_days_once(page: Any, place: Place, screenshot: Any) -> None:
-    today = datetime.now(UTC).date()
-    first, last = today - timedelta(days=21), today - timedelta(days=15)
-    before = place.runs_before_a_backfill()
-    watermark = place.watermark
+def backfill_a_week(page: Any, dag_id: str, first: date, shown: Callable[[], None] = lambda: None) -> None:
+    """Start a backfill of seven days in its dialog.
 
-    page.goto(f"/dags/{SYNC}")
+    :param shown: called before it is started.
+    """
+    page.goto(f"/dags/{dag_id}")
     page.get_by_role("button", name="Trigger").click()
     dialog = page.locator(DIALOG)
     dialog.get_by_text("Backfill", exact=True).first.click()
-    for index, day in enumerate((first, last)):
+    for index, day in enumerate((first, first + timedelta(days=6))):
         dialog.get_by_test_id("datetime-input").nth(index).click()
         page.locator(POPOVER).get_by_placeholder("YYYY/MM/DD").fill(f"{day:%Y/%m/%d}")
         page.locator(POPOVER).get_by_placeholder("HH:mm").fill("00:00")
@@ -160,10 +160,19 @@ def test_a_backfill_from_the_dialog_sends_seven_days_once(page: Any, place: Plac
         page.keyboard.press("Escape")
         page.locator(POPOVER).wait_for(state="hidden")
     dialog.get_by_text("7 runs will be triggered.").wait_for()
-    screenshot("backfill")
+    shown()
     with page.expect_response(lambda answer: answer.url.endswith("/api/v2/backfills")) as created:
         dialog.get_by_role("button", name="Run Backfill").click()
     assert created.value.ok, created.value.text()
+
+
+def test_a_backfill_from_the_dialog_sends_seven_days_once(page: Any, place: Place, screenshot: Any) -> None:
+    today = datetime.now(UTC).date()
+    first, last = today - timedelta(days=21), today - timedelta(days=15)
+    before = place.runs_before_a_backfill()
+    watermark = place.watermark
+
+    backfill_a_week(page, SYNC, first, lambda: screenshot("backfill"))
 
     runs = place.backfilled(before, 7)
     place.each_day_arrived_once(first, last, runs)
@@ -171,6 +180,23 @@ def test_a_backfill_from_the_dialog_sends_seven_days_once(page: Any, place: Plac
     page.goto(f"/dags/{SYNC}/runs")
     page.get_by_text(f"{first + timedelta(days=1):%Y-%m-%d} 00:00:00").first.wait_for()
     screenshot("runs")
+
+
+def test_a_backfill_from_the_dialog_loads_the_statistics_of_seven_days(page: Any, place: Place) -> None:
+    dag_id = "campaign_statistics"
+    first = datetime.now(UTC).date() - timedelta(days=21)
+    days = [f"{first + timedelta(days=number):%Y-%m-%d}" for number in range(7)]
+    before = place.runs_before_a_backfill(dag_id)
+
+    backfill_a_week(page, dag_id, first)
+
+    place.backfilled(before, 7, dag_id)
+    rows = place.warehouse.rows(
+        "SELECT day, campaign_name, channel, count(*), count(DISTINCT id) FROM moengage_campaign_stats"
+        f" WHERE day BETWEEN '{days[0]}' AND '{days[-1]}' GROUP BY 1, 2, 3 ORDER BY 1, 2"
+    )
+    of_a_day = [("Weekly offer", "PUSH", 2, 2), ("Welcome", "EMAIL", 1, 1)]
+    assert rows == [(day, *campaign) for day in days for campaign in of_a_day]
 
 
 def test_the_log_of_a_task_shows_progress_and_no_personal_data(page: Any, place: Place, screenshot: Any) -> None:
