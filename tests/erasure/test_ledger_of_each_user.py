@@ -13,6 +13,7 @@ from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.exceptions import MoEngageOutcomeUnknownError, MoEngageRequestError
 from tests.delivering import connection_to
 from tests.erasure.conftest import Place
+from tests.erasure.test_kills import Worker, worker  # noqa: F401 (fixtures)
 from tests.erasure.test_sensor import DAY, advance, clock, sensor  # noqa: F401 (fixtures)
 
 BY_EMAIL: dict[str, Any] = {"method": "opengdpr", "identity_type": "email", "identity": "email"}
@@ -144,3 +145,25 @@ def test_the_xcom_of_a_version_before_compares_numbers(place: Place, clock: Any)
     advance(clock, DAY + 1)
 
     assert sensor(result).execute(place.task.context)["gone"] == 1
+
+
+@pytest.mark.parametrize("points", [1, 2, 3, 4, 5, 6])
+def test_a_kill_and_a_new_user_of_the_address_repeat_no_request_and_leave_nobody_out(
+    place: Place, worker: Worker, points: int
+) -> None:
+    place.have("a", "b", u_em=SHARED)
+    place.request(("a", SHARED))
+    worker.is_killed(lambda: place.erase(**BY_EMAIL), after=points)
+    answered = "accepted" in [event for _, event in place.ledger()]
+
+    try:
+        again(place, ("a", SHARED), ("b", SHARED), **BY_EMAIL)
+    except MoEngageOutcomeUnknownError:
+        assert not answered
+
+    requests = place.moengage.emulator.workspace.erasure_requests
+    assert len(requests) <= (2 if answered else 1)
+    assert {user for [user] in place.ledger("user_id")} == {"a", "b"}
+    entries = place.ledger("user_id, attempt, event")
+    assert len(entries) == len(set(entries))
+    assert [event for user, _, event in entries if user == "a"].count("asked") == 1
