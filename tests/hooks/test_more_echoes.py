@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_the_members_of_a_segment_show_no_key_and_only_its_rejects_may_quote_a_v
 
 @pytest.mark.parametrize("method", ["delete", "opengdpr"])
 def test_an_erasure_shows_nothing_and_its_ledger_has_no_key(
-    echo: Echo, shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    echo: Echo, shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Any
 ) -> None:
     monkeypatch.setattr("airflow_provider_moengage.bulk.run.context.SystemClock", FakeClock)
     monkeypatch.setattr("airflow_provider_moengage.erasure.run._TICK", 0.01)
