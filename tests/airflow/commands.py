@@ -1,8 +1,12 @@
-"""Runs the commands that it reads one after another in one process: starting Airflow takes seconds each time."""
+"""Runs the commands that it reads one after another in one process: starting Airflow takes seconds each time.
+
+A line is a JSON list of words, or an object with the words as `command` and variables to set as `environment`.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 
@@ -26,6 +30,10 @@ def run(command: list[str]) -> int:
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        code = run(json.loads(line))
+        given = json.loads(line)
+        if isinstance(given, dict):
+            os.environ.update(given["environment"])
+            given = given["command"]
+        code = run(given)
         sys.stderr.flush()
         print(f"\n{END}{code}", flush=True)

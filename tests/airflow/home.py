@@ -47,7 +47,10 @@ class Airflow:
 
     @contextmanager
     def kept_running(self) -> Iterator[Callable[..., str]]:
-        """Yield a function that runs a command of Airflow and returns its output; all share one process."""
+        """Yield a function that runs a command of Airflow and returns its output; all share one process.
+
+        A variable that is set in ``environment`` meanwhile holds from the next command on.
+        """
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.airflow.commands"],
             env=self.environment,
@@ -62,7 +65,7 @@ class Airflow:
         stdin, stdout = process.stdin, process.stdout
 
         def run(*command: str) -> str:
-            stdin.write(json.dumps(command) + "\n")
+            stdin.write(json.dumps({"command": command, "environment": self.environment}) + "\n")
             stdin.flush()
             output = ""
             for line in stdout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,7 +59,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     )
 
 
-def run_dag(airflow: Airflow, dag_id: str) -> Iterator[Run]:
+@pytest.fixture(scope="module")
+def command(airflow: Airflow) -> Iterator[Callable[..., str]]:
+    with airflow.kept_running() as command:
+        yield command
+
+
+def run_dag(airflow: Airflow, command: Callable[..., str], dag_id: str) -> Iterator[Run]:
     with Emulator(Settings(keep_elements=None)) as emulator:
         connection = {
             "conn_type": "moengage",
@@ -75,7 +81,7 @@ def run_dag(airflow: Airflow, dag_id: str) -> Iterator[Run]:
             emulator.workspace.add_file_import(FileImport(import_id, import_id.title(), tuple(files)))
         emulator.workspace.run_file_import("bad")
         airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps(connection)
-        log = airflow.run("-m", "airflow", "dags", "test", dag_id, exits_with=None)
+        log = command("dags", "test", dag_id)
         results = airflow.home / "reports.json"
         assert results.exists(), log
         reports = json.loads(results.read_text())
@@ -83,18 +89,18 @@ def run_dag(airflow: Airflow, dag_id: str) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def bulk(airflow: Airflow) -> Iterator[Run]:
-    yield from run_dag(airflow, "bulk")
+def bulk(airflow: Airflow, command: Callable[..., str]) -> Iterator[Run]:
+    yield from run_dag(airflow, command, "bulk")
 
 
 @pytest.fixture(scope="module")
-def sync(airflow: Airflow) -> Iterator[Run]:
-    yield from run_dag(airflow, "sync")
+def sync(airflow: Airflow, command: Callable[..., str]) -> Iterator[Run]:
+    yield from run_dag(airflow, command, "sync")
 
 
 @pytest.fixture(scope="module")
-def imports(airflow: Airflow) -> Iterator[Run]:
-    yield from run_dag(airflow, "imports")
+def imports(airflow: Airflow, command: Callable[..., str]) -> Iterator[Run]:
+    yield from run_dag(airflow, command, "imports")
 
 
 def arrived(run: Run) -> list[str]:
@@ -184,14 +190,14 @@ def test_tasks_wait_for_file_imports_in_every_mode(imports: Run) -> None:
     assert b"emulator-data-key" not in imports.airflow.database
 
 
-def test_a_development_run_moves_no_watermark_unless_told(airflow: Airflow) -> None:
+def test_a_development_run_moves_no_watermark_unless_told(airflow: Airflow, command: Callable[..., str]) -> None:
     def day(date: str, *, moves: bool = False) -> tuple[dict[str, int], str]:
         """Run one day; return how many orders and customers of each shop it sends, and the log."""
         airflow.environment["AIRFLOW__MOENGAGE__DEVELOPMENT_RUNS_MOVE_WATERMARK"] = str(moves)
         with Emulator(Settings(keep_elements=None)) as emulator:
             connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
             airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps({**connection, "host": emulator.url})
-            log = airflow.run("-m", "airflow", "dags", "test", "incremental", date)
+            log = command("dags", "test", "incremental", date)
             elements = [received.element for received in emulator.workspace.elements]
         kinds = [element["type"] for element in elements]
         return {"orders": kinds.count("event"), "customers": kinds.count("customer")}, log
@@ -213,27 +219,29 @@ def test_a_development_run_moves_no_watermark_unless_told(airflow: Airflow) -> N
     assert shown.encode() in airflow.database, "the UI shows the query that ran"
     assert json.dumps(["south", *window]).encode() in airflow.database
 
-    rendered = airflow.run("-m", "airflow", "tasks", "render", "incremental", "orders", "2026-01-05")
+    rendered = command("tasks", "render", "incremental", "orders", "2026-01-05")
     assert "at >= '2026-01-04 00:00:00+00:00' AND at < '2026-01-05 00:00:00+00:00'" in rendered
 
 
-def test_a_persons_command_shows_moves_and_forgets_a_watermark(airflow: Airflow) -> None:
-    def command(*argv: str, exits_with: int = 0) -> str:
+def test_a_persons_command_shows_moves_and_forgets_a_watermark(
+    airflow: Airflow, command: Callable[..., str]
+) -> None:
+    def watermark(*argv: str, exits_with: int = 0) -> str:
         return airflow.run("-m", "airflow_provider_moengage.command", "watermark", *argv, exits_with=exits_with)
 
     task = ("incremental", "orders")
     if find_spec("airflow.models.asset_state_store") is None:
-        assert "stores no watermark" in command("show", *task, exits_with=2)
+        assert "stores no watermark" in watermark("show", *task, exits_with=2)
         return
     airflow.environment["AIRFLOW__MOENGAGE__DEVELOPMENT_RUNS_MOVE_WATERMARK"] = "True"
     with Emulator() as emulator:
         connection = {"conn_type": "moengage", "login": "EMULATOR", "password": "emulator-data-key"}
         airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps({**connection, "host": emulator.url})
-        airflow.run("-m", "airflow", "dags", "test", "incremental", "2026-01-05")
+        command("dags", "test", "incremental", "2026-01-05")
 
-    assert "2026-01-05T00:00:00+00:00" in command("show", *task)
-    assert "Add --yes" in command("set", *task, "2026-01-03", exits_with=2)
-    assert "2026-01-03T00:00:00+00:00" in command("set", *task, "2026-01-03", "--yes")
-    assert '"watermark": null' in command("reset", *task, "--yes", "--json", exits_with=1)
-    assert "2026-01-03" not in command("show", *task, exits_with=1)
-    assert "knows no asset of such a task" in command("show", "incremental", "nothing", exits_with=2)
+    assert "2026-01-05T00:00:00+00:00" in watermark("show", *task)
+    assert "Add --yes" in watermark("set", *task, "2026-01-03", exits_with=2)
+    assert "2026-01-03T00:00:00+00:00" in watermark("set", *task, "2026-01-03", "--yes")
+    assert '"watermark": null' in watermark("reset", *task, "--yes", "--json", exits_with=1)
+    assert "2026-01-03" not in watermark("show", *task, exits_with=1)
+    assert "knows no asset of such a task" in watermark("show", "incremental", "nothing", exits_with=2)

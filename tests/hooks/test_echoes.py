@@ -245,7 +245,7 @@ HOOK: dict[str, Callable[[MoEngageHook], object]] = {
 def test_the_hook_shows_nothing_of_an_echo(echo: Echo, shown: Shown, endpoint: str) -> None:
     call = HOOK[endpoint]
 
-    assert each(echo, shown, lambda: call(MoEngageHook()), turns=3) >= 3 * len(STATUSES) * len(SHAPES)
+    assert each(echo, shown, lambda: call(MoEngageHook()), turns=2) >= 2 * len(STATUSES) * len(SHAPES)
 
 
 def test_a_bulk_import_shows_no_key_and_only_its_rejects_may_quote_a_value(

@@ -162,7 +162,7 @@ class Sync:
 
 @pytest.mark.parametrize("action", ["unset", "delete"])
 @pytest.mark.parametrize("delivery_mode", ["at_least_once", "at_most_once"])
-@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
 @given(given_steps=st.lists(steps, min_size=2, max_size=6))
 def test_nobody_present_is_removed_and_nobody_who_has_left_is_forgotten(
     moengage: MoEngage, given_steps: list[Step], action: str, delivery_mode: str
@@ -192,7 +192,7 @@ def test_nobody_present_is_removed_and_nobody_who_has_left_is_forgotten(
 
 
 @pytest.mark.parametrize("action", ["unset", "delete"])
-@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
 @given(given_tables=st.lists(tables.filter(bool), min_size=2, max_size=6))
 def test_without_a_failure_each_user_who_leaves_is_removed_once_and_counted(
     moengage: MoEngage, given_tables: list[Rows], action: str

@@ -117,7 +117,7 @@ class Mirror:
         raise AssertionError("the last try is not killed")
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 @given(given_steps=st.lists(steps, min_size=2, max_size=6))
 def test_a_segment_has_the_users_of_the_query(moengage: MoEngage, given_steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
