@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+
 from airflow_provider_moengage import __version__
 
 # Autodoc imports Airflow, which writes its configuration file: keep it out of the builder's home folder.
@@ -59,6 +61,7 @@ python_maximum_signature_line_length = 80
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-signature", _say_which_file_run)
+    app.connect("doctree-resolved", _enlarge_pictures)
 
 
 def _say_which_file_run(*event: Any) -> tuple[str | None, str | None]:
@@ -67,3 +70,12 @@ def _say_which_file_run(*event: Any) -> tuple[str | None, str | None]:
     module = "emulator.file_imports.runs" if ".emulator." in name else "api.file_imports"
     qualified = f"~airflow_provider_moengage.{module}.FileRun"
     return signature, returns and re.sub(r"\bFileRun\b", qualified, returns)
+
+
+def _enlarge_pictures(_app: Any, doctree: nodes.document, page: str) -> None:
+    """A screenshot is wider than the text: a click shows it in its own size."""
+    for picture in list(doctree.findall(nodes.image)):
+        if picture["uri"].endswith(".png") and "/" not in page:
+            link = nodes.reference("", "", refuri=f"_images/{Path(picture['uri']).name}")
+            picture.replace_self(link)
+            link += picture
