@@ -78,7 +78,7 @@ def test_an_empty_page_explains_how_to_send_the_first_element(
     page.get_by_role("button", name="Send one customer and one event").click()
 
     expect(page.get_by_role("status")).to_have_text("Sent: one customer and one event")
-    expect(count(page, "Customers")).to_have_text("1")
+    expect(count(page, "Customer elements")).to_have_text("1")
     expect(count(page, "Events")).to_have_text("1")
     expect(page.get_by_role("heading", name="How to connect")).to_be_visible()
     expect(page.locator("#curl")).to_be_hidden()
@@ -122,7 +122,7 @@ def test_the_page_updates_without_a_reload(
     expect(page.locator("#state")).to_have_text("live")
 
     sender.bulk(*(customer(f"u-{number}") for number in range(1200)))
-    expect(count(page, "Customers")).to_have_text("1,200")
+    expect(count(page, "Customer elements")).to_have_text("1,200")
     expect(page.get_by_role("meter", name="Users used")).to_have_attribute("aria-valuetext", "1,200 of 1,500")
     expect(page.locator("#limits")).to_contain_text("300 left")
 
@@ -142,15 +142,15 @@ def test_the_page_updates_without_a_reload(
 
     assert sender.bulk(*(customer(f"v-{number}") for number in range(301))) == 429
     assert sender.bulk({"type": "customer", "attributes": {}}) == 400
-    expect(count(page, "429s")).to_have_text("1")
-    expect(count(page, "Refused")).to_have_text("1")
+    expect(count(page, "Requests answered 429")).to_have_text("1")
+    expect(count(page, "Requests refused")).to_have_text("1")
     expect(page.locator("#failures")).to_contain_text(
         "MissingAttributeError: customer_id not found in the payload"
     )
     expect(page.locator("#requests-legend")).to_have_text("OK34291Refused1Injected fault0")
 
     sender.business_event("Price drop")
-    expect(count(page, "Business events")).to_have_text("1")
+    expect(count(page, "Business events triggered")).to_have_text("1")
     assert rows(page, "#business .scroll:first-child table") == [
         ["Price drop", "2 campaigns", "1", "2", "09:30:00"]
     ]
@@ -264,7 +264,7 @@ def test_faults_can_be_added_and_cleared(
 
     assert sender.bulk(customer("a")) == 500
     expect(page.locator("#faults")).to_contain_text("1 request left")
-    expect(count(page, "Faults")).to_have_text("1")
+    expect(count(page, "Requests hit by faults")).to_have_text("1")
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#faults")).to_contain_text("No faults are queued")
     assert sender.bulk(customer("a")) == 200
@@ -274,6 +274,29 @@ def test_faults_can_be_added_and_cleared(
     page.get_by_role("button", name="Add").click()
     expect(page.locator("#faults")).to_contain_text("Delay the answer after 7 seconds: 2 requests left")
     assert emulator.workspace.faults == (Fault("slow", times=2, seconds=7),)
+
+
+def test_a_fault_may_be_of_one_path(
+    open_page: OpenPage, emulator: Emulator, sender: Sender, expect: Expect
+) -> None:
+    page = open_page()
+    page.get_by_label("Of requests").select_option("/v1.0/business_event")
+    page.get_by_label("For the next").fill("3")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#faults")).to_contain_text("3 requests left, only /v1.0/business_event")
+
+    assert sender.bulk(customer("a")) == 200
+    assert emulator.workspace.faults == (Fault("status", times=3, status=500, path="/v1.0/business_event"),)
+
+
+def test_requests_that_only_read_can_be_hidden(open_page: OpenPage, sender: Sender, expect: Expect) -> None:
+    sender.bulk(customer("a"))
+    probe = {"app_id": "EMULATOR", "app_secret": "emulator-data-key", "source": "test", "region": "01"}
+    assert sender.post("/v1/integrations/authentication", probe) == 200
+    page = open_page()
+    expect(page.locator("#requests-note")).to_contain_text("2 requests")
+    page.get_by_label("Hide polls").check()
+    expect(page.locator("#requests-note")).to_contain_text("1 request with 1 element")
 
 
 def test_every_fault_in_the_list_is_valid(open_page: OpenPage, emulator: Emulator, expect: Expect) -> None:
@@ -299,7 +322,7 @@ def test_reset_asks_for_confirmation(
 
     page.get_by_role("button", name="Reset…").click()
     page.get_by_role("button", name="Reset", exact=True).click()
-    expect(count(page, "Customers")).to_have_text("0")
+    expect(count(page, "Customer elements")).to_have_text("0")
     expect(page.get_by_role("heading", name="Nothing received yet")).to_be_visible()
 
 
@@ -420,7 +443,7 @@ def test_the_page_recovers_if_the_first_request_fails(
     page.unroute("**/_emulator/connection")
     expect(page.locator("#state")).to_have_text("live")
     expect(page.get_by_text("Nothing to show yet (")).to_be_hidden()
-    expect(count(page, "Customers")).to_have_text("0")
+    expect(count(page, "Customer elements")).to_have_text("0")
     browser_errors.ignore("Failed to load resource")
 
 
@@ -458,10 +481,10 @@ def test_each_workspace_has_its_own_page(
     page = open_page()
     page.get_by_role("link", name="OTHER").click()
     expect(page.locator("#workspace")).to_have_text("OTHER")
-    expect(count(page, "Customers")).to_have_text("0")
+    expect(count(page, "Customer elements")).to_have_text("0")
     expect(page.locator("#data-key")).to_have_text("other-key")
     page.get_by_role("button", name="Send one customer").click()
-    expect(count(page, "Customers")).to_have_text("1")
+    expect(count(page, "Customer elements")).to_have_text("1")
     assert emulator.workspace.counts.customers == 1
 
 
@@ -535,10 +558,10 @@ def test_the_screenshot_of_the_documentation(
     send_sample_traffic(sender, clock)
     counts = emulator.workspace.counts
     assert min(counts.throttled, counts.refused, counts.faulted, counts.firings, counts.file_runs) > 0
-    expect(count(page, "Customers")).to_have_text(f"{counts.customers:,}")
+    expect(count(page, "Customer elements")).to_have_text(f"{counts.customers:,}")
     expect(count(page, "Events")).to_have_text(f"{counts.actions:,}")
     expect(count(page, "Requests")).to_have_text(f"{counts.requests:,}")
-    expect(count(page, "429s")).to_have_text(f"{counts.throttled:,}")
+    expect(count(page, "Requests answered 429")).to_have_text(f"{counts.throttled:,}")
     by_day = [sum(map(number, row[1:])) for row in rows(page, "#events-table")]
     assert sum(by_day) == sum(counts.events_by_day.values())
     expect(page.locator("#connect")).not_to_have_attribute("open", "")

@@ -40,8 +40,13 @@ def _counts(counts: Counts) -> dict[str, Any]:
 
 
 def _timeline(timeline: Timeline, now: float) -> dict[str, Any]:
-    slots = [[slot.begins_at, *slot.requests, slot.elements] for slot in timeline.slots(now)]
-    return {"seconds": timeline.seconds, "slots": timeline.keep, "columns": [*OUTCOMES, "elements"], "rows": slots}
+    slots = [[slot.begins_at, *slot.requests, slot.elements, slot.polls] for slot in timeline.slots(now)]
+    return {
+        "seconds": timeline.seconds,
+        "slots": timeline.keep,
+        "columns": [*OUTCOMES, "elements", "polls"],
+        "rows": slots,
+    }
 
 
 def _failures(statistics: Statistics, first_endpoint: str) -> list[dict[str, Any]]:

@@ -42,11 +42,12 @@ _FAULTS = {
 
 @dataclass(slots=True)
 class Slot:
-    """The requests of one second or minute by outcome, and their accepted elements."""
+    """The requests of one second or minute by outcome, their accepted elements, and how many only read."""
 
     begins_at: int
     requests: list[int] = field(default_factory=lambda: [0] * len(OUTCOMES))
     elements: int = 0
+    polls: int = 0
 
 
 class Timeline:
@@ -61,7 +62,7 @@ class Timeline:
         self.keep = keep
         self._slots: deque[Slot] = deque(maxlen=keep)
 
-    def add(self, outcome: int, elements: int, now: float) -> None:
+    def add(self, outcome: int, elements: int, now: float, *, is_poll: bool = False) -> None:
         """Count a request; if the clock was set back, it counts in the last slot."""
         begins_at = int(now) // self.seconds * self.seconds
         if not self._slots or self._slots[-1].begins_at < begins_at:
@@ -69,6 +70,7 @@ class Timeline:
         slot = self._slots[-1]
         slot.requests[outcome] += 1
         slot.elements += elements
+        slot.polls += is_poll
 
     def slots(self, now: float) -> list[Slot]:
         """Return the slots that had requests, oldest first, except those that are too old."""
@@ -122,8 +124,9 @@ class Statistics:
         index = OUTCOMES.index(outcome)
         self.outcomes[index] += 1
         elements = record.elements if record.accepted else 0
-        self.by_second.add(index, elements, record.received_at)
-        self.by_minute.add(index, elements, record.received_at)
+        is_poll = outcome == "well" and result is not None and result.kind == "answered"
+        for timeline in (self.by_second, self.by_minute):
+            timeline.add(index, elements, record.received_at, is_poll=is_poll)
         if outcome != "well":
             if record.fault:
                 why = _FAULTS.get(record.fault, record.fault)

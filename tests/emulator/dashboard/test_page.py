@@ -115,9 +115,9 @@ def test_requests_are_counted_by_second_and_by_minute(
     client.bulk(customer("e"))
 
     timeline = get_snapshot(client)["timeline"]
-    assert timeline["second"]["columns"] == ["well", "throttled", "refused", "faulted", "elements"]
-    assert timeline["second"]["rows"] == [[START, 1, 1, 0, 0, 2], [START + 2, 0, 0, 1, 1, 1]]
-    assert timeline["minute"]["rows"] == [[START // 60 * 60, 1, 1, 1, 1, 3]]
+    assert timeline["second"]["columns"] == ["well", "throttled", "refused", "faulted", "elements", "polls"]
+    assert timeline["second"]["rows"] == [[START, 1, 1, 0, 0, 2, 0], [START + 2, 0, 0, 1, 1, 1, 0]]
+    assert timeline["minute"]["rows"] == [[START // 60 * 60, 1, 1, 1, 1, 3, 0]]
 
     clock.now = START + timeline["second"]["slots"]
     assert [row[0] for row in get_snapshot(client)["timeline"]["second"]["rows"]] == [START + 2]

@@ -21,6 +21,14 @@ const FAULTS = [
   ["Answer with a proxy's login page", { kind: "html" }],
 ];
 
+const PATHS = [
+  ["All", null],
+  ["Bulk import", "/v1/transition"],
+  ["Business events v1", "/v1.0/business_event"],
+  ["Business events v5", "/v5/business-events"],
+  ["File imports", "/v1.0/data/fileimports"],
+];
+
 const asked = new URLSearchParams(location.search).get("workspace");
 const path = (name, query = {}) => {
   const all = new URLSearchParams({ ...query, ...(asked ? { workspace: asked } : {}) }).toString();
@@ -95,16 +103,16 @@ function drawCounts([counts, outcomes, projects]) {
     h("div", { "data-kind": value ? kind : null }, h("dt", {}, name), h("dd", {}, number(value)), h("dd", { class: "sub" }, sub ?? ""));
   const share = (value) => (counts.requests ? `${percent(value / counts.requests)} of all` : "");
   return [
-    tile("Customers", counts.customers, `${counts.users_approximate ? "over " : ""}${count(counts.users, "user")} seen`),
+    tile("Customer elements", counts.customers, `${counts.users_approximate ? "over " : ""}${count(counts.users, "user")} seen`),
     tile("Events", counts.actions, count(counts.events, "element")),
     counts.devices ? tile("Devices", counts.devices, "push tokens") : null,
     projects.shown.length ? tile("Projects", projects.shown.length + projects.left_off, [...projects.shown.map(([code, elements]) => `${cut(code)}: ${number(elements)}`), projects.left_off ? "..." : null].filter(Boolean).join(", ")) : null,
     tile("Requests", counts.requests, `${bytes(counts.bytes)} accepted`),
-    tile("429s", outcomes.throttled, share(outcomes.throttled), "throttled"),
-    tile("Refused", outcomes.refused, share(outcomes.refused), "refused"),
-    tile("Faults", outcomes.faulted, share(outcomes.faulted), "faulted"),
-    tile("Business events", counts.firings, count(counts.campaigns_started, "campaign")),
-    tile("File runs", counts.file_runs, `${number(counts.file_triggers)} triggered`),
+    tile("Requests answered 429", outcomes.throttled, share(outcomes.throttled), "throttled"),
+    tile("Requests refused", outcomes.refused, share(outcomes.refused), "refused"),
+    tile("Requests hit by faults", outcomes.faulted, share(outcomes.faulted), "faulted"),
+    tile("Business events triggered", counts.firings, `${count(counts.campaigns_started, "campaign")} started`),
+    tile("Runs of file imports", counts.file_runs, `${number(counts.file_triggers)} triggered`),
   ];
 }
 
@@ -201,9 +209,11 @@ function drawFill({ requests, mean, steps, limit }) {
 
 function drawRequests({ timeline, now }) {
   const unit = document.querySelector("input[name=span]:checked").value;
-  const { seconds, slots, rows } = timeline[unit];
+  const hides = at("no-polls").checked;
+  const { seconds, slots } = timeline[unit];
+  const rows = timeline[unit].rows.map(([begins, well, ...others]) => [begins, well - (hides ? others[4] : 0), ...others]).filter((row) => !hides || sum(row.slice(1, 5)));
   const newest = Math.floor(now / seconds) * seconds;
-  show("requests", [unit, rows, rows.length ? newest : 0], () => {
+  show("requests", [unit, hides, rows, rows.length ? newest : 0], () => {
     const found = new Map(rows.map((row) => [row[0], row]));
     const totals = [0, 1, 2, 3].map((place) => sum(rows.map((row) => row[place + 1])));
     const elements = sum(rows.map((row) => row[5]));
@@ -498,10 +508,12 @@ function begin() {
     const slow = FAULTS[at("fault-kind").value][1].kind === "slow";
     for (const node of document.querySelectorAll(".of-slow")) node.hidden = !slow;
   });
+  at("fault-path").replaceChildren(...PATHS.map(([name, prefix]) => h("option", { value: prefix ?? "" }, prefix ? `${name} (${prefix})` : name)));
   at("fault").addEventListener("submit", (event) => {
     event.preventDefault();
     const fault = { ...FAULTS[at("fault-kind").value][1], times: at("fault-times").valueAsNumber };
     if (fault.kind === "slow") fault.seconds = at("fault-seconds").valueAsNumber;
+    if (at("fault-path").value) fault.path = at("fault-path").value;
     act(() => call("POST", "faults", fault), "Fault added");
   });
   at("send").addEventListener("click", () => act(sendFirst, "Sent: one customer and one event"));
