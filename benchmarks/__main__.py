@@ -34,7 +34,7 @@ STAGES = (
     (("encode",),),
     (("end_to_end",),),
     (("changed",),),
-    (("memory",), ("imports", "pacing", "polling", "erasing", "campaigns"), ("failures",)),
+    (("memory",), ("imports", "polling", "erasing", "campaigns"), ("pacing",), ("failures",)),
     (("databases",),),
     (("sharing",),),
     (("scale",),),

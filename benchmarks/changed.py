@@ -7,7 +7,7 @@ median of three. Memory is the peak of a process of its own, which finds the sta
 How much sooner such a sync ends at MoEngage's limit is simulated as in :mod:`benchmarks.pacing`, plus the CPU time
 of the run: it reads, encodes and compares all rows.
 
-`python -m benchmarks.changed 100000 1000000` measures memory with other counts.
+`python -m benchmarks.changed 100000 5000000` measures memory with other counts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.table import Row
 
 GROUP = "Only changed rows, 1 % changed, from SQLite"
 ROWS = 1_000_000
-COUNTS = (100_000, 5_000_000)
+COUNTS = (100_000, 1_000_000)
 ROUNDS = 3
 
 CPU_TARGET, OTHER_ORDER_TARGET = 1.45, 2.2

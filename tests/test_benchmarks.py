@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -45,11 +46,13 @@ def test_the_loopback_server_counts_what_it_receives() -> None:
     body = b'{"elements":[{"customer_id":"a"},' + b" " * 300_000 + b'{"customer_id":"b"}]}'
 
     with loopback(latency=0.01) as server, requests.Session() as session:
+        began = time.monotonic()
         for _ in range(3):
             assert session.post(server.url, data=body, timeout=10).json()["status"] == "success"
         counts = server.counts()
-        assert server.counts().requests == 0
+        assert (again := server.counts()).requests == 0
 
+    assert again.first_at == 0 < began < counts.first_at < time.monotonic()
     assert (counts.requests, counts.bytes, counts.elements) == (3, 3 * len(body), 6)
 
 
