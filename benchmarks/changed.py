@@ -209,9 +209,9 @@ def _measure_cpu(count: int, rounds: int) -> dict[str, float]:
 
 
 def _measure_peak(count: int, folder: str, what: str) -> dict[str, float]:
+    from airflow_provider_moengage.bulk.changed.shards import state as states
     from airflow_provider_moengage.bulk.changed.state import SyncState
     from airflow_provider_moengage.bulk.clock import StopRequest
-    from airflow_provider_moengage.hooks import bulk_import as states
 
     opening: list[float] = []
 

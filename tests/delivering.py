@@ -10,7 +10,8 @@ from typing import Any
 
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.workspace import Workspace
-from airflow_provider_moengage.bulk.changed.state import Changes, SyncState
+from airflow_provider_moengage.bulk.changed.shards.state import state_for
+from airflow_provider_moengage.bulk.changed.state import Changes
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.members import Members
 from airflow_provider_moengage.bulk.options import DeliveryOptions
@@ -91,7 +92,7 @@ class MoEngage:
 
 def opened(changes: Changes, source: Stream | Members, context: RunContext) -> ChangeTracker:
     """Open the state of a sync for one try."""
-    state = SyncState(
+    state = state_for(
         changes,
         context.clock,
         context.log,

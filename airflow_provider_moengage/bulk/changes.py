@@ -1,4 +1,4 @@
-"""The option of a sync that sends only changed rows."""
+"""The option of a sync that sends only changed rows, and which of them a task reads."""
 
 from __future__ import annotations
 
@@ -65,6 +65,26 @@ class ChangedOnly:
         :raises ValueError: naming the option that rendered to something else.
         """
         return replace(self, path=render(self.path), resync=render(self.resync))
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which rows of a run a task reads.
+
+    :param number: of the task among those of the run.
+    :param after: the key after which its rows begin, as JSON; None: they begin with the first one.
+    :param up_to: the key up to which its rows go, as JSON; None: they go to the last one.
+    :param run: equal for all shards of the run.
+    :param clear: how often the Dag run was cleared, as far as Airflow counts that.
+    :param is_cleared: whether the task was certainly cleared.
+    """
+
+    number: int
+    after: str | None
+    up_to: str | None
+    run: str
+    clear: int = 0
+    is_cleared: bool = False
 
 
 def check_max_removed(name: str, given: object) -> None:

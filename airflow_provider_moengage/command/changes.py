@@ -109,12 +109,15 @@ def _users(folder: StateFolder, manifest: Manifest) -> int | None:
     """Return how many users and devices MoEngage has of a sync; None if the state is damaged."""
     if manifest.part is None:
         return 0
+    users = 0
     try:
-        with folder.open(manifest.part) as stream:
-            footer = Part(stream).footer
+        for name in manifest.all_parts:
+            with folder.open(name) as stream:
+                footer = Part(stream).footer
+            users += footer.records - sum(1 for content in footer.exceptions.values() if content is None)
     except (DamagedError, FileNotFoundError):
         return None
-    return footer.records - sum(1 for content in footer.exceptions.values() if content is None)
+    return users
 
 
 class _Quiet:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.users.cohorts import CohortSync
 from airflow_provider_moengage.bulk.changed.lease import InUseError
-from airflow_provider_moengage.bulk.changed.state import Changes, StateError, SyncState
+from airflow_provider_moengage.bulk.changed.shards.state import state_for
+from airflow_provider_moengage.bulk.changed.state import Changes, StateError
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted
@@ -113,7 +114,7 @@ class BulkImport:
 
     def _opened(self, changes: Changes, context: RunContext) -> ChangeTracker:
         options = context.options
-        state = SyncState(
+        state = state_for(
             changes,
             context.clock,
             context.log,

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_moengage.arguments import flag, in_utc, non_empty
 from airflow_provider_moengage.bulk.changed.removed.guards import Removal
-from airflow_provider_moengage.bulk.changes import ChangedOnly
+from airflow_provider_moengage.bulk.changes import ChangedOnly, Shard
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping, ElementMapping
 from airflow_provider_moengage.exceptions import MoEngageRequestError
+from airflow_provider_moengage.sources.sql_key import KeyRange, key_to_json, unquoted
 from airflow_provider_moengage.storage import local_or_remote, named
 from airflow_provider_moengage.tasks.state import ClearEpoch
 from airflow_provider_moengage.tasks.watermark import Run
@@ -28,9 +29,11 @@ _LONGEST_NAME = 100
 
 
 def check_changed_only(
-    option: object, mappings: Sequence[ElementMapping], key_range: object, watermark: object
+    option: object, mappings: Sequence[ElementMapping], key_columns: object, watermark: object
 ) -> None:
     """Check ``changed_only``, alone and together with the other arguments.
+
+    :param key_columns: those of a task that reads a range of keys; None: it reads all rows.
 
     :raises ValueError: naming what is wrong.
     """
@@ -41,10 +44,10 @@ def check_changed_only(
             "changed_only: expected mappings of customers and devices only. Send events with a watermark, which"
             " selects those that are new"
         )
-    if key_range is not None:
-        raise ValueError("changed_only: cannot be combined with key_range")
     if option.on_removed != "keep":
         _check_removal(option.on_removed, mappings, watermark)
+        if key_columns is not None:
+            _check_key(option.on_removed, mappings, key_columns)
 
 
 def _check_removal(action: str, mappings: Sequence[ElementMapping], watermark: object) -> None:
@@ -67,6 +70,46 @@ def _check_removal(action: str, mappings: Sequence[ElementMapping], watermark: o
         raise ValueError(f"{what}: there are no attributes to unset; name them in CustomerMapping.attributes")
 
 
+def _check_key(action: str, mappings: Sequence[ElementMapping], key_columns: Any) -> None:
+    """Check that a user's row stays in one range of keys, whatever changes: ranges are read at different times."""
+    names = [key_columns] if isinstance(key_columns, str) else list(key_columns)
+    user = getattr(mappings[0], "customer_id", None)
+    if user is None or [unquoted(name).casefold() for name in names] != [user.casefold()]:
+        raise ValueError(
+            f"changed_only.on_removed={action!r}: with key_range, expected key_columns with customer_id only; a"
+            " row whose key changes while other ranges are read would count as removed"
+        )
+
+
+def shard_of_task(key_range: KeyRange, context: Mapping[str, Any]) -> Shard | None:
+    """Return which rows a mapped task reads; None: all of them.
+
+    :raises ValueError: if nobody can know whether other tasks read the other rows.
+    """
+    ti = context["ti"]
+    after, up_to = (
+        None if key is None else json.dumps(key_to_json(key)) for key in (key_range.after, key_range.up_to)
+    )
+    if ti.map_index is None or ti.map_index < 0:
+        if key_range == KeyRange():
+            return None
+        raise ValueError(
+            "changed_only: key_range is only possible in a mapped task, .expand(key_range=...), so that the state"
+            " is stored when all ranges are done"
+        )
+    if key_range.starting_at is not None:
+        raise ValueError("changed_only: expected ranges of plan_shards, each of which begins after the one before")
+    epoch = ClearEpoch(context)
+    return Shard(
+        ti.map_index,
+        after,
+        up_to,
+        json.dumps([ti.dag_id, ti.task_id, ti.run_id]),
+        clear=getattr(context["dag_run"], "clear_number", None) or 0,
+        is_cleared=epoch.is_cleared,
+    )
+
+
 def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     option: ChangedOnly,
     path: str | None,
@@ -77,12 +120,14 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     columns: NewColumns,
     unique: Sequence[str],
     reads_all: bool,
+    shard: Shard | None = None,
 ) -> Changes:
     """Return what a task's rows are compared with.
 
     :param path: URI of the folder with the states of tasks.
     :param unique: columns that are unique together, also as text; empty if that is not known.
     :param reads_all: whether the query returns every user, not only those of a window of time.
+    :param shard: which rows of the query the task reads; None: all.
     :raises ValueError: naming the option that is wrong or missing.
     :raises StorageError: if the path has an unknown scheme.
     """
@@ -91,14 +136,15 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     from airflow_provider_moengage.bulk.elements.encoding import ENCODING_VERSION
     from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
 
-    state_path = state_path_of_task(path, context, option.task_id)
+    state_path = state_path_of_task(path, context, option.task_id, is_shared=shard is not None)
     ti, dag_run = context["ti"], context["dag_run"]
     removal = None
     if option.on_removed != "keep":
-        if ti.map_index is not None and ti.map_index >= 0:
+        if ti.map_index is not None and ti.map_index >= 0 and shard is None:
             raise MoEngageRequestError(
                 f"changed_only.on_removed={option.on_removed!r} is not possible in a mapped task, so nothing was"
-                " sent: a user whose row moves to another map index would count as removed. Use one task"
+                " sent: a user whose row moves to another map index would count as removed. Use one task, or"
+                " expand key_range"
             )
         removal = Removal(option.on_removed, option.max_removed, columns.attributes)
     moment = _due_at(dag_run)
@@ -106,7 +152,9 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     epoch = ClearEpoch(context)
     run = SyncRun(
         run=name_of_run(context),
-        tries=json.dumps([ti.dag_id, ti.task_id, ti.run_id, epoch.max_tries]),
+        tries=json.dumps(
+            [ti.dag_id, ti.task_id, ti.run_id, epoch.max_tries, *([] if shard is None else [shard.number])]
+        ),
         moment=moment,
         workspace=_digest(owner),
         mapping=fingerprint(list(mappings)),
@@ -125,6 +173,7 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
         or len({type(mapping) for mapping in mappings}) < len(mappings)
         or not all(_is_unique(mapping, unique) for mapping in mappings),
         removal=removal,
+        shard=shard,
     )
 
 
@@ -134,11 +183,14 @@ def name_of_run(context: Mapping[str, Any]) -> str:
     return f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}"
 
 
-def state_path_of_task(path: str | None, context: Mapping[str, Any], task_id: str | None = None) -> Any:
+def state_path_of_task(
+    path: str | None, context: Mapping[str, Any], task_id: str | None = None, *, is_shared: bool = False
+) -> Any:
     """Return the folder of a task's state.
 
     :param path: URI of the folder with the states of tasks.
     :param task_id: the task; None: that of the context.
+    :param is_shared: whether all map indexes of the task have one.
     :raises ValueError: if there is none.
     :raises StorageError: if it has an unknown scheme.
     """
@@ -148,17 +200,17 @@ def state_path_of_task(path: str | None, context: Mapping[str, Any], task_id: st
         )
     folder = non_empty("changed_only.path", path, "a folder").rstrip("/")
     with named("changed_only.path", folder, "opened"):
-        return local_or_remote(f"{folder}/{_folder_name(context['ti'], task_id)}")
+        return local_or_remote(f"{folder}/{_folder_name(context['ti'], task_id, is_shared=is_shared)}")
 
 
 def _digest(text: str) -> str:
     return blake2b(text.encode(), digest_size=8).hexdigest() if text else ""
 
 
-def _folder_name(ti: Any, task_id: str | None) -> str:
+def _folder_name(ti: Any, task_id: str | None, *, is_shared: bool) -> str:
     """Return a name that is unique to a task, short, and safe in file systems and URLs."""
     identity = [ti.dag_id, task_id or ti.task_id]
-    if ti.map_index is not None and ti.map_index >= 0:
+    if not is_shared and ti.map_index is not None and ti.map_index >= 0:
         identity.append(str(ti.map_index))
     readable = "__".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", part) for part in identity)[:_LONGEST_NAME]
     return f"{readable}__{sha256(chr(0).join(identity).encode()).hexdigest()[:8]}"

@@ -57,6 +57,13 @@ class ClearEpoch:
         self._try_number = getattr(ti, "try_number", None)
 
     @property
+    def is_cleared(self) -> bool:
+        """Whether the task instance was cleared after it had run: it may try more often than at first."""
+        if self.max_tries is None or self.retries is None:
+            return False
+        return bool(self.max_tries > self.retries)
+
+    @property
     def is_retry(self) -> bool:
         """Whether this is neither the first try nor the first after a Clear: some retries are already used."""
         if self.max_tries is None or self._try_number is None or self.retries is None:

@@ -20,6 +20,7 @@ from airflow_provider_moengage.tasks.changes import (
     changes_of_task,
     check_changed_only,
     name_of_run,
+    shard_of_task,
     state_path_of_task,
 )
 from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
@@ -143,7 +144,8 @@ class SqlToMoEngageOperator(DeliveryOperator):
             if watermark not in [*self.inlets, *self.outlets]:
                 self.inlets = [*self.inlets, watermark]
         if changed_only is not None:
-            check_changed_only(changed_only, self._mappings(), key_range, watermark)
+            keys = None if key_range is None else key_columns
+            check_changed_only(changed_only, self._mappings(), keys, watermark)
         if expect is not None:
             self._check_expect(expect)
         if not is_unresolved(fetch_size):
@@ -178,6 +180,7 @@ class SqlToMoEngageOperator(DeliveryOperator):
                 columns=columns,
                 unique=(self.key_columns or ()) if has_typed_columns(database_hook(self.conn_id)) else (),
                 reads_all=self._window is None,
+                shard=None if self.key_range is None else shard_of_task(self._range, context),
             )
         given = (self.conn_id, self.sql, self.parameters, self.key_columns, self.key_range, mappings)
         if self.expect is not None and (self._window is None or not self._window.window.is_empty):
@@ -253,8 +256,11 @@ class SqlToMoEngageOperator(DeliveryOperator):
         )
         if self.key_columns is None:
             return Rows(query)
-        key_range = KeyRange() if self.key_range is None else KeyRange.from_dict(self.key_range)
-        return KeyedRows(query, KeyColumns(self.key_columns), key_range)
+        return KeyedRows(query, KeyColumns(self.key_columns), self._range)
+
+    @property
+    def _range(self) -> KeyRange:
+        return KeyRange() if self.key_range is None else KeyRange.from_dict(self.key_range)
 
     def _changes_path(self, option: ChangedOnly) -> str | None:
         return self._folder_of_deployment("changes_path") if option.path is None else str(option.path)

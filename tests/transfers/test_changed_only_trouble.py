@@ -96,7 +96,7 @@ def test_a_lease_is_renewed_again_after_the_storage_has_failed(
 ) -> None:
     monkeypatch.setattr(lease, "RENEWED_EVERY", 0.01)
     state = StateFolder(sync.folder)
-    state.create()
+    state.make()
     mine = lease.Lease(state, "run", "token", SimpleNamespace())
     mine.take(SimpleNamespace(is_made=False), SimpleNamespace())  # type: ignore[arg-type]
     with monkeypatch.context() as patch:

@@ -5,8 +5,10 @@
 | ``manifest-<generation>.json`` | which part is current, and of which run, mapping and workspace it is |
 | ``part-<generation>-<token>.bin`` | the records of a whole run |
 | ``ids-<generation>-<token>.bin`` | the IDs of the users in the part, if users are removed |
+| ``begun-<number>.json`` | which run has begun last |
+| ``done-<generation>-<run>-<shard>.json`` | whether a shard of a run has read all of its rows, and sent them |
 | ``journal-<generation>-<number>-<token>-<sequence>.bin`` | what a run has sent since |
-| ``lease.json`` | which run uses the state now |
+| ``lease.json``, ``lease-<shard>.json`` | which run uses the state now |
 
 A manifest is created, never overwritten: of two runs that have both read generation 7, one creates generation 8,
 and the other fails. Two generations are kept.
@@ -32,6 +34,8 @@ _KEPT = 2
 _MANIFEST = re.compile(r"manifest-(\d{8,})\.json")
 _PART = re.compile(r"part-(\d{8,})-\w+\.bin")
 _IDS = re.compile(r"ids-(\d{8,})-\w+\.bin")
+_DONE = re.compile(r"done-(\d{8,})-\w+-\w+\.json")
+_BEGUN = re.compile(r"begun-(\d{8,})\.json")
 _JOURNAL = re.compile(r"journal-(\d{8,})-(\d{4,})-(\w+)-(\d{6,})\.bin")
 
 
@@ -54,6 +58,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param consumed: names of the journals that the part contains.
     :param ids: name of the file with the IDs of the users in the part; None if the run kept none.
     :param rows: how many rows the last successful runs have read, by run, the latest last.
+    :param parts: names of the parts of the shards of the run, which come before ``part``.
+    :param ranges: digests of the bounds of each of these: after which key, and up to which.
+    :param ids_before: names of the files with the IDs of the users in these.
     """
 
     generation: int
@@ -72,6 +79,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     project: str = ""
     ids: str | None = None
     rows: dict[str, int] = {}
+    parts: list[str] = []
+    ranges: list[tuple[str | None, str | None]] = []
+    ids_before: list[str] = []
+
+    @property
+    def all_parts(self) -> list[str]:
+        """Names of all parts, in the order of the rows."""
+        return [] if self.part is None else [*self.parts, self.part]
+
+    @property
+    def all_ids(self) -> list[str]:
+        """Names of all files with IDs."""
+        return [] if self.ids is None else [*self.ids_before, self.ids]
 
 
 class JournalFile(NamedTuple):
@@ -104,7 +124,7 @@ class StateFolder:
         self._path = path
         self.is_on_disk = is_local(path)
 
-    def create(self) -> None:
+    def make(self) -> None:
         """Create the folder, readable by its owner only."""
         if self.is_on_disk:
             private_folder(self._path)
@@ -124,7 +144,7 @@ class StateFolder:
 
     def own_names(self) -> list[str]:
         """Return the names of the files of a state; other files in the folder are somebody else's."""
-        patterns = (_MANIFEST, _PART, _IDS, _JOURNAL)
+        patterns = (_MANIFEST, _PART, _IDS, _JOURNAL, _DONE, _BEGUN)
         return [name for name in self.names() if any(pattern.fullmatch(name) for pattern in patterns)]
 
     def generations(self) -> list[int]:
@@ -181,47 +201,54 @@ class StateFolder:
         """
         content = msgspec.to_builtins(manifest)
         data = json.dumps({**content, "checksum": _checksum_of(content)}).encode()
-        file = self._path / _manifest_name(manifest.generation)
+        if not self.create(_manifest_name(manifest.generation), data, manifest.token):
+            raise GenerationTakenError
+
+    def create(self, name: str, data: bytes, token: str) -> bool:
+        """Create a file with a content; return False if it is there already.
+
+        :param token: makes the content another one than that of other tries.
+        """
+        file = self._path / name
         if self.is_on_disk:
-            new = file.with_name(f"{file.name}.{manifest.token}")
+            new = file.with_name(f"{file.name}.{token}")
             with self._new(new) as stream:
                 stream.write(data)
                 sync(stream)
             try:
                 os.link(new, file)
             except FileExistsError:
-                raise GenerationTakenError from None
+                return False
             finally:
                 new.unlink()
-            return
+            return True
         if file.fs.exists(file.path):
-            raise GenerationTakenError
+            return False
         file.fs.pipe_file(file.path, data)
-        try:  # an object store may have overwritten what another run wrote meanwhile
-            is_mine = self.manifest(manifest.generation).token == manifest.token
-        except DamagedError:
-            is_mine = False
-        if not is_mine:
-            raise GenerationTakenError
+        # An object store may have overwritten what another run wrote meanwhile.
+        return bool(file.fs.cat_file(file.path) == data)
 
     def clean_up(self, current: Manifest) -> None:
         """Remove what no generation that is kept needs. Call it by the run that holds the lease."""
         oldest = current.generation - _KEPT + 1
-        parts = {current.part} | {part for part in map(self._part_of, range(oldest, current.generation)) if part}
-        useless = []
-        for name in self.names():
+        parts = {*current.all_parts}.union(*map(self._parts_of, range(oldest, current.generation)))
+        names = self.names()
+        begun = max(_numbers(_BEGUN, names), default=0)
+
+        def is_needed(name: str) -> bool:
             if match := _MANIFEST.fullmatch(name):
-                is_needed = int(match[1]) >= oldest
-            elif _PART.fullmatch(name):
-                is_needed = name in parts
-            elif _IDS.fullmatch(name):
-                is_needed = name == current.ids  # those of an older generation may be of people who were deleted
-            elif _JOURNAL.fullmatch(name):
-                is_needed = name not in current.consumed
-            else:
-                is_needed = not name.startswith("manifest-")
-            if not is_needed:
-                useless.append(name)
+                return int(match[1]) >= oldest
+            if match := _DONE.fullmatch(name):
+                return int(match[1]) >= current.generation
+            if match := _BEGUN.fullmatch(name):
+                return int(match[1]) > begun - _KEPT
+            if _PART.fullmatch(name):
+                return name in parts
+            if _IDS.fullmatch(name):  # those of an older generation may be of people who were deleted
+                return name in current.all_ids
+            return name not in current.consumed and not name.startswith("manifest-")
+
+        useless = [name for name in names if not is_needed(name)]
         useless.sort(key=lambda name: not name.startswith("manifest-"))  # for newest()
         if self.is_on_disk:
             for name in useless:
@@ -229,11 +256,11 @@ class StateFolder:
         elif useless:
             self._path.fs.rm([(self._path / name).path for name in useless])
 
-    def _part_of(self, generation: int) -> str | None:
+    def _parts_of(self, generation: int) -> list[str]:
         try:
-            return self.manifest(generation).part
+            return self.manifest(generation).all_parts
         except (DamagedError, FileNotFoundError):
-            return None
+            return []
 
     def new_file(self, name: str) -> IO[bytes]:
         """Create a file, readable by its owner only, and open it to write."""
@@ -253,6 +280,15 @@ class StateFolder:
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         remove_file(self._path / name)
+
+    def done(self, generation: int, run: str) -> list[str]:
+        """Return the names of the files that say which shards of a run are done."""
+        start = f"done-{generation:08}-{run}-"
+        return [name for name in self.names() if name.startswith(start) and _DONE.fullmatch(name)]
+
+    def begun(self) -> set[int]:
+        """Return the numbers of the marks of runs that have begun."""
+        return _numbers(_BEGUN, self.names())
 
     def journals(self) -> list[JournalFile]:
         """Return the journals, in the order in which they were written."""
@@ -287,6 +323,19 @@ class StateFolder:
 def _numbers(kind: re.Pattern[str], names: Sequence[str]) -> set[int]:
     """Return the generations of the files of a kind."""
     return {int(match[1]) for name in names if (match := kind.fullmatch(name))}
+
+
+def begun_name(number: int) -> str:
+    """Return the name of the mark of a run that has begun."""
+    return f"begun-{number:08}.json"
+
+
+def done_name(generation: int, run: str, shard: str) -> str:
+    """Return the name of the file that says that a shard is done.
+
+    :param generation: the one that the run has read.
+    """
+    return f"done-{generation:08}-{run}-{shard}.json"
 
 
 def part_name(generation: int, token: str) -> str:

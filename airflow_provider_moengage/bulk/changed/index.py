@@ -15,6 +15,7 @@ from typing import IO
 from airflow_provider_moengage.bulk.changed.records import (
     KEY_BYTES,
     RECORD_BYTES,
+    UNKNOWN,
     packed,
     unpacked,
 )
@@ -146,8 +147,11 @@ class _Buckets:
             path.unlink()
 
 
-def repeated_keys(records: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Return the keys that are in several records, each with the content of the last one."""
+def repeated_keys(records: Iterable[bytes], *, is_ordered: bool = True) -> dict[bytes, bytes]:
+    """Return the keys that are in several records, each with the content of the last one.
+
+    :param is_ordered: whether the last one is known; otherwise, contents that differ count as unknown.
+    """
     found: dict[bytes, bytes] = {}
     with ScratchFolder() as folder:
         for data in _Buckets(folder, records):
@@ -155,4 +159,6 @@ def repeated_keys(records: Iterable[bytes]) -> dict[bytes, bytes]:
             if len(last) * RECORD_BYTES < len(data):
                 counts = Counter(key for key, _ in unpacked(data))
                 found.update((key, last[key]) for key, count in counts.items() if count > 1)
+                if not is_ordered:
+                    found.update((key, UNKNOWN) for key, content in unpacked(data) if content != last[key])
     return found

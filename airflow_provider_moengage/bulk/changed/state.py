@@ -17,6 +17,7 @@ from itertools import chain
 from typing import IO
 
 from airflow_provider_moengage.bulk.changed import journal
+from airflow_provider_moengage.bulk.changed.begun import Begun, begin, newest_begun, run_digest
 from airflow_provider_moengage.bulk.changed.folder import (
     GenerationTakenError,
     JournalFile,
@@ -35,6 +36,7 @@ from airflow_provider_moengage.bulk.changed.records import REMOVED, UNKNOWN, Dig
 from airflow_provider_moengage.bulk.changed.removed.guards import Removal
 from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter, read_ids
 from airflow_provider_moengage.bulk.changed.removed.leavers import Leavers
+from airflow_provider_moengage.bulk.changes import Shard
 from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.resume.fence import FencedError
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
@@ -69,6 +71,22 @@ class SyncRun:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsRead:
+    """What a run has learned when all of its rows were read and sent.
+
+    :param any: whether there were any.
+    :param whole: whether they were read to their end.
+    :param interrupted: whether the connection to the database was lost meanwhile.
+    :param unidentified: whether the ID of a row could not be read.
+    """
+
+    any: bool
+    whole: bool
+    interrupted: bool
+    unidentified: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What a run compares its elements with.
 
@@ -77,6 +95,7 @@ class Changes:
     :param columns: gets the columns of the query.
     :param may_repeat: whether a user may be in several rows: not if users are the key of the query.
     :param removal: what becomes of users whose rows have left the query; None: they stay as they are.
+    :param shard: which rows the run reads; None: all.
     """
 
     folder: StateFolder
@@ -84,7 +103,14 @@ class Changes:
     columns: NewColumns
     may_repeat: bool
     removal: Removal | None = None
+    shard: Shard | None = None
 
+
+_SHARD_DIGITS = 16
+"""Digits of a shard's token that are of its run and its tries; others are random. Other tokens have no more."""
+
+_RUN_DIGITS = 8
+"""Digits of a token that are equal for all shards of a run."""
 
 _RUNS_WITH_ROWS = 6
 """Successful runs whose number of rows is kept: the latest one may be cleared, and five are compared with."""
@@ -107,13 +133,15 @@ class SyncState:
         self._run = run = changes.run
         self._columns = changes.columns
         self.removal = changes.removal
+        self._may_repeat = changes.may_repeat
         self._log = log
         self._is_dry_run = is_dry_run
         self._at_most_once = at_most_once
-        tries = blake2b(run.tries.encode(), digest_size=4).hexdigest()
-        self._token = f"{tries}{secrets.token_hex(4)}"
-        self._tries = tries
-        self._lease = None if is_dry_run else Lease(folder, run.run, self._token, clock)
+        self._tries, of = _name_of_tries(run, changes.shard)
+        self._token = f"{self._tries}{secrets.token_hex(4)}"
+        self._stored_as = self._tries[:_RUN_DIGITS]
+        """In manifests: equal for all tries of a run, also those of its other shards."""
+        self._lease = None if is_dry_run else Lease(folder, run.run, self._token, clock, of)
         self._lock = threading.Lock()
         self._journal: _Journal | None = None
         self._part: PartWriter | None = None
@@ -168,23 +196,21 @@ class SyncState:
     def _open(self, stop: StopRequest) -> None:
         folder = self._folder
         if self._lease is not None:
-            folder.create()
+            folder.make()
             self._lease.take(stop, self._log)
-        found = self._newest()
-        if found is not None:
-            self._check(found)
-        manifest = self._manifest = found or self._first()
+        manifest = self._manifest = self._found() or self._first()
+        self._begin()
         self._columns.known = manifest.columns or None
         self._digests = Digests(bytes.fromhex(manifest.salt))
         journals = folder.journals()
         self._consumed = [file.name for file in journals]
         self._journals = [file for file in journals if file.name not in manifest.consumed]
-        mine, others = self._divided(self._journals)
+        mine, others = self._divided(self._journals, self._tries)
         self.has_earlier_try = bool(mine)
         self.sends_all = self._must_send_all(manifest)
         self._known_count = len(manifest.repeated)
         self.repeated = {bytes.fromhex(key): bytes.fromhex(content) for key, content in manifest.repeated.items()}
-        self._known = Known(iter(()) if manifest.part is None else self._blocks(manifest))
+        self._known = Known(self._blocks(self._parts_of(manifest)))
         self._others = self._index_of_others(others) if others else None
         self._read_earlier_tries(mine)
         for key in self._removed_since & self.repeated.keys():
@@ -215,7 +241,7 @@ class SyncState:
 
         :raises NotStoredError: if the storage failed, or the disk on which an index is built.
         """
-        with _storing():
+        with storing():
             found = self._known.contents(keys)
             if self._others is not None:
                 for at, content in enumerate(self._others.look_up(keys)):
@@ -238,7 +264,7 @@ class SyncState:
         :raises NotStoredError: if the storage failed.
         """
         if self._part is not None:
-            with _storing():
+            with storing():
                 self._part.add(packed(keys, contents))
                 if self._ids is not None:
                     self._ids.add(users)
@@ -258,7 +284,7 @@ class SyncState:
         :raises FencedError: if one has.
         """
         if self._lease is not None:
-            with _storing():
+            with storing():
                 self._lease.check()
 
     def note_accepted(self, records: bytes) -> None:
@@ -269,12 +295,20 @@ class SyncState:
         """Record that a request was certainly not processed."""
         self._write(journal.NOT_ACCEPTED, records, is_urgent=False)
 
+    def join(self, read: RowsRead, exceptions: Mapping[bytes, bytes | None]) -> RowsRead | None:  # noqa: ARG002 (shards)
+        """Return what the whole run has read; None if other shards have yet to read their rows.
+
+        :param read: what this one has read.
+        :param exceptions: keys whose element was not accepted: what MoEngage has of them, None if nothing.
+        """
+        return read
+
     @property
     def shows_removed(self) -> bool:
         """Whether a user without a row has left. Known only once all rows were read."""
         before = self._manifest
         # A try that was killed after it had stored its result may have sent all.
-        is_comparable = before.part is not None and before.tries != self._tries and not self.sends_all
+        is_comparable = before.part is not None and before.tries != self._stored_as and not self.sends_all
         return self._run.reads_all and is_comparable and not self._is_damaged
 
     @property
@@ -289,7 +323,7 @@ class SyncState:
             (self.sends_all, self._why_all),
             (not self._run.reads_all, "the run reads only a part of the rows"),
             # That try may have sent all.
-            (before.tries == self._tries, "an earlier try of this run has stored its result already"),
+            (before.tries == self._stored_as, "an earlier try of this run has stored its result already"),
         )
         return next((why for applies, why in reasons if applies), None)
 
@@ -303,7 +337,7 @@ class SyncState:
 
         :raises NotStoredError: if the storage failed.
         """
-        with _storing():
+        with storing():
             self._left = Leavers(self._unseen(), self._known_ids(), partial(self._digests.keys, "customer"))
         return self._left, self._known_count
 
@@ -323,7 +357,7 @@ class SyncState:
 
         :raises NotStoredError: if the storage failed.
         """
-        with _storing():
+        with storing():
             removed = sum(1 for _ in self._unseen())
         if self._is_damaged:  # the damage may be in a block that no row was compared with
             return 0
@@ -342,7 +376,7 @@ class SyncState:
         """
         if self._part is None or self._journal is None or self._lease is None:
             return 0
-        with _storing():
+        with storing():
             repeated = self._write_part(self._part, exceptions, may_repeat=may_repeat)
             self._store(self._journal, self._lease, repeated, self._rows_after(elements))
         return len(repeated)
@@ -381,23 +415,25 @@ class SyncState:
         journal_.close()
         lease.check()
         run, before = self._run, self._manifest
-        after = Manifest(
-            generation=before.generation + 1,
-            token=self._token,
-            encoding=run.encoding,
-            salt=before.salt,
-            workspace=run.workspace,
-            project=run.project,
-            mapping=run.mapping,
-            columns=list(self._columns.used or before.columns),
-            moment=run.moment or before.moment,
-            run=run.run,
-            tries=self._tries,
-            part=self._part_name,
-            repeated={key.hex(): content.hex() for key, content in repeated.items()},
-            consumed=[*self._consumed, *journal_.names],
-            ids=self._ids_name,
-            rows=rows,
+        after = self._manifest_after(
+            Manifest(
+                generation=before.generation + 1,
+                token=self._token,
+                encoding=run.encoding,
+                salt=before.salt,
+                workspace=run.workspace,
+                project=run.project,
+                mapping=run.mapping,
+                columns=list(self._columns.used or before.columns),
+                moment=run.moment or before.moment,
+                run=run.run,
+                tries=self._stored_as,
+                part=self._part_name,
+                repeated={key.hex(): content.hex() for key, content in repeated.items()},
+                consumed=[*self._consumed, *journal_.names],
+                ids=self._ids_name,
+                rows=rows,
+            )
         )
         self._ids = None
         try:
@@ -410,6 +446,23 @@ class SyncState:
         with suppress(Exception):  # the state is stored; the next run cleans up
             self._folder.clean_up(after)
         lease.release()
+
+    def _begin(self) -> None:
+        """Mark this run as the one that has begun last: the shards of an earlier one must not go on."""
+        if self._is_dry_run:
+            return
+        run, newest = self._begun_by(is_sharded=False), newest_begun(self._folder)
+        if newest is None or newest.run != run.run:
+            begin(self._folder, run, newest, self._token)
+
+    def _begun_by(self, *, is_sharded: bool, clear: int = 0) -> Begun:
+        run = self._run
+        digest = run_digest(run.run, is_sharded=is_sharded)
+        return Begun(number=0, run=digest, name=run.run, moment=run.moment, clear=clear)
+
+    def _manifest_after(self, manifest: Manifest) -> Manifest:
+        """Return the manifest of the next generation, whole."""
+        return manifest
 
     def _keep_leavers(self, left: Leavers, part: PartWriter) -> None:
         """Add those who have left and were not removed to the next generation."""
@@ -448,17 +501,30 @@ class SyncState:
                 with self._lock:
                     self._journal.close()
 
-    def _newest(self) -> Manifest | None:
+    def _found(self) -> Manifest | None:
+        """Return the newest generation, if it can be used."""
         try:
-            return self._folder.newest()
+            found = self._folder.newest()
         except DamagedError:
             self._log.warning("The state in %s is damaged; sending everything again", self._folder)
             return None
+        if found is not None:
+            self._check(found)
+        return found
 
     def _first(self) -> Manifest:
-        """Return a generation without users, in place of one that is missing or damaged."""
+        """Make a generation without users, in place of one that is missing or damaged."""
+        manifest = self._new_manifest()
+        if not self._is_dry_run:
+            try:
+                self._folder.commit(manifest)
+            except GenerationTakenError:
+                raise InUseError("another first run") from None
+        return manifest
+
+    def _new_manifest(self) -> Manifest:
         run = self._run
-        manifest = Manifest(
+        return Manifest(
             generation=self._folder.unused_generation(),
             token=self._token,
             encoding=run.encoding,
@@ -469,17 +535,11 @@ class SyncState:
             columns=[],
             moment=None,
             run=run.run,
-            tries=self._tries,
+            tries=self._stored_as,
             part=None,
             repeated={},
             consumed=[file.name for file in self._folder.journals()],
         )
-        if not self._is_dry_run:
-            try:
-                self._folder.commit(manifest)
-            except GenerationTakenError:
-                raise InUseError("another first run") from None
-        return manifest
 
     def _check(self, manifest: Manifest) -> None:
         run = self._run
@@ -514,16 +574,17 @@ class SyncState:
             self._log.info("No earlier run has read all rows; sending the users that no run has sent")
         return False
 
-    def _blocks(self, manifest: Manifest) -> Iterator[dict[bytes, bytes]]:
+    def _blocks(self, parts: Sequence[str]) -> Iterator[dict[bytes, bytes]]:
         repeated = self.repeated
         try:
-            stream = self._folder.open(manifest.part or "")
-            self._streams.append(stream)
-            for block in Part(stream).accepted():
-                for key in repeated.keys() & block.keys():
-                    del block[key]
-                self._known_count += len(block)
-                yield block
+            for name in parts:
+                stream = self._folder.open(name)
+                self._streams.append(stream)
+                for block in Part(stream).accepted():
+                    for key in repeated.keys() & block.keys():
+                        del block[key]
+                    self._known_count += len(block)
+                    yield block
         except (DamagedError, FileNotFoundError):
             self._is_damaged = True
             self._log.warning(
@@ -531,10 +592,14 @@ class SyncState:
                 self._folder,
             )
 
-    def _divided(self, journals: Sequence[JournalFile]) -> tuple[list[JournalFile], list[JournalFile]]:
-        """Return the journals of this run's tries, and those of other runs."""
+    def _parts_of(self, manifest: Manifest) -> list[str]:
+        """Return the names of the parts, those first whose rows come first."""
+        return manifest.all_parts
+
+    def _divided(self, journals: Sequence[JournalFile], tries: str) -> tuple[list[JournalFile], list[JournalFile]]:
+        """Return the journals of these tries, and those of others."""
         generation = self._manifest.generation
-        mine = [file for file in journals if file.generation == generation and file.token.startswith(self._tries)]
+        mine = [file for file in journals if file.generation == generation and file.token.startswith(tries)]
         return mine, [file for file in journals if file not in mine]
 
     def _index_of_others(self, journals: Sequence[JournalFile]) -> DiskIndex:
@@ -550,8 +615,17 @@ class SyncState:
                 yield packed(keys, [UNKNOWN] * len(keys))
             unsettled = list(journal.unsettled(self._read(journals)))
             yield packed(unsettled, [UNKNOWN] * len(unsettled))
+            equivocal = self._equivocal(journals)
+            yield packed(equivocal, [UNKNOWN] * len(equivocal))
 
         return DiskIndex(records())
+
+    def _equivocal(self, journals: Sequence[JournalFile]) -> list[bytes]:
+        """Return the users that several shards have sent: it is not known which of them was the last one."""
+        shards = {file.token[:_SHARD_DIGITS] for file in journals if len(file.token) > _SHARD_DIGITS}
+        if not self._may_repeat or len(shards) < 2:
+            return []
+        return list(repeated_keys(journal.accepted(self._read(journals))))
 
     def _read_earlier_tries(self, journals: Sequence[JournalFile]) -> None:
         if not journals:
@@ -580,9 +654,9 @@ class SyncState:
 
     def _known_ids(self) -> Iterator[list[str]]:
         """Yield the IDs of users, as far as there are any."""
-        if self._manifest.ids is not None:
+        for name in self._manifest.all_ids:
             try:
-                with self._folder.open(self._manifest.ids) as stream:
+                with self._folder.open(name) as stream:
                     yield from read_ids(stream)
             except (DamagedError, FileNotFoundError):
                 self._log.warning("The file of IDs in the state in %s is damaged or missing", self._folder)
@@ -607,12 +681,20 @@ class SyncState:
     def _write(self, kind: bytes, records: bytes, *, is_urgent: bool, before: bytes = b"") -> None:
         if self._journal is None or not records:
             return
-        with _storing(), self._lock:
+        with storing(), self._lock:
             self._journal.write(before + journal.block(kind, records), is_urgent=is_urgent)
 
 
+def _name_of_tries(run: SyncRun, shard: Shard | None) -> tuple[str, str]:
+    """Return a digest of the tries of a run, which begins with one of the run, and the name of its lease."""
+    tries = blake2b(run.tries.encode(), digest_size=4).hexdigest()
+    if shard is None:
+        return tries, ""
+    return f"{blake2b(shard.run.encode(), digest_size=4).hexdigest()}{tries}", str(shard.number)
+
+
 @contextmanager
-def _storing() -> Iterator[None]:
+def storing() -> Iterator[None]:
     """Give a failure of the storage, which may raise errors of its own, a name."""
     try:
         yield
@@ -640,6 +722,11 @@ class _Journal:
         self._pending: list[bytes] = []
         self.names: list[str] = []
         self._is_closed = False
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        if not self._is_closed:
+            self._flush(syncs=False)
 
     def write(self, block: bytes, *, is_urgent: bool) -> None:
         """Write a block; at once if it is urgent."""

@@ -17,7 +17,7 @@ from airflow_provider_moengage.bulk.changed.bloom import BloomFilter
 from airflow_provider_moengage.bulk.changed.records import UNKNOWN, packed
 from airflow_provider_moengage.bulk.changed.removed.guards import Left, Removal, objection
 from airflow_provider_moengage.bulk.changed.removed.removals import Removals, unset_line
-from airflow_provider_moengage.bulk.changed.state import SyncState
+from airflow_provider_moengage.bulk.changed.state import RowsRead, SyncState
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.elements.checks import NO_ID
 from airflow_provider_moengage.bulk.options import DeliveryOptions
@@ -182,13 +182,19 @@ class ChangeTracker:
                 is_unknown = position in self._in_flight or (self._may_repeat and before is not None)
                 self._exceptions[key] = UNKNOWN if is_unknown else before
             self._pending.clear()
+        read = RowsRead(
+            self._has_read_any, self._has_read_all, self._source.was_interrupted, self._has_unidentified
+        )
+        whole = self._state.join(read, self._exceptions)
+        if whole is None:
+            return
         if self._state.removal is not None:
-            self._find_leavers(self._state.removal)
-        elif not self._has_read_any:
+            self._find_leavers(self._state.removal, whole)
+        elif not whole.any:
             self._log.warning("The query returned no rows; no user counts as removed")
-        elif self._has_unidentified:
+        elif whole.unidentified:
             self._log.warning("The ID of a row could not be read; no user counts as removed")
-        elif self._has_read_all and self._state.shows_removed:
+        elif whole.whole and self._state.shows_removed:
             self._counters.removed = self._state.drop_unseen()
 
     def removals(self) -> Removals | None:
@@ -200,14 +206,14 @@ class ChangeTracker:
         """Why some who have left were not removed, and what to do; None if there are none."""
         return self._objection or (None if self._removals is None else self._removals.problem)
 
-    def _find_leavers(self, removal: Removal) -> None:
+    def _find_leavers(self, removal: Removal, read: RowsRead) -> None:
         """Find out who has left, and whether they may be removed."""
         state = self._state
         left, known = state.leavers()
         why = state.why_nobody_has_left
-        if why is None and not self._has_read_all:
+        if why is None and not read.whole:
             why = "the rows were not read to their end"
-        if why is None and self._source.was_interrupted:
+        if why is None and read.interrupted:
             why = "the connection to the database was lost meanwhile, so a row may have been missed"
         if why is not None:
             self._log.info("Nobody is removed in this run because %s", why)
@@ -225,8 +231,8 @@ class ChangeTracker:
                 count=left.count + state.removed_before,
                 known=known,
                 without_id=left.count - left.identified,
-                is_empty=not self._has_read_any,
-                has_unreadable_ids=self._has_unidentified,
+                is_empty=not read.any,
+                has_unreadable_ids=read.unidentified,
             ),
             removal,
         )
