@@ -2,7 +2,8 @@
 
 It runs `example_dags/warehouse_sync.py` with `airflow dags test`, then compares what arrived with the warehouse,
 day by day. Then it runs `example_dags/changed_customers.py` twice, and changes some customers in between: the
-second run sends only these. The exit code is 0 only if all of that is so. No process is left running.
+second run sends only these, and rejects one whose ID MoEngage does not accept. The exit code is 0 only if all of
+that is so. No process is left running.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main() -> int:
     print(f"Loading {'all' if rows is None else f'{rows:,}'} purchases into a SQLite warehouse ...", flush=True)
     database = HOME / "warehouse.db"
     warehouse.build(database, rows)
-    settings = Settings(users_per_minute=None, events_per_minute=None, keep_elements=0)
+    settings = Settings(users_per_minute=None, events_per_minute=None, keep_elements=1)
     with Emulator(settings) as emulator:
         print(f"The emulated MoEngage workspace listens on {emulator.url}", flush=True)
         print(
@@ -167,18 +168,16 @@ def _sync_changes(database: Path, airflow: _Airflow, emulator: Emulator) -> bool
     print(_sent(airflow.reports()["customers"]), flush=True)
     changed, new = warehouse.change_customers(database)
     before = emulator.workspace.counts.customers
-    print(f"Changing the tier of {changed} customers, and adding {new} ...", flush=True)
+    print(f"Changing the tier of {changed} customers, and adding {new} and one with the ID null ...", flush=True)
     print("Running it again ...", flush=True)
     airflow.test("changed_customers")
     report = airflow.reports()["customers"]
     arrived = emulator.workspace.counts.customers - before
     print(_sent(report), flush=True)
-    holds = (report["changed"], report["new"], arrived, report["unchanged"]) == (
-        changed,
-        new,
-        changed + new,
-        customers - changed,
-    )
+    print(f"Rejected: {_reject()}")
+    print(f"The last element, as it was sent: {json.dumps(emulator.workspace.elements[-1].element)}")
+    counts = ("changed", "new", "unchanged", "rejected")
+    holds = ([report[name] for name in counts], arrived) == ([changed, new, customers - changed, 1], changed + new)
     print(
         f"Equal: exactly these {arrived} customers arrived in MoEngage."
         if holds
@@ -193,6 +192,13 @@ def _sent(report: dict[str, float]) -> str:
         f"Sent {report['accepted']:,} customers ({report['new']:,} new, {report['changed']:,} changed) in"
         f" {requests}; {report['unchanged']:,} unchanged."
     )
+
+
+def _reject() -> str:
+    """Return what is wrong with the rejected customer, out of the rejects file."""
+    [file] = (HOME / "moengage" / "rejects").glob("changed_customers*.ndjson")
+    reject = json.loads(file.read_text())
+    return f"row {reject['position'] + 1}: {'; '.join(reject['messages'])}\n  ({file})"
 
 
 def _count(database: Path, table: str) -> int:

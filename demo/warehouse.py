@@ -72,11 +72,16 @@ def build(path: Path, rows: int | None) -> None:
 
 
 def change_customers(path: Path) -> tuple[int, int]:
-    """Give one customer in a hundred another tier, and add five; return both numbers."""
+    """Give one customer in a hundred another tier, and add five; return both numbers.
+
+    A sixth one has an ID that MoEngage does not accept.
+    """
     with sqlite3.connect(path) as warehouse:
         changed = warehouse.execute("UPDATE customers SET tier = 'platinum' WHERE rowid % 100 = 0").rowcount
         new = [(f"household-new-{number}", f"new-{number}@example.com", "bronze") for number in range(5)]
-        warehouse.executemany("INSERT INTO customers VALUES (?, ?, ?)", new)
+        warehouse.executemany(
+            "INSERT INTO customers VALUES (?, ?, ?)", [*new, ("null", "nobody@example.com", "bronze")]
+        )
     warehouse.close()
     return changed, len(new)
 
