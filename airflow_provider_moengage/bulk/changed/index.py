@@ -10,6 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from struct import unpack
 from typing import IO
 
 from airflow_provider_moengage.bulk.changed.records import (
@@ -23,6 +24,9 @@ from airflow_provider_moengage.scratch import ScratchFolder
 
 _BUCKETS = 128
 """Files that are open at once while an index is built; half of what a process may always open."""
+MOST_AGAIN = 40_000
+"""Keys that are remembered because they were looked up again: about 4 MB."""
+
 _RECORDS_PER_SLOT = 16
 _READ = 1_024 * RECORD_BYTES
 
@@ -44,6 +48,8 @@ class DiskIndex:
         self.count = self._write(path, buckets)
         self._file = os.open(path, os.O_RDONLY)
         self._seen = bytearray(self.count // 8 + 1)
+        self.seen_again: set[bytes] = set()
+        """Keys that were looked up several times; with more than :data:`MOST_AGAIN`, not all of them."""
 
     def _write(self, path: Path, buckets: _Buckets) -> int:
         """Write the records in the order of their keys, without repetition; return how many there are."""
@@ -69,8 +75,9 @@ class DiskIndex:
         """Return the content of each key, and None for those that are not in the index; remember them as seen."""
         starts, shift, file, seen, read = self._starts, self._shift, self._file, self._seen, os.pread
         found: list[bytes | None] = []
-        for key in keys:
-            slot = int.from_bytes(key[:4]) >> shift
+        heads = unpack(f">{len(keys)}I", b"".join([key[:4] for key in keys]))
+        for key, head in zip(keys, heads, strict=True):
+            slot = head >> shift
             first = starts[slot]
             data = read(file, (starts[slot + 1] - first) * RECORD_BYTES, first * RECORD_BYTES)
             at = data.find(key)
@@ -80,7 +87,10 @@ class DiskIndex:
                 found.append(None)
                 continue
             number = first + at // RECORD_BYTES
-            seen[number >> 3] |= 1 << (number & 7)
+            bit = 1 << (number & 7)
+            if seen[number >> 3] & bit and len(self.seen_again) <= MOST_AGAIN:
+                self.seen_again.add(key)
+            seen[number >> 3] |= bit
             found.append(data[at + KEY_BYTES : at + RECORD_BYTES])
         return found
 

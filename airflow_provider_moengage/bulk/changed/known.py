@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from airflow_provider_moengage.bulk.changed.index import DiskIndex
+from airflow_provider_moengage.bulk.changed.index import MOST_AGAIN, DiskIndex
 from airflow_provider_moengage.bulk.changed.records import packed
 
 WINDOW = 16_384
@@ -21,6 +21,9 @@ MOST_WAITING = 200_000
 
 _MOST_MISSED = 250_000
 """Keys that were not found while the state was not read to its end, before the rest is indexed: 25 MB."""
+
+_MOST_UNSURE = 40_000
+"""Keys that may have been asked for several times and are remembered: about 4 MB."""
 
 _MOST_MOVED = 16
 """Of them, those whose records came later, before the rest is indexed: their rows were sent needlessly."""
@@ -50,12 +53,29 @@ class Known:
         self._index: DiskIndex | None = None
         self._missed: set[bytes] = set()
         self._moved = 0
+        self._unsure: set[bytes] | None = set()
+        """Keys that were not found: unknown, or asked for before. None: too many."""
 
     def contents(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return what MoEngage has of each key; None for keys that it does not have, as far as this can tell.
 
         A row that has moved further than the window may get None as well: it is sent once more, which is harmless.
         """
+        found = self._contents(keys)
+        if self._unsure is not None and None in found:
+            self._unsure.update([key for key, content in zip(keys, found, strict=True) if content is None])
+            if len(self._unsure) > _MOST_UNSURE:
+                self._unsure = None
+        return found
+
+    def maybe_repeated(self) -> set[bytes] | None:
+        """Return the keys that may have been asked for several times; None: any."""
+        if self._unsure is None or self._index is None:
+            return self._unsure
+        again = self._index.seen_again
+        return self._unsure | again if len(again) <= MOST_AGAIN else None
+
+    def _contents(self, keys: Sequence[bytes]) -> list[bytes | None]:
         if self._index is not None:
             return self._index.look_up(keys)
         while len(self._ahead) < self._window + len(keys) and not self._has_ended:

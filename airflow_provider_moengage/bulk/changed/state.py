@@ -395,9 +395,10 @@ class SyncState:
         part.close(exceptions)
         self._part = None
         repeated: dict[bytes, bytes] = {}
-        if may_repeat:
+        maybe = self._known.maybe_repeated() if may_repeat else set()
+        if maybe is None or maybe:
             with self._folder.open(self._part_name) as stream:
-                repeated = repeated_keys(Part(stream).blocks())
+                repeated = repeated_keys(_of(maybe, Part(stream).blocks()))
             repeated.update((key, UNKNOWN) for key in exceptions.keys() & repeated.keys())
         return repeated
 
@@ -691,6 +692,17 @@ def _name_of_tries(run: SyncRun, shard: Shard | None) -> tuple[str, str]:
     if shard is None:
         return tries, ""
     return f"{blake2b(shard.run.encode(), digest_size=4).hexdigest()}{tries}", str(shard.number)
+
+
+def _of(keys: set[bytes] | None, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the records of these keys; None: all."""
+    if keys is None:
+        yield from blocks
+        return
+    for block in blocks:
+        if not keys.isdisjoint([key for key, _ in unpacked(block)]):
+            some = [record for record in unpacked(block) if record[0] in keys]
+            yield packed([key for key, _ in some], [content for _, content in some])
 
 
 @contextmanager

@@ -7,7 +7,7 @@ changed since.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -113,7 +113,9 @@ class ChangeTracker:
         contents = state.digests.contents(lines)
         found, mine = self._accepted_before(keys)
         state.record(keys, contents, self._ids(elements))
-        maybe_new = {at for at, content in enumerate(found) if content is None} if self._may_repeat else ()
+        maybe_new: set[int] = set()
+        if self._may_repeat and None in found:
+            maybe_new = {at for at, content in enumerate(found) if content is None}
         if self._may_repeat or state.repeated:
             self._find_repeated(keys, contents, found, mine)
         for at in [at for at, key in enumerate(keys) if key in state.attempted] if state.attempted else ():
@@ -316,11 +318,12 @@ class ChangeTracker:
         rejected, self._rejected = dict(self._rejected), []
         state = self._state
         found, mine = state.accepted_before([*keys, *rejected])
+        sent = self._sent.among(list(rejected))
         kept: dict[bytes, bytes] = {}
         for key, by_runs, by_tries in zip(rejected, found[len(keys) :], mine[len(keys) :], strict=True):
             repeated = state.repeated.pop(key, None)
             before = by_tries or by_runs or repeated
-            if key in state.attempted or key in self._sent:  # an earlier row of this user has been sent
+            if key in state.attempted or key in sent:  # an earlier row of this user has been sent
                 before = UNKNOWN
             if before is not None:
                 kept[key] = before
@@ -336,7 +339,21 @@ class ChangeTracker:
     ) -> None:
         """Correct what MoEngage has of users that an earlier row of this run had, too."""
         state = self._state
-        here: dict[bytes, bytes] = {}
+        here = dict(zip(keys, contents, strict=True))
+        sent = self._sent.among(keys)
+        earlier: Sequence[Mapping[bytes, bytes]] = (self._lately, self._repeated, state.repeated)
+        if not sent and len(here) == len(keys) and all(here.keys().isdisjoint(rows) for rows in earlier):
+            self._sent.add(
+                [
+                    key
+                    for key, content, before, by_try in zip(keys, contents, found, mine, strict=True)
+                    if content != before or by_try is not None
+                ]
+            )
+            self._lately = here
+            return
+        here = {}
+        added: set[bytes] = set()
         for at, (key, content) in enumerate(zip(keys, contents, strict=True)):
             for rows in (here, self._lately, self._repeated):
                 if key in rows:
@@ -347,13 +364,14 @@ class ChangeTracker:
                     last = state.repeated.pop(key)
                     self._repeated[key] = content
                     found[at] = last if found[at] is None else found[at]
-                elif key in self._sent:
+                elif key in sent:
                     found[at], mine[at] = UNKNOWN, None
             here[key] = content
             if key in self._repeated:
                 self._repeated[key] = content
             if content != found[at] or mine[at] is not None:
-                self._sent.add(key)
+                added.add(key)
+        self._sent.add(added)
         self._lately = here
 
     def _may_have_arrived(self, position: int) -> bool:

@@ -8,6 +8,8 @@ from hashlib import blake2b
 
 import pytest
 
+from airflow_provider_moengage.bulk.changed import index as index_module
+from airflow_provider_moengage.bulk.changed import known as known_module
 from airflow_provider_moengage.bulk.changed.index import DiskIndex, repeated_keys
 from airflow_provider_moengage.bulk.changed.known import Known
 from airflow_provider_moengage.bulk.changed.records import packed
@@ -112,3 +114,26 @@ def test_users_whom_moengage_has_are_found_in_another_order_but_for_a_few(users:
     assert sum(contents.count(None) for contents in found) < 150
     assert list(known.unseen()) == []
     known.close()
+
+
+@pytest.mark.parametrize("order", ["same", "shuffled", "some moved"])
+@pytest.mark.parametrize("most", [40_000, 3])
+def test_keys_that_were_asked_for_twice_are_among_those_that_may_have_been(
+    order: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_module, "_MOST_UNSURE", most)
+    monkeypatch.setattr(known_module, "MOST_AGAIN", most)
+    monkeypatch.setattr(index_module, "MOST_AGAIN", most)
+    chance = random.Random(7)
+    for _ in range(30):
+        rows = reordered([(number, 0) for number in range(chance.randrange(1, 400))], order, chance)
+        rows += chance.choices(rows, k=chance.randrange(3)) if rows else []
+        keys = [key(number) for number, _ in rows]
+        known = Known(blocks([(key(number), content(0)) for number in range(390)]), window=32, most_waiting=64)
+        for at in range(0, len(keys), 20):
+            known.contents(keys[at : at + 20])
+
+        maybe = known.maybe_repeated()
+
+        assert maybe is None or maybe >= {one for one in keys if keys.count(one) > 1}
+        known.close()

@@ -128,6 +128,7 @@ def test_users_who_may_be_in_several_rows_count_as_new_although_the_filter_is_fu
     sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bloom, "_BITS", 1 << 10)
+    monkeypatch.setattr(bloom, "_EXACT", 0)
 
     report = sync(*((f"user-{number}", "gold") for number in range(3_000)), may_repeat=True)
 
