@@ -142,7 +142,11 @@ for text in wanted:
         assert requirement.name.startswith("apache-airflow"), text
 """,
     "docker": """#!/bin/sh
-[ "$1 $2" = "compose --file" ] && [ -e "{project}/$3" ]
+case "$1 $2" in
+"compose --file" | "build --file") [ -e "{project}/$3" ] ;;
+"run --rm") ;;
+*) exit 1 ;;
+esac
 """,
     "make": """#!/bin/sh
 exec /usr/bin/make -n -s -C {project} "$@" >/dev/null
