@@ -66,7 +66,8 @@ standalone: $(VENV)/.dev  ## Run Dags in a whole Airflow (airflow standalone) ov
 	$(BIN)/python -m pytest tests/standalone
 
 e2e: $(VENV)/.dev $(VENV)/.browser chromium  ## Test what `make airflow` starts, and Airflow's MoEngage page, in Chromium (UPDATE_SCREENSHOTS=1 updates the docs)
-	$(BIN)/python -m pytest -rs tests/e2e tests/page/test_in_browser.py
+	$(BIN)/python -m pytest -rs tests/e2e
+	$(BIN)/python -m pytest -rs tests/page/test_in_browser.py  # Playwright starts once in a process
 
 browser: $(VENV)/.dev $(VENV)/.browser chromium  ## Test the emulator's page in Chromium (SCREENSHOTS=docs/images updates the docs)
 	CHROMIUM=$(CHROMIUM) SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -rs tests/browser

@@ -587,3 +587,18 @@ def test_a_user_in_two_shards_counts_once_and_is_sent_until_the_rows_agree(sync:
     assert [run() for _ in range(2)] == [0, 0]
     sync.warehouse.execute("UPDATE visits SET plan = 'c' WHERE id = 11")
     assert (run(), run()) == (1, 0)
+
+
+def test_a_lost_older_manifest_sends_all_again_once_and_stops_no_run(sync: Sharded) -> None:
+    for _ in range(2):
+        sync.run(2)
+    [state] = sync.folder.iterdir()
+    min(state.glob("manifest-*.json")).unlink()
+    sync.warehouse.execute("DELETE FROM users WHERE id = 100")
+
+    for _ in range(3):
+        reports = sync.run(2)
+
+    assert (sum(one["accepted"] for one in reports), sum(one["unchanged"] for one in reports)) == (0, 59)
+    sync.warehouse.execute("DELETE FROM users WHERE id = 101")
+    assert sum(one["removed"] for one in sync.run(2)) == 1

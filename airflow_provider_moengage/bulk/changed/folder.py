@@ -172,6 +172,10 @@ class StateFolder:
             raise DamagedError("the newest manifest is missing")
         return found
 
+    def newest_generation(self) -> int:
+        """Return the generation of the newest manifest, whether it can be read or not; 0 if there is none."""
+        return max(_numbers(_MANIFEST, self.names()), default=0)
+
     def unused_generation(self) -> int:
         """Return a generation above those of all files."""
         names = self.names()

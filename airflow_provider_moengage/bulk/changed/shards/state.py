@@ -67,7 +67,7 @@ class ShardState(SyncState):
         super()._open(stop)
         if self._final is not None:
             self._final.wait_for(str(self._shard.number), stop, self._log)
-            if self._folder.newest() != self._manifest:
+            if self._folder.newest_generation() != self._manifest.generation:
                 raise InUseError("another shard of this run, which has just stored the result,")
 
     def _begin(self) -> None:
@@ -258,7 +258,8 @@ class ShardState(SyncState):
         done = self._all_done()
         newest = newest_begun(self._folder)
         is_newest = newest is not None and newest.number == self._begun
-        if done is None or not is_newest or self._folder.newest() != self._manifest:
+        is_stored = self._folder.newest_generation() != self._manifest.generation
+        if done is None or not is_newest or is_stored:
             self._is_final = False
             self._final.release()
             return None
