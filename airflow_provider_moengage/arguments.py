@@ -116,13 +116,11 @@ def count_or_share(name: str, value: object) -> int | float:
     read = value
     if isinstance(value, str) and (given := _number_of(value)) is not None:
         read = int(given) if value.strip().isdigit() else given
-    is_count = isinstance(read, int) and not isinstance(read, bool) and read >= 0
-    is_share = isinstance(read, float) and 0.0 <= read <= 1.0
-    if not (is_count or is_share):
-        raise ValueError(
-            f"{name} {value!r}: expected a count of users (0, 1, 2, ...) or a share of them (0.0 to 1.0)"
-        )
-    return read  # type: ignore[return-value]
+    if isinstance(read, int) and not isinstance(read, bool) and read >= 0:
+        return read
+    if isinstance(read, float) and 0.0 <= read <= 1.0:
+        return read
+    raise ValueError(f"{name} {value!r}: expected a count of users (0, 1, 2, ...) or a share of them (0.0 to 1.0)")
 
 
 def in_utc(moment: datetime) -> datetime:
