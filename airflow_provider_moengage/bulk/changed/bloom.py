@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from struct import iter_unpack
 
-_EXACT = 40_000
-"""Digests that are kept as they are, in about 4 MB; look-ups are then several times faster."""
+_EXACT = 16_000
+"""Digests that are kept as they are, in about 2 MB; look-ups are then several times faster."""
 
 _BITS = 1 << 25
 """4 MB. With a million digests, 0.02 % of the others are reported."""
