@@ -251,19 +251,40 @@ def _files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_run_of_an_earlier_date_is_refused_though_none_of_its_shards_has_begun(sync: Sharded) -> None:
+@pytest.mark.parametrize("later", ["shards", "a whole task"])
+@pytest.mark.parametrize("earlier", ["shards", "a whole task"])
+def test_a_run_of_an_earlier_date_is_refused_while_a_later_one_is_under_way(
+    sync: Sharded, later: str, earlier: str
+) -> None:
     sync.has_dates = True
     sync.run(2)
     ranges = sync.plan(2)
+    sync.warehouse.executescript("UPDATE users SET plan = 'x' WHERE id IN (100, 159)")
     sync.begin()
     sync.begin()
-    sync.shard(0, ranges[0])
+    if later == "shards":
+        assert sync.shard(0, ranges[0])["changed"] == 1
+    else:
+        sync.moengage.emulator.workspace.add_fault(Fault("status", status=401, times=None))
+        with pytest.raises(MoEngageError, match="401"):
+            sync.shard(-1, None)
+        sync.moengage.emulator.workspace.clear_faults()
+    sync.arrived()
+    sync.warehouse.executescript("UPDATE users SET plan = 'of the earlier run'")
+    state = _files(sync.folder)
 
     for options in ({}, {"dry_run": True}):
-        with pytest.raises(MoEngageRequestError, match="A later run"):
-            sync.shard(1, ranges[1], run=2, **options)
+        with pytest.raises(MoEngageRequestError, match=r"A later run \(dag\.sync, run run 3\) has begun"):
+            sync.shard(*((1, ranges[1]) if earlier == "shards" else (-1, None)), run=2, **options)
 
-    assert sync.shard(1, ranges[1])["unchanged"] == 30
+    assert sync.arrived() == {}
+    assert _files(sync.folder) == state
+    if later == "shards":
+        sync.shard(1, ranges[1])
+    else:
+        sync.shard(-1, None)
+    sync.begin()
+    assert sync.shard(-1, None)["unchanged"] == 30 + 30 * (later != "shards")
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["clears are counted", "clears are not counted"])

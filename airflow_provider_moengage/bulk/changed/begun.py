@@ -49,6 +49,11 @@ def run_digest(name: str, *, is_sharded: bool) -> str:
     return blake2b(f"{is_sharded}\0{name}".encode(), digest_size=8).hexdigest()
 
 
+def is_due_before(run: Begun, other: Begun) -> bool:
+    """Return whether a run was due before another one, as far as known."""
+    return run.moment is not None and other.moment is not None and run.moment < other.moment
+
+
 def newest_begun(folder: StateFolder) -> Begun | None:
     """Return the mark of the run that has begun last; None if there is none.
 

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import IO
 
 from airflow_provider_moengage.bulk.changed import journal
-from airflow_provider_moengage.bulk.changed.begun import Begun, begin, newest_begun, run_digest
+from airflow_provider_moengage.bulk.changed.begun import Begun, begin, is_due_before, newest_begun, run_digest
 from airflow_provider_moengage.bulk.changed.folder import (
     GenerationTakenError,
     JournalFile,
@@ -449,10 +449,18 @@ class SyncState:
         lease.release()
 
     def _begin(self) -> None:
-        """Mark this run as the one that has begun last: the shards of an earlier one must not go on."""
+        """Mark this run as the one that has begun last: the shards of an earlier one must not go on.
+
+        :raises StateError: if a run that was due later has begun.
+        """
+        run, newest = self._begun_by(is_sharded=False), newest_begun(self._folder)
+        if newest is not None and is_due_before(run, newest):
+            raise StateError(
+                f"A later run ({newest.name}) has begun with the state in {self._folder}, so nothing was sent: the"
+                f" rows of {run.moment} would replace newer ones. Run the task for the latest date"
+            )
         if self._is_dry_run:
             return
-        run, newest = self._begun_by(is_sharded=False), newest_begun(self._folder)
         if newest is None or newest.run != run.run:
             begin(self._folder, run, newest, self._token)
 

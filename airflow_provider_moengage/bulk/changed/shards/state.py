@@ -17,7 +17,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from airflow_provider_moengage.bulk.changed.begun import Begun, begin, newest_begun
+from airflow_provider_moengage.bulk.changed.begun import Begun, begin, is_due_before, newest_begun
 from airflow_provider_moengage.bulk.changed.folder import GenerationTakenError, Manifest, ids_name, part_name
 from airflow_provider_moengage.bulk.changed.index import repeated_keys
 from airflow_provider_moengage.bulk.changed.known import Known
@@ -78,8 +78,7 @@ class ShardState(SyncState):
         folder, run, shard = self._folder, self._run, self._shard
         newest, mine = newest_begun(folder), self._begun_by(is_sharded=True, clear=shard.clear)
         if newest is not None and newest.run != mine.run:
-            is_earlier = newest.moment is not None and run.moment is not None and run.moment < newest.moment
-            if is_earlier or mine.run in newest.earlier:
+            if is_due_before(mine, newest) or mine.run in newest.earlier:
                 raise StateError(
                     f"A later run ({newest.name}) has begun with the state in {folder}, so nothing was sent: a"
                     f" shard of {run.run} would replace newer rows, and remove users who have come since. Clear"
