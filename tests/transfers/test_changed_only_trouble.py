@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_moengage.bulk.changed import lease
 from airflow_provider_moengage.bulk.changed.folder import Manifest, StateFolder
 from airflow_provider_moengage.bulk.changed.state import SyncState
+from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMapping
 from airflow_provider_moengage.bulk.run.reader import Reader
 from airflow_provider_moengage.emulator import Fault
@@ -112,6 +113,32 @@ def test_a_lease_is_renewed_again_after_the_storage_has_failed(
         pytest.fail("the lease is not renewed any more")
     mine.release()
     assert not (sync.folder / "lease.json").exists()
+
+
+@pytest.mark.parametrize("key", ["id", "plan"])
+@pytest.mark.parametrize("kind", ["part", "ids"])
+def test_a_file_of_the_run_that_vanishes_meanwhile_is_named_and_nothing_is_sent_again(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch, kind: str, key: str
+) -> None:
+    real = SyncState.note_accepted
+
+    def losing(state: SyncState, records: bytes) -> None:
+        real(state, records)
+        [file] = sync.folder.glob(f"*/{kind}-00000002-*")
+        file.unlink()
+
+    option = ChangedOnly(path=str(sync.folder), on_removed="delete" if kind == "ids" else "keep")
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncState, "note_accepted", losing)
+        with pytest.raises(MoEngageError, match=rf"removed or damaged .*\({kind}-00000002-.*\), so its result"):
+            sync.run(key_columns=[key], option=option)
+    assert len(sync.sent) == 3
+
+    again = sync.run(day=1, key_columns=[key], option=option)
+
+    assert again["accepted"] == 3  # by the try before
+    assert sync.sent == []
+    assert sync.run(key_columns=[key], option=option)["unchanged"] == 3
 
 
 @pytest.mark.parametrize(

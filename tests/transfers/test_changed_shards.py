@@ -273,9 +273,10 @@ def test_a_run_of_an_earlier_date_is_refused_while_a_later_one_is_under_way(
     sync.warehouse.executescript("UPDATE users SET plan = 'of the earlier run'")
     state = _files(sync.folder)
 
-    for options in ({}, {"dry_run": True}):
+    number, key_range = (1, ranges[1]) if earlier == "shards" else (-1, None)
+    for dry_run in (False, True):
         with pytest.raises(MoEngageRequestError, match=r"A later run \(dag\.sync, run run 3\) has begun"):
-            sync.shard(*((1, ranges[1]) if earlier == "shards" else (-1, None)), run=2, **options)
+            sync.shard(number, key_range, run=2, dry_run=dry_run)
 
     assert sync.arrived() == {}
     assert _files(sync.folder) == state
@@ -587,6 +588,33 @@ def test_a_damaged_part_sends_its_users_and_removes_nobody(
     assert set(sync.arrived()) == set(map(str, users))
     # If it is not known any more that MoEngage has the user, the user stays.
     assert sum(one["removed"] for one in sync.run(2)) == removed_later
+
+
+@pytest.mark.parametrize(("kind", "is_lost"), [("part", True), ("part", False), ("ids", True)])
+def test_a_file_of_a_shard_that_vanishes_is_named_and_a_clear_of_all_shards_heals(
+    sync: Sharded, kind: str, is_lost: bool
+) -> None:
+    sync.run(2)
+    sync.warehouse.executescript("DELETE FROM users WHERE id = 100; UPDATE users SET plan = 'x' WHERE id = 159")
+    ranges = sync.plan(2)
+    sync.begin()
+    sync.shard(0, ranges[0])
+    sync.arrived()
+    [state] = sync.folder.iterdir()
+    [file] = state.glob(f"{kind}-00000003-*")
+    if is_lost:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-3])
+
+    with pytest.raises(MoEngageError, match=rf"removed or damaged .*{file.name}.* Clear all shards of this run"):
+        sync.shard(1, ranges[1])
+
+    assert sync.arrived() == {"159": "x"}
+    reports = [sync.shard(number, ranges[number], epoch=1, clear=1) for number in (0, 1)]
+    assert [one["removed"] for one in reports] == [0, 1]
+    assert sync.arrived() == {"100": None}
+    assert all(one["accepted"] == one["removed"] == 0 for one in sync.run(2))
 
 
 def test_a_user_in_two_shards_counts_once_and_is_sent_until_the_rows_agree(sync: Sharded) -> None:

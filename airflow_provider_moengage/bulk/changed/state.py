@@ -128,6 +128,9 @@ class SyncState:
     :param at_most_once: what was sent has to survive a power failure.
     """
 
+    _next_step = "A retry, or the next run, compares all rows again"
+    """What to do when files of the run are lost."""
+
     def __init__(self, changes: Changes, clock: Clock, log: Log, *, is_dry_run: bool, at_most_once: bool) -> None:
         self._folder = folder = changes.folder
         self._run = run = changes.run
@@ -397,10 +400,36 @@ class SyncState:
         repeated: dict[bytes, bytes] = {}
         maybe = self._known.maybe_repeated() if may_repeat else set()
         if maybe is None or maybe:
-            with self._folder.open(self._part_name) as stream:
-                repeated = repeated_keys(_of(maybe, Part(stream).blocks()))
+            repeated = repeated_keys(_of(maybe, self._records_in(self._part_name)))
             repeated.update((key, UNKNOWN) for key in exceptions.keys() & repeated.keys())
         return repeated
+
+    def _records_in(self, part: str) -> Iterator[bytes]:
+        """Yield the records of a part of this run.
+
+        :raises StateError: if it was removed or damaged meanwhile.
+        """
+        try:
+            with self._folder.open(part) as stream:
+                yield from Part(stream).blocks()
+        except (DamagedError, FileNotFoundError):
+            raise self._lost([part]) from None
+
+    def _check_there(self, names: Sequence[str]) -> None:
+        """Check that files of this run are still there.
+
+        :raises StateError: if not.
+        """
+        there = set(self._folder.names())
+        if lost := [name for name in names if name not in there]:
+            raise self._lost(lost)
+
+    def _lost(self, names: Sequence[str]) -> StateError:
+        return StateError(
+            f"Files of this run in {self._folder} were removed or damaged while it was under way"
+            f" ({', '.join(names)}), so its result is not stored. What was sent arrived. What the journals in that"
+            f" folder have of it is not sent again. {self._next_step}"
+        )
 
     def _rows_after(self, elements: int | None) -> dict[str, int]:
         """Return how many rows the last successful runs have read, with this one if it is one."""
@@ -437,6 +466,7 @@ class SyncState:
             )
         )
         self._ids = None
+        self._check_there([*after.all_parts, *after.all_ids])
         try:
             self._folder.commit(after)
         except GenerationTakenError:

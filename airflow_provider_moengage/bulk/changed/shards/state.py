@@ -22,7 +22,7 @@ from airflow_provider_moengage.bulk.changed.folder import GenerationTakenError, 
 from airflow_provider_moengage.bulk.changed.index import repeated_keys
 from airflow_provider_moengage.bulk.changed.known import Known
 from airflow_provider_moengage.bulk.changed.lease import InUseError, Lease
-from airflow_provider_moengage.bulk.changed.part import Part, PartWriter
+from airflow_provider_moengage.bulk.changed.part import PartWriter
 from airflow_provider_moengage.bulk.changed.records import unpacked
 from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter
 from airflow_provider_moengage.bulk.changed.shards.done import (
@@ -48,6 +48,8 @@ def state_for(changes: Changes, clock: Clock, log: Log, *, is_dry_run: bool, at_
 
 class ShardState(SyncState):
     """The state, opened for one try of a shard. Parameters as those of :class:`SyncState`."""
+
+    _next_step = "Clear all shards of this run, or wait for the next run: it compares all rows again"
 
     def __init__(
         self, changes: Changes, shard: Shard, clock: Clock, log: Log, *, is_dry_run: bool, at_most_once: bool
@@ -77,13 +79,16 @@ class ShardState(SyncState):
         """
         folder, run, shard = self._folder, self._run, self._shard
         newest, mine = newest_begun(folder), self._begun_by(is_sharded=True, clear=shard.clear)
-        if newest is not None and newest.run != mine.run:
-            if is_due_before(mine, newest) or mine.run in newest.earlier:
-                raise StateError(
-                    f"A later run ({newest.name}) has begun with the state in {folder}, so nothing was sent: a"
-                    f" shard of {run.run} would replace newer rows, and remove users who have come since. Clear"
-                    " all shards of the later run, or wait for the next one"
-                )
+        if (
+            newest is not None
+            and newest.run != mine.run
+            and (is_due_before(mine, newest) or mine.run in newest.earlier)
+        ):
+            raise StateError(
+                f"A later run ({newest.name}) has begun with the state in {folder}, so nothing was sent: a"
+                f" shard of {run.run} would replace newer rows, and remove users who have come since. Clear"
+                " all shards of the later run, or wait for the next one"
+            )
         if self._is_dry_run:
             return
         if newest is None or newest.run != mine.run:
@@ -286,6 +291,7 @@ class ShardState(SyncState):
     def _compare_all(self, done: Sequence[Done]) -> None:
         """Find out who is in the state and in no shard, whatever the ranges of the last run were."""
         self._done = done
+        self._check_there([one.part for one in done] + [one.ids for one in done if one.ids is not None])
         self.sends_all = self.sends_all or any(one.sends_all for one in done)
         self._why_all = self._why_all or "a shard has sent all users"
         manifest = self._manifest
@@ -316,8 +322,7 @@ class ShardState(SyncState):
 
     def _records_of(self, done: Sequence[Done]) -> Iterator[bytes]:
         for one in done:
-            with self._folder.open(one.part) as stream:
-                yield from Part(stream).blocks()
+            yield from self._records_in(one.part)
 
     def _open_part(self) -> None:
         token = f"{self._token}{secrets.token_hex(2)}"
