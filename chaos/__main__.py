@@ -16,6 +16,8 @@ back and removed. After each run that succeeds, MoEngage has exactly what the ta
 stays, has lost the attributes, or is deleted, as `on_removed` says; nobody whose row is there was removed; and a
 user who has not changed was sent again only if the request was in flight at a kill, or its answer was lost.
 
+A segment that mirrors such a table has the members of the table after each run that succeeds.
+
 What is real: the metadata database with its task state store, the API server, the executor's code and its
 supervisor, the forked process with the task runner, the Dag files, HTTP, SIGKILL. What is not: MoEngage, and the
 scheduler. The harness does its part between two tries (next try number, scheduled, queued), because the scheduler
@@ -37,6 +39,7 @@ from collections.abc import Collection
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from chaos.changing.segment import SegmentSync
 from chaos.changing.sync import ChangedOnlySync
 from chaos.configurations import CONCURRENCY, CONFIGURATIONS, Configuration, Setup
 from chaos.deployment import TryRunner, deployment
@@ -105,8 +108,8 @@ def _runs(
 ) -> RunResult:
     """Make as many runs as it takes for that many kills."""
     generator = random.Random(f"{seed} {configuration.name}")
-    kind = ChangedOnlySync if configuration.is_changed_only else Sync
-    sync = kind(configuration, setup, workspace, runner, generator, _print)
+    kinds = {"changed": ChangedOnlySync, "segment": SegmentSync}
+    sync = kinds.get(configuration.source, Sync)(configuration, setup, workspace, runner, generator, _print)
     total = RunResult()
     while total.kills < kills:
         result = sync.run(min(kills - total.kills, generator.randint(*_KILLS_A_RUN)))

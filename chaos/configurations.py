@@ -22,8 +22,10 @@ class Configuration:
     """A Dag of one task.
 
     :param source: a query of ``sqlite``, ``mariadb`` or ``duckdb``; ``lines`` (an NDJSON file) or ``list``;
-        ``changed``: only the changed rows of a table that changes before each try.
-    :param store: ``state`` (Airflow's state store) or ``file``; of ``changed``, the option ``on_removed``.
+        ``changed``: only the changed rows of a table that changes before each try; ``segment``: the members of a
+        segment, of such a table.
+    :param store: ``state`` (Airflow's state store) or ``file``; of ``changed``, the option ``on_removed``;
+        of ``segment``, the option ``mode``.
     :param delivery: the operator's option.
     """
 
@@ -44,7 +46,7 @@ class Configuration:
     @property
     def is_changed_only(self) -> bool:
         """Whether it sends only what has changed since the last run."""
-        return self.source == "changed"
+        return self.source in ("changed", "segment")
 
     @property
     def why_not(self) -> str | None:
@@ -76,6 +78,7 @@ CONFIGURATIONS = (
     Configuration("changed", "keep", "at_least_once"),
     Configuration("changed", "unset", "at_least_once"),
     Configuration("changed", "delete", "at_least_once"),
+    Configuration("segment", "mirror", "at_least_once"),
 )
 
 
@@ -113,6 +116,7 @@ class Setup:
         connections: dict[str, dict[str, Any]] = {
             "sqlite": {"conn_type": "sqlite", "host": str(self.warehouse("sqlite"))},
             "changed": {"conn_type": "sqlite", "host": str(self.warehouse("changed"))},
+            "segment": {"conn_type": "sqlite", "host": str(self.warehouse("segment"))},
             "duckdb": {"conn_type": "duckdb", "host": str(self.warehouse("duckdb"))},
             "mariadb": {
                 "conn_type": "mysql",

@@ -21,6 +21,7 @@ TIMEOUT = 3.0
 """Seconds that the task waits for an answer. Even on a slow machine, no request takes that long by itself."""
 
 _PATH = "/v1/transition"
+_SEGMENT_PATH = "/v1/integrations/cohortsync"
 _DELETE_PATH = "/v1/customer/delete"
 _DELETION_FAILS = 0.01
 """Probability of each fault of a deletion."""
@@ -98,31 +99,39 @@ class Workspace:
         self._ask("POST", "settings", dict.fromkeys(unlimited))
 
     def set_faults(
-        self, elements: int, refused: Iterable[str | None], seed: int, *, only_refuse: bool = False
+        self,
+        elements: int,
+        refused: Iterable[str | None],
+        seed: int,
+        *,
+        only_refuse: bool = False,
+        of_segments: bool = False,
     ) -> None:
         """Replace all faults by new ones.
 
         :param elements: how many a run sends; the probability of a fault fits it.
         :param refused: users who are refused.
         :param only_refuse: no other faults, and no latency.
+        :param of_segments: in the requests that change a segment.
         """
         self._ask("DELETE", "faults")
+        path = _SEGMENT_PATH if of_segments else _PATH
         for user in refused:
-            self._add_fault(kind="refuse", customer_id=user, times=None)
+            self._add_fault(kind="refuse", path=path, customer_id=user, times=None)
         if only_refuse:
             return
         probability = _FAULTS_A_PASS * _ELEMENTS_A_REQUEST / elements
         probability = min(max(probability, _LEAST), _MOST)
         hanging: dict[str, Any] = {"kind": "slow", "seconds": _HANGS, "times": _TIMEOUTS}
-        self._add_fault(**hanging, probability=probability / 2, seed=seed)
+        self._add_fault(**hanging, path=path, probability=probability / 2, seed=seed)
         for number, fault in enumerate(_FAULTS.values(), seed + 1):
-            self._add_fault(**fault, times=None, probability=probability, seed=number)
+            self._add_fault(**fault, path=path, times=None, probability=probability, seed=number)
         for number, kind in enumerate(("before", "after", "cut before", "cut after"), seed + 50):
             self._add_fault(
                 **_FAULTS[kind], path=_DELETE_PATH, times=None, probability=_DELETION_FAILS, seed=number
             )
         for number, (seconds, share) in enumerate(_LATENCIES, seed + 100):
-            self._add_fault(kind="slow", seconds=seconds, times=None, probability=share, seed=number)
+            self._add_fault(kind="slow", path=path, seconds=seconds, times=None, probability=share, seed=number)
 
     @property
     def accepted(self) -> int:
@@ -167,8 +176,13 @@ class Workspace:
         users: list[str] = self._ask("GET", f"deletions?since={since}")["deletions"]
         return users
 
+    def segment(self, cohort_id: str) -> Mapping[str, Any] | None:
+        """Return a segment; None if nobody was added to it yet."""
+        found: Mapping[str, Any] | None = self._ask("GET", f"segments?id={cohort_id}")["segment"]
+        return found
+
     def _add_fault(self, **fault: Any) -> None:
-        self._ask("POST", "faults", {"path": _PATH, **fault})
+        self._ask("POST", "faults", fault)
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         response = requests.request(method, f"{self.url}/_emulator/{path}", json=body, timeout=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_moengage.emulator.bulk_import.family import BulkImport
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.emulator.business_events.definitions import BusinessEvent
     from airflow_provider_moengage.emulator.business_events.firings import Firing
     from airflow_provider_moengage.emulator.campaigns.definitions import Campaign
+    from airflow_provider_moengage.emulator.cohorts.segments import Segment
     from airflow_provider_moengage.emulator.family import Endpoint, Family, Result
     from airflow_provider_moengage.emulator.file_imports.catalog import FileTrigger
     from airflow_provider_moengage.emulator.file_imports.definitions import FileImport, ImportFile
@@ -227,6 +229,12 @@ class Workspace:
         with self._lock:
             segments = self._family(Cohorts).segments
             return {name: frozenset(segment.members) for name, segment in segments.items()}
+
+    def find_segment(self, cohort_id: str) -> Segment | None:
+        """Return a copy of a segment; None if no body has added members to it."""
+        with self._lock:
+            segment = self._family(Cohorts).segments.get(cohort_id)
+            return None if segment is None else replace(segment, members=dict(segment.members))
 
     @property
     def faults(self) -> tuple[Fault, ...]:

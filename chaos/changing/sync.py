@@ -47,11 +47,15 @@ class Past:
 class ChangedOnlySync(Sync):
     """A configuration's runs: its table and state last from run to run."""
 
+    _refused = 2
+    """Users whom the server refuses."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.workspace.reset()
         name = table_name(self.configuration.store)
-        self._past = Past(Table(self.setup.warehouse("changed"), name, self.setup.rows))
+        path = self.setup.warehouse(self.configuration.source)
+        self._past = Past(Table(path, name, self.setup.rows, self._refused))
 
     def run(self, kills: int) -> RunResult:
         """Make a run; the first one finds no state."""
@@ -74,6 +78,7 @@ class ChangedOnlyRecord:
         self, past: Past, configuration: Configuration, workspace: Workspace, generator: random.Random
     ) -> None:
         self.tries: list[TryRecord] = []
+        self._name = configuration.name
         self._past = past
         self._on_removed = configuration.store
         self._workspace = workspace
@@ -163,6 +168,11 @@ class ChangedOnlyRecord:
         total.problems += self._result.problems
         return total
 
+    def _user(self, element: Any) -> str:
+        """Return the user of a reject."""
+        user: str = element["customer_id"]
+        return user
+
     def _number(self, element: Any) -> int:
         """Return the version of an element; for one that unsets attributes, a negative one of its user."""
         if "unset_attributes" in element:
@@ -218,7 +228,7 @@ class ChangedOnlyRecord:
         )
         files = sorted(rejects.glob("*.ndjson")) if rejects.exists() else []
         lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-        users = sorted(line["element"]["customer_id"] for line in lines)
+        users = sorted(self._user(line["element"]) for line in lines)
         result.rejects = len(users)
         result.missing = len(table.refused - set(users))
         result.duplicated = len(users) - len(set(users))

@@ -29,12 +29,11 @@ class Table:
 
     :param path: the SQLite database.
     :param name: of the table, which is created.
+    :param refused: how many users the server refuses. Their rows never leave.
     """
 
-    refused = frozenset(_REFUSED)
-    """Users whom the server refuses. Their rows never leave."""
-
-    def __init__(self, path: Path, name: str, rows: int) -> None:
+    def __init__(self, path: Path, name: str, rows: int, refused: int) -> None:
+        self.refused = frozenset(_REFUSED[:refused])
         self.rows: dict[str, int] = {}
         self.owners: list[str] = [""]
         """The user of each version number."""
@@ -45,7 +44,7 @@ class Table:
         """The version numbers that each user's row has had."""
         with closing(sqlite3.connect(path)) as database:
             database.execute(f"CREATE TABLE {name} (user_id TEXT PRIMARY KEY, n INTEGER, note TEXT)")
-        self._write((), [*_REFUSED, *(f"user-{number:07}" for number in range(0, rows * 2, 2))])
+        self._write((), [*self.refused, *(f"user-{number:07}" for number in range(0, rows * 2, 2))])
 
     @property
     def sendable(self) -> dict[str, int]:

@@ -12,6 +12,8 @@ from airflow_provider_moengage.bulk.changes import ChangedOnly, OnRemoved
 from airflow_provider_moengage.bulk.mapping import CustomerMapping, EventMapping
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
+from airflow_provider_moengage.transfers.sql_to_moengage_cohort import SqlToMoEngageCohortOperator
+from chaos.changing.segment import MEMBER_SQL
 from chaos.changing.table import table_name
 from chaos.configurations import CONCURRENCY, CONFIGURATIONS, Configuration, Setup
 
@@ -38,7 +40,17 @@ def sync(configuration: Configuration) -> None:
         "retry_delay": timedelta(0),
         "on_execute_callback": report_start,
     }
-    if configuration.is_changed_only:
+    if configuration.source == "segment":
+        del shared["delivery"]
+        SqlToMoEngageCohortOperator(
+            conn_id=configuration.source,
+            sql=f"SELECT {MEMBER_SQL} AS user_id FROM {table_name(configuration.store)} ORDER BY 1",
+            cohort_id=configuration.name,
+            changed_only=ChangedOnly(path=str(SETUP.changes)),
+            max_removed=1.0,
+            **{**shared, "checkpoint_path": None},
+        )
+    elif configuration.is_changed_only:
         SqlToMoEngageOperator(
             conn_id=configuration.source,
             sql=f"SELECT user_id, n, note FROM {table_name(configuration.store)} ORDER BY user_id",

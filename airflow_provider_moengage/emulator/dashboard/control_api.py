@@ -56,6 +56,7 @@ Control endpoints; each accepts ?workspace=<id>, and uses the default workspace 
   GET    /_emulator/elements?last=N             the last N elements, also as the text that was sent
   GET    /_emulator/users?id=ID                 a user: attributes, devices and last events
   GET    /_emulator/deletions?since=N           the users whose deletion was accepted, after the first N
+  GET    /_emulator/segments?id=ID              a segment: its members, and how many were added and removed
   GET    /_emulator/business_events             the defined business events
   POST   /_emulator/business_events             define a business event, or replace the one with its name:
       {{"name": "Sale", "attributes": {{"city": "string"}}, "campaigns": ["c1"], "flows": []}}
@@ -126,6 +127,7 @@ def control_routes(workspaces: Workspaces) -> list[Route]:
         route("elements", "GET", _elements),
         route("users", "GET", _user),
         route("deletions", "GET", _deletions),
+        route("segments", "GET", _segment),
         route("business_events", "GET", _business_events),
         route("business_events", "POST", _add_business_event),
         route("business_events", "DELETE", _clear_business_events),
@@ -198,6 +200,14 @@ def _user(workspace: Workspace, request: ControlRequest) -> Any:
 def _deletions(workspace: Workspace, request: ControlRequest) -> Any:
     since = _whole_number(request.query, "since", 0)
     return {"deletions": workspace.deleted_users[since:]}
+
+
+def _segment(workspace: Workspace, request: ControlRequest) -> Any:
+    cohort_id = request.query.get("id")
+    if not cohort_id:
+        raise ValueError("id: expected the cohort_id of a segment")
+    segment = workspace.find_segment(cohort_id)
+    return {"segment": None if segment is None else {**asdict(segment), "members": list(segment.members)}}
 
 
 def _business_events(workspace: Workspace, _request: ControlRequest) -> Any:

@@ -44,6 +44,22 @@ def test_members_are_added_and_removed_and_repeats_change_nothing(client: Client
     assert workspace.segments == {"c1": {"ann", "eve"}}
 
 
+def test_the_control_api_shows_a_segment(client: Client) -> None:
+    assert client.control("GET", "segments?id=c1").json() == {"segment": None}
+    for action in ("add_members", "add_members", "remove_members"):
+        send(client, body_of("ann", *([] if action == "remove_members" else ["bob"]), action=action))
+
+    assert client.control("GET", "segments?id=c1").json()["segment"] == {
+        "id": "c1",
+        "name": "Likely to leave",
+        "description": "",
+        "members": ["bob"],
+        "added": 4,
+        "removed": 1,
+    }
+    assert client.control("GET", "segments").status_code == 400
+
+
 def test_a_removal_creates_no_segment(client: Client, workspace: Workspace) -> None:
     assert send(client, body_of("ann", action="remove_members")).status_code == 200
     assert workspace.segments == {}
