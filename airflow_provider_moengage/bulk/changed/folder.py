@@ -137,7 +137,7 @@ class StateFolder:
         try:
             if self.is_on_disk:
                 return sorted(file.name for file in self._path.iterdir())
-            found = self._path.fs.ls(self._path.path, detail=False)
+            found = self._store().ls(self._path.path, detail=False)
             return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
         except FileNotFoundError:
             return []
@@ -226,11 +226,12 @@ class StateFolder:
             finally:
                 new.unlink()
             return True
-        if file.fs.exists(file.path):
+        store = self._store()
+        if store.exists(file.path):
             return False
-        file.fs.pipe_file(file.path, data)
+        store.pipe_file(file.path, data)
         # An object store may have overwritten what another run wrote meanwhile.
-        return bool(file.fs.cat_file(file.path) == data)
+        return bool(store.cat_file(file.path) == data)
 
     def clean_up(self, current: Manifest) -> None:
         """Remove what no generation that is kept needs. Call it by the run that holds the lease."""
@@ -273,7 +274,7 @@ class StateFolder:
     def open(self, name: str) -> IO[bytes]:
         """Open a file to read."""
         file = self._path / name
-        stream: IO[bytes] = file.open("rb") if self.is_on_disk else file.fs.open(file.path, "rb")
+        stream: IO[bytes] = file.open("rb") if self.is_on_disk else self._store().open(file.path, "rb")
         return stream
 
     def read(self, name: str) -> bytes:
@@ -316,6 +317,15 @@ class StateFolder:
     def write_document(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace a small JSON document."""
         write_whole(self._path / name, json.dumps(content).encode())
+
+    def _store(self) -> Any:
+        """Return the file system of the object store, without what it remembers of listings.
+
+        Other runs write to the folder, too, and a remembered listing has neither their files nor their leases.
+        """
+        store = self._path.fs
+        store.invalidate_cache(self._path.path)
+        return store
 
     def _new(self, file: Any) -> IO[bytes]:
         if self.is_on_disk:
