@@ -10,10 +10,11 @@ import pytest
 from tests.docs.blocks import PROJECT
 
 PACKAGE = PROJECT / "airflow_provider_moengage"
+ARCHITECTURE = [PROJECT / "docs" / "architecture.md", *sorted((PROJECT / "docs" / "architecture").glob("*.md"))]
 PAGES = [
     PROJECT / "AGENTS.md",
     PROJECT / "CONTRIBUTING.md",
-    PROJECT / "docs" / "architecture.md",
+    *ARCHITECTURE,
     *sorted((PROJECT / "docs" / "decisions").glob("*.md")),
 ]
 
@@ -33,5 +34,5 @@ def test_a_named_file_exists(page: Path, path: str) -> None:
     assert (PROJECT / path).exists() or (PACKAGE / path).exists(), f"{page.name}: {path}"
 
 
-def test_the_architecture_page_names_files() -> None:
-    assert len(named(PROJECT / "docs" / "architecture.md")) > 60
+def test_the_architecture_pages_name_files() -> None:
+    assert sum(len(named(page)) for page in ARCHITECTURE) > 60
