@@ -21,7 +21,7 @@ from airflow_provider_moengage.page.states import (
     forget_watermark,
     watermarks,
 )
-from airflow_provider_moengage.page.stored import note, returned_by
+from airflow_provider_moengage.page.stored import left_by, note
 from airflow_provider_moengage.page.synced_tasks import ProviderTask
 from airflow_provider_moengage.storage import StorageError
 
@@ -29,7 +29,7 @@ from airflow_provider_moengage.storage import StorageError
 def rejects(dag_id: str, task_id: str, session: SessionDep, run_id: str, map_index: int = -1) -> dict[str, Any]:
     """The rejects of a run by code and message, and the structure of the first elements."""
     task = sync_of(session, dag_id, task_id)
-    report = returned_by(session, task, run_id, map_index)
+    report = left_by(session, task, run_id, map_index)
     reported = report.get("rejects_path") if isinstance(report, dict) else None
     path = rejects_file(task, run_id, map_index, reported)
     if path is None:

@@ -18,9 +18,10 @@ from airflow.models.log import Log
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import String, cast, func, or_, select
+from sqlalchemy import String, case, cast, func, or_, select
 
 from airflow_provider_moengage.page.synced_tasks import LINK, PACKAGE, ProviderTask, tasks_of
+from airflow_provider_moengage.results.failed_run import REPORT_KEY
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -39,7 +40,8 @@ _known: dict[tuple[str, str], tuple[ProviderTask, ...]] = {}
 class StoredTry:
     """A task instance: what its last try has left.
 
-    :param value: the value that it returned, if that is JSON in Airflow's database.
+    :param value: the value that it returned, or the report that it pushed before it failed, if that is JSON in
+        Airflow's database.
     """
 
     map_index: int
@@ -143,26 +145,27 @@ def runs_of(
 
 
 def _values(session: Session, last: Any, wanted: Collection[Any], task_ids: Collection[str]) -> dict[Any, Any]:
-    """Return what the tasks of runs have returned, by Dag, task, run and map index."""
+    """Return what the tasks of runs have left, by Dag, task, run and map index."""
     query = (
         select(*_XCOM, XComModel.value)
         .join(last, (last.c.dag_id == XComModel.dag_id) & (last.c.run_id == XComModel.run_id))
-        .where(XComModel.key == RETURN_VALUE, XComModel.task_id.in_(task_ids), *_LAST_TRY)
+        .where(XComModel.key.in_(_LEFT), XComModel.task_id.in_(task_ids), *_LAST_TRY)
+        .order_by(_RETURNED_LAST)
     )
     return {tuple(row[:4]): _decoded(row[4]) for row in session.execute(query) if tuple(row[:2]) in wanted}
 
 
-def returned_by(session: Session, task: ProviderTask, run_id: str, map_index: int) -> Any:
-    """Return what a task instance has returned; None if it has not."""
+def left_by(session: Session, task: ProviderTask, run_id: str, map_index: int) -> Any:
+    """Return what a task instance has returned, or pushed before it failed; None if it has not."""
     query = select(XComModel.value).where(
-        XComModel.key == RETURN_VALUE,
+        XComModel.key.in_(_LEFT),
         XComModel.dag_id == task.dag_id,
         XComModel.task_id == task.task_id,
         XComModel.run_id == run_id,
         XComModel.map_index == map_index,
         *_LAST_TRY,
     )
-    return _decoded(session.scalars(query).first())
+    return _decoded(next(reversed(session.scalars(query.order_by(_RETURNED_LAST)).all()), None))
 
 
 def note(session: Session, event: str, task: ProviderTask, user: str) -> None:
@@ -193,6 +196,10 @@ _LAST_TRY = (
     else []
 )
 """Airflow 3.4 keeps what earlier tries have returned, also after a task was cleared."""
+
+_LEFT = (RETURN_VALUE, REPORT_KEY)
+_RETURNED_LAST = case((XComModel.key == RETURN_VALUE, 1), else_=0)
+"""What a task has returned takes the place of what an earlier try of it may have left."""
 
 _XCOM = (XComModel.dag_id, XComModel.task_id, XComModel.run_id, XComModel.map_index)
 

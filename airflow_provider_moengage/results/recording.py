@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Any, TypeVar
 
+from airflow_provider_moengage.results.failed_run import push_report
 from airflow_provider_moengage.results.recorded_operator import Recorded
 
 Execute = TypeVar("Execute", bound=Callable[..., Any])
@@ -17,10 +18,14 @@ def recorded(execute: Execute) -> Execute:
     @wraps(execute)
     def run(self: Recorded, context: Mapping[str, Any]) -> Any:
         self.forget_earlier_run()
-        if self.results is None or self.is_certainly_dry:
-            return execute(self, context)
-        from airflow_provider_moengage.results.recorder import record
+        try:
+            if self.results is None or self.is_certainly_dry:
+                return execute(self, context)
+            from airflow_provider_moengage.results.recorder import record
 
-        return record(self, self.results, context, partial(execute, self, context))
+            return record(self, self.results, context, partial(execute, self, context))
+        except Exception:
+            push_report(self, context)
+            raise
 
     return run  # type: ignore[return-value]  # it takes what execute takes

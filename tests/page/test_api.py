@@ -49,11 +49,12 @@ def test_the_last_run_of_a_sync_has_its_counts(page: Page) -> None:
     assert 0 < newest["share_of_limit"] < 0.001
 
 
-def test_a_failed_run_is_shown_although_it_returned_nothing(page: Page) -> None:
+def test_a_failed_run_has_its_counts_although_it_returned_nothing(page: Page) -> None:
     [run] = page.syncs()["strict_customers"]["runs"]
 
-    assert (run["state"], run["reports"]) == ("failed", 0)
-    assert "accepted" not in run
+    assert (run["state"], run["reports"], run["accepted"], run["rejected"]) == ("failed", 1, 2, 1)
+    assert (run["rejects"], run["rejects_files"]) == ({"customer_id_refused": 1}, 1)
+    assert run["rate"] > 0
 
 
 def test_the_reports_of_a_mapped_task_are_added_up(page: Page) -> None:

@@ -170,7 +170,7 @@ def test_it_follows_the_theme_of_airflow(open_page: Open) -> None:
 
 def test_the_rejects_of_a_failed_run_are_shown_without_values(open_page: Open) -> None:
     opened = settled(open_page("/moengage/#/sync/strict_customers/sync"))
-    opened.get_by_role("link", name="look into its file").click()
+    opened.get_by_role("link", name="1 customer_id_refused").click()
 
     opened.get_by_role("heading", name="Rejects of strict_customers.sync").wait_for()
     opened.get_by_role("cell", name=re.compile("MoEngage treats this id as invalid")).wait_for()

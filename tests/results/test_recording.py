@@ -17,7 +17,7 @@ from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.bulk.results import ResultsTable
 from airflow_provider_moengage.emulator import Fault
-from airflow_provider_moengage.exceptions import MoEngageError
+from airflow_provider_moengage.exceptions import MoEngageError, MoEngageRejectsError
 from airflow_provider_moengage.operators.bulk_import import BulkImportOperator
 from airflow_provider_moengage.results.recorder import RunRecorder
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
@@ -345,3 +345,44 @@ def test_memory_does_not_grow_with_the_rejects(
         )
 
     assert peaks[1] < peaks[0] + 1_000_000
+
+
+@pytest.mark.parametrize("results", [None, RESULTS], ids=["alone", "with a results table"])
+def test_a_failed_run_leaves_its_counts_as_an_xcom(
+    connected: MoEngage, database: sqlite3.Connection, results: ResultsTable | None
+) -> None:
+    users(database, 100, bad={7, 8})
+    task = Task()
+
+    with pytest.raises(MoEngageError):
+        sync(results=results).execute(task.context)
+
+    report = task.xcom.pop("moengage_report")
+    assert (report["accepted"], report["rejected"]) == (98, 2)
+    assert report["rejects"] == {"customer_id_missing": 2}
+    assert task.xcom == {}
+    sync(results=results, max_rejects=2).execute(task.context)
+    assert task.xcom == {}
+
+
+def test_a_run_that_moengage_ended_leaves_what_it_has_counted(connected: MoEngage) -> None:
+    task = Task()
+    connected.emulator.workspace.add_fault(Fault(kind="status", status=401, times=None))
+
+    with pytest.raises(MoEngageError):
+        send([customer("ann")], results=None).execute(task.context)
+
+    assert task.xcom["moengage_report"]["accepted"] == 0
+
+
+def test_counts_that_cannot_be_pushed_hide_no_error(connected: MoEngage, logged: Callable[[], str]) -> None:
+    context = Task().context
+    del context["ti"].xcom_push
+
+    with pytest.raises(MoEngageRejectsError):
+        send([customer("")], results=None).execute(context)
+
+    assert "could not be stored as XCom moengage_report (AttributeError)" in logged()
+    with pytest.raises(ValueError, match="max_rejects"):
+        send([customer("ann")], results=None, max_rejects="{{ 1 }}").execute(context)
+    assert "moengage_report" not in logged()

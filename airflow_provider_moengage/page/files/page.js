@@ -144,7 +144,7 @@ async function oneSync(dag, task) {
   ];
 }
 
-// A failed run has returned no counts, but may have a rejects file.
+// The run of a killed worker has no counts, but may have a rejects file.
 function rejectsCell(dag, task, run, isOne, index = -1) {
   const counted = codes(run.rejects);
   const mayHave = isOne && (run.rejected > 0 || (run.state === "failed" && run.rejected === undefined));
