@@ -17,7 +17,7 @@ Open = Callable[..., Any]
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # as long as it runs, no test of the process can run an event loop of its own
 def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="no browser tests: pip install --group browser")
     with sync_api.sync_playwright() as running:
