@@ -15,7 +15,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
@@ -42,8 +42,14 @@ STAGES = (
 """Stages run one after the other; the lists of parts within a stage run at the same time."""
 
 _ROOT = Path(__file__).parent.parent
-_TABLE = _ROOT / "docs" / "reference" / "performance-table.md"
-_SCALE_TABLE = _ROOT / "docs" / "reference" / "performance-scale.md"
+_REFERENCE = _ROOT / "docs" / "reference"
+_PAGES = (
+    ("performance-encoding.md", "Measured encoding", ("encode",)),
+    ("performance-limits.md", "Measured limits", ("pacing", "polling", "sharing", "erasing", "campaigns")),
+)
+"""The pages of speed for some parts: file, title and parts. All other parts are on the page of performance."""
+_TABLE = _REFERENCE / "performance-table.md"
+_SCALE_TABLE = _REFERENCE / "performance-scale.md"
 _PLOT = _ROOT / "docs" / "images" / "performance.svg"
 
 
@@ -70,7 +76,7 @@ def main() -> None:
     if scale := _scale(rows):
         print(as_text(scale))
     if set(chosen) == set(PARTS):
-        _write(rows, took)
+        _write(found, took)
 
 
 def _speed(rows: Sequence[Row]) -> list[Row]:
@@ -113,17 +119,23 @@ def _rows_of(part: str) -> list[Row]:
     return [Row(**fields) for fields in json.loads(line.removeprefix("ROWS "))]
 
 
-def _write(rows: Sequence[Row], seconds: float) -> None:
+def _write(found: Mapping[str, Sequence[Row]], seconds: float) -> None:
     from benchmarks import encode, end_to_end, memory, plot
 
     head = "# {}\n\n<!-- Written by `make bench`. -->\n\n{}"
     measured = f"Measured by `make bench` in {seconds / 60:.0f} minutes: {_machine()}."
-    _TABLE.write_text(as_markdown(_speed(rows), head.format("Measured performance", measured)))
+    rows = [row for part in PARTS for row in found[part]]
+    elsewhere = {part for _, _, parts in _PAGES for part in parts}
+    others = [part for part in PARTS if part not in elsewhere]
+    for name, title, parts in (*_PAGES, (_TABLE.name, "Measured performance", others)):
+        speed = _speed([row for part in parts for row in found[part]])
+        (_REFERENCE / name).write_text(as_markdown(speed, head.format(title, measured)))
     _SCALE_TABLE.write_text(as_markdown(_scale(rows), head.format("Measured scale", measured)))
     _PLOT.parent.mkdir(exist_ok=True)
     customers = [row for row in rows if row.group != encode.GROUP or row.what.startswith("customers")]
     _PLOT.write_text(plot.as_svg(customers, (encode.GROUP, end_to_end.GROUP, memory.GROUP)))
-    print("Written:", *(path.relative_to(_ROOT) for path in (_TABLE, _SCALE_TABLE, _PLOT)))
+    pages = [_REFERENCE / name for name, _, _ in _PAGES]
+    print("Written:", *(path.relative_to(_ROOT) for path in (*pages, _TABLE, _SCALE_TABLE, _PLOT)))
 
 
 def _machine() -> str:
