@@ -1,24 +1,28 @@
 """Random tables through random runs that remove users, against a model of MoEngage.
 
 Whatever is killed, refused or rejected: nobody is removed whose row the run has read, nobody is forgotten, and
-without a kill nobody is removed twice.
+without a kill nobody is removed twice. The query may have more columns in some runs, as `on_new_columns` allows.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_moengage.bulk.changed.folder import StateFolder
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.removed.guards import Removal
 from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.run import delivery
 from airflow_provider_moengage.bulk.run.delivery import NotRemovedError
@@ -45,6 +49,9 @@ class Step:
     resync: bool = False
     max_removed: float = 1.0
     refused: str | None = None
+    columns: tuple[str, ...] = ()
+    """Columns that the query has besides."""
+    on_new_columns: str = "send"
 
 
 tables = st.dictionaries(st.sampled_from(USERS), st.integers(0, 2), max_size=len(USERS))
@@ -58,6 +65,8 @@ steps = st.builds(
     resync=st.sampled_from([False, False, False, True]),
     max_removed=st.sampled_from([1.0, 1.0, 1.0, 0.5, 3, 0]),
     refused=st.sampled_from([None, None, None, *USERS[:4]]),
+    columns=st.sampled_from([(), (), ("tier",), ("city",), ("tier", "city")]),
+    on_new_columns=st.sampled_from(["send", "send", "ignore", "ignore", "fail"]),
 )
 
 
@@ -67,6 +76,8 @@ class Model:
 
     moengage: MoEngage
     plans: Rows = field(default_factory=dict)
+    columns: dict[str, set[str]] = field(default_factory=dict)
+    """Of each user, the other columns that arrived last."""
     seen: int = 0
     deletions: int = 0
 
@@ -82,6 +93,7 @@ class Model:
                 unset.append(user)
             else:
                 self.plans[user] = element["attributes"]["plan"]
+                self.columns[user] = set(element["attributes"]) - {"plan"}
                 sent.append((user, self.plans[user]))
         deleted = self.moengage.emulator.workspace.deleted_users[self.deletions :]  # after all sends of a try
         self.deletions += len(deleted)
@@ -101,6 +113,21 @@ class Sync:
         self.folder = folder
         self.mode = delivery_mode
         self.number = 0
+        self.sent_columns: set[str] = set()
+        """The other columns that the last try may send."""
+        self.must_fail = False
+        """Whether the last try has to fail because of a new column."""
+
+    def _elements(self, step: Step, rows: Rows, columns: NewColumns) -> Iterator[dict[str, Any]]:
+        """Read the query: its columns are known before its first row."""
+        [mapping] = columns.mappings([CustomerMapping(attributes=None)], ["user_id", "plan", *step.columns])
+        assert isinstance(mapping, CustomerMapping)
+        names = (
+            ["plan", *step.columns] if mapping.attributes is None else [str(name) for name in mapping.attributes]
+        )
+        for user, plan in sorted(rows.items()):
+            value = float("nan") if user in step.bad else plan
+            yield customer(user, **{name: value if name == "plan" else name for name in names})
 
     def attempt(self, step: Step, rows: Rows, switch: KillSwitch) -> DeliveryReport:
         run = SyncRun(
@@ -112,18 +139,20 @@ class Sync:
             encoding=1,
             resync=step.resync,
         )
+        columns = NewColumns(step.on_new_columns, self.moengage.log)
         changes = Changes(
             KillableFolder(self.folder, switch),
             run,
-            NewColumns("send", self.moengage.log),
+            columns,
             may_repeat=False,
-            removal=Removal(self.action, step.max_removed, lambda: ["plan"]),
+            removal=Removal(self.action, step.max_removed, columns.attributes),
         )
-        elements = [
-            customer(user, plan=float("nan") if user in step.bad else plan) for user, plan in sorted(rows.items())
-        ]
+        stored = StateFolder(self.folder).newest()
+        known = set(step.columns if stored is None or not stored.columns else stored.columns)
+        self.must_fail = step.on_new_columns == "fail" and not known.issuperset(step.columns)
+        self.sent_columns = set(step.columns) & (known if step.on_new_columns == "ignore" else set(step.columns))
         return self.moengage.deliver(
-            elements,
+            self._elements(step, rows, columns),
             changes=changes,
             wrap=partial(_killable, switch=switch),
             delivery=self.mode,
@@ -141,16 +170,23 @@ class Sync:
                 rows = step.rows if not attempt else step.changed[attempt - 1]
                 switch = KillSwitch(points)
                 report: DeliveryReport | None = None
-                problem = False
+                problem, refusal = False, ""
                 try:
                     report = self.attempt(step, rows, switch)
                 except NotRemovedError as error:
                     report, problem = error.report, True
                 except KilledError:
                     pass
+                except ValueError as error:
+                    refusal = str(error)
                 switch.wait_for_requests()
                 sent, unset = self.model.take()
                 assert not set(unset) & rows.keys()
+                if refusal:
+                    assert self.must_fail
+                    assert "columns that no earlier run had" in refusal
+                    assert not sent
+                    assert not unset
                 if problem and report is not None and not report.removed and step.refused is None:
                     assert not unset or self.mode == "at_most_once"
                 if not switch.is_killed:
@@ -173,10 +209,13 @@ def test_nobody_present_is_removed_and_nobody_who_has_left_is_forgotten(
         sync = Sync(moengage, Path(folder) / "state", action, delivery_mode)
         for step in given_steps:
             report, rows, _, unset = sync.run(step)
-            assert report is not None
+            assert (report is None) == sync.must_fail
+            if report is None:
+                continue
             assert report.accepted + report.rejected + report.unchanged == len(rows)
             good = {user: plan for user, plan in rows.items() if user not in step.bad and user != step.refused}
             wrong = {user for user, plan in good.items() if sync.model.plans.get(user) != plan}
+            wrong |= {user for user in good if sync.model.columns.get(user) != sync.sent_columns}
             assert len(wrong) <= report.rejects.get("outcome_unknown", 0)
             if not step.kills:
                 assert len(unset) == len(set(unset)) <= report.removed
