@@ -126,7 +126,12 @@ $(VENV)/bin/python:
 
 # pip installs dependency groups from 25.1 on; a new environment often starts with an older pip.
 $(VENV)/.%: $(VENV)/bin/python pyproject.toml
-	@echo "Installing the dependency group '$*' into $(VENV); the first time takes a minute or more ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[emulator]' --group $*
+	@echo "Installing Airflow, this package and the group '$*' into $(VENV); the first time takes a minute or more ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@log=$(VENV)/pip.log; rm -f $$log; began=$$(date +%s); elapsed() { echo $$(( $$(date +%s) - began )); }; \
+	( while sleep 10 && kill -0 $$$$ 2>/dev/null; do \
+		echo "  $$(elapsed) s: $$(grep -cs ' Collecting ' $$log) packages found$$(grep -qs ' Installing collected' $$log && echo ', installing them')"; \
+	done ) & progress=$$!; trap 'kill $$progress 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/python -m pip install --quiet --log $$log --disable-pip-version-check --editable '.[emulator]' --group $* \
+	&& echo "  $$(elapsed) s: installed; pip's log is $$log"
 	@touch $@
