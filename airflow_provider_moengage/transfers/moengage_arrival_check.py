@@ -151,7 +151,7 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
         :raises ValueError: if a template rendered to a wrong argument, or the query lacks a column.
         :raises AirflowSkipException: if the query returns no rows.
         :raises MoEngageArrivalError: if more than ``max_failed`` of the sample have not arrived as they were sent,
-            or none of the rows can be checked.
+            or none of the rows can be checked, or MoEngage has none of the users and need not have them.
         :raises MoEngageError: see :meth:`MoEngageHook.iter_users`.
         """
         self._check(are_rendered=True)
@@ -179,8 +179,15 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
             )
         counts |= {**arrival.to_dict(), "not_compared": sorted(not_compared)}
         self._count(counts)
-        allowed = arrival.failed <= most if isinstance(most, int) else arrival.failed / len(sample.users) <= most
-        if not allowed:
+        # Users who need not exist say nothing: they are no part of the share.
+        judged = len(sample.users) - arrival.allowed_missing
+        if not judged and most != 1.0:
+            raise MoEngageArrivalError(
+                f"MoEngage has none of the {len(sample.users):,} users, so nothing is proved: update_existing_only"
+                " creates nobody, and the connection or project_code may be another one than the sync's",
+                report=counts,
+            )
+        if arrival.failed > (most if isinstance(most, int) else most * judged):
             raise MoEngageArrivalError(self._failure(counts, most), report=counts)
         return counts
 

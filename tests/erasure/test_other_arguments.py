@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from airflow_provider_moengage.emulator import Emulator, Fault
 from airflow_provider_moengage.emulator.settings import Credentials
 from airflow_provider_moengage.exceptions import MoEngageError, MoEngageOutcomeUnknownError
 from tests.delivering import MoEngage, connection_to
+from tests.docs.blocks import PROJECT
 from tests.erasure.conftest import Place
 from tests.erasure.test_kills import Worker, worker  # noqa: F401 (fixtures)
 from tests.erasure.test_sensor import DAY, advance, clock, sensor  # noqa: F401 (fixtures)
@@ -148,3 +150,21 @@ def test_max_users_0_erases_nobody(place: Place) -> None:
     place.task.clear()
     attempt(place.erase, max_users=0)
     assert place.erased == []
+
+
+def test_the_query_of_the_docs_shows_what_each_workspace_has_last_done(
+    place: Place, clock: Any, prod: Any
+) -> None:
+    place.have("a")
+    place.request("a")
+    staging = place.erase()
+    advance(clock, DAY + 1)
+    sensor(staging).execute(place.task.context)
+    prod.add_fault(Fault("status", status=503, times=None, path="/v1/customer/delete"))
+    attempt(place.erase, moengage_conn_id="prod")
+
+    sections = (PROJECT / "docs" / "erasure.md").read_text()
+    [query] = re.findall(r"```sql\n(SELECT user_id, event.*?)```", sections, re.DOTALL)
+
+    last = place.execute(query.replace("moengage_erasures", "ledger"))
+    assert sorted(event for _, event, *_ in last) == ["asked", "gone"]

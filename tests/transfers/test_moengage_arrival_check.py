@@ -218,6 +218,26 @@ def test_users_who_are_not_created_may_be_missing(place: MoEngage, warehouse: Wa
     assert (checked["arrived"], checked["missing"], checked["allowed_missing"]) == (1, 0, 2)
 
 
+def test_if_nobody_need_exist_and_nobody_does_nothing_is_proved(place: MoEngage, warehouse: Warehouse) -> None:
+    warehouse.fill(3)
+    mapping = CustomerMapping(attributes=["tier"], update_existing_only=True)
+
+    with pytest.raises(MoEngageArrivalError, match="none of the 3 users, so nothing is proved") as caught:
+        check(mapping=mapping, max_failed=3)
+
+    assert caught.value.report["allowed_missing"] == 3
+    assert check(mapping=mapping, max_failed=1.0)["arrived"] == 0
+
+
+def test_users_who_need_not_exist_are_no_part_of_the_share(place: MoEngage, warehouse: Warehouse) -> None:
+    warehouse.fill(20)
+    place.deliver([customer("user-1", tier="another")])
+    mapping = CustomerMapping(attributes=["tier"], update_existing_only=True)
+
+    with pytest.raises(MoEngageArrivalError, match="1 differ"):
+        check(mapping=mapping, max_failed=0.1, timeout=60, poke_interval=60)
+
+
 def test_attributes_that_were_unset_are_checked(place: MoEngage, warehouse: Warehouse) -> None:
     warehouse.write("INSERT INTO customers VALUES ('ann', NULL, 'Graz', NULL)")
     place.deliver([customer("ann", tier="gold", city="Graz")])
