@@ -31,6 +31,7 @@ def read(status_code: int, content: object = b"", headers: dict[str, str] | None
         (200, SUCCESS, Outcome.ACCEPTED),
         (200, {"status": "SUCCESS"}, Outcome.ACCEPTED),
         (202, SUCCESS, Outcome.ACCEPTED),
+        (200, b'{"status": "fail", "status": "success"}', Outcome.UNKNOWN),
         (206, SUCCESS, Outcome.UNKNOWN),
         (207, SUCCESS, Outcome.UNKNOWN),
         (299, SUCCESS, Outcome.UNKNOWN),

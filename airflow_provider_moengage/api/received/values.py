@@ -9,6 +9,7 @@ read numbers, times and known words. Text comes from :meth:`Received.text`, :met
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -54,9 +55,12 @@ class Received:
 
     @classmethod
     def body(cls, raw: bytes, scrub: Scrub) -> Received:
-        """Return a body's JSON object; an empty one if it is anything else (for example, a proxy's page)."""
+        """Return a body's JSON object; an empty one if it is anything else (for example, a proxy's page), has
+        a name twice: JSON leaves open which of its values counts, and a failure must not be read as a success.
+        """
         try:
             content = msgspec.json.decode(raw)
+            json.loads(raw, object_pairs_hook=_check_names)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             content = None
         return cls(content if isinstance(content, dict) else {}, scrub)
@@ -312,3 +316,12 @@ def _plain(value: Any) -> str:
         return str(value)
     except ValueError:  # Python writes no number of more than 4,300 digits
         return ""
+
+
+def _check_names(pairs: list[tuple[str, Any]]) -> None:
+    """Check that an object has each name once.
+
+    :raises ValueError: if not.
+    """
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name is there twice")

@@ -51,6 +51,19 @@ def test_a_body_that_is_no_json_object_is_empty(body: bytes) -> None:
     assert (content.is_object, content["a"].text(), content.fields()) == (True, None, [])
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status": "fail", "status": "success"}',
+        b'{"status": "fail", "st\\u0061tus": "success"}',
+        b'{"status": "success", "error": {"type": "TypeError", "type": null}}',
+        b'{"status": "success", "data": [{"failed": 3, "failed": 0}]}',
+    ],
+)
+def test_a_body_that_has_a_name_twice_is_empty(body: bytes) -> None:
+    assert Received.body(body, SCRUB).fields() == []
+
+
 def test_words_numbers_and_times_are_read() -> None:
     row = received(
         {"status": "Fail. ", "more": "true", "no": False, "count": "7", "at": "2026-01-02T03:04:05", "x": None}
