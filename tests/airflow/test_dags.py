@@ -44,6 +44,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
             CREATE TABLE customers (user_id TEXT, email TEXT, tier TEXT);
             WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT 1000)
             INSERT INTO customers SELECT 'user-' || n, 'user-' || n || '@example.com', 'gold' FROM numbers;
+            CREATE TABLE members (user_id TEXT, tier TEXT);
+            WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT 100)
+            INSERT INTO members SELECT 'user-' || n, 'gold' FROM numbers;
             CREATE TABLE orders (user_id TEXT, at TEXT, total REAL, shop TEXT);
             INSERT INTO orders VALUES ('user-1', '2026-01-01 10:00:00', 1, 'north'),
                 ('user-2', '2026-01-02 10:00:00', 2, 'south'), ('user-2', '2026-01-03 10:00:00', 3, 'south');
@@ -171,6 +174,25 @@ def test_rows_of_a_sync_are_not_in_log_or_database(sync: Run) -> None:
     assert "hidden-value" not in sync.log
     assert b"hidden-value" not in sync.airflow.database
     assert "2 elements accepted by MoEngage" in sync.log
+
+
+def test_shards_of_changed_rows_send_what_changed_and_remove_who_left(
+    airflow: Airflow, command: Callable[..., str]
+) -> None:
+    for first in run_dag(airflow, command, "shards"):
+        assert sorted(arrived(first)) == sorted(f"user-{n}" for n in range(1, 101))
+        with sqlite3.connect(airflow.home / "warehouse.db") as database:
+            database.execute("UPDATE members SET tier = 'silver' WHERE user_id = 'user-42'")
+            database.execute("DELETE FROM members WHERE user_id = 'user-7'")
+        database.close()
+
+        command("dags", "test", "shards", "2030-01-01")
+
+        assert arrived(first)[100:] == ["user-42"]
+        assert first.emulator.workspace.deleted_users == ["user-7"]
+        reports = json.loads((airflow.home / "reports.json").read_text())
+        assert sum(report["unchanged"] for report in reports) == 98
+        assert sum(report["removed"] for report in reports) == 1
 
 
 def test_tasks_wait_for_file_imports_in_every_mode(imports: Run) -> None:
