@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
+from itertools import compress
+from operator import ne
 from typing import Any
 
 from airflow_provider_moengage.api.users.cohorts import member_line
@@ -124,7 +126,7 @@ class ChangeTracker:
         if state.sends_all:
             places: Sequence[int] = range(len(keys))
         else:
-            places = [at for at, content in enumerate(contents) if content != found[at] or mine[at] is not None]
+            places = _differing(contents, found, mine)
         to_send: list[int] = []
         for at in places:
             key, content = keys[at], contents[at]
@@ -306,7 +308,8 @@ class ChangeTracker:
         """Return the digest of who each element is of."""
         digests, weights = self._state.digests, elements.weights
         kind = weights[0].kind if weights else ""
-        if kind != "device" and all(weight.kind == kind for weight in weights):
+        is_one_kind = weights.count(weights[0]) == len(weights) if weights else True
+        if kind != "device" and (is_one_kind or all(weight.kind == kind for weight in weights)):
             return digests.keys(kind, elements.users)
         return [
             digests.keys(weight.kind, [identity_of(weight.kind, user, element)])[0]
@@ -343,13 +346,7 @@ class ChangeTracker:
         sent = self._sent.among(keys)
         earlier: Sequence[Mapping[bytes, bytes]] = (self._lately, self._repeated, state.repeated)
         if not sent and len(here) == len(keys) and all(here.keys().isdisjoint(rows) for rows in earlier):
-            self._sent.add(
-                [
-                    key
-                    for key, content, before, by_try in zip(keys, contents, found, mine, strict=True)
-                    if content != before or by_try is not None
-                ]
-            )
+            self._sent.add([keys[at] for at in _differing(contents, found, mine)])
             self._lately = here
             return
         here = {}
@@ -383,6 +380,15 @@ class ChangeTracker:
         with self._lock:
             pending = [self._pending[position] for position in positions if position in self._pending]
         return packed([key for key, _, _ in pending], [content for _, content, _ in pending])
+
+
+def _differing(
+    contents: Sequence[bytes], found: Sequence[bytes | None], mine: Sequence[bytes | None]
+) -> list[int]:
+    """Return the places of what MoEngage does not have as it is, or an earlier try has sent."""
+    if mine.count(None) == len(mine):
+        return list(compress(range(len(contents)), map(ne, contents, found)))
+    return [at for at, content in enumerate(contents) if content != found[at] or mine[at] is not None]
 
 
 def _is_readable(element: Any, name: str) -> bool:
