@@ -46,7 +46,6 @@ def changed_customers() -> None:
         task_id="customers",
         conn_id="warehouse",
         sql="SELECT user_id, email, tier FROM customers",
-        key_columns=["user_id"],
         mapping=CustomerMapping(attributes={"u_em": "email", "tier": "tier"}),
         changed_only=ChangedOnly(path=f"{FOLDER}/changes"),
         rejects_path=f"{FOLDER}/rejects",

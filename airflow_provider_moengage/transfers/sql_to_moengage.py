@@ -23,7 +23,7 @@ from airflow_provider_moengage.tasks.changes import (
     shard_of_task,
     state_path_of_task,
 )
-from airflow_provider_moengage.tasks.watermark import TaskWindow, check_moments, check_watermark
+from airflow_provider_moengage.tasks.watermark import TaskWindow, Window, check_moments, check_watermark
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, Context
@@ -193,11 +193,23 @@ class SqlToMoEngageOperator(DeliveryOperator):
         if self._window.window.is_empty:
             source = Stream(())
         else:
+            self._warn_of_offsets(self._window.window)
             source.row_count = self._counted()
         with self._window.moving_the_watermark(
             is_dry_run=flag("dry_run", self.is_dry_run), at_most_once=self.delivery == "at_most_once"
         ):
             return self.deliver(source, lambda: given, context, changes)
+
+    def _warn_of_offsets(self, window: Window) -> None:
+        """Warn if SQLite is to compare a text with an offset: a bound is the greater text of two equal times."""
+        given = f"{self.sql} {self.parameters}"
+        bounds = [text for moment in (window.since, window.until) for text in (str(moment), moment.isoformat())]
+        if not has_typed_columns(database_hook(self.conn_id)) and any(text in given for text in bounds):
+            self.log.warning(
+                "SQLite compares times as text, and since and until have an offset (+00:00). A column without one"
+                " misses the row at the window's first moment, and gets the next window's first one. For such a"
+                " column use {{ since.replace(tzinfo=None) }} and {{ until.replace(tzinfo=None) }}"
+            )
 
     def _check_expect(self, expect: object) -> None:
         if not isinstance(expect, Expect):

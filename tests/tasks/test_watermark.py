@@ -229,6 +229,14 @@ def hourly(hour: float) -> dict[str, Any]:
     return {"run_after": at(hour + 1), "interval": hours(hour, hour + 1)}
 
 
+def test_sqlite_is_warned_of_bounds_with_an_offset(source: Source, caplog: Any, capsys: Any) -> None:
+    source.run(**hourly(0)).sync()
+    assert "SQLite compares" not in capsys.readouterr().out + caplog.text
+
+    source.run(**hourly(1)).sync(sql=SQL.replace(".replace(tzinfo=None)", ""))
+    assert "SQLite compares" in capsys.readouterr().out + caplog.text
+
+
 def test_runs_that_follow_each_other_send_each_row_once(source: Source) -> None:
     source.buys(*[at(minutes / 60) for minutes in range(0, 180, 20)])
 

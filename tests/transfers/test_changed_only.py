@@ -220,7 +220,7 @@ def test_of_several_rows_of_a_user_the_last_one_counts_in_every_run(
         assert last == {"11": "b", "12": "x"}
         sync.run(query, **options)
     assert [user["id"] for user in sync.sent] == ["11", "11"]
-    assert "2 users are in several rows of the query" in logged(caplog, capsys)
+    assert "The query has several rows of 2 users: the last row of each counts" in logged(caplog, capsys)
     warehouse.execute("DELETE FROM seen WHERE n = 3")
     warehouse.commit()
     sync.run(query, **options)

@@ -290,9 +290,9 @@ class ChangeTracker:
             self._state.close()
         if repeated:
             self._log.warning(
-                "%s users are in several rows of the query: the last row counts. Rows that differ are sent in each"
+                "The query has several rows of %s: the last row of each counts. Rows that differ are sent in each"
                 " run; make the query return one row per user",
-                f"{repeated:,}",
+                counted(repeated, "user"),
             )
 
     def _ids(self, elements: Elements) -> Sequence[str]:
