@@ -96,6 +96,9 @@ class Reader:
             lines.append(None)
 
         for some, data in encoded(elements, self._encoder, refuse):
+            if len(data) <= LARGEST_ELEMENT:
+                lines += data.split(b"\n")[:-1]
+                continue
             for at, line in enumerate(data.split(b"\n")[:-1]):
                 if len(line) <= LARGEST_ELEMENT:
                     lines.append(line)
