@@ -187,7 +187,8 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
                 " creates nobody, and the connection or project_code may be another one than the sync's",
                 report=counts,
             )
-        if arrival.failed > (most if isinstance(most, int) else most * judged):
+        failed = arrival.failed if isinstance(most, int) else arrival.failed / max(judged, 1)
+        if failed > most:
             raise MoEngageArrivalError(self._failure(counts, most), report=counts)
         return counts
 

@@ -55,7 +55,7 @@ class Received:
 
     @classmethod
     def body(cls, raw: bytes, scrub: Scrub) -> Received:
-        """Return a body's JSON object; an empty one if it is anything else (for example, a proxy's page), has
+        """Return a body's JSON object; an empty one if it is anything else (for example, a proxy's page), or has
         a name twice: JSON leaves open which of its values counts, and a failure must not be read as a success.
         """
         try:
