@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ from airflow_provider_moengage import __version__
 # Autodoc imports Airflow, which writes its configuration file: keep it out of the builder's home folder.
 _airflow_home = tempfile.TemporaryDirectory(prefix="airflow-docs-")
 os.environ["AIRFLOW_HOME"] = _airflow_home.name
+logging.getLogger("airflow").setLevel(logging.WARNING)  # the build prints nothing but warnings
 
 project = "airflow-provider-moengage"
 author = "The airflow-provider-moengage authors"
@@ -60,8 +62,16 @@ python_maximum_signature_line_length = 80
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("source-read", _link_to_included_pages)
     app.connect("autodoc-process-signature", _say_which_file_run)
     app.connect("doctree-resolved", _enlarge_pictures)
+
+
+def _link_to_included_pages(_app: Any, _page: str, source: list[str]) -> None:
+    """A link to `../SECURITY.md#part` works on GitHub, which shows no included text. Here its page includes it."""
+    source[0] = re.sub(
+        r"\]\(\.\./(SECURITY|CHANGELOG|CONTRIBUTING)\.md", lambda found: f"]({found[1].lower()}.md", source[0]
+    )
 
 
 def _say_which_file_run(*event: Any) -> tuple[str | None, str | None]:
