@@ -1,4 +1,4 @@
-"""The counts of a run that failed. A task that fails returns nothing, so they are an XCom of their own."""
+"""The counts of a run that failed or was ended. Such a task returns nothing, so they are an XCom of their own."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def recorded(execute: Execute) -> Execute:
             from airflow_provider_moengage.results.recorder import record
 
             return record(self, self.results, context, partial(execute, self, context))
-        except Exception:
+        except BaseException:  # a timeout and, on Airflow 2, SIGTERM raise no Exception
             push_report(self, context)
             raise
 

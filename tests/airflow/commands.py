@@ -22,7 +22,7 @@ def run(command: list[str]) -> int:
         main()  # type: ignore[no-untyped-call, unused-ignore]  # Airflow's
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception:
+    except BaseException:  # Airflow 2's `dags test` lets that of a terminated task through
         traceback.print_exc()
         return 1
     return 0

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 END = "\0 exit "
 """Prefix of the line with the exit code of a command; see `commands`."""
@@ -89,6 +90,15 @@ class Airflow:
             for task_id, state in database.execute(query, [dag_id]):
                 states[task_id].append(state)
         return states
+
+    def xcom(self, dag_id: str, task_id: str, key: str) -> Any:
+        """Return what a task has stored, None if it has not."""
+        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
+            query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = ? AND key = ?"
+            [value] = database.execute(query, [dag_id, task_id, key]).fetchone() or [None]
+        while isinstance(value, str | bytes):  # Airflow 3 encodes JSON as JSON
+            value = json.loads(value)
+        return value
 
     @property
     def database(self) -> bytes:

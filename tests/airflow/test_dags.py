@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.emulator import Emulator, FileImport, ImportFile, Settings
+from devtools.standalone_airflow import as_connection
 from tests.airflow.home import Airflow
 
 HERE = Path(__file__).parent
+A_BATCH = 25
+"""The most elements of 4,000 bytes that a request body can contain."""
 IMPORTS = {"users": "SUCCESSFUL", "one": "SUCCESSFUL", "two": "SUCCESSFUL", "bad": "FAILED"}
 
 
@@ -68,14 +71,14 @@ def command(airflow: Airflow) -> Iterator[Callable[..., str]]:
         yield command
 
 
+def connect(airflow: Airflow, emulator: Emulator) -> None:
+    airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = as_connection(
+        login="EMULATOR", password="emulator-data-key", host=emulator.url
+    )
+
+
 def run_dag(airflow: Airflow, command: Callable[..., str], dag_id: str) -> Iterator[Run]:
     with Emulator(Settings(keep_elements=None)) as emulator:
-        connection = {
-            "conn_type": "moengage",
-            "login": "EMULATOR",
-            "password": "emulator-data-key",
-            "host": emulator.url,
-        }
         for import_id, status in IMPORTS.items():
             files = [
                 ImportFile(f"users_{part}_{{run}}.csv", steps=((0, "QUEUED"), (0.5, status)))
@@ -83,7 +86,7 @@ def run_dag(airflow: Airflow, command: Callable[..., str], dag_id: str) -> Itera
             ]
             emulator.workspace.add_file_import(FileImport(import_id, import_id.title(), tuple(files)))
         emulator.workspace.run_file_import("bad")
-        airflow.environment["AIRFLOW_CONN_MOENGAGE_DEFAULT"] = json.dumps(connection)
+        connect(airflow, emulator)
         log = command("dags", "test", dag_id)
         results = airflow.home / "reports.json"
         assert results.exists(), log
@@ -150,6 +153,34 @@ def test_too_many_rejects_fail_the_task_after_valid_elements_were_sent(bulk: Run
     assert "1 element rejected (1 customer_id_refused), more than max_rejects=0 allows" in bulk.log
     [file] = (bulk.folder / "rejects").iterdir()
     assert json.loads(file.read_text())["codes"] == ["customer_id_refused"]
+
+
+def test_a_failed_task_leaves_its_counts_as_an_xcom(bulk: Run) -> None:
+    report = bulk.airflow.xcom("bulk", "rejected", "moengage_report")
+
+    assert (report["accepted"], report["rejected"]) == (1, 1)
+    assert report["rejects"] == {"customer_id_refused": 1}
+    assert bulk.airflow.xcom("bulk", "literal", "moengage_report") is None
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "ended_by"),
+    [
+        ("timed_out", r"ended early \(AirflowTaskTimeout\)"),
+        ("terminated", r"ended early \((StoppedError|AirflowTaskTerminated)\)"),
+    ],
+)
+def test_a_task_that_was_ended_leaves_its_counts_as_an_xcom(
+    airflow: Airflow, command: Callable[..., str], dag_id: str, ended_by: str
+) -> None:
+    with Emulator(Settings()) as emulator:
+        connect(airflow, emulator)
+        log = command("dags", "test", dag_id)
+    report = airflow.xcom(dag_id, "sync", "moengage_report")
+
+    assert re.search(ended_by, log), log
+    assert 0 <= emulator.workspace.counts.elements - report["accepted"] <= A_BATCH, "but for one request in flight"
+    assert report["rejects"] == {"customer_id_refused": report["rejected"]}
 
 
 def test_elements_are_not_in_log_or_database(bulk: Run) -> None:

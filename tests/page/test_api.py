@@ -57,6 +57,13 @@ def test_a_failed_run_has_its_counts_although_it_returned_nothing(page: Page) ->
     assert run["rate"] > 0
 
 
+def test_a_run_that_failed_before_it_read_anything_has_no_counts(page: Page) -> None:
+    [run] = page.syncs()["unready_customers"]["runs"]
+
+    assert (run["state"], run["reports"]) == ("failed", 0)
+    assert "accepted" not in run
+
+
 def test_the_reports_of_a_mapped_task_are_added_up(page: Page) -> None:
     payroll = page.syncs()["payroll"]
     [run] = payroll["runs"]
@@ -87,7 +94,7 @@ def test_each_instance_has_a_state_of_its_own(page: Page) -> None:
 
 
 def test_only_tasks_of_this_provider_are_syncs(page: Page) -> None:
-    expected = {"customers", "vip_customers", "strict_customers", "orders", "payroll"}
+    expected = {"customers", "vip_customers", "strict_customers", "unready_customers", "orders", "payroll"}
 
     assert page.syncs().keys() == expected
 

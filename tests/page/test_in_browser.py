@@ -122,6 +122,15 @@ def test_a_sync_shows_its_runs_as_chart_and_table(open_page: Open) -> None:
     assert ADDRESS not in opened.content()
 
 
+def test_a_run_without_counts_says_why(open_page: Open) -> None:
+    opened = settled(open_page("/moengage/#/sync/unready_customers/sync", width=390))
+
+    table = opened.get_by_role("region", name="Table of runs")
+    assert "no counts: the process was killed" in table.inner_text()
+    assert has_no_scrollbar(opened)
+    assert findings(opened) == []
+
+
 def test_the_filter_finds_a_sync(open_page: Open) -> None:
     opened = settled(open_page("/moengage/"))
     opened.get_by_label("Dag or task").fill("PAYROLL")

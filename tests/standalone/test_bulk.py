@@ -1,4 +1,4 @@
-"""A bulk task in a complete Airflow: marked as failed, and resumed."""
+"""A bulk task in a complete Airflow: marked as failed, with its counts, and resumed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def test_a_sync_marked_failed_stops_and_a_clear_resumes_it(
     until(lambda: len(arrived(emulator)) >= 2 * A_BATCH, "the first customers to arrive", log)
 
     airflow.mark_failed("long_sync", run_id, "sync")
-    until(lambda: "The run ended early" in airflow.log("long_sync"), "the sync to stop", log)
+    until(lambda: "The run was stopped" in airflow.log("long_sync"), "the sync to stop", log)
     when_stopped = len(arrived(emulator))
+    counts = airflow.xcom("long_sync", run_id, "sync", "moengage_report")
     workspace.clear_faults()
     airflow.clear("long_sync", run_id, "sync")
     airflow.until_task("long_sync", run_id, "sync", "success")
@@ -40,6 +41,7 @@ def test_a_sync_marked_failed_stops_and_a_clear_resumes_it(
     report = airflow.xcom("long_sync", run_id, "sync")
     numbers = arrived(emulator)
     assert when_stopped < 400
+    assert 0 < counts["accepted"] <= when_stopped
     assert (report["accepted"], report["rejected"], report["resumed"]) == (400, 0, True)
     assert sorted(set(numbers)) == list(range(1, 401))
     assert len(numbers) <= 400 + 2 * A_BATCH

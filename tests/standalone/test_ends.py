@@ -136,6 +136,8 @@ def test_each_operator_sends_nothing_after_sigterm(airflow: Standalone, emulator
         assert states[operator, "while"] == "failed"
         assert at_kill[operator, "while"] <= ends.count(operator, "while") <= at_kill[operator, "while"] + 2 * most
         assert ends.count(operator, "after") == ROWS
+        counts = airflow.xcom("terminated", run, f"{operator}_while", "moengage_report")
+        assert 0 < counts["accepted"] <= ends.count(operator, "while")
     assert states["files", "while"] == states["sensor", "while"] == "failed"
     assert ends.count("files", "while") == 0
     assert ends.partial_files("while") == []
@@ -161,6 +163,9 @@ def test_an_execution_timeout_ends_each_operator(airflow: Standalone, emulator: 
     assert 0 < sent["bulk"] < ROWS
     assert 0 < sent["sync"] < ROWS
     assert 0 < sent["cohort"] < ROWS
+    for operator in ("bulk", "sync", "cohort"):
+        counts = airflow.xcom("timed_out", run, f"{operator}_timeout", "moengage_report")
+        assert 0 < counts["accepted"] <= sent[operator]
     assert {operator: sent[operator] for operator in ("files", "event", "import")} == dict.fromkeys(
         ("files", "event", "import"), 0
     )

@@ -68,6 +68,9 @@ function toAirflow(text, ...parts) {
 }
 
 const state = (run) => h("span", { class: `state ${run.state ?? ""}` }, (run.state ?? "no status").replaceAll("_", " "));
+// A failed task leaves its counts, unless its process was killed (SIGKILL) or had nothing to count yet.
+const hasNoCounts = (run) => ["failed", "up_for_retry"].includes(run.state) && run.accepted === undefined;
+const syncState = (run) => h("span", { class: "sub" }, state(run), hasNoCounts(run) && h("span", { class: "sub" }, "no counts: the process was killed, or it failed before it read anything"));
 const rejected = (run) => (run.rejected ? h("span", { class: "some" }, number(run.rejected)) : number(run.rejected));
 const codes = (counts) => Object.entries(counts ?? {}).map(([code, count]) => `${number(count)} ${code}`).join(", ");
 
@@ -101,7 +104,7 @@ async function allSyncs() {
   const rows = syncs.map((sync) => ({ ...sync, last: sync.runs?.[0] ?? {} }));
   const columns = [
     { title: "Sync", cell: (row) => [h("a", { href: `#/sync/${path(row.dag_id, row.task_id)}` }, row.task_id), h("span", { class: "sub" }, row.dag_id)] },
-    { title: "Last run", name: "when", cell: (row) => row.runs === null ? "not yours to read" : row.runs.length ? [when(row.last.started_at ?? row.last.run_after), h("span", { class: "sub" }, state(row.last))] : "none yet" },
+    { title: "Last run", name: "when", cell: (row) => row.runs === null ? "not yours to read" : row.runs.length ? [when(row.last.started_at ?? row.last.run_after), syncState(row.last)] : "none yet" },
     ...told(COUNTS, rows.map((row) => row.last)).map((column) => ({ ...column, cell: (row) => column.cell(row.last) })),
     { title: "Rejects", name: "codes", cell: (row) => codes(row.last.rejects) || "–" },
   ];
@@ -127,7 +130,7 @@ async function oneSync(dag, task) {
     ? card("stored", "Stored between runs", h("p", {}, "Each instance of a mapped task has a state of its own: see the instances of a run."))
     : await storedOf(dag, task, -1);
   const columns = [
-    { title: "Run", name: "when", cell: (run) => [toAirflow(when(run.started_at ?? run.run_after), "dags", dag, "runs", run.run_id), h("span", { class: "sub" }, state(run)), sync.is_mapped && h("a", { class: "sub", href: `#/instances/${path(dag, task, run.run_id)}` }, plural(run.instances, "instance"))] },
+    { title: "Run", name: "when", cell: (run) => [toAirflow(when(run.started_at ?? run.run_after), "dags", dag, "runs", run.run_id), syncState(run), sync.is_mapped && h("a", { class: "sub", href: `#/instances/${path(dag, task, run.run_id)}` }, plural(run.instances, "instance"))] },
     { title: "Duration", number: true, cell: (run) => duration(run.elapsed_seconds) },
     ...told([...COUNTS, RETRIES], runs),
     { title: "Rejects by code", name: "codes", cell: (run) => rejectsCell(dag, task, run, !sync.is_mapped) },
@@ -147,7 +150,7 @@ async function oneSync(dag, task) {
 // The run of a killed worker has no counts, but may have a rejects file.
 function rejectsCell(dag, task, run, isOne, index = -1) {
   const counted = codes(run.rejects);
-  const mayHave = isOne && (run.rejected > 0 || (run.state === "failed" && run.rejected === undefined));
+  const mayHave = isOne && (run.rejected > 0 || hasNoCounts(run));
   return mayHave ? h("a", { href: `#/rejects/${path(dag, task, run.run_id, ...(index < 0 ? [] : [index]))}` }, counted || "look into its file") : counted || "–";
 }
 
@@ -155,7 +158,7 @@ async function instancesOf(dag, task, run) {
   const found = await ask(`dags/${path(dag)}/tasks/${path(task)}/instances?run_id=${encodeURIComponent(run)}`);
   const rows = found.instances;
   const columns = [
-    { title: "Instance", cell: (row) => [toAirflow(row.map_index, "dags", dag, "runs", run, "tasks", task, "mapped", String(row.map_index)), h("span", { class: "sub" }, state(row))] },
+    { title: "Instance", cell: (row) => [toAirflow(row.map_index, "dags", dag, "runs", run, "tasks", task, "mapped", String(row.map_index)), syncState(row)] },
     { title: "Duration", number: true, cell: (row) => duration(row.elapsed_seconds) },
     ...told([...COUNTS, RETRIES], rows),
     { title: "Rejects by code", name: "codes", cell: (row) => rejectsCell(dag, task, row, true, row.map_index) },

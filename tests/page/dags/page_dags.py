@@ -45,6 +45,11 @@ with DAG("strict_customers", schedule=None, start_date=START):
         task_id="sync", conn_id="warehouse", sql=CUSTOMERS, mapping=CustomerMapping(attributes=["email", "tier"])
     )
 
+with DAG("unready_customers", schedule=None, start_date=START):
+    SqlToMoEngageOperator(
+        task_id="sync", conn_id="warehouse", sql=CUSTOMERS, mapping=CustomerMapping(), max_rejects="{{ 'none' }}"
+    )
+
 with DAG("orders", schedule=None, start_date=START):
     SqlToMoEngageOperator(
         task_id="sync",
