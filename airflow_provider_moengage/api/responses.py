@@ -64,7 +64,7 @@ class Reply:
     """``x-ratelimit-limit``: what the server allows in a window, counted as ``remaining`` is."""
 
 
-_ACCEPTED = (200, 201, 202)
+ACCEPTED = (200, 201, 202)
 """Statuses of a success; after others, such as 206 or 207, a part may be missing."""
 
 CONTRADICTION = "the response calls itself a success, and reports an error"
@@ -176,7 +176,7 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, scr
     said, request_id = _error_of(content)
     error_type = known_type(said)
     outcome = _outcome(status_code, content["status"], error_type)
-    is_contradiction = outcome is Outcome.ACCEPTED and _contradicts_itself(content)
+    is_contradiction = outcome is Outcome.ACCEPTED and contradicts_itself(content)
     if is_contradiction:
         outcome = Outcome.UNKNOWN
     ids = (request_id, content["request_id"], Received.header(headers, "x-request-id", scrub))
@@ -196,8 +196,12 @@ def read_reply(status_code: int, headers: Mapping[str, str], body: bytes, *, scr
     )
 
 
-def _contradicts_itself(content: Received) -> bool:
-    return says_failure(content) or names_errors(content) or denies(content["message"])
+def contradicts_itself(content: Received, also: Iterable[str] = ()) -> bool:
+    """Return whether a response reports a failure or an error, whatever it calls itself.
+
+    :param also: words for a status that is no failure, besides the usual ones.
+    """
+    return says_failure(content, also) or names_errors(content) or denies(content["message"])
 
 
 def known_type(said: Iterable[Received]) -> str | None:
@@ -326,7 +330,7 @@ _DENIALS = {
 def _outcome(status_code: int, status: Received, error_type: str | None) -> Outcome:
     word = status.word(("success", "fail", "failed", "failure", "error")) if status_code < 300 else None
     if word == "success":
-        return Outcome.ACCEPTED if status_code in _ACCEPTED else Outcome.UNKNOWN
+        return Outcome.ACCEPTED if status_code in ACCEPTED else Outcome.UNKNOWN
     if word is None and status_code < 300:
         return Outcome.UNKNOWN  # a proxy's page or an empty body: not a confirmation by MoEngage
     is_wrapper = status_code < 300 or status_code in WRAPPERS

@@ -269,8 +269,15 @@ class History:
         """Whether the IDs of some users are not known."""
         return any(known.keys() == {None} for known in self._identities.values())
 
-    def unproved(self) -> dict[str, list[Entry]]:
-        """Return who is not known to be gone: an entry of each identity, of the user's last attempt."""
+    def to_prove(self) -> dict[str, list[Entry]]:
+        """Return whom to look for: an entry of each identity of whose user it is not known that they are gone.
+
+        If that is nobody, it is everybody, without entries: an earlier proof is complete, and users may have come
+        back since.
+        """
+        return self._unproved() or {user: [] for user in sorted(self.users())}
+
+    def _unproved(self) -> dict[str, list[Entry]]:
         entries: dict[str, list[Entry]] = {}
         for identity, known in self._identities.items():
             for user, asked in known.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -52,14 +52,14 @@ class LedgerPlace:
         return Ledger(store)
 
     @contextmanager
-    def failures(self, so_far: str) -> Iterator[None]:
+    def failures(self, so_far: Callable[[], str]) -> Iterator[None]:
         """Raise the provider's exception for an error of the ledger.
 
-        :param so_far: what was done and what was not, as the end of a sentence.
+        :param so_far: returns what was done and what was not, as the end of a sentence.
         """
         try:
             yield
         except LedgerError as error:
-            raise MoEngageError(f"{self}: {error}; {so_far}") from None
+            raise MoEngageError(f"{self}: {error}; {so_far()}") from None
         except StorageError as error:
-            raise storage_failure(error, so_far) from None
+            raise storage_failure(error, so_far()) from None

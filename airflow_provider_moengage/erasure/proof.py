@@ -87,7 +87,7 @@ def prove(
     check: Callable[[], None],
     now: Callable[[], float],
 ) -> Proof:
-    """Ask for each user of an erasure who is not known to be gone, 20 a request.
+    """Ask for each user of an erasure who is not known to be gone, 20 a request; if that is nobody, for all.
 
     :param check: called before and after each wait; it may raise to end it.
     :param now: returns the time, in UTC epoch seconds.
@@ -105,7 +105,7 @@ def prove(
             " the users may never have been. Give the sensor the project_code of the erasure"
         )
     ledger = result.place.ledger(result.facts)
-    with result.place.failures("what was proved before stays in it"), closing(ledger):
+    with result.place.failures(lambda: "what was proved before stays in it"), closing(ledger):
         history = ledger.open()
         users = history.users()
         _check(result, history, users, hook.settings.data_api_key)
@@ -139,7 +139,7 @@ def _ask(
     ledger: Ledger, history: History, hook: MoEngageHook, check: Callable[[], None], now: Callable[[], float]
 ) -> int:
     """Return how many users exist."""
-    waiting: Iterator[tuple[str, list[Entry]]] = iter(history.unproved().items())
+    waiting: Iterator[tuple[str, list[Entry]]] = iter(history.to_prove().items())
     remaining = 0
     with closing(hook.get_conn()) as client:
         while some := dict(islice(waiting, RECORDED_AT_ONCE)):

@@ -107,12 +107,12 @@ class ErasureTask:
         run = TaskRun.of(context)
         facts = RunFacts(run, settings.workspace_id, method.name, method.identity_type, settings.project_code)
         ledger = self._place.ledger(facts)
-        with self._place.failures("nobody was erased by this try"), closing(ledger):
+        work = ErasureRun(self._method, self._log, self._stop)
+        with self._place.failures(lambda: self._sent_by(work)), closing(ledger):
             history = ledger.open()
             _check_number(users, history, max_users)
             plan = Plan.of(users, history, may_repeat=self._method.may_repeat or retry_unknown)
             self._log_plan(plan)
-            work = ErasureRun(self._method, self._log, self._stop)
             record = work.recording(ledger, plan.erasures)
             if plan.joined:
                 ledger.write(replace(entry, at=work.now()) for entry in plan.joined)
@@ -155,6 +155,15 @@ class ErasureTask:
         finally:
             self.counts = record.counts
             self._count(work, record)
+
+    def _sent_by(self, work: ErasureRun) -> str:
+        """Return what a try has done, if its ledger cannot be used any more."""
+        if not work.requests:
+            return "nobody was erased by this try"
+        return (
+            f"this try has sent {counted(work.requests, 'request')}, and the ledger has the outcome of"
+            f" {self.counts.total():,}; a retry continues from what it has"
+        )
 
     def _count(self, work: ErasureRun, record: ErasureRecord) -> None:
         send = metrics.Metrics(self._hook.moengage_conn_id)

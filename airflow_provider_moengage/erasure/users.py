@@ -46,10 +46,12 @@ class Users:
 
     :param by_identity: IDs of the users of each identity, as far as they are known.
     :param rows: of the query.
+    :param kind: of the identities: ``ID``, ``email`` or ``mobile``.
     """
 
     by_identity: Mapping[str, frozenset[str]]
     rows: int
+    kind: str
 
     @property
     def ids(self) -> frozenset[str]:
@@ -63,8 +65,14 @@ class Users:
 
     @property
     def shared(self) -> list[int]:
-        """How many users of the query each identity has that several users share."""
-        return [len(users) for users in self.by_identity.values() if len(users) > 1]
+        """How many users of the query each identity has that several users share.
+
+        Addresses that differ in case, and numbers that are written in different ways, may be the same to MoEngage.
+        """
+        owners: dict[str, set[str]] = {}
+        for identity, users in self.by_identity.items():
+            owners.setdefault(_reading(identity, self.kind), set()).update(users)
+        return [len(users) for users in owners.values() if len(users) > 1]
 
 
 def read_users(hook: DatabaseHook, sql: str, identity: Identity, max_users: int) -> Users:
@@ -90,7 +98,14 @@ def read_users(hook: DatabaseHook, sql: str, identity: Identity, max_users: int)
                     f"The query returns more than max_users={max_users:,} users, so nobody was erased. Check the"
                     " query; if all of them are to be erased, raise max_users"
                 )
-    return Users({name: frozenset(known) for name, known in found.items()}, rows)
+    return Users({name: frozenset(known) for name, known in found.items()}, rows, identity.kind)
+
+
+def _reading(identity: str, kind: str) -> str:
+    """Return what addresses or numbers that may be the same have in common."""
+    if kind == "mobile":
+        return _SEPARATORS.sub("", identity).removeprefix("+").removeprefix("00")
+    return identity.casefold() if kind == "email" else identity
 
 
 def _index(columns: tuple[str, ...], name: str) -> int:

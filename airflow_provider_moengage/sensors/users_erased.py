@@ -166,7 +166,7 @@ class UsersErasedSensor(TemplatedArguments, BaseSensorOperator):  # type: ignore
         return (
             f"{proof.remaining:,} of {proof.users:,} users still exist in MoEngage after the timeout of"
             f" {self.timeout:g} s: they were sent again meanwhile, or MoEngage has not erased them. The ledger has"
-            " no event 'gone' of them"
+            " no event 'gone' of them, except of users who came back after a complete proof"
         )
 
     def _check_not_killed(self) -> None:

@@ -57,6 +57,21 @@ def test_an_address_that_several_users_share_erases_all_of_them_and_says_so(
     }
 
 
+@pytest.mark.parametrize(
+    ("kind", "one", "other"),
+    [("email", "We@example.com", "we@Example.com"), ("mobile", "+41 79 000-00-01", "0041790000001")],
+)
+def test_addresses_that_are_written_in_two_ways_count_as_shared(
+    place: Place, kind: str, one: str, other: str
+) -> None:
+    place.request(("a", one), ("b", other), ("a", other))
+
+    result = place.erase(method="opengdpr", identity_type=kind, identity="email", dry_run=True)
+
+    assert (result["users"], result["requests"]) == (2, 2)
+    assert (result["shared_identities"], result["users_with_shared_identity"]) == (1, 2)
+
+
 def test_without_ids_how_many_share_an_address_is_not_known(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,9 +170,17 @@ def test_an_outage_ends_the_run_after_twelve_unknown_outcomes(place: Place) -> N
         ),
         (answer(400, b'{"status": "fail", "error": {"type": "Not Found"}}'), Outcome.ACCEPTED),
         (answer(503, b'{"request_id": "r-1"}'), Outcome.SERVER_ERROR),
+        (answer(206, b'{"request_id": "r-1"}'), Outcome.UNKNOWN),
+        (answer(200, b'{"request_id": "r-1", "status": "rejected"}'), Outcome.UNKNOWN),
+        (answer(200, b'{"request_id": "r-1", "success": false}'), Outcome.UNKNOWN),
+        (answer(200, b'{"request_id": "r-1", "message": "the identity is invalid"}'), Outcome.UNKNOWN),
+        (answer(200, b'{"request_id": "r-1", "error": {"type": "NewError"}}'), Outcome.UNKNOWN),
+        (answer(200, b'{"request_id": "r-1", "status": "success", "errors": ["x"]}'), Outcome.UNKNOWN),
     ],
 )
-def test_only_a_response_with_the_id_of_a_request_is_accepted(response: Any, outcome: Outcome) -> None:
+def test_only_a_response_with_the_id_of_a_request_and_no_error_is_accepted(
+    response: Any, outcome: Outcome
+) -> None:
     with loopback(response) as server:
         client = MoEngageClient(Workspace("WS", "key", "01", server.url, 5.0, campaign_api_key="key"))
         reply = client.request_erasure(erasure_body("email", "jane@example.com", 1_750_000_000.0))

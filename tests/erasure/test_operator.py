@@ -383,7 +383,39 @@ class TestLedgerTable:
         with pytest.raises(MoEngageError, match="the database refused it") as raised:
             place.erase()
         assert "secret" not in str(raised.value)
+        assert "nobody was erased by this try" in str(raised.value)
         assert place.erased == ["a"]
+
+    def test_one_that_fails_later_does_not_say_that_nobody_was_erased(self, place: Place) -> None:
+        place.request("a")
+        place.erase()
+        users = [f"user-{number}" for number in range(40)]
+        place.have(*users)
+        place.request(*users)
+        accepted = "(SELECT COUNT(*) FROM ledger WHERE event = 'accepted')"
+        place.execute(
+            f"CREATE TRIGGER refuse BEFORE INSERT ON ledger WHEN {accepted} > 9 BEGIN SELECT RAISE(FAIL, ''); END"
+        )
+
+        with pytest.raises(MoEngageError, match=r"this try has sent (\d+) requests.* outcome of \d+") as raised:
+            place.erase()
+        assert "nobody was erased" not in str(raised.value)
+        place.execute("DROP TRIGGER refuse")
+        assert place.erase()["unknown"] == 0
+        assert set(place.erased) == set(users)
+
+    def test_an_entry_of_a_run_whose_id_differs_in_case_is_not_of_this_run(self, place: Place) -> None:
+        place.have("a")
+        place.request("a")
+        place.erase()
+        [[creation]] = place.execute("SELECT sql FROM sqlite_master WHERE name = 'ledger'")
+        place.execute("DROP TABLE ledger")
+        place.execute(creation.replace("VARCHAR(250)", "VARCHAR(250) COLLATE NOCASE"))  # as MariaDB's are
+        place.erase()
+        place.task.run_id = "A_Run"
+
+        assert (result := place.erase())["accepted"] == 1, result
+        assert place.erase()["done_before"] == 1
 
 
 class TestArguments:

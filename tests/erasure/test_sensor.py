@@ -113,6 +113,21 @@ def test_only_those_who_remain_are_asked_for_again(
     assert requests > 1
 
 
+def test_a_proof_that_is_repeated_finds_who_came_back(place: Place, clock: FakeClock) -> None:
+    result = erased(place, "ann", "bob")
+    advance(clock, DAY + 1)
+    assert sensor(result).execute(place.task.context)["gone"] == 2
+    requests = place.moengage.emulator.workspace.counts.requests
+
+    assert sensor(result).execute(place.task.context)["gone"] == 2
+    assert place.moengage.emulator.workspace.counts.requests == requests + 1
+    place.have("ann")  # sent by a sync
+    again = sensor(result, deferrable=False).poke(place.task.context)
+
+    assert (again.is_done, again.xcom_value) == (False, {"users": 2, "gone": 1, "remaining": 1})
+    assert [event for _, event in place.ledger()].count("gone") == 2
+
+
 def test_at_the_timeout_it_says_how_many_remain_and_not_who(place: Place, clock: FakeClock) -> None:
     result = erased(place, "jane", "john")
     task = sensor(result, timeout=2 * DAY, poke_interval=1.5 * DAY)

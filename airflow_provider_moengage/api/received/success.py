@@ -7,10 +7,11 @@ outcome is unknown.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from airflow_provider_moengage.api.received.values import Received
 
-_SUCCESSES = frozenset({"success", "successful", "ok", "200", "200 ok", "true"})
+_SUCCESSES = ("success", "successful", "ok", "200", "200 ok", "true")
 
 _ERRORS = ("error", "errors", "error_type", "failed", "failures", "rejected")
 
@@ -28,14 +29,17 @@ _DENIES_TRIGGER = re.compile(
 )
 
 
-def says_failure(content: Received) -> bool:
-    """Return whether a 200 is a failure for all that, in one of the ways in which MoEngage's endpoints say so."""
-    data = content["data"]
+def says_failure(content: Received, also: Iterable[str] = ()) -> bool:
+    """Return whether a 200 is a failure for all that, in one of the ways in which MoEngage's endpoints say so.
+
+    :param also: words for a status of the endpoint that is no failure, besides the usual ones.
+    """
+    data, successes = content["data"], (*_SUCCESSES, *also)
     parts = [content, data] if data.is_object else [content]
     return any(
         any(not part[name].is_nothing for name in _ERRORS)
         or any(
-            not part[name].is_null and part[name].word(_SUCCESSES) is None
+            not part[name].is_null and part[name].word(successes) is None
             for name in ("status", "success", "status_code")
         )
         or (part["code"].number() or 0) >= 300

@@ -16,7 +16,7 @@ import msgspec
 
 from airflow_provider_moengage.api.received.scrub import Scrub
 from airflow_provider_moengage.api.received.values import Received
-from airflow_provider_moengage.api.responses import Outcome, Reply
+from airflow_provider_moengage.api.responses import ACCEPTED, Outcome, Reply, contradicts_itself
 from airflow_provider_moengage.api.users.deletion import read_delete_reply
 
 PATH = "/v1/opengdpr_requests"
@@ -24,6 +24,9 @@ PATH = "/v1/opengdpr_requests"
 IdentityType = Literal["ID", "email", "mobile"]
 IDENTITY_TYPES: tuple[IdentityType, ...] = get_args(IdentityType)
 """What identifies users, as the API spells it."""
+
+_STATUSES = ("accepted", "pending", "in_progress", "completed")
+"""Statuses of a request that was taken, besides ``success`` (OpenGDPR specification, "request_status")."""
 
 
 def erasure_body(identity_type: str, identity: str, submitted_at: float) -> bytes:
@@ -51,14 +54,16 @@ def identities_in(body: bytes) -> list[str]:
 def read_erasure_reply(
     status_code: int, headers: Mapping[str, str], body: bytes, *, scrub: Scrub, now: float
 ) -> Reply:
-    """Read a response. One with the ID of a request is accepted, also if it does not say ``success``.
+    """Read a response. One with the ID of a request is accepted, also if it does not say ``success``, unless it
+    reports an error: then whether the request was taken is not known.
 
     :param now: UTC epoch seconds, to convert times in headers into seconds to wait.
     """
     reply = read_delete_reply(status_code, headers, body, scrub=scrub, now=now)
     if reply.outcome not in (Outcome.ACCEPTED, Outcome.UNKNOWN) or reply.error_type is not None:
         return reply
-    request_id = Received.body(body, scrub)["request_id"].request_id()
-    if request_id is None:
+    content = Received.body(body, scrub)
+    request_id = content["request_id"].request_id()
+    if request_id is None or status_code not in ACCEPTED or contradicts_itself(content, also=_STATUSES):
         return reply
     return replace(reply, outcome=Outcome.ACCEPTED, request_id=request_id)
