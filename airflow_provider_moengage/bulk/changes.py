@@ -31,9 +31,10 @@ class ChangedOnly:
         need exactly one CustomerMapping, with a ``customer_id`` and without ``user_identifiers``.
     :param max_removed: how many users a run may remove: a count (int), or a fraction of the users known (float, up
         to 1.0 for all). If more have left the query, the task fails and removes nobody.
-    :param on_new_columns: what to do about a column that no earlier run had, if the mapping has
-        ``attributes=None``: ``send`` it, ``ignore`` it, or ``fail`` before anything is sent. It is named in the
-        log in any case.
+    :param on_new_columns: what to do about a column that the last complete run did not use, if the mapping has
+        ``attributes=None``: ``send`` it, ``ignore`` it, or ``fail`` before anything is sent. A column that was
+        dropped and comes back counts as new, so ``ignore`` leaves it out from then on. It is named in the log in
+        any case.
     :param resync: send everything, and store it. May be templated.
     :param task_id: for a dry run only: compare with the state of this task of the Dag, which sends later, instead
         of one's own.

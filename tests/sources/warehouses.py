@@ -47,59 +47,59 @@ POSTGRESQL = (
     Type("smallint, integer, bigint", "number", {"1": 1, "-9007199254740993": -9007199254740993}),
     Type(
         "numeric",
-        "number, rounded to what a double holds",
+        "number",
         {"1.50": 1.5, "0.1": 0.1, "12345678901234567890.12": 1.2345678901234567e19},
     ),
     Type(
         "real, double precision",
-        "number; infinite or NaN: reject",
+        "number",
         {"1.5": 1.5, "'NaN'": REJECT, "'Infinity'": REJECT},
         REFUSED,
     ),
-    Type("money", "text as the database writes it", {"'1.50'": "$1.50"}),
+    Type("money", "text", {"'1.50'": "$1.50"}),
     Type("boolean", "boolean", {"true": True, "false": False}),
     Type("text, varchar", "text", {"'çé🦊'": "çé🦊", "'%'": "%", "''": ""}),
     Type("char(3)", "text, filled up with spaces", {"'a'": "a  "}),
-    Type("bytea", "text if it is UTF-8; else reject", {"'text'": "text", "'\\xff'": REJECT}),
+    Type("bytea", "text", {"'text'": "text", "'\\xff'": REJECT}),
     Type(
         "date",
-        "date; infinite or outside the years 1 to 9999: reject",
+        "date",
         {"'2026-01-02'": "2026-01-02", "'infinity'": REJECT, "'20000-01-01'": REJECT, "'0044-03-15 BC'": REJECT},
     ),
     Type(
         "timestamp",
-        "datetime, taken as UTC; infinite or outside the years 1 to 9999: reject",
+        "datetime, read as UTC",
         {"'2026-01-02 03:04:05.678'": "2026-01-02T03:04:05.678000Z", "'-infinity'": REJECT},
     ),
     Type(
         "timestamptz",
-        "datetime in UTC; infinite or outside the years 1 to 9999: reject",
+        "datetime in UTC",
         {"'2026-01-02 03:04:05+05:30'": "2026-01-01T21:34:05Z", "'infinity'": REJECT},
     ),
-    Type("time, timetz", "text as the database writes it", {"'09:30'": "09:30:00", "'24:00'": "24:00:00"}),
-    Type("interval", "text as the database writes it", {"'1 mon 2 days'": "1 mon 2 days"}, REFUSED),
+    Type("time, timetz", "text", {"'09:30'": "09:30:00", "'24:00'": "24:00:00"}),
+    Type("interval", "text", {"'1 mon 2 days'": "1 mon 2 days"}, REFUSED),
     Type("uuid", "text", {"'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}),
     Type(
         "json, jsonb",
-        "object, list, text, number, boolean or null",
+        "JSON value",
         {"'{\"k\": [1, null]}'": {"k": [1, None]}},
         REFUSED,
     ),
     Type("an enum", "text", {"'zinc'": "zinc", "'argent'": "argent"}),
     Type(
         "inet, cidr, macaddr",
-        "text as the database writes it",
+        "text",
         {"'10.0.0.1'": "10.0.0.1", "'10.0.0.0/8'": "10.0.0.0/8"},
     ),
-    Type("int4range, tstzrange and the other ranges", "text as the database writes it", {"'[1,5)'": "[1,5)"}),
+    Type("int4range, tstzrange and the other ranges", "text", {"'[1,5)'": "[1,5)"}),
     Type("bit, varbit", "text", {"B'010'": "010"}),
-    Type("an array", "list; an item that is a reject rejects the row", {"'{1,NULL}'": [1, None]}, REFUSED),
+    Type("an array", "list", {"'{1,NULL}'": [1, None]}, REFUSED),
     Type(
         "an array of ranges, intervals or times", "list of text", {"ARRAY['[1,5)'::int4range]": ["[1,5)"]}, REFUSED
     ),
     Type(
         "an array of dates or timestamps",
-        "list of dates or datetimes",
+        "list",
         {"'{2026-01-02}'": ["2026-01-02"], "'{infinity}'": REJECT},
         REFUSED,
     ),
@@ -130,28 +130,28 @@ MARIADB = (
     Type("BIGINT, INT, SMALLINT, TINYINT", "number", {"1": 1, "-9007199254740993": -9007199254740993}),
     Type(
         "TINYINT(1), BOOLEAN",
-        "boolean; number with MySQL Connector, which does not report the width",
+        "boolean; number with MySQL Connector",
         {"1": (True, 1)},
     ),
     Type("BIGINT UNSIGNED", "number", {"18446744073709551615": 18446744073709551615}),
     Type(
         "DECIMAL",
-        "number, rounded to what a double holds",
+        "number",
         {"1.50": 1.5, "12345678901234567890.12": 1.2345678901234567e19},
     ),
     Type("FLOAT, DOUBLE", "number", {"1.5": 1.5}, REFUSED),
     Type("VARCHAR, TEXT", "text", {"'çé🦊'": "çé🦊", "'%'": "%", "''": ""}),
     Type("CHAR(3)", "text, without spaces at its end", {"'a  '": "a"}),
-    Type("VARBINARY, BLOB", "text if it is UTF-8; else reject", {"'text'": "text", "x'ff'": REJECT}),
-    Type("BINARY(4)", "text if it is UTF-8, filled up with zero bytes; else reject", {"'ab'": "ab\0\0"}),
+    Type("VARBINARY, BLOB", "text", {"'text'": "text", "x'ff'": REJECT}),
+    Type("BINARY(4)", "text, filled up with zero bytes", {"'ab'": "ab\0\0"}),
     Type(
         "DATE",
-        "date; a zero date or one without month or day: reject",
+        "date",
         {"'2026-01-02'": "2026-01-02", "'0000-00-00'": REJECT, "'2026-02-00'": REJECT, "'0000-01-01'": REJECT},
     ),
     Type(
         "DATETIME",
-        "datetime, taken as UTC; a zero date or one without month or day: reject",
+        "datetime, read as UTC",
         {
             "'2026-01-02 03:04:05.678'": "2026-01-02T03:04:05.678000Z",
             "'0000-00-00 00:00:00'": REJECT,
@@ -160,12 +160,10 @@ MARIADB = (
     ),
     Type(
         "TIMESTAMP",
-        "datetime in UTC, whatever the server's zone; a zero date: reject",
+        "datetime in UTC",
         {"'2026-01-02 03:04:05'": "2026-01-02T03:04:05Z", "'0000-00-00 00:00:00'": REJECT},
     ),
-    Type(
-        "TIME", "text: `-838:59:59`, `09:30:00`", {"'09:30:00'": "09:30:00", "'-838:59:59'": "-838:59:59"}, REFUSED
-    ),
+    Type("TIME", "text", {"'09:30:00'": "09:30:00", "'-838:59:59'": "-838:59:59"}, REFUSED),
     Type("YEAR", "number", {"2026": 2026}),
     Type("BIT(1)", "boolean; number with MySQL Connector", {"1": (True, 1)}, REFUSED),
     Type("BIT(8)", "number", {"5": 5}, REFUSED),
@@ -173,7 +171,7 @@ MARIADB = (
     Type("SET", "sorted list of text", {"'b,a'": ["a", "b"], "''": []}, REFUSED),
     Type(
         "JSON",
-        'text, because in MariaDB JSON is text: `Column(..., type="json")` makes it an object',
+        'text: `Column(..., type="json")` makes it an object',
         {"'{\"k\": 1}'": '{"k": 1}'},
     ),
     Type(
@@ -199,23 +197,23 @@ DUCKDB = (
     Type("UHUGEINT", "number", {str(2**128 - 1): 2**128 - 1, "1": 1}, REFUSED),
     Type(
         "DECIMAL",
-        "number, rounded to what a double holds",
+        "number",
         {"1.50": 1.5, "12345678901234567890.12": 1.2345678901234567e19},
     ),
     Type("BIGNUM", "text", {"'123456789012345678901234567890'": "123456789012345678901234567890", "'9'": "9"}),
-    Type("FLOAT, DOUBLE", "number; infinite or NaN: reject", {"1.5": 1.5, "'nan'": REJECT}, REFUSED),
+    Type("FLOAT, DOUBLE", "number", {"1.5": 1.5, "'nan'": REJECT}, REFUSED),
     Type("BOOLEAN", "boolean", {"true": True, "false": False}),
     Type("VARCHAR", "text", {"'çé🦊'": "çé🦊", "'%'": "%", "''": ""}),
-    Type("BLOB", "text if it is UTF-8; else reject", {"'text'::BLOB": "text", "'\\xFF'::BLOB": REJECT}),
+    Type("BLOB", "text", {"'text'::BLOB": "text", "'\\xFF'::BLOB": REJECT}),
     Type(
         "DATE",
-        "date; infinity is 9999-12-31 to the driver; outside the years 1 to 9999: reject",
+        "date; infinity arrives as 9999-12-31",
         {"'2026-01-02'": "2026-01-02", "'9999-12-31'": "9999-12-31", "'20000-01-01'": REJECT},
         "yes, without 9999-12-31 and 0001-01-01",
     ),
     Type(
         "TIMESTAMP, TIMESTAMP_S, TIMESTAMP_MS",
-        "datetime, taken as UTC; infinite or outside the years 1 to 9999: reject",
+        "datetime, read as UTC",
         {
             "'2026-01-02 03:04:05.678'": "2026-01-02T03:04:05.678000Z",
             "'infinity'": REJECT,
@@ -230,7 +228,7 @@ DUCKDB = (
     ),
     Type(
         "TIMESTAMPTZ",
-        "datetime in UTC; infinite or outside the years 1 to 9999: reject",
+        "datetime in UTC",
         {"'2026-01-02 03:04:05+05:30'": "2026-01-01T21:34:05Z", "'-infinity'": REJECT},
     ),
     Type("TIME", "text", {"'09:30:00'": "09:30:00", "'24:00:00'": "24:00:00"}),
@@ -239,9 +237,7 @@ DUCKDB = (
     Type("UUID", "text", {"'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}),
     Type("ENUM", "text", {"'zinc'": "zinc", "'argent'": "argent"}, REFUSED),
     Type("BIT", "text", {"'0101'": "0101"}, REFUSED),
-    Type(
-        "JSON", "object, list, text, number, boolean or null", {"'{\"k\": [1, null]}'": {"k": [1, None]}}, REFUSED
-    ),
+    Type("JSON", "JSON value", {"'{\"k\": [1, null]}'": {"k": [1, None]}}, REFUSED),
     Type("a list, an array", "list", {"[1, NULL]": [1, None]}, REFUSED),
     Type("a list of intervals", "reject", {"[INTERVAL 1 MONTH]": REJECT}, REFUSED),
     Type(
@@ -272,16 +268,14 @@ _DUCKDB_COLUMNS = {
 
 SQLITE = (
     Type("INTEGER", "number", {"1": 1, "-9007199254740993": -9007199254740993}),
-    Type("REAL", "number; infinite: reject", {"1.5": 1.5, "9e999": REJECT}, REFUSED),
+    Type("REAL", "number", {"1.5": 1.5, "9e999": REJECT}, REFUSED),
     Type(
         "NUMERIC, BOOLEAN, DATETIME and every other name",
-        "as the value is stored: a number or text",
+        "number or text, as it is stored",
         {"1": 1, "'2026-01-02 03:04:05'": "2026-01-02 03:04:05"},
     ),
-    Type(
-        "TEXT", "text; not UTF-8: reject", {"'çé🦊'": "çé🦊", "'%'": "%", "''": "", "CAST(x'ff' AS TEXT)": REJECT}
-    ),
-    Type("BLOB", "text if it is UTF-8; else reject", {"CAST('text' AS BLOB)": "text", "x'ff'": REJECT}),
+    Type("TEXT", "text", {"'çé🦊'": "çé🦊", "'%'": "%", "''": "", "CAST(x'ff' AS TEXT)": REJECT}),
+    Type("BLOB", "text", {"CAST('text' AS BLOB)": "text", "x'ff'": REJECT}),
 )
 _SQLITE_COLUMNS = {"NUMERIC, BOOLEAN, DATETIME and every other name": "NUMERIC"}
 

@@ -1,4 +1,4 @@
-"""What happens to a column that no earlier run of a sync had."""
+"""What happens to a column that the last complete run of a sync did not use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_moengage.bulk.mapping import CustomerMapping, DeviceMappin
 
 
 class NewColumns:
-    """Compares the columns of a query with those of earlier runs, before its rows are read.
+    """Compares the columns of a query with those that the last complete run used, before its rows are read.
 
     :param action: ``send``, ``ignore`` or ``fail``.
     :param log: gets the names of the new ones.
@@ -20,7 +20,7 @@ class NewColumns:
         self._action = action
         self._log = log
         self.known: Sequence[str] | None = None
-        """The columns of earlier runs; None before the first."""
+        """The columns that the last complete run used; None before the first."""
         self.used: Sequence[str] = ()
         """The columns of this run, without those that were ignored."""
         self._selected: Sequence[ElementMapping] = ()
