@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_moengage.api.campaigns.pace import Timing
-from airflow_provider_moengage.api.users.reading import User
+from airflow_provider_moengage.api.users.reading import ID_ATTRIBUTE, User
 from airflow_provider_moengage.arrival.comparison import Expected
 
 ReadUsers = Callable[[Iterable[str], Sequence[str]], Iterator[User]]
@@ -84,10 +84,18 @@ class ArrivalCheck:
         """Return who has not arrived, each with the attributes that differ; None for a user who is missing."""
         late: dict[str, list[str] | None] = {}
         for user in self._read(list(users), self._fields):
-            names = None if user.attributes is None else self._users[user.customer_id].differing(user.attributes)
+            names = None if user.attributes is None else self._differing(user.customer_id, user.attributes)
             if names is None or names:
                 late[user.customer_id] = names
         return late
+
+    def _differing(self, customer_id: str, found: Mapping[str, Any]) -> list[str]:
+        """Return the names of a user's attributes that differ; its ID, if MoEngage returns another user."""
+        expected = self._users[customer_id]
+        wrong = expected.differing(found)
+        uid = found.get(ID_ATTRIBUTE)
+        is_other = ID_ATTRIBUTE not in expected.attributes and uid is not None and str(uid) != customer_id
+        return [*wrong, ID_ATTRIBUTE] if is_other else wrong
 
     def _arrival(self, late: Mapping[str, list[str] | None]) -> Arrival:
         missing = [user for user, names in late.items() if names is None]

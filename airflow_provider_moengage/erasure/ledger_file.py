@@ -91,8 +91,9 @@ class LedgerFile:
     def close(self) -> None:
         """Close the file."""
         stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
+        if stream is not None:  # if a write has failed, closing tries to write the rest
+            with named("ledger_path", self._path, "written", but=(LedgerError,)):
+                stream.close()
 
     @property
     def _opened(self) -> IO[bytes]:

@@ -177,6 +177,8 @@ class MoEngageArrivalCheckOperator(TemplatedArguments, BaseOperator):  # type: i
             arrival = ArrivalCheck(sample.users, read, clock).run(
                 self.timeout, self.poke_interval, self._log_reading
             )
+        if not_compared and not any(each.attributes or each.unset for each in sample.users.values()):
+            self.log.warning("None of the attributes can be compared: it is only known whether the users exist")
         counts |= {**arrival.to_dict(), "not_compared": sorted(not_compared)}
         self._count(counts)
         # Users who need not exist say nothing: they are no part of the share.

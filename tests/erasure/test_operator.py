@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.erasure import run
+from airflow_provider_moengage.erasure.ledger_file import LedgerFile
 from airflow_provider_moengage.exceptions import (
     MoEngageAuthError,
     MoEngageError,
@@ -348,6 +350,28 @@ class TestLedgerFile:
             fcntl.flock(other, fcntl.LOCK_EX)
             with pytest.raises(MoEngageError, match="another try of this task, or another task, is writing to it"):
                 place.erase(ledger_path=path)
+
+    def test_a_full_disk_is_named(self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        users = [f"user-{number}" for number in range(40)]
+        place.have(*users)
+        place.request(*users)
+        opened = LedgerFile.open
+
+        def open_almost_full(file: LedgerFile) -> None:
+            opened(file)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, most[1]))
+
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        monkeypatch.setattr(LedgerFile, "open", open_almost_full)
+        try:
+            with pytest.raises(MoEngageError, match=r"ledger_path .*this try has sent \d+ requests"):
+                place.erase(ledger_path=tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, most)
+        monkeypatch.setattr(LedgerFile, "open", opened)
+
+        place.erase(ledger_path=tmp_path)
+        assert set(place.erased) == set(users)
 
     def test_a_path_that_cannot_be_written_stops_the_task(self, place: Place, tmp_path: Path) -> None:
         place.request("a")

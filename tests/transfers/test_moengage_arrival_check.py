@@ -21,7 +21,8 @@ from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.exceptions import MoEngageArrivalError, MoEngageAuthError, MoEngageError
 from airflow_provider_moengage.transfers.moengage_arrival_check import MoEngageArrivalCheckOperator
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
-from tests.delivering import MoEngage, customer
+from tests.api.loopback import answer, loopback
+from tests.delivering import MoEngage, connection_to, customer
 from tests.task import Task
 
 MAPPING = CustomerMapping(attributes=["tier", "city"])
@@ -257,6 +258,29 @@ def test_an_attribute_can_be_left_out(place: MoEngage, warehouse: Warehouse) -> 
     checked = check(ignore_attributes=["tier"])
 
     assert (checked["arrived"], checked["not_compared"]) == (2, ["tier"])
+
+
+def test_a_check_that_compares_no_attribute_says_so(
+    place: MoEngage, warehouse: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse.fill(1)
+    sync()
+    check()
+    assert "None of the attributes can be compared" not in capsys.readouterr().out
+
+    assert check(ignore_attributes=["tier", "city"])["not_compared"] == ["city", "tier"]
+    assert "None of the attributes can be compared" in capsys.readouterr().out
+
+
+def test_another_user_in_the_response_is_not_the_one_who_was_sent(
+    place: MoEngage, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.fill(1)
+    other = {"uid": "user-7", "tier": "gold", "city": "City 0"}
+    with loopback(answer(200, json.dumps({"data": {"users": [{"user_attributes": other}]}}).encode())) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(place, host=server.url))
+        with pytest.raises(MoEngageArrivalError, match=r"1 differ in uid \(1\)"):
+            check(timeout=0)
 
 
 def test_rows_that_a_sync_rejects_are_counted_and_not_read(place: MoEngage, warehouse: Warehouse) -> None:
