@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_moengage.bulk.report import counted
 from airflow_provider_moengage.bulk.sources import Numbered
 from airflow_provider_moengage.command.asking import is_confirmed
 from airflow_provider_moengage.command.output import NOT_OK, OK, Output, table
@@ -36,7 +37,7 @@ def summary(options: argparse.Namespace) -> int:
             "codes": dict(codes.most_common()),
             "messages": [{"count": count, "code": code, "message": message} for count, code, message in rows],
         },
-        [f"{total:,} rejects", table(("count", "code", "message"), rows, numbers=["count"])],
+        [counted(total, "reject"), table(("count", "code", "message"), rows, numbers=["count"])],
     )
     return OK if total else NOT_OK
 
@@ -72,8 +73,8 @@ def replay(options: argparse.Namespace) -> int:
     if not options.dry_run:
         project = "" if hook.project_code is None else f"project {hook.project_code!r} of "
         question = (
-            f"Send {count:,} elements to {project}the workspace of connection {options.conn_id!r}? Events that"
-            " have arrived already become duplicates."
+            f"Send {counted(count, 'element')} to {project}the workspace of connection {options.conn_id!r}?"
+            " Events that have arrived already become duplicates."
         )
         if not is_confirmed(question, yes=options.yes):
             return NOT_OK

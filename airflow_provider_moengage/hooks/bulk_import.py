@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from airflow_provider_moengage.api.errors import ApiError
@@ -203,30 +204,43 @@ def _accepted_before(delivery: Delivery) -> str:
 
 
 def check_rejects(
-    report: DeliveryReport, options: DeliveryOptions, *, are_members: bool = False
+    report: DeliveryReport,
+    options: DeliveryOptions,
+    conn_id: str,
+    project_code: str | None = None,
+    *,
+    are_members: bool = False,
 ) -> DeliveryReport:
     """Return the report.
 
+    :param conn_id: the workspace's connection.
+    :param project_code: the project of a portfolio; None: the connection's.
     :param are_members: whether the elements are members of a segment.
-
     :raises MoEngageRejectsError: if more elements were rejected than ``max_rejects`` allows.
     """
     if options.allows(report.rejected, report.accepted + report.rejected + report.unchanged):
         return report
     by_code = ", ".join(f"{count:,} {code}" for code, count in report.rejects.items())
     others = "would have been sent (dry run)" if report.dry_run else "were accepted"
-    advice = (
-        f"They are in {report.rejects_path}: "
-        + (
-            "fix them in the source; the next run sends them"
-            if are_members
-            else "fix them and replay that file with BulkImportOperator(path=...)"
-        )
-        if report.rejects_path
-        else "Set rejects_path to keep them"
-    )
+    advice = _advice(report, conn_id, project_code, are_members=are_members)
     raise MoEngageRejectsError(
         f"{counted(report.rejected, 'element')} rejected ({by_code}), more than"
         f" max_rejects={options.max_rejects:g} allows; the other {report.accepted:,} {others}. {advice}",
         report=report,
+    )
+
+
+def _advice(report: DeliveryReport, conn_id: str, project_code: str | None, *, are_members: bool) -> str:
+    """Return what to do about rejects, with the commands that help."""
+    if not report.rejects_path:
+        return "Set rejects_path to keep them"
+    path = quote(shown(report.rejects_path))
+    why = f"To see why: `moengage rejects summary {path}`"
+    if are_members or report.dry_run:
+        return f"{why}. Correct them in the source; the next run sends them"
+    project = "" if project_code is None else f" --project-code {quote(project_code)}"
+    sent = " take out those that have arrived (outcome_unknown)," if "outcome_unknown" in report.rejects else ""
+    return (
+        f"{why}. Correct them in that file,{sent} and send them:"
+        f" `moengage rejects replay {path} --conn-id {quote(conn_id)}{project}`"
     )

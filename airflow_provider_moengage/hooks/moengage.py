@@ -142,10 +142,11 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
         options = DeliveryOptions(**delivery_options)
         if options.identifiers is None:
             options = replace(options, identifiers=self.settings.identifiers)
+        workspace = (self.moengage_conn_id, self.project_code)
         if memory is not None and (report := memory.report) is not None:
             self.log.info("An earlier try of this task has delivered everything; nothing is sent again")
             self.last_report = report
-            return check_rejects(report, options, are_members=cohort is not None)
+            return check_rejects(report, options, *workspace, are_members=cohort is not None)
         given = (self.moengage_conn_id, source, options, memory, changes, reject_spool)
         with storage_failures("nothing was sent"):
             self._bulk_import = run = BulkImport(*given)
@@ -158,7 +159,7 @@ class MoEngageHook(BaseHook):  # type: ignore[misc, unused-ignore]
             self._bulk_import = None
             self._is_stop_requested = False
             self.last_report = run.report
-        return check_rejects(report, options, are_members=cohort is not None)
+        return check_rejects(report, options, *workspace, are_members=cohort is not None)
 
     def stop_bulk_import(self) -> None:
         """Stop a :meth:`bulk_import` at once, or the next one if none is running.

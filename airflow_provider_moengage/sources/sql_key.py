@@ -109,6 +109,30 @@ class KeyRange:
             raise ValueError(f"key_range: {error}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class RowNumbers:
+    """How messages name rows that are read in the order of their keys: by their number in that order, from 1.
+
+    :param columns: the key's.
+    :param is_part: only the rows of a ``key_range`` are read and counted.
+    """
+
+    columns: KeyColumns
+    is_part: bool = False
+
+    @property
+    def order(self) -> str:
+        """Return the order, as a query states it."""
+        return f"ORDER BY {self.columns}{' within key_range' if self.is_part else ''}"
+
+    def of(self, row: int) -> str:
+        """Return what a message calls a row.
+
+        :param row: its index.
+        """
+        return f"row {row + 1:,} ({self.order})"
+
+
 _EXACT_TYPES = frozenset({str, int, bool, Decimal, datetime, date, time, UUID, bytes})
 """Types whose values, except NaN, are restored exactly from JSON."""
 
@@ -130,11 +154,12 @@ def check_key_types(columns: Sequence[SourceColumn], database: str) -> None:
             )
 
 
-def check_key_values(column: SourceColumn, values: Sequence[Any], first_row: int) -> None:
+def check_key_values(column: SourceColumn, values: Sequence[Any], first_row: int, numbers: RowNumbers) -> None:
     """Check that values of a key column can be bound again.
 
     :param values: not NULL.
-    :param first_row: number of the first one's row, for the message.
+    :param first_row: index of the first one's row.
+    :param numbers: how the message names rows.
     :raises ValueError: naming the column and the row.
     """
     read = column.read
@@ -150,8 +175,8 @@ def check_key_values(column: SourceColumn, values: Sequence[Any], first_row: int
             sent = Unreadable("a number that is not finite")
         if isinstance(sent, Unreadable):
             raise ValueError(
-                f"key_columns: column {column.name!r} holds {sent.what} in row {row} of the query, which cannot be"
-                " part of a key; exclude such rows, or convert the column in the query"
+                f"key_columns: column {column.name!r} holds {sent.what} in {numbers.of(row)} of the query, which"
+                " cannot be part of a key; exclude such rows, or convert the column in the query"
             )
         if type(value) not in _EXACT_TYPES:
             key_to_json((value,), (column.name,))
@@ -170,15 +195,15 @@ def is_same_key(key: Key, other: Key) -> bool:
     )
 
 
-def check_key(key: Key, names: Sequence[str], row: int) -> None:
+def check_key(key: Key, row: int, numbers: RowNumbers) -> None:
     """Check that no value of a key is NULL.
 
-    :param names: the key's columns, for the message.
-    :param row: the row's number, for the message.
+    :param row: the row's index.
+    :param numbers: how the message names rows.
     :raises ValueError: naming the column that is NULL.
     """
     if None in key:
-        raise null_key_error(names[key.index(None)], f"row {row}")
+        raise null_key_error(numbers.columns.names[key.index(None)], numbers.of(row))
 
 
 def null_key_error(name: str, where: str) -> ValueError:

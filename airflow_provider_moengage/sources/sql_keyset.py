@@ -15,7 +15,14 @@ from typing import Any
 
 from airflow_provider_moengage.bulk.mapping import check_columns
 from airflow_provider_moengage.sources.database import SourceColumn, database_of, is_operational
-from airflow_provider_moengage.sources.sql_key import Key, KeyColumns, KeyRange, check_key_types, check_key_values
+from airflow_provider_moengage.sources.sql_key import (
+    Key,
+    KeyColumns,
+    KeyRange,
+    RowNumbers,
+    check_key_types,
+    check_key_values,
+)
 from airflow_provider_moengage.sources.sql_placeholders import paramstyle_of, placeholder_form
 from airflow_provider_moengage.sources.sql_stream import (
     DatabaseHook,
@@ -216,7 +223,7 @@ def numbered_keys(
         keys = [tuple(row) for row in result.rows]
     for key, number in zip(keys, numbers, strict=False):  # rows may have been removed since they were counted
         for column, value in zip(result.described, key, strict=True):
-            check_key_values(column, [value], number - 1)
+            check_key_values(column, [value], number - 1, RowNumbers(key_columns))
     return keys
 
 

@@ -18,6 +18,7 @@ from airflow_provider_moengage.sources.sql_key import (
     Key,
     KeyColumns,
     KeyRange,
+    RowNumbers,
     check_key,
     check_key_types,
     check_key_values,
@@ -236,9 +237,10 @@ class KeyedRows:
         :raises ValueError: if a row has no key, the same key as another row, or one that cannot be stored.
         """
         last: Key | None = None
+        numbers = RowNumbers(self._key_columns, is_part=self._range != KeyRange())
         while True:
             has_read = False
-            reading = _Reading(self._query, self._key_columns, last)
+            reading = _Reading(self._query, self._key_columns, last, numbers)
             try:
                 for chunk in reading.chunks(key_range, number, size):
                     yield chunk
@@ -258,11 +260,13 @@ class _Reading:
     """One query of rows with their keys.
 
     :param before: key of the row before the first one, if it is known.
+    :param numbers: how messages name rows.
     """
 
-    def __init__(self, query: Query, key_columns: KeyColumns, before: Key | None) -> None:
+    def __init__(self, query: Query, key_columns: KeyColumns, before: Key | None, numbers: RowNumbers) -> None:
         self._query = query
         self._key_columns = key_columns
+        self._numbers = numbers
         self._before: Key = before or ()
         self._is_first = before is None
 
@@ -299,17 +303,18 @@ class _Reading:
         names = self._key_columns.names
         if None in chain.from_iterable(values):
             for row, key in enumerate(keys, number):
-                check_key(key, names, row)
+                check_key(key, row, self._numbers)
         for column, some in zip(columns, values, strict=True):
-            check_key_values(column, some, number)
+            check_key_values(column, some, number, self._numbers)
         if self._is_first:  # report a key that cannot be stored before anything is sent
             key_to_json(keys[0], names)
             self._is_first = False
         for row, (key, before) in enumerate(zip(keys, [self._before, *keys], strict=False), number):
             if key == before and is_same_key(key, before):
                 raise ValueError(
-                    f"key_columns ({self._key_columns}): rows {row - 1} and {row} have the same key; add columns"
-                    " until the key of each row is unique"
+                    f"key_columns ({self._key_columns}): rows {row:,} and {row + 1:,}"
+                    f" ({self._numbers.order}) have the same key; add columns until the key of each row is unique."
+                    f" GROUP BY {self._key_columns} HAVING COUNT(*) > 1 finds such rows"
                 )
 
 

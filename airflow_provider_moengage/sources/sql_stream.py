@@ -217,7 +217,7 @@ def _fetch(database: Database, cursor: Any, at_once: int, read: int) -> Rows:
 
     :param read: number of rows read before.
     """
-    with _reported(database, f"row {read:,} of the query, or one of the {at_once:,} after it,", is_fetching=True):
+    with _reported(database, f"one of the next {at_once:,} rows, after {read:,} of the query,", is_fetching=True):
         return database.fetch(cursor, at_once)
 
 

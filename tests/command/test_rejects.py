@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_moengage.emulator import Fault
+from airflow_provider_moengage.exceptions import MoEngageRejectsError
+from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from tests.command.conftest import Run
 from tests.delivering import MoEngage, connection_to, customer
 
@@ -71,6 +76,57 @@ def test_a_replay_sends_what_was_fixed_and_keeps_what_is_rejected_again(
     assert len(again.read_text().splitlines()) == 2
 
 
+@pytest.mark.parametrize("project", [None, "brand-a"])
+def test_the_error_of_too_many_rejects_names_the_commands_that_count_and_send_them(
+    moengage: MoEngage,
+    moengage_command: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    project: str | None,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", connection_to(moengage))
+    file = tmp_path / "some rejects.ndjson"
+    with pytest.raises(MoEngageRejectsError) as raised:
+        MoEngageHook("shop", project_code=project).bulk_import(BAD, rejects_path=str(file))
+    assert "Correct them in that file, and send them" in str(raised.value)
+    (summary, replay) = (
+        shlex.split(command) for command in re.findall("`moengage (.+?)`", str(raised.value), re.DOTALL)
+    )
+    file.write_text(
+        file.read_text().replace('{"type": "customer",', '{"type": "customer", "customer_id": "u2",', 1)
+    )
+
+    counted = moengage_command(*summary, "--json").json
+    sent = moengage_command(*replay, "--yes", "--json").json
+
+    assert counted["codes"] == {"customer_id_missing": 1, "customer_id_refused": 1}
+    assert (sent["accepted"], sent["rejected"]) == (1, 1)
+    assert moengage.emulator.workspace.counts.projects == ({} if project is None else {project: 1})
+
+
+def test_what_may_have_arrived_is_not_to_be_sent_again(
+    moengage: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage))
+    moengage.emulator.workspace.add_fault(Fault(kind="status_after", times=1, status=502))
+    file = tmp_path / "rejects.ndjson"
+
+    with pytest.raises(
+        MoEngageRejectsError, match=r"take out those that have arrived \(outcome_unknown\), and send"
+    ):
+        MoEngageHook().bulk_import([customer("u1")], rejects_path=str(file), delivery="at_most_once")
+
+
+def test_after_a_dry_run_the_source_is_to_be_corrected(
+    moengage: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage))
+
+    with pytest.raises(MoEngageRejectsError, match=r"rejects summary .*Correct them in the source") as raised:
+        MoEngageHook().bulk_import(BAD, rejects_path=str(tmp_path / "rejects.ndjson"), dry_run=True)
+    assert "replay" not in str(raised.value)
+
+
 def test_a_replay_goes_to_the_project_that_is_named(
     moengage: MoEngage, moengage_command: Run, tmp_path: Path, rejects: Path
 ) -> None:
@@ -82,7 +138,7 @@ def test_a_replay_goes_to_the_project_that_is_named(
     sent = moengage_command(*replay, "--yes")
     wrong = moengage_command(*replay[:-1], "a\nb", "--yes")
 
-    assert "Send 1 elements to project 'brand-a' of the workspace of connection" in asked.err
+    assert "Send 1 element to project 'brand-a' of the workspace of connection" in asked.err
     assert (sent.status, moengage.emulator.workspace.counts.projects) == (0, {"brand-a": 1})
     assert (wrong.status, "project_code: expected" in wrong.err) == (2, True)
 

@@ -17,6 +17,7 @@ import pytest
 from airflow_provider_moengage.sources.sql_key import (
     KeyColumns,
     KeyRange,
+    RowNumbers,
     check_key,
     digest,
     key_from_json,
@@ -231,12 +232,15 @@ def test_anything_but_a_range_is_refused(given: Any) -> None:
 
 
 def test_a_null_in_a_key_is_reported_by_column_and_row() -> None:
-    check_key((0, ""), ["a", "b"], 1)
+    numbers = RowNumbers(KeyColumns(["a", '"b c"']), is_part=True)
+    check_key((0, ""), 1, numbers)
 
     with pytest.raises(
-        ValueError, match=r"column 'b c' is NULL in row 12 of the query; .*\(WHERE \"b c\" IS NOT NULL"
+        ValueError,
+        match=r"column 'b c' is NULL in row 12 \(ORDER BY a, \"b c\" within key_range\) of the query; "
+        r".*\(WHERE \"b c\" IS NOT NULL",
     ):
-        check_key((5, None), ["a", '"b c"'], 12)
+        check_key((5, None), 11, numbers)
 
 
 def test_a_digest_is_the_same_in_every_process() -> None:

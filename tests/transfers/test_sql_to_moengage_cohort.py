@@ -195,9 +195,9 @@ def test_empty_and_hostile_ids_are_rejects(
 
 
 def test_a_reject_does_not_ask_for_a_bulk_import(segment: Segment, tmp_path: Path) -> None:
-    with pytest.raises(MoEngageRejectsError, match="fix them in the source") as raised:
+    with pytest.raises(MoEngageRejectsError, match="Correct them in the source") as raised:
         segment.run("SELECT '' AS id", mode="add", rejects_path=str(tmp_path / "rejects.ndjson"))
-    assert "BulkImportOperator" not in str(raised.value)
+    assert "replay" not in str(raised.value)
 
 
 @pytest.mark.parametrize("row", ["NULL", "x'ff'"])
