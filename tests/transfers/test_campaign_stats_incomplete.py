@@ -81,6 +81,14 @@ INCOMPLETE: dict[str, Change] = {
     "no data and no total": lambda _, page: {"status": "success", "data": {}},
     "no total": lambda _, page: without(page, "total_campaigns"),
     "a total that is no number": lambda _, page: {**page, "total_campaigns": "many"},
+    "an error and no campaigns": lambda *_: {
+        "total_campaigns": 0,
+        "data": {},
+        "title": "Server Error",
+        "code": "500",
+    },
+    "errors and no campaigns": lambda *_: {"total_campaigns": 0, "data": {}, "errors": ["late"]},
+    "no success and no campaigns": lambda *_: {"total_campaigns": 0, "data": {}, "success": False},
     "a list instead of an object": lambda _, page: {**page, "data": [{"id": "c1"}], "total_campaigns": 0},
 }
 UNREADABLE: dict[str, Any] = {

@@ -27,6 +27,7 @@ from airflow_provider_moengage.api.campaigns.models import (
 from airflow_provider_moengage.api.campaigns.pace import Pace, Timing
 from airflow_provider_moengage.api.errors import ApiError, ErrorKind
 from airflow_provider_moengage.api.paging import Page, Retries, read_whole_list
+from airflow_provider_moengage.api.received.success import names_errors, says_failure
 from airflow_provider_moengage.api.received.values import Received, sentence
 from airflow_provider_moengage.api.responses import meant_status, read_retry_after
 from airflow_provider_moengage.api.session import Answer, open_session
@@ -190,9 +191,9 @@ class CampaignsClient:
         found = content
         for name in place:
             found = found[name]
-        is_failure = content["status"].word(("fail", "failed", "failure", "error")) is not None
+        is_failure = says_failure(content) or names_errors(content) or content["title"].is_present
         is_answer = found.is_object or found.is_list or (found.is_null and content["total_campaigns"].count() == 0)
-        if response.status_code == 200 and is_answer and not is_failure and not content["error"].is_present:
+        if response.status_code == 200 and is_answer and not is_failure:
             return content
         raise self._refusal(response, content)
 
