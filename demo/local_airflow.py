@@ -73,13 +73,16 @@ def _run(options: argparse.Namespace, home: Path, stop: threading.Event) -> int:
             return 0
         _set_up_workspace(emulator, home)
         airflow = LocalAirflow(home, options.dags.resolve(), options.port or _free_port(), database_port)
-        print("Starting Airflow (takes half a minute, longer on a slow machine) ...", flush=True)
+        print(f"Starting Airflow (half a minute or more; its log is {airflow.log}) ...", flush=True)
+        started = time.monotonic()
         with airflow.running(stop):
             if not airflow.wait_until_ready(stop):
                 return 0 if stop.is_set() else 1
+            print(f"Airflow answers ({time.monotonic() - started:.0f} s). Reading the Dags ...", flush=True)
             airflow.add_connections(warehouse, emulator.url)
             if not airflow.unpause_dags(stop):
                 return 0 if stop.is_set() else 1
+            print(f"Ready ({time.monotonic() - started:.0f} s).", flush=True)
             _print_overview(airflow.url, emulator.url, home)
             while not stop.wait(1):
                 airflow.note_processes()

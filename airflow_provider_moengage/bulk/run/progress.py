@@ -75,7 +75,9 @@ class Progress:
         done = _done(counts)
         rate = (done - self._done_at_last) / elapsed
         of_total = f" of {self._total:,}" if self._total is not None else ""
-        line = f"{done:,}{of_total} elements done, {rate:,.0f} a second"
+        line = f"{done:,}{of_total} elements done"
+        if rate or counts.seconds_left_to_wait < _WORTH_A_TIME:
+            line += f", {rate:,.0f} a second"
         line += f", {counts.share_of_limit:.0%} of the limit used{self._waiting()}"
         if counts.rejected:
             line += f", {counts.rejected:,} rejected"

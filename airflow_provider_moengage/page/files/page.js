@@ -70,7 +70,7 @@ function toAirflow(text, ...parts) {
 const state = (run) => h("span", { class: `state ${run.state ?? ""}` }, (run.state ?? "no status").replaceAll("_", " "));
 // A failed task leaves its counts, unless its process was killed (SIGKILL) or had nothing to count yet.
 const hasNoCounts = (run) => ["failed", "up_for_retry"].includes(run.state) && run.accepted === undefined;
-const syncState = (run) => h("span", { class: "sub" }, state(run), hasNoCounts(run) && h("span", { class: "sub" }, "no counts: the process was killed, or it failed before it read anything"));
+const syncState = (run) => h("span", { class: "sub" }, state(run), hasNoCounts(run) && h("span", { class: "sub why" }, "no counts: killed, or failed before it read anything"));
 const rejected = (run) => (run.rejected ? h("span", { class: "some" }, number(run.rejected)) : number(run.rejected));
 const codes = (counts) => Object.entries(counts ?? {}).map(([code, count]) => `${number(count)} ${code}`).join(", ");
 

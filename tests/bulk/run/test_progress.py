@@ -90,6 +90,17 @@ def test_a_duration_is_in_units_that_a_person_reads(seconds: float, said: str) -
     assert duration(seconds) == said
 
 
+def test_a_run_that_only_waits_shows_no_rate_of_zero(run: Run) -> None:
+    progress = Progress(run, run.clock, run, None)
+    run.accepted, run.throttled_seconds, run.seconds_left_to_wait = 50, 8.4, 49.6
+    for _ in range(2):
+        run.pass_(10)
+        progress.log_if_due()
+
+    assert run.lines[0].startswith("50 elements done, 5 a second, 0% of the limit used")
+    assert run.lines[1].startswith("50 elements done, 0% of the limit used, 8 s waiting for it (now until")
+
+
 def test_a_source_of_unknown_length_has_no_time_left(run: Run) -> None:
     progress = Progress(run, run.clock, run, None)
     run.accepted = 50
