@@ -17,6 +17,8 @@ from airflow_provider_moengage.bulk.changed.records import (
     CHECKSUM_BYTES,
     RECORD_BYTES,
     checksum,
+    columns,
+    packed,
     unpacked,
 )
 
@@ -121,18 +123,20 @@ class Part:
             yield data
             left -= len(data) // RECORD_BYTES
 
-    def accepted(self) -> Iterator[dict[bytes, bytes]]:
-        """Yield what MoEngage has of each key, as far as there is anything."""
+    def accepted(self) -> Iterator[bytes]:
+        """Yield the records of what MoEngage has.
+
+        :raises DamagedError: at a block that is not as it was written.
+        """
         exceptions = self.footer.exceptions
         for data in self.blocks():
-            block = dict(unpacked(data))
-            for key in exceptions.keys() & block.keys():
-                content = exceptions[key]
-                if content is None:
-                    del block[key]
-                else:
-                    block[key] = content
-            yield block
+            if not exceptions or exceptions.keys().isdisjoint(columns(data)[0]):
+                yield data
+                continue
+            accepted = [
+                (key, now) for key, content in unpacked(data) if (now := exceptions.get(key, content)) is not None
+            ]
+            yield packed([key for key, _ in accepted], [content for _, content in accepted])
 
     def _read_footer(self, size: int) -> tuple[int, Footer]:
         stream = self._stream

@@ -7,9 +7,9 @@ cannot be joined.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from hashlib import blake2b
-from struct import iter_unpack
+from struct import Struct, iter_unpack
 
 KEY_BYTES = 16
 CONTENT_BYTES = 8
@@ -63,10 +63,33 @@ def checksum(data: bytes) -> bytes:
 
 
 def packed(keys: Sequence[bytes], contents: Sequence[bytes]) -> bytes:
-    """Return records as bytes."""
-    return b"".join([part for record in zip(keys, contents, strict=True) for part in record])
+    """Return records as bytes.
+
+    :raises ValueError: if there are more of the one than of the other.
+    """
+    parts = [b""] * (len(keys) + len(contents))
+    parts[::2], parts[1::2] = keys, contents
+    return b"".join(parts)
 
 
 def unpacked(records: bytes) -> Iterable[tuple[bytes, bytes]]:
     """Return key and content of each record."""
     return iter_unpack(f"{KEY_BYTES}s{CONTENT_BYTES}s", records)
+
+
+def columns(records: bytes) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Return the keys and the contents of records."""
+    if len(records) == _BLOCK.size:
+        values = _BLOCK.unpack(records)
+        return values[::2], values[1::2]
+    pairs = list(unpacked(records))
+    return [key for key, _ in pairs], [content for _, content in pairs]
+
+
+_BLOCK = Struct(f"{KEY_BYTES}s{CONTENT_BYTES}s" * BLOCK_RECORDS)
+
+
+def without(records: bytes, keys: Container[bytes]) -> bytes:
+    """Return records without those of some keys."""
+    kept = [record for record in unpacked(records) if record[0] not in keys]
+    return packed([key for key, _ in kept], [content for _, content in kept])

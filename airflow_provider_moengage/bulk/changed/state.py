@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from itertools import chain
-from typing import IO
+from typing import IO, NamedTuple
 
 from airflow_provider_moengage.bulk.changed import journal
 from airflow_provider_moengage.bulk.changed.begun import Begun, begin, is_due_before, newest_begun, run_digest
@@ -32,7 +32,15 @@ from airflow_provider_moengage.bulk.changed.known import Known
 from airflow_provider_moengage.bulk.changed.lease import InUseError, Lease
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.part import DamagedError, Part, PartWriter, sync
-from airflow_provider_moengage.bulk.changed.records import REMOVED, UNKNOWN, Digests, packed, unpacked
+from airflow_provider_moengage.bulk.changed.records import (
+    RECORD_BYTES,
+    REMOVED,
+    UNKNOWN,
+    Digests,
+    packed,
+    unpacked,
+    without,
+)
 from airflow_provider_moengage.bulk.changed.removed.guards import Removal
 from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter, read_ids
 from airflow_provider_moengage.bulk.changed.removed.leavers import Leavers
@@ -114,6 +122,19 @@ _RUN_DIGITS = 8
 
 _RUNS_WITH_ROWS = 6
 """Successful runs whose number of rows is kept: the latest one may be cleared, and five are compared with."""
+
+
+class Before(NamedTuple):
+    """What MoEngage has of the users of some rows.
+
+    :param by_runs: by earlier runs; None: nothing.
+    :param by_tries: by earlier tries of this run; None: nothing.
+    :param is_first: whether no earlier row of this run had one of the users. False if it is not known.
+    """
+
+    by_runs: list[bytes | None]
+    by_tries: list[bytes | None]
+    is_first: bool
 
 
 class StateError(Exception):
@@ -239,13 +260,37 @@ class SyncState:
         """What makes keys and contents."""
         return self._digests
 
-    def accepted_before(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
-        """Return what MoEngage has of each key: by earlier runs, and by earlier tries of this run.
+    def unchanged(self, contents: Sequence[bytes]) -> list[bytes | None]:
+        """Return the users of whom MoEngage has just these contents by the last run, as far as that shows quickly.
 
+        Call it once for each chunk of rows, then :meth:`accepted_before` for the chunk.
+
+        :return: a key for each content; None if it is not known whose it is.
+        :raises NotStoredError: if the storage failed.
+        """
+        if self.sends_all:
+            return [None] * len(contents)
+        with storing():
+            return self._known.keys(contents)
+
+    @property
+    def is_of_one_run(self) -> bool:
+        """Whether nothing was sent since the last run that read all rows."""
+        return self._others is None and self._mine is None and not self.attempted
+
+    def accepted_before(self, keys: Sequence[bytes], known: Sequence[bytes | None] = ()) -> Before:
+        """Return what MoEngage has of each key.
+
+        :param known: contents that the last run has of the first keys, if :meth:`unchanged` has found them.
         :raises NotStoredError: if the storage failed, or the disk on which an index is built.
         """
         with storing():
-            found = self._known.contents(keys)
+            found: list[bytes | None] = [*known, *[None] * (len(keys) - len(known))]
+            places = [at for at, content in enumerate(found) if content is None]
+            some = self._known.contents([keys[at] for at in places], len(keys))
+            for at, content in zip(places, some, strict=True):
+                found[at] = content
+            is_first = not self._known.is_indexed and None not in some
             if self._others is not None:
                 for at, content in enumerate(self._others.look_up(keys)):
                     if content is not None:
@@ -258,7 +303,7 @@ class SyncState:
                     None if content == REMOVED or key in gone else content
                     for key, content in zip(keys, found, strict=True)
                 ]
-            return found, mine
+            return Before(found, mine, is_first)
 
     def record(self, keys: Sequence[bytes], contents: Sequence[bytes], users: Sequence[str] = ()) -> None:
         """Store what these rows have, as if MoEngage accepted it.
@@ -613,17 +658,16 @@ class SyncState:
             self._log.info("No earlier run has read all rows; sending the users that no run has sent")
         return False
 
-    def _blocks(self, parts: Sequence[str]) -> Iterator[dict[bytes, bytes]]:
+    def _blocks(self, parts: Sequence[str]) -> Iterator[bytes]:
         repeated = self.repeated
         try:
             for name in parts:
                 stream = self._folder.open(name)
                 self._streams.append(stream)
-                for block in Part(stream).accepted():
-                    for key in repeated.keys() & block.keys():
-                        del block[key]
-                    self._known_count += len(block)
-                    yield block
+                for records in Part(stream).accepted():
+                    once = without(records, repeated) if repeated else records
+                    self._known_count += len(once) // RECORD_BYTES
+                    yield once
         except (DamagedError, FileNotFoundError):
             self._is_damaged = True
             self._log.warning(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from itertools import compress
 from operator import ne
-from typing import Any
+from typing import Any, cast
 
 from airflow_provider_moengage.api.users.cohorts import member_line
 from airflow_provider_moengage.bulk.batch import Batch, Elements
@@ -19,7 +19,7 @@ from airflow_provider_moengage.bulk.changed.bloom import BloomFilter
 from airflow_provider_moengage.bulk.changed.records import UNKNOWN, packed
 from airflow_provider_moengage.bulk.changed.removed.guards import Left, Removal, objection
 from airflow_provider_moengage.bulk.changed.removed.removals import Removals, unset_line
-from airflow_provider_moengage.bulk.changed.state import RowsRead, SyncState
+from airflow_provider_moengage.bulk.changed.state import Before, RowsRead, SyncState
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.elements.checks import NO_ID
 from airflow_provider_moengage.bulk.options import DeliveryOptions
@@ -71,7 +71,8 @@ class ChangeTracker:
         """Keys and identities of rows that were rejected before they were compared."""
         self._exceptions: dict[bytes, bytes | None] = {}
         self._repeated: dict[bytes, bytes] = {}
-        self._lately: dict[bytes, bytes] = {}
+        self._lately: tuple[Sequence[bytes], Sequence[bytes]] = ((), ())
+        """Keys and contents of the last chunk of rows."""
         self._sent = BloomFilter()
         self._has_read_any = False
         self._has_read_all = False
@@ -111,22 +112,21 @@ class ChangeTracker:
             outcome, and that must not be sent again.
         """
         state = self._state
-        keys = self._keys(elements)
         contents = state.digests.contents(lines)
-        found, mine = self._accepted_before(keys)
+        users = state.unchanged(contents)
+        others = [at for at, key in enumerate(users) if key is None]
+        keys = self._keys_of_all(elements, users, others)
+        known: list[bytes | None] = list(contents)
+        for at in others:
+            known[at] = None
+        before = self._accepted_before(keys, known)
+        found, mine = before.by_runs, before.by_tries
         state.record(keys, contents, self._ids(elements))
         maybe_new: set[int] = set()
         if self._may_repeat and None in found:
             maybe_new = {at for at, content in enumerate(found) if content is None}
-        if self._may_repeat or state.repeated:
-            self._find_repeated(keys, contents, found, mine)
-        for at in [at for at, key in enumerate(keys) if key in state.attempted] if state.attempted else ():
-            found[at], mine[at] = UNKNOWN, None
+        places = self._places(keys, contents, before, others)
         self._has_read_any = True
-        if state.sends_all:
-            places: Sequence[int] = range(len(keys))
-        else:
-            places = _differing(contents, found, mine)
         to_send: list[int] = []
         for at in places:
             key, content = keys[at], contents[at]
@@ -148,6 +148,28 @@ class ChangeTracker:
             [elements.weights[at] for at in to_send],
             [elements.users[at] for at in to_send],
         )
+
+    def _places(
+        self, keys: Sequence[bytes], contents: Sequence[bytes], before: Before, others: Sequence[int]
+    ) -> Sequence[int]:
+        """Return the places of the rows that have to be sent, or were sent by an earlier try.
+
+        :param before: what MoEngage has of them; corrected where an earlier row or try has sent something else.
+        :param others: the places of the rows that are not as in the last run.
+        """
+        state, found, mine = self._state, before.by_runs, before.by_tries
+        if before.is_first and state.is_of_one_run:
+            places = [at for at in others if contents[at] != found[at]]
+            self._lately = keys, contents
+            if self._may_repeat:
+                self._sent.add([keys[at] for at in places])
+        else:
+            if self._may_repeat or state.repeated:
+                self._find_repeated(keys, contents, found, mine)
+            for at in [at for at, key in enumerate(keys) if key in state.attempted] if state.attempted else ():
+                found[at], mine[at] = UNKNOWN, None
+            places = _differing(contents, found, mine)
+        return range(len(keys)) if state.sends_all else places
 
     def announce(self, batch: Batch) -> None:
         """Record that a request is about to be sent; returns when it may be.
@@ -316,11 +338,29 @@ class ChangeTracker:
             for weight, user, element in zip(weights, elements.users, elements.elements, strict=True)
         ]
 
-    def _accepted_before(self, keys: list[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
-        """Return what MoEngage has of each key, and store what it has of the rows that were rejected before."""
+    def _keys_of_all(
+        self, elements: Elements, known: Sequence[bytes | None], others: Sequence[int]
+    ) -> list[bytes]:
+        """Return the digest of who each element is of.
+
+        :param known: those that are known already.
+        :param others: the places of the others.
+        """
+        if len(others) == len(known):
+            return self._keys(elements)
+        keys = cast("list[bytes]", list(known))
+        for at, key in zip(others, self._keys(elements.pick(others)) if others else (), strict=True):
+            keys[at] = key
+        return keys
+
+    def _accepted_before(self, keys: list[bytes], known: Sequence[bytes | None] = ()) -> Before:
+        """Return what MoEngage has of each key, and store what it has of the rows that were rejected before.
+
+        :param known: contents that are as in the last run.
+        """
         rejected, self._rejected = dict(self._rejected), []
         state = self._state
-        found, mine = state.accepted_before([*keys, *rejected])
+        found, mine, is_first = state.accepted_before([*keys, *rejected], known)
         sent = self._sent.among(list(rejected))
         kept: dict[bytes, bytes] = {}
         for key, by_runs, by_tries in zip(rejected, found[len(keys) :], mine[len(keys) :], strict=True):
@@ -331,7 +371,7 @@ class ChangeTracker:
             if before is not None:
                 kept[key] = before
         state.record(list(kept), list(kept.values()), [rejected[key] for key in kept])
-        return found[: len(keys)], mine[: len(keys)]
+        return Before(found[: len(keys)], mine[: len(keys)], is_first)
 
     def _find_repeated(
         self,
@@ -343,16 +383,16 @@ class ChangeTracker:
         """Correct what MoEngage has of users that an earlier row of this run had, too."""
         state = self._state
         here = dict(zip(keys, contents, strict=True))
+        lately, self._lately = dict(zip(*self._lately, strict=True)), (keys, contents)
         sent = self._sent.among(keys)
-        earlier: Sequence[Mapping[bytes, bytes]] = (self._lately, self._repeated, state.repeated)
+        earlier: Sequence[Mapping[bytes, bytes]] = (lately, self._repeated, state.repeated)
         if not sent and len(here) == len(keys) and all(here.keys().isdisjoint(rows) for rows in earlier):
             self._sent.add([keys[at] for at in _differing(contents, found, mine)])
-            self._lately = here
             return
         here = {}
         added: set[bytes] = set()
         for at, (key, content) in enumerate(zip(keys, contents, strict=True)):
-            for rows in (here, self._lately, self._repeated):
+            for rows in (here, lately, self._repeated):
                 if key in rows:
                     found[at], mine[at] = rows[key], None
                     break
@@ -369,7 +409,6 @@ class ChangeTracker:
             if content != found[at] or mine[at] is not None:
                 added.add(key)
         self._sent.add(added)
-        self._lately = here
 
     def _may_have_arrived(self, position: int) -> bool:
         """Return whether an earlier request of this run or another one may have been processed."""

@@ -124,6 +124,26 @@ def test_a_row_that_changes_back_is_sent_although_a_rejected_one_of_the_user_fol
     assert had(moengage)["user-7"] == "gold"
 
 
+@pytest.mark.parametrize("apart", [0, 3, 400], ids=["together", "near", "in other chunks"])
+@pytest.mark.parametrize(
+    "plans", [("silver", "gold"), ("gold", "silver"), ("gold", "silver", "gold"), ("silver", "gold", "silver")]
+)
+def test_the_last_row_of_a_user_counts_although_an_earlier_one_is_as_in_the_last_run(
+    moengage: MoEngage, sync: Sync, plans: tuple[str, ...], apart: int
+) -> None:
+    others = [(f"user {number}", "gold") for number in range(1_500)]
+    sync(*others[:20], ("user", "gold"), *others[20:], may_repeat=True)
+    rows = others[:20]
+    for number, plan in enumerate(plans):
+        rows += [("user", plan), *others[20 + number * apart :][:apart]]
+    rows += others[20 + len(plans) * apart :]
+
+    for run in (2, 3):
+        sync(*rows, run=run, may_repeat=True)
+
+        assert had(moengage)["user"] == plans[-1]
+
+
 def test_users_who_may_be_in_several_rows_count_as_new_although_the_filter_is_full(
     sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
