@@ -9,8 +9,13 @@ removed, the journal also has the IDs of those that were sent: another run may h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import IO
 
+from airflow_provider_moengage.bulk.changed.folder import StateFolder
+from airflow_provider_moengage.bulk.changed.lease import Lease
+from airflow_provider_moengage.bulk.changed.part import sync
 from airflow_provider_moengage.bulk.changed.records import (
     CHECKSUM_BYTES,
     RECORD_BYTES,
@@ -18,6 +23,7 @@ from airflow_provider_moengage.bulk.changed.records import (
     unpacked,
 )
 from airflow_provider_moengage.bulk.changed.removed.ids import decoded, encoded
+from airflow_provider_moengage.bulk.clock import StoppedError
 
 SENT = b"s"
 ACCEPTED = b"a"
@@ -94,3 +100,67 @@ def accepted(journals: Iterable[bytes]) -> Iterator[bytes]:
         for kind, records in blocks(data):
             if kind == ACCEPTED:
                 yield records
+
+
+class JournalWriter:
+    """The journal that this try writes: one growing file on a disk, several files on an object store.
+
+    :param name: returns the name of the file with a number.
+    :param syncs: whether what is urgent has to survive a power failure too.
+    """
+
+    def __init__(
+        self, folder: StateFolder, name: Callable[[int], str], lease: Lease | None, *, syncs: bool
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._lease = lease
+        self._syncs = syncs
+        self._stream: IO[bytes] | None = None
+        self._pending: list[bytes] = []
+        self.names: list[str] = []
+        self._is_closed = False
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        if not self._is_closed:
+            self._flush(syncs=False)
+
+    def write(self, block: bytes, *, is_urgent: bool) -> None:
+        """Write a block; at once if it is urgent."""
+        if self._is_closed:
+            raise StoppedError
+        self._pending.append(block)
+        if is_urgent or self._folder.is_on_disk:
+            self._flush(syncs=is_urgent and self._syncs)
+
+    def close(self) -> None:
+        """Write what is pending; nothing is written after that."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with suppress(Exception):
+            self._flush(syncs=False)
+        if self._stream is not None:
+            self._stream.close()
+
+    def _flush(self, *, syncs: bool) -> None:
+        if not self._pending:
+            return
+        if self._lease is not None:
+            self._lease.check()
+        data = b"".join(self._pending)
+        if self._stream is None:
+            name = self._name(len(self.names))
+            self._stream = self._folder.new_file(name)
+            self.names.append(name)
+        stream, self._stream = self._stream, None
+        stream.write(data)  # if this is interrupted, the blocks go into another file
+        stream.flush()
+        if syncs:
+            sync(stream)
+        self._pending.clear()
+        if self._folder.is_on_disk:
+            self._stream = stream
+        else:
+            stream.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,7 @@ from airflow_provider_moengage.bulk.changed.index import DiskIndex, repeated_key
 from airflow_provider_moengage.bulk.changed.known import Known
 from airflow_provider_moengage.bulk.changed.lease import InUseError, Lease
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
-from airflow_provider_moengage.bulk.changed.part import DamagedError, Part, PartWriter, sync
+from airflow_provider_moengage.bulk.changed.part import DamagedError, Part, PartWriter
 from airflow_provider_moengage.bulk.changed.records import (
     RECORD_BYTES,
     REMOVED,
@@ -167,7 +167,7 @@ class SyncState:
         """In manifests: equal for all tries of a run, also those of its other shards."""
         self._lease = None if is_dry_run else Lease(folder, run.run, self._token, clock, of)
         self._lock = threading.Lock()
-        self._journal: _Journal | None = None
+        self._journal: journal.JournalWriter | None = None
         self._part: PartWriter | None = None
         self._part_name = ""
         self._part_file: IO[bytes] | None = None
@@ -241,7 +241,7 @@ class SyncState:
             del self.repeated[key]
         if not self._is_dry_run:
             number = 1 + max((file.number for file in journals), default=0)
-            self._journal = _Journal(
+            self._journal = journal.JournalWriter(
                 folder,
                 lambda sequence: journal_name(manifest.generation, number, self._token, sequence),
                 self._lease,
@@ -485,7 +485,7 @@ class SyncState:
         return dict(list(rows.items())[-_RUNS_WITH_ROWS:])
 
     def _store(
-        self, journal_: _Journal, lease: Lease, repeated: Mapping[bytes, bytes], rows: dict[str, int]
+        self, journal_: journal.JournalWriter, lease: Lease, repeated: Mapping[bytes, bytes], rows: dict[str, int]
     ) -> None:
         journal_.close()
         lease.check()
@@ -796,67 +796,3 @@ def storing() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
         raise NotStoredError(cause_of(error)) from None
-
-
-class _Journal:
-    """The journal that this try writes: one growing file on a disk, several files on an object store.
-
-    :param name: returns the name of the file with a number.
-    :param syncs: whether what is urgent has to survive a power failure too.
-    """
-
-    def __init__(
-        self, folder: StateFolder, name: Callable[[int], str], lease: Lease | None, *, syncs: bool
-    ) -> None:
-        self._folder = folder
-        self._name = name
-        self._lease = lease
-        self._syncs = syncs
-        self._stream: IO[bytes] | None = None
-        self._pending: list[bytes] = []
-        self.names: list[str] = []
-        self._is_closed = False
-
-    def flush(self) -> None:
-        """Write what is pending."""
-        if not self._is_closed:
-            self._flush(syncs=False)
-
-    def write(self, block: bytes, *, is_urgent: bool) -> None:
-        """Write a block; at once if it is urgent."""
-        if self._is_closed:
-            raise StoppedError
-        self._pending.append(block)
-        if is_urgent or self._folder.is_on_disk:
-            self._flush(syncs=is_urgent and self._syncs)
-
-    def close(self) -> None:
-        """Write what is pending; nothing is written after that."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        with suppress(Exception):
-            self._flush(syncs=False)
-        if self._stream is not None:
-            self._stream.close()
-
-    def _flush(self, *, syncs: bool) -> None:
-        if not self._pending:
-            return
-        if self._lease is not None:
-            self._lease.check()
-        data = b"".join(self._pending)
-        if self._stream is None:
-            name = self._name(len(self.names))
-            self._stream = self._folder.new_file(name)
-            self.names.append(name)
-        stream, self._stream = self._stream, None
-        stream.write(data)  # if this is interrupted, the blocks go into another file
-        stream.flush()
-        if syncs:
-            sync(stream)
-        self._pending.clear()
-        if self._folder.is_on_disk:
-            self._stream = stream
-        else:
-            stream.close()
