@@ -1,6 +1,6 @@
 """Finds records in any order: a hash table in a file on the local disk, with one small read for a look-up.
 
-Memory does not grow with the records but for four bytes per sixteen of them.
+Memory grows by a byte and a quarter for each record.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ MOST_AGAIN = 40_000
 
 _RECORDS_PER_SLOT = 16
 _READ = 1_024 * RECORD_BYTES
-_ALL_SEEN = b"\xff" * (_READ // RECORD_BYTES // 8)
 
 
 class DiskIndex:
@@ -52,7 +51,7 @@ class DiskIndex:
         self._starts = array("I", [0]) * ((1 << bits) + 1)
         self.count = self._write(path, buckets)
         self._file = os.open(path, os.O_RDONLY)
-        self._seen = bytearray(self.count // 8 + 1)
+        self._seen = bytearray(self.count)
         self.seen_again: set[bytes] = set()
         """Keys that were looked up several times; with more than :data:`MOST_AGAIN`, not all of them."""
 
@@ -94,10 +93,10 @@ class DiskIndex:
                 found.append(None)
                 continue
             number = first + at // RECORD_BYTES
-            bit = 1 << (number & 7)
-            if seen[number >> 3] & bit and len(self.seen_again) <= MOST_AGAIN:
+            if not seen[number]:
+                seen[number] = 1
+            elif len(self.seen_again) <= MOST_AGAIN:
                 self.seen_again.add(key)
-            seen[number >> 3] |= bit
             found.append(data[at + KEY_BYTES : at + RECORD_BYTES])
         return found
 
@@ -106,11 +105,10 @@ class DiskIndex:
         taken: list[bytes | None] = []
         for key in keys:
             number, content = self._find(key)
-            bit = 1 << (number & 7)
-            if content is None or self._seen[number >> 3] & bit:
+            if content is None or self._seen[number]:
                 taken.append(None)
             else:
-                self._seen[number >> 3] |= bit
+                self._seen[number] = 1
                 taken.append(content)
         return taken
 
@@ -127,11 +125,11 @@ class DiskIndex:
         """Return key and content of the records that were not looked up."""
         seen, together = self._seen, _READ // RECORD_BYTES
         for first in range(0, self.count, together):
-            if seen[first >> 3 : (first + together) >> 3] == _ALL_SEEN:
+            if 0 not in seen[first : first + together]:
                 continue
             data = os.pread(self._file, _READ, first * RECORD_BYTES)
             for number, record in enumerate(unpacked(data), first):
-                if not seen[number >> 3] & (1 << (number & 7)):
+                if not seen[number]:
                     yield record
 
     def close(self) -> None:

@@ -54,13 +54,13 @@ class NewColumns:
         names = ", ".join(new)
         if self._action == "fail":
             raise ValueError(
-                f"changed_only: the query has columns that no earlier run had: {names}. Nothing was sent. Name the"
+                f"changed_only: the query has new columns: {names}. Nothing was sent. Name the"
                 " columns in the mapping's attributes, or set on_new_columns='send' or 'ignore'"
             )
         if self._action == "send":
-            self._log.warning("Columns that no earlier run had are sent as attributes: %s", names)
+            self._log.warning("New columns are sent as attributes: %s", names)
             return mappings
-        self._log.warning("Columns that no earlier run had are ignored: %s", names)
+        self._log.warning("New columns are ignored: %s", names)
         self.used = [name for name in columns if name in known]
         return [_with_known(mapping, columns, known) for mapping in mappings]
 

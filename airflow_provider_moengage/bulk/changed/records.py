@@ -1,8 +1,8 @@
 """The records of a sync's state: for each user, a digest of who it is and a digest of what was sent.
 
 A record has 24 bytes: blake2b-16 of salt, kind and identity, then blake2b-8 of salt and encoded element. With 8
-bytes, a change goes unnoticed once in 1.8e19 changes. The salt differs between states, so records of two syncs
-cannot be joined.
+bytes, a change goes unnoticed once in 1e15 changes: a content is compared with some thousand others. The salt
+differs between states, so records of two syncs cannot be joined.
 """
 
 from __future__ import annotations

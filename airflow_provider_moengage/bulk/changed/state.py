@@ -285,11 +285,14 @@ class SyncState:
         :raises NotStoredError: if the storage failed, or the disk on which an index is built.
         """
         with storing():
-            found: list[bytes | None] = [*known, *[None] * (len(keys) - len(known))]
-            places = [at for at, content in enumerate(found) if content is None]
-            some = self._known.contents([keys[at] for at in places], len(keys))
-            for at, content in zip(places, some, strict=True):
-                found[at] = content
+            if known:
+                found: list[bytes | None] = [*known, *[None] * (len(keys) - len(known))]
+                places = [at for at, content in enumerate(found) if content is None]
+                some = self._known.contents([keys[at] for at in places], len(keys))
+                for at, content in zip(places, some, strict=True):
+                    found[at] = content
+            else:
+                found = some = self._known.contents(keys, len(keys))
             is_first = not self._known.is_indexed and None not in some
             if self._others is not None:
                 for at, content in enumerate(self._others.look_up(keys)):

@@ -7,8 +7,9 @@ changed since.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import compress
 from operator import ne
 from typing import Any, cast
@@ -71,8 +72,8 @@ class ChangeTracker:
         """Keys and identities of rows that were rejected before they were compared."""
         self._exceptions: dict[bytes, bytes | None] = {}
         self._repeated: dict[bytes, bytes] = {}
-        self._lately: tuple[Sequence[bytes], Sequence[bytes]] = ((), ())
-        """Keys and contents of the last chunk of rows."""
+        self._lately: Callable[[], Iterable[tuple[bytes, bytes]]] = tuple
+        """Returns keys and contents of the last chunk of rows."""
         self._sent = BloomFilter()
         self._has_read_any = False
         self._has_read_all = False
@@ -116,8 +117,8 @@ class ChangeTracker:
         users = state.unchanged(contents)
         others = [at for at, key in enumerate(users) if key is None]
         keys = self._keys_of_all(elements, users, others)
-        known: list[bytes | None] = list(contents)
-        for at in others:
+        known: list[bytes | None] = list(contents) if len(others) < len(contents) else []
+        for at in others if known else ():
             known[at] = None
         before = self._accepted_before(keys, known)
         found, mine = before.by_runs, before.by_tries
@@ -160,7 +161,7 @@ class ChangeTracker:
         state, found, mine = self._state, before.by_runs, before.by_tries
         if before.is_first and state.is_of_one_run:
             places = [at for at in others if contents[at] != found[at]]
-            self._lately = keys, contents
+            self._lately = partial(zip, keys, contents, strict=True)
             if self._may_repeat:
                 self._sent.add([keys[at] for at in places])
         else:
@@ -383,7 +384,7 @@ class ChangeTracker:
         """Correct what MoEngage has of users that an earlier row of this run had, too."""
         state = self._state
         here = dict(zip(keys, contents, strict=True))
-        lately, self._lately = dict(zip(*self._lately, strict=True)), (keys, contents)
+        lately, self._lately = dict(self._lately()), here.items
         sent = self._sent.among(keys)
         earlier: Sequence[Mapping[bytes, bytes]] = (lately, self._repeated, state.repeated)
         if not sent and len(here) == len(keys) and all(here.keys().isdisjoint(rows) for rows in earlier):

@@ -184,7 +184,7 @@ class Sync:
                 assert not set(unset) & rows.keys()
                 if refusal:
                     assert self.must_fail
-                    assert "columns that no earlier run had" in refusal
+                    assert "the query has new columns" in refusal
                     assert not sent
                     assert not unset
                 if problem and report is not None and not report.removed and step.refused is None:
