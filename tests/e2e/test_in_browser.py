@@ -229,15 +229,13 @@ def test_the_link_of_a_task_opens_the_dashboard(page: Any, place: Place, screens
     assert opened.value.url.startswith(place.workspace.url)
 
 
-def test_the_page_of_moengage_shows_what_a_sync_did(page: Any, place: Place, screenshot: Any) -> None:
+def test_the_page_of_moengage_shows_what_a_sync_did(page: Any, place: Place) -> None:
     place.run_manually()
 
     page.goto("/plugin/moengage")
     frame = page.frame_locator("iframe")
     row = frame.get_by_role("row").filter(has_text=SYNC)
     row.get_by_text("success").wait_for()
-    screenshot("page")
     row.get_by_role("link").click()
     frame.get_by_role("img", name=re.compile("Elements of the last")).wait_for()
     frame.get_by_text("Watermark (warehouse_purchases)").wait_for()
-    screenshot("page-sync")
