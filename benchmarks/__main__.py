@@ -124,13 +124,15 @@ def _write(found: Mapping[str, Sequence[Row]], seconds: float) -> None:
 
     head = "# {}\n\n<!-- Written by `make bench`. -->\n\n{}"
     measured = f"Measured by `make bench` in {seconds / 60:.0f} minutes: {_machine()}."
+    same_run = f"From the same run as [whole tasks]({_TABLE.name})."
     rows = [row for part in PARTS for row in found[part]]
     elsewhere = {part for _, _, parts in _PAGES for part in parts}
     others = [part for part in PARTS if part not in elsewhere]
     for name, title, parts in (*_PAGES, (_TABLE.name, "Measured performance", others)):
         speed = _speed([row for part in parts for row in found[part]])
-        (_REFERENCE / name).write_text(as_markdown(speed, head.format(title, measured)))
-    _SCALE_TABLE.write_text(as_markdown(_scale(rows), head.format("Measured scale", measured)))
+        by = measured if name == _TABLE.name else same_run
+        (_REFERENCE / name).write_text(as_markdown(speed, head.format(title, by)))
+    _SCALE_TABLE.write_text(as_markdown(_scale(rows), head.format("Measured scale", same_run)))
     _PLOT.parent.mkdir(exist_ok=True)
     customers = [row for row in rows if row.group != encode.GROUP or row.what.startswith("customers")]
     _PLOT.write_text(plot.as_svg(customers, (encode.GROUP, end_to_end.GROUP, memory.GROUP)))

@@ -81,13 +81,41 @@ def as_markdown(rows: Sequence[Row], introduction: str) -> str:
     """Format the table for the documentation, one table per group."""
     out = [introduction, ""]
     group = ""
-    for row in rows:
+    above = ("",) * len(HEAD)
+    for row in filter(_is_on_page, rows):
         if row.group != group:
             group = row.group
+            above = ("",) * len(HEAD)
             rule = ["---:" if number in _NUMBERS else "---" for number in range(len(HEAD))]
             out += ["", f"**{group}**", "", _piped(HEAD), _piped(rule)]
-        out.append(_piped(row.cells))
+        out.append(_piped(_without_repeats(row.cells, above)))
+        above = row.cells
     return "\n".join(out) + "\n"
+
+
+def _is_on_page(row: Row) -> bool:
+    """Leave out what was not measured, and what repeats another row or page; never a target that is missed."""
+    return row.is_met is False or not (
+        row.ours.startswith("skipped")
+        or row.group == "What arrives if MoEngage fails"
+        or "dicts: encode + pack" in row.what
+        or (": encode + pack" in row.what and "msgspec" in row.rival)
+        or ("mean fill" in row.what and row.rival in ("orjson.dumps per element", "growing list"))
+        or ("response after 50 ms" in row.what and row.rival.startswith(("drt", "dlt")))
+        or row.what.startswith(("SQLite, sqlite3", "SQLite to HTTP: 4 ", "SQLite to HTTP: 16 "))
+        or (row.rival == "evenly paced" and row.what != "1,000,000 users")
+        or (row.group.startswith("Scale") and row.ours == row.theirs)
+    )
+
+
+def _without_repeats(cells: Sequence[str], above: Sequence[str]) -> list[str]:
+    """Empty the cells of a measurement that the row above has, too: only the alternative differs."""
+    if cells[:2] != above[:2]:
+        return list(cells)
+    return [
+        "" if number in (0, 1) or (number in (5, 6) and cell == above[number]) else cell
+        for number, cell in enumerate(cells)
+    ]
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
