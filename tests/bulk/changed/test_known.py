@@ -108,7 +108,9 @@ def test_no_change_is_missed_and_removed_users_are_exact_in_any_order(order: str
             assert len(sent) == sum(had.get(n) != c for n, c in rows)
 
 
-def test_an_index_finds_each_record_and_the_last_one_of_a_key() -> None:
+@pytest.mark.parametrize("held", [0, 1_000_000], ids=["in a file", "in memory"])
+def test_an_index_finds_each_record_and_the_last_one_of_a_key(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "MOST_HELD", held)
     keys = [key(n) for n in range(5_000)]
     records = [packed(keys, [content(n) for n in range(5_000)]), packed(keys[:10], [content(7)] * 10)]
     index = DiskIndex(records)
@@ -117,6 +119,8 @@ def test_an_index_finds_each_record_and_the_last_one_of_a_key() -> None:
         None
     ]
     assert list(index.unseen()) == []
+    index.look_up(keys[:1])
+    assert index.seen_again == {keys[0]}
     assert repeated_keys(records) == dict.fromkeys(keys[:10], content(7))
     index.close()
 
