@@ -76,6 +76,6 @@ LABELS = {"login": "Workspace ID", "password": "Data API key", "host": "Base URL
 PLACEHOLDERS = {
     "login": "Dashboard: Settings > Account > APIs",
     "password": "The key of the Data tile",
-    "host": "Only for a gateway or the emulator. Otherwise choose the data center under Extra Fields.",
-    "port": "Only with a base URL that has none. Airflow 3.3 tests a saved connection only if it has a port: 443.",
+    "host": "Only for a gateway or the emulator. Else choose the data center in Extra Fields.",
+    "port": "If the base URL has none. Airflow 3.3 tests a saved connection if it says 443.",
 }
