@@ -292,7 +292,7 @@ class SyncState:
                 for at, content in zip(places, some, strict=True):
                     found[at] = content
             else:
-                found = some = self._known.contents(keys, len(keys))
+                found = some = self._known.contents(keys)
             is_first = not self._known.is_indexed and None not in some
             if self._others is not None:
                 for at, content in enumerate(self._others.look_up(keys)):

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.bulk.changed import bloom
+from airflow_provider_moengage.bulk.changed import known as known_module
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
@@ -32,6 +33,7 @@ def sync(moengage: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         run: int = 1,
         may_repeat: bool = False,
         reads_all: bool = True,
+        mapping: str = "m",
         **options: Any,
     ) -> DeliveryReport:
         this = SyncRun(
@@ -39,7 +41,7 @@ def sync(moengage: MoEngage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             tries=f"run {run}",
             moment=f"2026-01-{run:02}T00:00:00.000000+00:00",
             workspace="w",
-            mapping="m",
+            mapping=mapping,
             encoding=1,
             reads_all=reads_all,
         )
@@ -142,6 +144,20 @@ def test_the_last_row_of_a_user_counts_although_an_earlier_one_is_as_in_the_last
         sync(*rows, run=run, may_repeat=True)
 
         assert had(moengage)["user"] == plans[-1]
+
+
+@pytest.mark.parametrize("mapping", ["m", "another one"])
+def test_rows_in_the_same_order_need_no_index(
+    moengage: MoEngage, sync: Sync, mapping: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(f"user {number}", "gold") for number in range(3_000)]
+    sync(*rows)
+    monkeypatch.setattr(known_module, "DiskIndex", None)
+
+    report = sync(*rows, ("new", "gold"), run=2, mapping=mapping)
+
+    assert report.unchanged == (3_000 if mapping == "m" else 0)
+    assert report.new == 1
 
 
 def test_users_who_may_be_in_several_rows_count_as_new_although_the_filter_is_full(
