@@ -232,8 +232,9 @@ def check_rejects(
 
 def _advice(report: DeliveryReport, conn_id: str, project_code: str | None, *, are_members: bool) -> str:
     """Return what to do about rejects, with the commands that help."""
+    again = "" if report.dry_run or not report.events else _SENT_AGAIN
     if not report.rejects_path:
-        return "Set rejects_path to keep them"
+        return f"Set rejects_path to keep them{again}"
     path = quote(shown(report.rejects_path))
     why = f"To see why: `moengage rejects summary {path}`"
     if are_members or report.dry_run:
@@ -242,5 +243,8 @@ def _advice(report: DeliveryReport, conn_id: str, project_code: str | None, *, a
     sent = " take out those that have arrived (outcome_unknown)," if "outcome_unknown" in report.rejects else ""
     return (
         f"{why}. Correct them in that file,{sent} and send them:"
-        f" `moengage rejects replay {path} --conn-id {quote(conn_id)}{project}`"
+        f" `moengage rejects replay {path} --conn-id {quote(conn_id)}{project}`{again}"
     )
+
+
+_SENT_AGAIN = ". Do not clear the task for that: it sends the accepted events again, and MoEngage has them twice"

@@ -14,7 +14,7 @@ from airflow_provider_moengage.emulator import Fault
 from airflow_provider_moengage.exceptions import MoEngageRejectsError
 from airflow_provider_moengage.hooks.moengage import MoEngageHook
 from tests.command.conftest import Run
-from tests.delivering import MoEngage, connection_to, customer
+from tests.delivering import MoEngage, connection_to, customer, event
 
 BAD = [{"type": "customer", "attributes": {"plan": "VIP"}}, customer("", plan="secret plan")]
 
@@ -115,6 +115,24 @@ def test_what_may_have_arrived_is_not_to_be_sent_again(
         MoEngageRejectsError, match=r"take out those that have arrived \(outcome_unknown\), and send"
     ):
         MoEngageHook().bulk_import([customer("u1")], rejects_path=str(file), delivery="at_most_once")
+
+
+@pytest.mark.parametrize("rejects_path", [None, "rejects.ndjson"])
+@pytest.mark.parametrize("good", [customer("u1"), event("u1")], ids=["users", "events"])
+def test_the_error_of_too_many_rejects_warns_of_a_clear_if_it_would_double_events(
+    moengage: MoEngage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    good: dict[str, Any],
+    rejects_path: str | None,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MOENGAGE_DEFAULT", connection_to(moengage))
+    path = None if rejects_path is None else str(tmp_path / rejects_path)
+
+    with pytest.raises(MoEngageRejectsError) as raised:
+        MoEngageHook().bulk_import([good, *BAD], rejects_path=path)
+
+    assert ("Do not clear the task" in str(raised.value)) == (good["type"] == "event")
 
 
 def test_after_a_dry_run_the_source_is_to_be_corrected(

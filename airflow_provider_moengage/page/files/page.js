@@ -92,7 +92,7 @@ const PAGES = { syncs: allSyncs, imports: allImports, events: allEvents };
 const card = (id, title, ...content) => h("section", { class: "card", "aria-labelledby": id }, h("h3", { id }, title), content);
 const taskCell = (row) => [h("span", {}, row.task_id), h("span", { class: "sub" }, row.dag_id)];
 const runCell = (row) => row.run === null ? "not yours to read"
-  : row.run ? [toAirflow(when(row.run.started_at ?? row.run.run_after), "dags", row.dag_id, "runs", row.run.run_id), h("span", { class: "sub" }, state(row.run))]
+  : row.run ? [toAirflow(when(row.run.run_after), "dags", row.dag_id, "runs", row.run.run_id), h("span", { class: "sub" }, state(row.run))]
   : "none yet";
 const perRun = (tasks) => tasks.flatMap((task) => (task.runs?.length ? task.runs : [task.runs === null ? null : undefined]).map((run) => ({ ...task, run })));
 
@@ -104,7 +104,7 @@ async function allSyncs() {
   const rows = syncs.map((sync) => ({ ...sync, last: sync.runs?.[0] ?? {} }));
   const columns = [
     { title: "Sync", cell: (row) => [h("a", { href: `#/sync/${path(row.dag_id, row.task_id)}` }, row.task_id), h("span", { class: "sub" }, row.dag_id)] },
-    { title: "Last run", name: "when", cell: (row) => row.runs === null ? "not yours to read" : row.runs.length ? [when(row.last.started_at ?? row.last.run_after), syncState(row.last)] : "none yet" },
+    { title: "Last run", name: "when", cell: (row) => row.runs === null ? "not yours to read" : row.runs.length ? [when(row.last.run_after), syncState(row.last)] : "none yet" },
     ...told(COUNTS, rows.map((row) => row.last)).map((column) => ({ ...column, cell: (row) => column.cell(row.last) })),
     { title: "Rejects", name: "codes", cell: (row) => codes(row.last.rejects) || "–" },
   ];
@@ -130,7 +130,7 @@ async function oneSync(dag, task) {
     ? card("stored", "Stored between runs", h("p", {}, "Each instance of a mapped task has a state of its own: see the instances of a run."))
     : await storedOf(dag, task, -1);
   const columns = [
-    { title: "Run", name: "when", cell: (run) => [toAirflow(when(run.started_at ?? run.run_after), "dags", dag, "runs", run.run_id), syncState(run), sync.is_mapped && h("a", { class: "sub", href: `#/instances/${path(dag, task, run.run_id)}` }, plural(run.instances, "instance"))] },
+    { title: "Run", name: "when", cell: (run) => [toAirflow(when(run.run_after), "dags", dag, "runs", run.run_id), syncState(run), sync.is_mapped && h("a", { class: "sub", href: `#/instances/${path(dag, task, run.run_id)}` }, plural(run.instances, "instance"))] },
     { title: "Duration", number: true, cell: (run) => duration(run.elapsed_seconds) },
     ...told([...COUNTS, RETRIES], runs),
     { title: "Rejects by code", name: "codes", cell: (run) => rejectsCell(dag, task, run, !sync.is_mapped) },
@@ -216,7 +216,7 @@ async function storedOf(dag, task, index) {
     facts.push(["State of", [changes.run ?? "no finished run", changes.due ? ` (due ${when(changes.due)})` : ""]]);
     if (changes.unfinished === "yes") facts.push(["Unfinished run", "yes; the next try or run takes over what it has sent"]);
   }
-  const text = "Nothing: no watermark, and no state of changed rows in the folder that airflow.cfg names.";
+  const text = "Nothing: no watermark, and no state of changed rows in the folder that airflow.cfg names. For a folder that the Dag names: moengage changes show.";
   return card("stored", "Stored between runs", facts.length ? h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])) : h("p", {}, text));
 }
 
