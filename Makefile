@@ -108,8 +108,9 @@ lint: $(VENV)/.dev  ## Check style, format, spelling and the layout of the packa
 	$(BIN)/codespell
 	$(BIN)/python -m devtools.house
 
-types: $(VENV)/.dev  ## Check types with mypy --strict
+types: $(VENV)/.dev  ## Check types with mypy --strict, also those of the examples
 	$(BIN)/mypy
+	$(BIN)/mypy example_dags
 
 docs: $(VENV)/.docs  ## Build the documentation in docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html

@@ -53,14 +53,14 @@ def erase_customers() -> None:
     count = SqlToMoEngageErasureOperator(task_id="count", **REQUESTS, max_users=100_000, dry_run=True)
 
     @task.short_circuit
-    def is_approved(params: dict[str, Any]) -> bool:
+    def is_approved(params: Any = None) -> bool:
         """Continue only if somebody has approved a number of customers."""
         return bool(params["approved_users"])
 
     erase = SqlToMoEngageErasureOperator(
         task_id="erase",
         **REQUESTS,
-        max_users="{{ params.approved_users }}",  # type: ignore[arg-type]  # a template
+        max_users="{{ params.approved_users }}",
         retries=3,
         retry_delay=timedelta(minutes=5),
     )

@@ -20,6 +20,8 @@ from airflow_provider_moengage.sensors.file_import import FileImportRunSensor
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    max_active_runs=1,  # a trigger may disturb a run that is still going
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["moengage"],
     params={"import_id": "", "import_name": "Nightly users"},
 )
@@ -33,7 +35,7 @@ def file_import_with_wait() -> None:
 
     trigger = TriggerFileImportOperator(
         task_id="trigger",
-        import_id=find("{{ params.import_id }}", "{{ params.import_name }}"),  # type: ignore[arg-type]
+        import_id=find("{{ params.import_id }}", "{{ params.import_name }}"),
         deferrable=True,  # waits for the five-minute cooldown in the triggerer
     )
     wait = FileImportRunSensor(
@@ -47,14 +49,14 @@ def file_import_with_wait() -> None:
     )
 
     @task
-    def count_rows(files: list[dict[str, Any]]) -> dict[str, int]:
+    def count_rows(files: Any) -> dict[str, int]:
         """Return the total row counts."""
         names = ("total_rows", "added_rows", "updated_rows", "skipped_rows", "failed_rows")
         rows = {name: sum(file[name] or 0 for file in files) for name in names}
         print(f"{len(files)} files: {rows}")
         return rows
 
-    count_rows(wait.output)  # type: ignore[arg-type]
+    count_rows(wait.output)
 
 
 file_import_with_wait()

@@ -37,7 +37,7 @@ def file_sync() -> None:
     )
 
     @task.short_circuit
-    def has_rows(written: dict[str, Any]) -> bool:
+    def has_rows(written: Any) -> bool:
         """Skip the import if there are no files: it would report no file, and the sensor would wait in vain."""
         return bool(written["files"])
 
@@ -53,7 +53,7 @@ def file_sync() -> None:
     )
 
     @task
-    def compare(written: dict[str, Any], files: list[dict[str, Any]]) -> dict[str, int]:
+    def compare(written: Any, files: Any) -> dict[str, int]:
         """Fail if MoEngage read more or fewer rows than were written, or if rows failed."""
         read = sum(file["total_rows"] or 0 for file in files)
         failed = sum(file["failed_rows"] or 0 for file in files)
@@ -61,8 +61,8 @@ def file_sync() -> None:
             raise ValueError(f"{written['rows']} rows were written, MoEngage read {read}, and {failed} failed")
         return {"written": written["rows"], "read": read, "failed": failed}
 
-    has_rows(write.output) >> trigger  # type: ignore[arg-type]
-    compare(write.output, wait.output)  # type: ignore[arg-type]
+    has_rows(write.output) >> trigger
+    compare(write.output, wait.output)
 
 
 file_sync()

@@ -8,6 +8,7 @@ it stopped.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from airflow.providers.common.compat.sdk import dag, task  # on Airflow 3 alone: from airflow.sdk import dag, task
 
@@ -15,7 +16,7 @@ from airflow_provider_moengage.bulk.mapping import EventMapping
 from airflow_provider_moengage.transfers.shards import plan_shards
 from airflow_provider_moengage.transfers.sql_to_moengage import SqlToMoEngageOperator
 
-ORDERS = {
+ORDERS: dict[str, Any] = {
     "conn_id": "warehouse",
     "sql": "SELECT order_id, user_id, total, ordered_at FROM orders",
     # Unique, and not personal data: XCom contains the keys at the shard boundaries.

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+PROJECT = Path(__file__).parents[1]
+
 DAG = """\
 from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
@@ -36,7 +38,7 @@ def test_a_misspelt_option_is_found_by_mypy(tmp_path: Path) -> None:
     dag.write_text(DAG)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--no-error-summary", str(dag)],
-        cwd=Path(__file__).parents[1],
+        cwd=PROJECT,
         capture_output=True,
         text=True,
         check=False,
@@ -49,3 +51,8 @@ def test_a_misspelt_option_is_found_by_mypy(tmp_path: Path) -> None:
         number = int(error.split(":")[1])
         assert wrong in lines[number - 1]
         assert "arg-type" in error
+
+
+def test_no_example_has_to_silence_a_type_checker() -> None:
+    """`make types` checks them."""
+    assert not [path for path in (PROJECT / "example_dags").glob("*.py") if "type: ignore" in path.read_text()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
@@ -50,7 +50,7 @@ from airflow_provider_moengage.tasks.wait_until import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_moengage.api.file_imports import FileRun
 
@@ -103,7 +103,7 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
     def __init__(  # noqa: PLR0913 (public signature)
         self,
         *,
-        import_id: str,
+        import_id: str | XComArg,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float | timedelta = 60,
@@ -116,7 +116,7 @@ class TriggerFileImportOperator(TemplatedArguments, BaseOperator):  # type: igno
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.import_id = import_id
+        self.import_id = cast("str", import_id)  # once it is rendered
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poke_interval = seconds("poke_interval", poke_interval)

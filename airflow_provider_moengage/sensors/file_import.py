@@ -48,7 +48,7 @@ from airflow_provider_moengage.tasks.wait_until import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 _KEY = "moengage_file_import_polls"
 
@@ -113,8 +113,8 @@ class FileImportRunSensor(TemplatedArguments, BaseSensorOperator):  # type: igno
         import_id: str | None = None,
         import_name: str | None = None,
         file_name: str | None = None,
-        since: datetime | str | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        expected_files: int = 1,
+        since: datetime | str | Mapping[str, Any] | Sequence[Mapping[str, Any]] | XComArg | None = None,
+        expected_files: int | str = 1,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         partial_success: PartialSuccess = "fail",
         max_failed_rows: int | None = None,

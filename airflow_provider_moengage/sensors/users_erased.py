@@ -26,7 +26,7 @@ from airflow_provider_moengage.links.dashboard import MoEngageDashboardLink
 from airflow_provider_moengage.tasks.wait_until import airflow_timeout, resume, wait_until, wakes_at
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 CLOCK: Clock = SystemClock()
 """Tests replace it."""
@@ -77,7 +77,7 @@ class UsersErasedSensor(TemplatedArguments, BaseSensorOperator):  # type: ignore
     def __init__(  # noqa: PLR0913 (public signature)
         self,
         *,
-        erasure: Mapping[str, Any] | str,
+        erasure: Mapping[str, Any] | str | XComArg,
         wait: timedelta | float = timedelta(hours=24),
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         mode: str = "reschedule",

@@ -112,7 +112,7 @@ class SqlToMoEngageErasureOperator(TemplatedArguments, BaseOperator):  # type: i
         *,
         sql: str,
         conn_id: str,
-        max_users: int,
+        max_users: int | str,
         user_id: str | None = "user_id",
         method: MethodName = "delete",
         identity_type: IdentityType = "ID",
