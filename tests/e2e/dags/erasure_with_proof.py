@@ -1,5 +1,6 @@
-# mypy: disable-error-code="arg-type"
 """An erasure whose proof asks after three seconds, and then every three seconds."""
+
+from datetime import timedelta
 
 from airflow.sdk import DAG
 
@@ -14,4 +15,14 @@ with DAG("erasure_with_proof", schedule=None):
         max_users=3,
         ledger_table="ledger_with_proof",
     )
-    UsersErasedSensor(task_id="prove", erasure=erase.output, wait=3, poke_interval=3, deferrable=True, timeout=600)
+    # Airflow fails a task that resumes before a busy scheduler has heard of its deferral: hence retries.
+    UsersErasedSensor(
+        task_id="prove",
+        erasure=erase.output,
+        wait=3,
+        poke_interval=3,
+        deferrable=True,
+        timeout=600,
+        retries=5,
+        retry_delay=timedelta(seconds=1),
+    )
