@@ -94,7 +94,13 @@ class Airflow:
     def xcom(self, dag_id: str, task_id: str, key: str) -> Any:
         """Return what a task has stored, None if it has not."""
         with closing(sqlite3.connect(self.home / "airflow.db")) as database:
-            query = "SELECT value FROM xcom WHERE dag_id = ? AND task_id = ? AND key = ?"
+            tables = database.execute("SELECT name FROM sqlite_master WHERE name LIKE 'xcom%'").fetchall()
+            table = (
+                "xcom"
+                if ("xcom",) in tables
+                else "xcom_v2 JOIN task_instance ON task_instance.id = task_instance_id"
+            )
+            query = f"SELECT value FROM {table} WHERE dag_id = ? AND task_id = ? AND key = ?"
             [value] = database.execute(query, [dag_id, task_id, key]).fetchone() or [None]
         while isinstance(value, str | bytes):  # Airflow 3 encodes JSON as JSON
             value = json.loads(value)
