@@ -65,9 +65,8 @@ class DiskIndex:
         written = slot = 0
         with path.open("wb") as file:
             for data in buckets:
-                if not self._is_unique and len(last := dict(unpacked(data))) * RECORD_BYTES < len(data):
-                    data = packed(list(last), list(last.values()))  # noqa: PLW2901
-                records = sorted([one for (one,) in iter_unpack(f"{RECORD_BYTES}s", data)])
+                some = data if self._is_unique else _last_of_each(data)
+                records = sorted([one for (one,) in iter_unpack(f"{RECORD_BYTES}s", some)])
                 if not records:
                     continue
                 file.write(b"".join(records))
@@ -144,6 +143,12 @@ class DiskIndex:
         """Remove it from the disk."""
         os.close(self._file)
         self._folder.close()
+
+
+def _last_of_each(records: bytes) -> bytes:
+    """Return the last record of each key."""
+    last = dict(unpacked(records))
+    return packed(list(last), list(last.values()))
 
 
 class _Buckets:
