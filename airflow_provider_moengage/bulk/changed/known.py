@@ -142,7 +142,6 @@ class Known:
             len(missing) * 2 > chunk
             or self._moved > _MOST_MOVED
             or len(self._missed) + len(missing) > _MOST_MISSED
-            or len(self._stale) > self._most_waiting
         ):
             index = self._build_index()
             for at, content in zip(missing, index.look_up([keys[at] for at in missing]), strict=True):
@@ -152,7 +151,9 @@ class Known:
         return found
 
     def _begin(self, chunk: int) -> None:
-        """Begin a chunk of rows: let go of the blocks that the last one has passed, and read others."""
+        """Begin a chunk of rows: let go of the blocks that the last one has passed, and read others. If too many
+        records wait for rows that do not come, index all of them.
+        """
         if self._index is not None:
             return
         later = total = sum(self._hits)
@@ -161,6 +162,9 @@ class Known:
             if later * 2 <= total:
                 break
             self._stale.update(self._ahead.popleft())
+        if len(self._stale) > self._most_waiting and not self._has_ended:
+            self._build_index()
+            return
         self._read_ahead(chunk)
         self._hits = [0] * len(self._ahead)
 

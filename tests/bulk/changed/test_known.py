@@ -138,6 +138,23 @@ def test_users_whom_moengage_has_are_found_in_another_order_but_for_a_few(users:
     known.close()
 
 
+@pytest.mark.parametrize("by_content", [True, False])
+def test_memory_is_bounded_if_many_rows_have_left_and_none_is_new(by_content: bool) -> None:
+    before = [(number, 0) for number in range(3_000)]
+    rows = before[::2]
+    records = [(key(row[0]), element(row)) for row in before]
+    known = Known(blocks(records), window=64, most_waiting=200)
+
+    for at in range(0, len(rows), 10):
+        some = rows[at : at + 10]
+        found = compared(known, some) if by_content else known.contents([key(number) for number, _ in some])
+        assert None not in found
+
+    assert known.is_indexed
+    assert sorted(one for one, _ in known.unseen()) == sorted(key(number) for number, _ in before[1::2])
+    known.close()
+
+
 @pytest.mark.parametrize("order", ["same", "shuffled", "some moved"])
 @pytest.mark.parametrize("most", [40_000, 3])
 def test_keys_that_were_asked_for_twice_are_among_those_that_may_have_been(
