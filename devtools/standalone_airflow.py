@@ -131,8 +131,18 @@ class Standalone:
             task = self.task(dag_id, run_id, task_id)
             return task["state"] in states
 
-        until(arrived, f"{task_id} to be {' or '.join(states)}", lambda: f"{task}\n{self.log(dag_id)}")
+        until(arrived, f"{task_id} to be {' or '.join(states)}", lambda: f"{self.states(dag_id)}\n{self.log(dag_id)}")
         return task
+
+    def states(self, dag_id: str) -> str:
+        """Describe the runs of a Dag and their tasks: the other runs may be what a run waits for."""
+        lines = []
+        for run in self.call("GET", f"/dags/{dag_id}/dagRuns", params={"order_by": "run_after"})["dag_runs"]:
+            path = f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}/taskInstances"
+            tasks = self.call("GET", path)["task_instances"]
+            tries = ", ".join(f"{each['task_id']} {each['state']} ({each['try_number']})" for each in tasks)
+            lines.append(f"{run['dag_run_id']} {run['state']} {run['conf']}: {tries}")
+        return "\n".join(lines)
 
     def log(self, dag_id: str) -> str:
         """Return everything that the tasks and callbacks of a Dag have logged."""
