@@ -70,8 +70,8 @@ class MoEngageAuthError(MoEngageError, AirflowFailException):  # type: ignore[mi
 
 
 class MoEngageRequestError(MoEngageError, AirflowFailException):  # type: ignore[misc, unused-ignore]
-    """MoEngage will never accept this request, the connection is not set up, or a path of the task is wrong. No
-    retry.
+    """MoEngage will never accept this request, the connection is not set up, a path of the task is wrong, or the
+    state of a sync of changed rows cannot be used for this run. No retry.
     """
 
 

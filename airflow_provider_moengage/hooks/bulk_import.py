@@ -130,7 +130,7 @@ class BulkImport:
                 " at a time, the second fails. Give the Dag max_active_runs=1"
             ) from None
         except StateError as error:
-            raise MoEngageRequestError(str(error)) from None
+            raise _of_state(error) from None
         except StorageError as error:
             raise storage_failure(error, "nothing was sent") from None
         except FencedError:
@@ -179,7 +179,7 @@ class BulkImport:
                 f"Another try of this task has taken over, so this one stopped; {_accepted_before(delivery)}"
             ) from None
         except StateError as error:
-            raise MoEngageError(str(error)) from None
+            raise _of_state(error) from None
         except StoppedError:
             raise MoEngageError(f"The run was stopped; {_accepted_before(delivery)}") from None
 
@@ -197,6 +197,10 @@ class BulkImport:
             else "The next try cannot resume, so it sends everything again"
         )
         return f"{_accepted_before(delivery)}. {kept}"
+
+
+def _of_state(error: StateError) -> MoEngageError:
+    return MoEngageError(str(error)) if error.may_heal else MoEngageRequestError(str(error))
 
 
 def _accepted_before(delivery: Delivery) -> str:

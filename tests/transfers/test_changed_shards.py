@@ -10,8 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_moengage.bulk.changed import lease
+from airflow_provider_moengage.bulk.changed.shards.state import ShardState
 from airflow_provider_moengage.bulk.changes import ChangedOnly
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.bulk.run.delivery import Delivery
@@ -607,7 +609,7 @@ def test_a_file_of_a_shard_that_vanishes_is_named_and_a_clear_of_all_shards_heal
     else:
         file.write_bytes(file.read_bytes()[:-3])
 
-    with pytest.raises(MoEngageError, match=rf"removed or damaged .*{file.name}.* Clear all shards of this run"):
+    with pytest.raises(AirflowFailException, match=rf"^Files of other .*{file.name}.* clear all shards"):
         sync.shard(1, ranges[1])
 
     assert sync.arrived() == {"159": "x"}
@@ -615,6 +617,48 @@ def test_a_file_of_a_shard_that_vanishes_is_named_and_a_clear_of_all_shards_heal
     assert [one["removed"] for one in reports] == [0, 1]
     assert sync.arrived() == {"100": None}
     assert all(one["accepted"] == one["removed"] == 0 for one in sync.run(2))
+
+
+@pytest.mark.parametrize("lost", ["its own file", "all files", "a file of a shard that runs again"])
+def test_lost_files_that_a_retry_writes_again_leave_it_to_a_retry(
+    sync: Sharded, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    sync.run(2)
+    sync.warehouse.execute("DELETE FROM users WHERE id = 100")
+    ranges = sync.plan(2)
+    sync.begin()
+    sync.shard(0, ranges[0])
+    sync.arrived()
+    [state] = sync.folder.iterdir()
+    [other] = state.glob("part-00000003-*")
+    monkeypatch.setattr(lease, "RENEWED_EVERY", 0.02)
+    compare = ShardState._compare_all
+    is_cleared = lost == "a file of a shard that runs again"
+
+    def losing(shard: ShardState, done: Any) -> None:
+        monkeypatch.setattr(ShardState, "_compare_all", compare)
+        for file in state.glob("part-00000003-*"):
+            if lost == "all files" or (file == other) == is_cleared:
+                file.unlink()
+        if is_cleared:
+            with pytest.raises(MoEngageError, match="is using the state"):
+                sync.shard(0, ranges[0], epoch=1)
+        compare(shard, done)
+
+    monkeypatch.setattr(ShardState, "_compare_all", losing)
+    with pytest.raises(MoEngageError, match=r"^Files of this run in .* A retry") as caught:
+        sync.shard(1, ranges[1])
+
+    assert not isinstance(caught.value, AirflowFailException)
+    if lost == "all files":  # the retry finds that the other shard's file is not there
+        with pytest.raises(AirflowFailException, match=r"^Files of other shards"):
+            sync.shard(1, ranges[1])
+        return
+    reports = [sync.shard(1, ranges[1])]
+    if is_cleared:
+        reports.append(sync.shard(0, ranges[0], epoch=1))
+    assert [one["removed"] for one in reports][-1] == 1
+    assert sync.arrived() == {"100": None}
 
 
 def test_a_user_in_two_shards_counts_once_and_is_sent_until_the_rows_agree(sync: Sharded) -> None:

@@ -138,7 +138,14 @@ class Before(NamedTuple):
 
 
 class StateError(Exception):
-    """The state cannot be used for this run. The message says why, and what to do."""
+    """The state cannot be used for this run. The message says why, and what to do.
+
+    :param may_heal: whether a retry may find or make it usable. If not, somebody has to do something first.
+    """
+
+    def __init__(self, message: str, *, may_heal: bool = False) -> None:
+        super().__init__(message)
+        self.may_heal = may_heal
 
 
 class SyncState:
@@ -148,9 +155,6 @@ class SyncState:
     :param is_dry_run: read it, and change nothing.
     :param at_most_once: what was sent has to survive a power failure.
     """
-
-    _next_step = "A retry, or the next run, compares all rows again"
-    """What to do when files of the run are lost."""
 
     def __init__(self, changes: Changes, clock: Clock, log: Log, *, is_dry_run: bool, at_most_once: bool) -> None:
         self._folder = folder = changes.folder
@@ -473,10 +477,12 @@ class SyncState:
             raise self._lost(lost)
 
     def _lost(self, names: Sequence[str]) -> StateError:
+        """Return the error of files of the run that were removed or damaged. A retry writes its own again."""
         return StateError(
             f"Files of this run in {self._folder} were removed or damaged while it was under way"
             f" ({', '.join(names)}), so its result is not stored. What was sent arrived. What the journals in that"
-            f" folder have of it is not sent again. {self._next_step}"
+            " folder have of it is not sent again. A retry, or the next run, compares all rows again",
+            may_heal=True,
         )
 
     def _rows_after(self, elements: int | None) -> dict[str, int]:
@@ -520,7 +526,8 @@ class SyncState:
         except GenerationTakenError:
             raise StateError(
                 f"Another run has stored its result in {self._folder} meanwhile. What this run sent arrived, but"
-                " it is not in the state: the next run sends these users again"
+                " it is not in the state: the next run sends these users again",
+                may_heal=True,
             ) from None
         with suppress(Exception):  # the state is stored; the next run cleans up
             self._folder.clean_up(after)

@@ -49,8 +49,6 @@ def state_for(changes: Changes, clock: Clock, log: Log, *, is_dry_run: bool, at_
 class ShardState(SyncState):
     """The state, opened for one try of a shard. Parameters as those of :class:`SyncState`."""
 
-    _next_step = "Clear all shards of this run, or wait for the next run: it compares all rows again"
-
     def __init__(
         self, changes: Changes, shard: Shard, clock: Clock, log: Log, *, is_dry_run: bool, at_most_once: bool
     ) -> None:
@@ -323,6 +321,28 @@ class ShardState(SyncState):
     def _records_of(self, done: Sequence[Done]) -> Iterator[bytes]:
         for one in done:
             yield from self._records_in(one.part)
+
+    def _lost(self, names: Sequence[str]) -> StateError:
+        """Return the error of files that were removed or damaged. A retry does not write those of other shards.
+
+        :raises FencedError: if another try or shard has taken over.
+        """
+        self.check_fence()
+        mine: set[str] = set()
+        others: set[str] = set()
+        for one in self._done:
+            (mine if one.token == self._token else others).update([one.part, *([one.ids] if one.ids else [])])
+        # Without the files of this shard, the storage may be away. A shard that runs again writes its files again.
+        is_lasting = others.issuperset(names) and mine.issubset(self._folder.names())
+        if not is_lasting or self._all_done() != self._done:
+            return super()._lost(names)
+        return StateError(
+            f"Files of other shards of this run in {self._folder} were removed or damaged ({', '.join(names)}), so"
+            " the result of the run is not stored. What was sent arrived. What the journals in that folder have of"
+            " it is not sent again. A retry of this task does not help, because only the other shards can write"
+            " these files. Find out what removes or changes files in that folder. Then clear all shards of this"
+            " run, or wait for the next run: it compares all rows again"
+        )
 
     def _open_part(self) -> None:
         token = f"{self._token}{secrets.token_hex(2)}"
