@@ -131,7 +131,9 @@ class Standalone:
             task = self.task(dag_id, run_id, task_id)
             return task["state"] in states
 
-        until(arrived, f"{task_id} to be {' or '.join(states)}", lambda: f"{self.states(dag_id)}\n{self.log(dag_id)}")
+        until(
+            arrived, f"{task_id} to be {' or '.join(states)}", lambda: f"{self.states(dag_id)}\n{self.log(dag_id)}"
+        )
         return task
 
     def states(self, dag_id: str) -> str:
