@@ -106,17 +106,26 @@ _WORTH_A_TIME = 2.0
 
 
 def duration(seconds: float) -> str:
-    """Return a duration that is about right: 95 s, 12 min, 2 h 5 min."""
-    minutes = round(seconds / 60)
-    if seconds < _SHOWN_IN_SECONDS:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60:,} h {minutes % 60} min"
+    """Return a duration as exactly as an estimate can be: 45 s, 12 min, 1 h 20 min, 15 h."""
+    step = next(step for below, step in _STEPS if seconds < below)
+    rounded = round(seconds / step) * step
+    if rounded <= _SHOWN_IN_SECONDS:
+        return f"{rounded} s"
+    hours, minutes = divmod(rounded // 60, 60)
+    return " ".join([f"{hours:,} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes))
 
 
-_SHOWN_IN_SECONDS = 120.0
-"""Seconds from which on a duration is in minutes."""
+_SHOWN_IN_SECONDS = 90
+"""Seconds up to which a duration is not in minutes."""
+
+_STEPS = (
+    (_SHOWN_IN_SECONDS, 5),
+    (20 * 60, 60),
+    (60 * 60, 5 * 60),
+    (10 * 60 * 60, 10 * 60),
+    (float("inf"), 60 * 60),
+)
+"""Durations are rounded to a multiple of the step, in seconds, of the first row whose limit they are below."""
 
 
 def _done(counts: Counts) -> int:
