@@ -57,6 +57,10 @@ class DeliveryReport(dict[str, Any]):
     @property
     def summary(self) -> str:
         """One sentence for a log. Counts of zero are left out."""
+        return self.summary_with("")
+
+    def summary_with(self, fate: str) -> str:
+        """Return the summary, and what becomes of the users who count as ``removed``: ``: stay in MoEngage``."""
         verb = "would be sent" if self.dry_run else "accepted by MoEngage"
         kinds = f" ({', '.join(self._kinds)})" if self._kinds else ""
         retries = f" ({self.retries:,} of them retries)" if self.retries else ""
@@ -68,16 +72,8 @@ class DeliveryReport(dict[str, Any]):
         parts = [
             f"{counted(self.accepted, 'element')} {verb}{kinds}",
             *_named({"rejected": self.rejected}),
-            ", ".join(
-                _named(
-                    {
-                        "new": self.new,
-                        "changed": self.changed,
-                        "unchanged": self.unchanged,
-                        "removed": self.removed,
-                    }
-                )
-            ),
+            ", ".join(_named({"new": self.new, "changed": self.changed, "unchanged": self.unchanged})),
+            *_named({f"no longer in the query{fate}": self.removed}),
             f"{counted(self.requests, 'request')}{retries}, {_size(self.bytes)}" if self.requests else "",
             f"{self.elapsed_seconds:.1f} s{waiting}",
         ]

@@ -34,15 +34,18 @@ _MOST_FILES = 100
 
 
 def import_run(run: StoredRun) -> dict[str, Any]:
-    """Return a run of a task that starts or watches a file import, JSON-ready."""
-    row: dict[str, Any] = {**run_facts(run), "import_id": None, "triggered_at": None, "files": []}
+    """Return a run of a task that starts or watches a file import, JSON-ready. Its files are None if the task
+    returned no list of them: it has not ended, or does not wait for them.
+    """
+    row: dict[str, Any] = {**run_facts(run), "import_id": None, "triggered_at": None, "files": None}
     for each in run.tries:
         value = each.value
         if isinstance(value, dict):
             row |= {name: _text(value.get(name)) for name in ("import_id", "triggered_at")}
             value = value.get("files")
         if isinstance(value, list):
-            row["files"] += [_file(file) for file in value[:_MOST_FILES] if isinstance(file, dict)]
+            files = [_file(file) for file in value[:_MOST_FILES] if isinstance(file, dict)]
+            row["files"] = (row["files"] or []) + files
     return row
 
 

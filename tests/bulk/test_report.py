@@ -61,6 +61,14 @@ def test_the_summary_leaves_out_counts_of_zero() -> None:
     assert DeliveryReport(unchanged=7, changed=0).summary == "0 elements accepted by MoEngage; 7 unchanged; 0.0 s"
 
 
+def test_the_summary_says_what_becomes_of_users_without_a_row() -> None:
+    report = DeliveryReport(unchanged=7, removed=3)
+
+    assert "; 7 unchanged; 3 no longer in the query; " in report.summary
+    assert "; 3 no longer in the query: stay in MoEngage; " in report.summary_with(": stay in MoEngage")
+    assert "no longer" not in DeliveryReport().summary_with(": stay in MoEngage")
+
+
 def test_the_summary_of_a_dry_run_claims_no_delivery() -> None:
     summary = DeliveryReport(dry_run=True, accepted=5).summary
 

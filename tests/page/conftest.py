@@ -104,6 +104,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
             "users.csv", total_rows=2_400, updated_rows=2_310, failed_rows=0, steps=((0, "SUCCESSFUL"),)
         )
         emulator.workspace.add_file_import(FileImport("nightly-users", "Nightly users", (file,)))
+        emulator.workspace.add_file_import(FileImport("hourly-users", "Hourly users", (file,)))
         connection = as_connection(
             login="EMULATOR",
             password="emulator-data-key",
@@ -147,7 +148,7 @@ def _warehouse(path: Path) -> Path:
 def _run_dags(airflow: Airflow, warehouse: Path) -> None:
     """Run each Dag, and one a second time after a customer has changed."""
     dag_ids = ["customers", "vip_customers", "strict_customers", "unready_customers", "payroll"]
-    dag_ids += ["campaigns", "imports", "unrelated"]
+    dag_ids += ["campaigns", "imports", "import_triggers", "unrelated"]
     _run(airflow, ["dags", "reserialize"], *(["dags", "test", dag_id] for dag_id in dag_ids))
     with closing(sqlite3.connect(warehouse)) as database, database:
         database.execute("UPDATE customers SET tier = 'silver' WHERE user_id = 'user-1'")

@@ -200,9 +200,12 @@ def test_a_run_without_rejects_file_says_so(page: Page) -> None:
 
 
 def test_a_file_import_is_shown_with_its_files(page: Page) -> None:
-    [task] = page.json("api/imports")["imports"]
+    tasks = {task["dag_id"]: task for task in page.json("api/imports")["imports"]}
+    task = tasks["imports"]
     [run] = task["runs"]
+    [triggered] = tasks["import_triggers"]["runs"]
 
+    assert (triggered["import_id"], triggered["files"]) == ("hourly-users", None)
     assert (task["dag_id"], run["import_id"], run["state"]) == ("imports", "nightly-users", "success")
     [file] = run["files"]
     assert (file["file_name"], file["file_status"], file["total_rows"]) == ("users.csv", "SUCCESSFUL", 2_400)

@@ -116,10 +116,19 @@ def test_a_sync_shows_its_runs_as_chart_and_table(open_page: Open) -> None:
     opened = settled(open_page("/moengage/#/sync/customers/sync"))
 
     assert opened.get_by_role("img", name=re.compile("last 2 runs")).count() == 1
+    assert opened.get_by_role("listitem").all_inner_texts()[2] == "no longer in query"
     table = opened.get_by_role("region", name="Table of runs")
     assert table.get_by_role("row").count() == 3
     assert table.get_by_text("1 customer_id_refused").count() == 2
     assert ADDRESS not in opened.content()
+
+
+def test_a_task_that_only_triggers_its_import_shows_no_count_of_files(open_page: Open) -> None:
+    table = settled(open_page("/moengage/#/imports")).get_by_role("region", name="Runs of file imports")
+
+    for task, files in (("nightly", "1"), ("hourly", "not waited for")):
+        row = table.get_by_role("row").filter(has_text=task)
+        assert row.get_by_role("cell").last.inner_text() == files
 
 
 def test_a_run_without_counts_says_why(open_page: Open) -> None:

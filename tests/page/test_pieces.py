@@ -157,7 +157,12 @@ def test_files_of_a_sensor_and_of_a_trigger_are_read_alike() -> None:
         [shown] = import_run(run(value))["files"]
         assert (shown["file_name"], shown["total_rows"], shown["failed_rows"]) == ("a.csv", 2, None)
         assert "other" not in shown
-    assert import_run(run(None))["files"] == []
+    assert import_run(run({"import_id": "i", "files": []}))["files"] == []
+
+
+def test_a_task_that_does_not_wait_for_its_import_knows_no_files() -> None:
+    for value in (None, {"import_id": "i", "triggered_at": "2026-11-27T00:00:00Z", "baseline": []}):
+        assert import_run(run(value))["files"] is None
 
 
 def test_an_event_that_returned_nothing_has_a_state_only() -> None:

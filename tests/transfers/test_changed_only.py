@@ -123,7 +123,7 @@ def test_the_first_run_sends_all_and_the_next_only_what_changed(sync: Sync, ware
 
 
 def test_a_dry_run_has_the_counts_of_the_run_that_follows_and_writes_nothing(
-    sync: Sync, warehouse: sqlite3.Connection
+    sync: Sync, warehouse: sqlite3.Connection, capsys: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     dry_first = sync.run(dry_run=True)
     assert not sync.folder.exists()
@@ -137,6 +137,7 @@ def test_a_dry_run_has_the_counts_of_the_run_that_follows_and_writes_nothing(
     for predicted, real in ((dry_first, first), (dry, sync.run())):
         for name in ("accepted", "rejected", "unchanged", "new", "changed", "removed"):
             assert predicted[name] == real[name]
+    assert logged(caplog, capsys).count("; 1 no longer in the query: stay in MoEngage;") == 2
 
 
 def test_a_dry_run_may_compare_with_the_state_of_the_task_that_sends_later(

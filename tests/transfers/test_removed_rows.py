@@ -148,12 +148,15 @@ def test_an_id_that_the_database_calls_unique_and_moengage_does_not_is_removed_w
     assert (kept["100"], kept["101"]) == ("whole", "whole")
 
 
-def test_a_dry_run_counts_who_would_be_removed_and_writes_nothing(sync: Removing) -> None:
+def test_a_dry_run_counts_who_would_be_removed_and_writes_nothing(
+    sync: Removing, capsys: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     sync.run()
     files = {path: path.read_bytes() for path in sync.files}
 
     assert sync.run(WITHOUT_13, dry_run=True)["removed"] == 1
 
+    assert "; 1 no longer in the query: attributes would be unset;" in logged(caplog, capsys)
     assert {path: path.read_bytes() for path in sync.files} == files
     assert sync.unset == []
     sync.max_removed = 0
@@ -653,11 +656,14 @@ def deleting(sync: Removing) -> Deleting:
     return Deleting(sync.moengage, sync.folder)
 
 
-def test_users_whose_rows_have_left_are_deleted_once_each_by_a_request_of_its_own(deleting: Deleting) -> None:
+def test_users_whose_rows_have_left_are_deleted_once_each_by_a_request_of_its_own(
+    deleting: Deleting, capsys: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     deleting.run()
     report = deleting.run(ONLY_11)
 
     assert (report["removed"], report["accepted"], report["rejected"]) == (2, 0, 0)
+    assert "; 2 no longer in the query: deletion accepted by MoEngage;" in logged(caplog, capsys)
     assert sorted(deleting.deleted) == ["12", "13"]
     assert deleting.unset == []
     deleting.run(ONLY_11)

@@ -84,7 +84,9 @@ def segment(connected: MoEngage, warehouse: sqlite3.Connection, tmp_path: Path) 
     return Segment(connected, tmp_path / "changes")
 
 
-def test_mirror_adds_who_is_new_and_removes_who_has_left(segment: Segment, warehouse: sqlite3.Connection) -> None:
+def test_mirror_adds_who_is_new_and_removes_who_has_left(
+    segment: Segment, warehouse: sqlite3.Connection, capsys: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     first = segment.run()
     assert segment.members == {"11", "12", "13"}
     warehouse.executescript("DELETE FROM users WHERE id = 13; INSERT INTO users VALUES (14, 'x')")
@@ -95,6 +97,7 @@ def test_mirror_adds_who_is_new_and_removes_who_has_left(segment: Segment, wareh
     assert [first[name] for name in counts] == [3, 0, 0, 0, 1]
     assert [second[name] for name in counts] == [1, 0, 2, 1, 2]
     assert segment.members == {"11", "12", "14"}
+    assert "; 1 no longer in the query: removed from the segment;" in logged(caplog, capsys)
 
 
 def test_who_comes_back_is_added_again(segment: Segment) -> None:

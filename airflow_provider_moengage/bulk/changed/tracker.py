@@ -29,6 +29,13 @@ from airflow_provider_moengage.bulk.resume.counters import Counters
 from airflow_provider_moengage.bulk.resume.writer import NotStoredError
 from airflow_provider_moengage.bulk.sources import Chunk, Source
 
+_FATES = {
+    "unset": ("attributes unset", "attributes would be unset"),
+    "delete": ("deletion accepted by MoEngage", "would be deleted"),
+    "leave": ("removed from the segment", "would be removed from the segment"),
+}
+"""What becomes of those who have left, by the removal's action: in a run, and in a dry run."""
+
 
 class ChangeTracker:
     """Compares the elements of a run with the state of its sync. Reader and lanes share it.
@@ -218,15 +225,24 @@ class ChangeTracker:
         if self._state.removal is not None:
             self._find_leavers(self._state.removal, whole)
         elif not whole.any:
-            self._log.warning("The query returned no rows; no user counts as removed")
+            self._log.warning("The query returned no rows; nobody counts as no longer in it")
         elif whole.unidentified:
-            self._log.warning("The ID of a row could not be read; no user counts as removed")
+            self._log.warning("The ID of a row could not be read; nobody counts as no longer in the query")
         elif whole.whole and self._state.shows_removed:
             self._counters.removed = self._state.drop_unseen()
 
     def removals(self) -> Removals | None:
         """Return what is to be done about those who have left; None: nothing."""
         return self._removals
+
+    @property
+    def fate(self) -> str:
+        """What becomes of those who have left, in words for a log."""
+        removal = self._state.removal
+        if removal is None:
+            return "stay in MoEngage"
+        done, planned = _FATES[removal.action]
+        return planned if self._options.dry_run else done
 
     @property
     def why_not_removed(self) -> str | None:

@@ -455,9 +455,13 @@ class Delivery:
         if self._observe is not None:
             self._observe(report or self._report(), self.share_of_limit)
 
+    @property
+    def _fate(self) -> str:
+        return "" if self._changes is None else f": {self._changes.fate}"
+
     def _describe(self, report: DeliveryReport, introduction: str) -> None:
         self._call_observer(report)
-        self._log.info("%s%s", introduction, report.summary)
+        self._log.info("%s%s", introduction, report.summary_with(self._fate))
         for code, count in report.warnings.items():
             names = self._reader.warned.of(code)
             about = f" ({names})" if names else ""

@@ -78,7 +78,7 @@ const COUNTS = [
   { title: "Accepted", number: true, cell: (run) => [number(run.accepted), run.dry_run ? h("span", { class: "sub" }, "dry run") : null] },
   { title: "Rejected", number: true, cell: rejected },
   { title: "Unchanged", number: true, holds: (run) => run.unchanged, cell: (run) => number(run.unchanged) },
-  { title: "Removed", number: true, holds: (run) => run.removed, cell: (run) => number(run.removed) },
+  { title: "No longer in query", number: true, holds: (run) => run.removed, cell: (run) => number(run.removed) },
   { title: "Rate", number: true, cell: (run) => rate(run.rate) },
   { title: "Share of limit", number: true, cell: (run) => percent(run.share_of_limit) },
   { title: "Waiting", number: true, cell: (run) => waiting(run.throttled_seconds) },
@@ -244,6 +244,9 @@ function resetButton(title, target, task, index, consequence) {
   } }, title);
 }
 
+// Only a task that waits for its import knows the files.
+const filesOf = (run) => (run?.files ? number(run.files.length) : run?.triggered_at ? "not waited for" : "–");
+
 async function allImports() {
   const { imports } = await ask("imports");
   if (!imports.length) return [h("p", { class: "card" }, "There is no task of a file import in the Dags that you may read.")];
@@ -253,7 +256,7 @@ async function allImports() {
     { title: "Run", name: "when", cell: runCell },
     { title: "Import", cell: (row) => row.run?.import_id ?? "–" },
     { title: "Triggered", name: "when", cell: (row) => when(row.run?.triggered_at) },
-    { title: "Files", number: true, cell: (row) => number(row.run?.files.length) },
+    { title: "Files", number: true, cell: (row) => filesOf(row.run) },
   ];
   const files = [
     { title: "File", cell: ({ file }) => [file.file_name ?? "–", file.status_msg && h("span", { class: "sub" }, file.status_msg)] },

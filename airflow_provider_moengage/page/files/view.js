@@ -62,6 +62,8 @@ export function table(caption, columns, rows) {
 }
 
 export const KINDS = ["accepted", "unchanged", "removed", "rejected"];
+// Users without a row any more may have stayed in MoEngage: a report does not say whether they were removed.
+const worded = (kind) => (kind === "removed" ? "no longer in query" : kind);
 const WIDEST = 900, NARROWEST = 300, HEIGHT = 200, LEFT = 52, FOOT = 22, HEAD = 8;
 
 // Stacked bars, one for each run, oldest first. The table of runs has the same numbers for who does not see them.
@@ -88,15 +90,15 @@ export function chart(runs) {
       return s("rect", { class: kind, x, y: y(below), width: bar, height });
     });
     if (run.state === "failed") parts.push(s("text", { class: "failed-mark", x: x + bar / 2, y: y(below) - 3, "text-anchor": "middle" }, "✕"));
-    parts.push(s("title", {}, `${when(run.run_after)}: ${KINDS.filter((kind) => run[kind]).map((kind) => `${number(run[kind])} ${kind}`).join(", ") || run.state || "nothing"}`));
+    parts.push(s("title", {}, `${when(run.run_after)}: ${KINDS.filter((kind) => run[kind]).map((kind) => `${number(run[kind])} ${worded(kind)}`).join(", ") || run.state || "nothing"}`));
     const label = index % every === 0 ? s("text", { x: x + bar / 2, y: HEIGHT - 6, "text-anchor": "middle" }, when(run.run_after)) : null;
     return [s("g", {}, parts), label].filter(Boolean);
   });
-  const worded = `Elements of the last ${shown.length} runs, stacked by what became of them. The table of runs has the numbers.`;
+  const label = `Elements of the last ${shown.length} runs, stacked by what became of them. The table of runs has the numbers.`;
   return h("div", { class: "chart" },
-    s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": worded }, marks, bars),
+    s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, marks, bars),
     h("ul", { class: "legend" }, KINDS.map((kind) =>
-      h("li", {}, s("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, s("rect", { class: kind, width: 10, height: 10 })), kind))));
+      h("li", {}, s("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, s("rect", { class: kind, width: 10, height: 10 })), worded(kind)))));
 }
 
 function nice(value) {

@@ -73,5 +73,8 @@ with DAG("campaigns", schedule=None, start_date=START):
 with DAG("imports", schedule=None, start_date=START):
     TriggerFileImportOperator(task_id="nightly", import_id="nightly-users", wait_for_completion=True)
 
+with DAG("import_triggers", schedule=None, start_date=START):
+    TriggerFileImportOperator(task_id="hourly", import_id="hourly-users")
+
 with DAG("unrelated", schedule=None, start_date=START):
     Idle(task_id="nothing")
