@@ -227,6 +227,26 @@ def test_a_rejected_key_ends_the_run_and_a_retry_continues(place: Place) -> None
     assert sorted(place.erased) == ["a", "b"]
 
 
+@pytest.mark.parametrize("method", ["delete", "opengdpr"])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(404, "Not Found"), (400, '{"message": "Not Found"}'), (400, '{"title": "Not Found", "status": 400}')],
+)
+def test_not_found_of_a_gateway_is_not_a_user_who_is_gone(
+    place: Place, method: str, status: int, body: str
+) -> None:
+    place.have("a", "b")
+    place.request("a", "b")
+    place.moengage.emulator.workspace.add_fault(Fault("status", status=status, body=body, times=10))
+
+    with pytest.raises(MoEngageRequestError, match="did not come from MoEngage's API"):
+        place.erase(method=method)
+    assert {event for _, event in place.ledger()} == {"asked", "not_processed"}
+
+    place.moengage.emulator.workspace.clear_faults()
+    assert place.erase(method=method)["accepted"] == 2
+
+
 def test_the_limit_of_5000_a_minute_is_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "PER_MINUTE", 50)
     place.moengage.reset(delete_quota=[[50, 60]])

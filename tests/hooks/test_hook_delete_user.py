@@ -92,6 +92,12 @@ def test_no_connection_deletes_nobody(connected: MoEngage, monkeypatch: pytest.M
         (404, {"status": "fail", "error": {"type": "Not Found", "message": "x"}}, MoEngageRequestError),
         (400, {"status": "fail", "error": {"type": "Resource not found"}}, MoEngageRequestError),
         (400, {"status": "fail", "error": {"type": "Strange", "message": "Not Found here"}}, MoEngageRequestError),
+        (400, {"message": "Not Found"}, MoEngageRequestError),  # of proxies and gateways
+        (400, {"error": "Not Found", "status": 400, "path": "/v1/customer/delete"}, MoEngageRequestError),
+        (400, {"error": {"type": "Not Found", "message": "no route"}}, MoEngageRequestError),
+        (400, {"status": "fail", "title": "Not Found"}, MoEngageRequestError),
+        (200, {"status": "fail", "error": {"type": "", "message": "Not Found"}}, MoEngageRequestError),
+        (200, {"status": "success", "title": "Not Found"}, MoEngageServerError),
         (200, {}, MoEngageServerError),
     ],
 )

@@ -235,6 +235,8 @@ def test_a_user_who_has_another_id_now_is_found(connect: Any) -> None:
         ([], ["tom", "tom"]),
         ([], [{"identifier_type": "moengage_id", "identifier": "tom"}]),  # another kind of ID than was asked for
         ([], [{"identifier": {"identifier_type": "moengage_id", "identifier": "tom"}}]),
+        ([], [{}]),
+        ([], [None]),
         (None, None),
     ],
 )
@@ -252,6 +254,22 @@ def test_a_success_that_reports_an_error_is_not_relied_on(connect: Any) -> None:
     with loopback(answer(200, json.dumps(body).encode())) as server:
         connect(server.url)
         with pytest.raises(MoEngageServerError, match="so it cannot be relied on"):
+            list(MoEngageHook().iter_users(["tom"]))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (404, b"Not Found", MoEngageRequestError),
+        (400, b'{"message": "Not Found"}', MoEngageRequestError),
+        (400, b'{"status": "fail", "error": {"type": "Not Found"}}', MoEngageRequestError),
+        (200, b'{"message": "Not Found"}', MoEngageServerError),
+    ],
+)
+def test_not_found_is_no_user_who_was_not_found(connect: Any, status: int, body: bytes, error: Any) -> None:
+    with loopback(answer(status, body)) as server:
+        connect(server.url)
+        with pytest.raises(error):
             list(MoEngageHook().iter_users(["tom"]))
 
 

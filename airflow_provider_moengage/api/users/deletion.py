@@ -13,7 +13,8 @@ from dataclasses import replace
 import msgspec
 
 from airflow_provider_moengage.api.received.scrub import Scrub
-from airflow_provider_moengage.api.responses import WRAPPERS, Outcome, Reply, read_reply
+from airflow_provider_moengage.api.received.values import Received
+from airflow_provider_moengage.api.responses import CONTRADICTION, WRAPPERS, Outcome, Reply, read_reply
 
 PATH = "/v1/customer/delete"
 
@@ -33,13 +34,18 @@ def read_delete_reply(
 ) -> Reply:
     """Read a response. A user who does not exist is deleted already: accepted, with the type ``Not Found``.
 
-    The status 404 is not that: it is of another server, or of another path.
+    Only MoEngage's own failure of this type says so. The status 404 is of another server, or of another path, and
+    proxies and gateways write ``Not Found`` in other places, such as ``message`` or ``title``.
 
     :param now: UTC epoch seconds, to convert times in headers into seconds to wait.
     """
     reply = read_reply(status_code, headers, body, scrub=scrub, now=now)
+    if reply.error_type != _GONE:
+        return reply
+    if reply.outcome is Outcome.ACCEPTED:
+        return replace(reply, outcome=Outcome.UNKNOWN, message=CONTRADICTION)
     is_wrapper = status_code == 200 or status_code in WRAPPERS
-    if reply.outcome is Outcome.UNEXPECTED and reply.error_type == _GONE and is_wrapper:
+    if reply.outcome is Outcome.UNEXPECTED and is_wrapper and _is_own(Received.body(body, scrub)):
         return replace(reply, outcome=Outcome.ACCEPTED)
     return reply
 
@@ -47,3 +53,8 @@ def read_delete_reply(
 def is_gone(reply: Reply) -> bool:
     """Return whether MoEngage had no such user."""
     return reply.outcome is Outcome.ACCEPTED and reply.error_type == _GONE
+
+
+def _is_own(content: Received) -> bool:
+    """Return whether a failure has MoEngage's form, with the type where MoEngage has it."""
+    return content["status"].equals("fail") and content["error"]["type"].equals(_GONE)

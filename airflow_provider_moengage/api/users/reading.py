@@ -101,7 +101,8 @@ class UserReply:
             return User(customer_id, _attributes(self._users[0]))
         if len(self._missing) == 1 and not self._users:
             [entry] = self._missing
-            if _is_by_customer_id(entry) and _id_of_missing(entry) in (None, customer_id):
+            is_clear = not entry.is_nothing and _is_by_customer_id(entry)
+            if is_clear and _id_of_missing(entry) in (None, customer_id):
                 return User(customer_id, None)
         raise _unreadable("does not say whether it has the user that was asked for")
 
