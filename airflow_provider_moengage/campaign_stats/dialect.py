@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_moengage.campaign_stats.rows import DAY, VERSION, Column
+from airflow_provider_moengage.campaign_stats.rows import DAY, KEYS, VERSION, Column
 from airflow_provider_moengage.exceptions import MoEngageRequestError
 from airflow_provider_moengage.sources.database import database_of
 from airflow_provider_moengage.sources.sql_placeholders import paramstyle_of
+from airflow_provider_moengage.tables.dialect import key_text
 
 _BY_DATABASE = {
     "DuckDB": "postgresql",  # without duckdb-engine; its SQL is PostgreSQL's
@@ -70,7 +71,9 @@ class Dialect:
 
         if column == DAY:
             return self._type(types.Date())
-        return self._type(types.Integer() if column == VERSION else types.String(column.length))
+        if column == VERSION:
+            return self._type(types.Integer())
+        return self._type(key_text(column.length) if column in KEYS else types.String(column.length))
 
     def type_of_metric(self) -> str:
         """Return the type of a metric: a double, which holds counts up to 2 to the power of 53 exactly."""

@@ -46,6 +46,9 @@ VERSION = Column("version")
 ATTRIBUTION = Column("attribution_type", LONGEST_WORD)
 METRIC_TYPE = Column("metric_type", LONGEST_WORD)
 
+KEYS = (ID, WORKSPACE, PROJECT, CAMPAIGN, ATTRIBUTION, METRIC_TYPE)
+"""The texts by which rows are found."""
+
 COLUMNS = (
     *(ID, DAY, WORKSPACE, PROJECT, CAMPAIGN),
     *(Column("campaign_name", LONGEST_TEXT), Column("channel", LONGEST_WORD)),

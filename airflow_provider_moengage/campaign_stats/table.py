@@ -7,7 +7,7 @@ because some databases end a transaction when a table changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import date
 from functools import partial
@@ -19,7 +19,7 @@ from airflow_provider_moengage.campaign_stats.dialect import Dialect
 from airflow_provider_moengage.campaign_stats.rows import CAMPAIGN, COLUMNS, DAY, ID, DayRows
 from airflow_provider_moengage.exceptions import MoEngageError
 from airflow_provider_moengage.sources.sql_stream import DatabaseHook
-from airflow_provider_moengage.tables.sql_table import name_of
+from airflow_provider_moengage.tables.sql_table import TableError, difference_of, name_of
 
 ROWS_AT_ONCE = 500
 """Rows of one INSERT, as the driver sends them."""
@@ -108,17 +108,40 @@ class StatsTable:
         scope = rows.scope
         conditions: dict[str, Any] = {DAY.name: session.day(rows.day), **scope.values}
         if scope.campaign_ids is None:
-            session.run(self._deletion(session.dialect, conditions, names), conditions)
+            self._delete_those(session, conditions, names)
         for campaign_id in (*(scope.campaign_ids or ()), *sorted(rows.other_campaigns)):
-            of_campaign = {**conditions, CAMPAIGN.name: campaign_id}
-            session.run(self._deletion(session.dialect, of_campaign, names), of_campaign)
+            self._delete_those(session, {**conditions, CAMPAIGN.name: campaign_id}, names)
 
-    def _deletion(self, dialect: Dialect, conditions: dict[str, Any], names: dict[str, str]) -> str:
+    def _delete_those(self, session: _Session, conditions: dict[str, Any], names: dict[str, str]) -> None:
+        """Delete the rows that have these values, and none that only the database takes for the same."""
+        dialect = session.dialect
+        texts = {name: value for name, value in conditions.items() if name != DAY.name}
+        columns = ", ".join(names[name] for name in (ID.name, *texts))
+        where = self._where(dialect, conditions, names)
+        own, others, unclear = [], 0, None
+        for row_id, *found in session.rows(f"SELECT {columns} {where}", conditions):
+            difference = difference_of(texts, found)
+            if difference is None:
+                own.append(row_id)
+            elif difference.is_unclear:
+                unclear = difference
+            else:
+                others += 1
+        if unclear is not None:
+            raise unclear.error()
+        if not others:
+            session.run(f"DELETE {where}", conditions)
+            return
+        for row_id in own:
+            of_row = {DAY.name: conditions[DAY.name], ID.name: row_id}
+            session.run(f"DELETE {self._where(dialect, of_row, names)}", of_row)
+
+    def _where(self, dialect: Dialect, conditions: dict[str, Any], names: dict[str, str]) -> str:
         tests = [
             f"{names[name]} = {dialect.placeholder(name, number)}"
             for number, name in enumerate(conditions, start=1)
         ]
-        return f"DELETE FROM {dialect.table(self._table)} WHERE {' AND '.join(tests)}"  # noqa: S608 (quoted)
+        return f"FROM {dialect.table(self._table)} WHERE {' AND '.join(tests)}"
 
     def _insert(self, session: _Session, rows: DayRows, names: dict[str, str]) -> None:
         dialect = session.dialect
@@ -143,6 +166,8 @@ class StatsTable:
             yield
         except (MoEngageError, ValueError):
             raise
+        except TableError as error:
+            raise MoEngageError(f"table {self._table!r}: {error}; nothing of {day} was changed") from None
         except Exception as error:
             kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__} - {"builtins"}
             if not kinds or "airflow" in kinds:  # a bug, a missing connection, or a timeout of the task
@@ -216,6 +241,14 @@ class _Session:
         """Run a statement with values."""
         with self._cursor() as cursor:
             cursor.execute(statement, self.dialect.parameters(values))
+
+    def rows(self, query: str, values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query. All have to be read: some drivers cannot leave any unread."""
+        with self._cursor() as cursor:
+            cursor.execute(query, self.dialect.parameters(values))
+            while given := cursor.fetchmany(ROWS_AT_ONCE):
+                for row in given:
+                    yield tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
 
     def run_many(self, statement: str, rows: list[Any]) -> None:
         """Run a statement for each row."""

@@ -72,16 +72,10 @@ class LedgerTable:
         self._table = table
 
     def read(self) -> Iterable[Entry]:
-        """Return the entries of the run.
-
-        Some databases ignore case (MariaDB's default), so what they return is compared again:
-        what another run has done is not done.
-        """
-        key = self._facts.key
-        rows = self._opened.select((*_READ, *key), key, "recorded_at", 2**62)
-        for identity, user_id, attempt, event, *found in rows:
-            if all(map(_is_equal, key.values(), found)):
-                yield Entry(str(identity), None if user_id is None else str(user_id), int(attempt), Event(event))
+        """Return the entries of the run."""
+        rows = self._opened.select(_READ, self._facts.key, "recorded_at", 2**62)
+        for identity, user_id, attempt, event in rows:
+            yield Entry(str(identity), None if user_id is None else str(user_id), int(attempt), Event(event))
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Add entries, in one transaction."""
@@ -117,10 +111,3 @@ class LedgerTable:
         """Return what identifies an entry. It is short: not every database has a key of so many columns."""
         parts = [*self._facts.key.values(), entry.identity, entry.user_id, entry.attempt, str(entry.event)]
         return sha256(repr(parts).encode()).hexdigest()
-
-
-def _is_equal(wanted: object, found: object) -> bool:
-    """Return whether a column has a value. Databases return numbers of several types, and may pad text."""
-    if isinstance(wanted, str):
-        return str(found).rstrip(" ") == wanted.rstrip(" ")
-    return bool(found == wanted)

@@ -103,8 +103,7 @@ def _type_of(kind: Kind) -> Any:  # the types' classes differ between versions o
     from sqlalchemy.dialects import mssql, mysql
 
     if kind is Kind.NAME:
-        case_sensitive = types.Unicode(LONGEST_NAME, collation="utf8mb4_bin")  # as Airflow's IDs are
-        return _on_mysql(types.Unicode(LONGEST_NAME), case_sensitive)
+        return key_text(LONGEST_NAME)
     if kind is Kind.TEXT:
         text = types.UnicodeText().with_variant(types.VARCHAR(65_535), "redshift")  # whose TEXT has 256
         return _on_mysql(text, mysql.LONGTEXT(collation="utf8mb4_bin"))
@@ -116,6 +115,19 @@ def _type_of(kind: Kind) -> Any:  # the types' classes differ between versions o
         Kind.SECONDS: types.Numeric(18, 3),
         Kind.FLAG: types.Boolean(),
     }[kind]
+
+
+def key_text(length: int) -> Any:
+    """Return SQLAlchemy's type of text that identifies a row, with case and accents, as Airflow's IDs do.
+
+    MySQL, MariaDB and SQL Server ignore these by default, and spaces at the end in any case.
+
+    :param length: characters.
+    """
+    from sqlalchemy import types
+
+    text = _on_mysql(types.Unicode(length), types.Unicode(length, collation="utf8mb4_bin"))
+    return text.with_variant(types.Unicode(length, collation="Latin1_General_100_BIN2"), "mssql")
 
 
 def _on_mysql(given: Any, variant: Any) -> Any:

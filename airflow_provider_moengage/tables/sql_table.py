@@ -28,6 +28,9 @@ _MOST_PARAMETERS = 900
 _MOST_CHARACTERS = 500_000
 """Characters of text in one statement, unless one row has more. MySQL accepts 16 MB and more."""
 
+_ROWS_AT_ONCE = 1_000
+"""Rows that are fetched together."""
+
 _CODE = re.compile(r"[0-9A-Z_]{5,40}")
 """A SQLSTATE, or the name of an error of SQLite."""
 
@@ -62,6 +65,49 @@ class TableLayout:
 
 class TableError(Exception):
     """A table cannot be used. The message has no value and no text of the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row that a database found by a key, and that has another one.
+
+    :param column: in which they differ.
+    :param is_unclear: only in spaces at the end: the column may pad its text, or it may be another key.
+    """
+
+    column: str
+    is_unclear: bool
+
+    def error(self) -> TableError:
+        """Return why the table cannot be used, as far as rows of other keys must not be touched."""
+        if self.is_unclear:
+            return TableError(
+                f"its column {self.column} has a text that differs only in spaces at the end, and may be of"
+                " another key. If the type adds spaces, as CHAR does, use VARCHAR; if not, leave out such spaces"
+            )
+        return TableError(
+            f"its column {self.column} ignores case or accents, and takes a text of another key for the same; give"
+            " it a binary collation"
+        )
+
+
+def difference_of(key: Row, found: Sequence[Any]) -> Difference | None:
+    """Return how a row differs from the key that it was found by; None if it has that key.
+
+    Many databases ignore case, accents or spaces at the end when they compare text, so whatever they find is
+    compared again. Only text is: drivers return numbers and times of several types.
+
+    :param found: the values of the key's columns, in its order.
+    """
+    unclear = None
+    for (name, wanted), value in zip(key.items(), found, strict=True):
+        text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
+        if not isinstance(wanted, str) or text == wanted:
+            continue
+        if str(text).rstrip(" ") != wanted.rstrip(" "):
+            return Difference(name, is_unclear=False)
+        unclear = Difference(name, is_unclear=True)
+    return unclear
 
 
 def name_of(error: BaseException) -> str:
@@ -152,9 +198,14 @@ class Statements:
             self._cursor.execute("".join(text), tuple(values))
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """Return the rows of the last statement. All of them: some drivers cannot leave any unread."""
-        given = self._cursor.fetchall()
-        return [tuple(row.values()) if isinstance(row, Mapping) else tuple(row) for row in given]
+        """Return the rows of the last statement."""
+        return list(self.each())
+
+    def each(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of the last statement. All have to be read: some drivers cannot leave any unread."""
+        while given := self._cursor.fetchmany(_ROWS_AT_ONCE):
+            for row in given:
+                yield tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
 
     def columns(self) -> list[str]:
         """Return the names of the columns of the last statement."""
@@ -216,7 +267,10 @@ class SqlTable:
         return cls(connection, quoted, layout, found)
 
     def put(self, row: Row) -> None:
-        """Write a row; if there is one with the same key, replace those of its columns that are given."""
+        """Write a row; if there is one with the same key, replace those of its columns that are given.
+
+        :raises TableError: if the database takes the key of another row for the same.
+        """
         key = {column: row[column] for column in self._key}
         if self._update(key, row):
             return
@@ -235,6 +289,7 @@ class SqlTable:
         :param rows: read once; never more than some hundred are in memory.
         :param columns: what each row has.
         :param keep: keep the rows, and only add to them.
+        :raises TableError: if the database takes the values of another row for the same.
         """
         with self._connection.transaction() as statements:
             if not keep and self._count(statements, key):  # in MySQL, a DELETE of no rows would lock others out
@@ -243,12 +298,15 @@ class SqlTable:
                 self._insert(statements, columns, some)
 
     def count(self, key: Row) -> int:
-        """Return how many rows have these values."""
+        """Return how many rows have these values.
+
+        :raises TableError: if the database takes the values of another row for the same.
+        """
         with self._connection.transaction() as statements:
             return self._count(statements, key)
 
     def select(self, columns: Sequence[str], key: Row, newest: str, most: int) -> list[tuple[Any, ...]]:
-        """Return columns of the rows that have these values.
+        """Return columns of the rows that have these values, also if the database takes others for the same.
 
         :param newest: the column to sort by, the largest first.
         :param most: how many rows.
@@ -257,11 +315,17 @@ class SqlTable:
         lacking = [column for column in (*columns, *key, newest) if column not in self._columns]
         if lacking:
             raise TableError(f"it lacks {', '.join(lacking)}")
-        names = ", ".join(self._columns[column] for column in columns)
         order = [" ORDER BY ", self._columns[newest], " DESC"]
         with self._connection.transaction() as statements:
-            statements.run(["SELECT ", names, " FROM ", self._name, " WHERE ", *self._conditions(key), *order])
-            return statements.rows()[:most]
+            self._find(statements, (*columns, *key), key, order)
+            rows, wanted, own = statements.rows(), self._stored(key), []
+        for row in rows:
+            difference = difference_of(wanted, row[len(columns) :])
+            if difference is None:
+                own.append(row[: len(columns)])
+            elif difference.is_unclear:
+                raise difference.error()
+        return own[:most]
 
     def _update(self, key: Row, row: Row) -> bool:
         with self._connection.transaction() as statements:
@@ -276,9 +340,21 @@ class SqlTable:
         return True
 
     def _count(self, statements: Statements, key: Row) -> int:
-        statements.run(["SELECT COUNT(*) FROM ", self._name, " WHERE ", *self._conditions(key)])
-        [[count]] = statements.rows()
-        return int(count)
+        self._find(statements, tuple(key), key)
+        wanted, count, difference = self._stored(key), 0, None
+        for row in statements.each():
+            count += 1
+            difference = difference or difference_of(wanted, row)
+        if difference is not None:
+            raise difference.error()
+        return count
+
+    def _find(self, statements: Statements, columns: Sequence[str], key: Row, order: Sequence[str] = ()) -> None:
+        names = ", ".join(self._columns[column] for column in columns)
+        statements.run(["SELECT ", names, " FROM ", self._name, " WHERE ", *self._conditions(key), *order])
+
+    def _stored(self, key: Row) -> Row:
+        return {column: self._value(value) for column, value in key.items()}
 
     def _conditions(self, key: Row) -> Iterator[str | tuple[Any]]:
         for number, (column, value) in enumerate(key.items()):

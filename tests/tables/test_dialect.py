@@ -25,7 +25,7 @@ def dialect(name: str, *, database: str = "") -> TableDialect:
         ("mysql", ["VARCHAR(250) COLLATE utf8mb4_bin", "LONGTEXT COLLATE utf8mb4_bin", "BIGINT", "DATETIME(6)"]),
         ("mariadb", ["VARCHAR(250) COLLATE utf8mb4_bin", "LONGTEXT COLLATE utf8mb4_bin", "BIGINT", "DATETIME(6)"]),
         ("sqlite", ["VARCHAR(250)", "TEXT", "BIGINT", "DATETIME"]),
-        ("mssql", ["NVARCHAR(250)", "NTEXT", "BIGINT", "DATETIME2"]),
+        ("mssql", ["NVARCHAR(250) COLLATE Latin1_General_100_BIN2", "NTEXT", "BIGINT", "DATETIME2"]),
         ("duckdb", ["VARCHAR(250)", "TEXT", "BIGINT", "DATETIME"]),
         ("not a dialect", ["VARCHAR(250)", "TEXT", "BIGINT", "DATETIME"]),
     ],
