@@ -172,14 +172,20 @@ def _action(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _count(text: str) -> int:
-    count = int(text)
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
     if not 1 <= count <= 10_000:
         raise argparse.ArgumentTypeError("expected a whole number from 1 to 10,000")
     return count
 
 
 def _index(text: str) -> int:
-    index = int(text)
+    try:
+        index = int(text)
+    except ValueError:
+        index = -1
     if index < 0:
         raise argparse.ArgumentTypeError("expected 0 or more")
     return index
@@ -188,6 +194,6 @@ def _index(text: str) -> int:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError("expected a time such as 2026-01-01T00:00:00+00:00") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -17,8 +17,10 @@ from tests.command.conftest import Run
     ("argv", "says"),
     [
         (["preview", "dag.py", "task", "--rows", "0"], "expected a whole number from 1 to 10,000"),
-        (["preview", "dag.py", "task", "--rows", "many"], "invalid"),
+        (["preview", "dag.py", "task", "--rows", "many"], "expected a whole number from 1 to 10,000"),
         (["preview", "dag.py", "task", "--since", "yesterday"], "expected a time such as"),
+        (["preview", "dag.py", "task", "--since", "0001-01-01T00:00:00+14:00"], "expected a time such as"),
+        (["watermark", "show", "dag", "task", "--map-index", "first"], "expected 0 or more"),
         (["watermark", "show", "dag", "task", "--map-index", "-1"], "expected 0 or more"),
         (["watermark", "set", "dag", "task", "later"], "expected a time such as"),
         (["rejects"], "required"),

@@ -254,6 +254,19 @@ def test_a_new_column_is_sent_ignored_or_refused_before_anything_is_sent(
     assert "New columns are" in logged(caplog, capsys)
 
 
+@pytest.mark.parametrize("action", ["send", "ignore", "fail"])
+def test_the_column_of_the_id_in_another_case_is_no_new_attribute(
+    sync: Sync, capsys: Any, caplog: pytest.LogCaptureFixture, action: OnNewColumns
+) -> None:
+    option = ChangedOnly(path=sync.folder, on_new_columns=action)
+    sync.run("SELECT id, plan FROM users")
+
+    for _ in range(2):
+        report = sync.run("SELECT id AS ID, plan FROM users", option=option)
+        assert report["unchanged"] == 3
+    assert "New columns" not in logged(caplog, capsys)
+
+
 @pytest.mark.parametrize("why", ["resync", "mapping"])
 def test_a_resync_and_another_mapping_send_all_and_remove_nobody(
     sync: Sync, warehouse: sqlite3.Connection, why: str

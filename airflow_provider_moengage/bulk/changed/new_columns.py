@@ -48,8 +48,9 @@ class NewColumns:
         known = self.known
         if known is None:
             return mappings
-        new = [name for name in columns if name not in known]
-        if not new or all(getattr(mapping, "attributes", ()) is not None for mapping in mappings):
+        chosen = {name for mapping in mappings for name in _chosen(mapping, columns)}
+        new = [name for name in columns if name in chosen and name not in known]
+        if not new:
             return mappings
         names = ", ".join(new)
         if self._action == "fail":
@@ -61,16 +62,21 @@ class NewColumns:
             self._log.warning("New columns are sent as attributes: %s", names)
             return mappings
         self._log.warning("New columns are ignored: %s", names)
-        self.used = [name for name in columns if name in known]
-        return [_with_known(mapping, columns, known) for mapping in mappings]
+        self.used = [name for name in columns if name not in new]
+        return [_without(mapping, columns, new) for mapping in mappings]
 
 
-def _with_known(mapping: ElementMapping, columns: Sequence[str], known: Sequence[str]) -> ElementMapping:
-    """Return a mapping that selects, of the columns that it does not name, only the known ones."""
+def _chosen(mapping: ElementMapping, columns: Sequence[str]) -> list[str]:
+    """Return the columns that become attributes although the mapping does not name them."""
+    if not isinstance(mapping, CustomerMapping | DeviceMapping) or mapping.attributes is not None:
+        return []
+    identifiers = getattr(mapping, "user_identifiers", None) or {}
+    attributes = mapping.compile(columns).attributes
+    return [name for name, at in attributes if name not in identifiers and at < len(columns)]
+
+
+def _without(mapping: ElementMapping, columns: Sequence[str], new: Sequence[str]) -> ElementMapping:
+    """Return a mapping that selects, of the columns that it does not name, all but the new ones."""
     if not isinstance(mapping, CustomerMapping | DeviceMapping) or mapping.attributes is not None:
         return mapping
-    identifiers = getattr(mapping, "user_identifiers", None) or {}
-    selected = [
-        name for name, at in mapping.compile(columns).attributes if name not in identifiers and at < len(columns)
-    ]
-    return replace(mapping, attributes=[name for name in selected if name in known])
+    return replace(mapping, attributes=[name for name in _chosen(mapping, columns) if name not in new])
