@@ -38,7 +38,7 @@ coverage:  ## Run the same tests, and fail if they cover less than pyproject.tom
 	$(MAKE) --no-print-directory test COVERAGE=1
 
 databases: drivers postgresql  ## Run the tests of every database: SQLite, PostgreSQL, MariaDB and DuckDB
-	@if [ -e $(VENV)/.databases ]; then $(BIN)/python -m pytest -n auto --dist loadfile tests/sources tests/results; fi
+	@if [ -e $(VENV)/.databases ]; then $(BIN)/python -m pytest -n auto --dist loadfile tests/sources tests/results tests/tables tests/campaign_stats; fi
 
 drivers: $(VENV)/.dev mariadb
 	@if command -v mariadbd >/dev/null && command -v mariadb_config >/dev/null; then \
