@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_moengage.api.client import MoEngageClient
 from airflow_provider_moengage.api.workspace import Workspace
 from airflow_provider_moengage.bulk.changed.shards.state import state_for
-from airflow_provider_moengage.bulk.changed.state import Changes
+from airflow_provider_moengage.bulk.changed.sync_run import Changes
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.members import Members
 from airflow_provider_moengage.bulk.options import DeliveryOptions

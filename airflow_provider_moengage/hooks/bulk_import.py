@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_moengage.api.errors import ApiError
 from airflow_provider_moengage.api.users.cohorts import CohortSync
+from airflow_provider_moengage.bulk.changed.errors import StateError
 from airflow_provider_moengage.bulk.changed.lease import InUseError
 from airflow_provider_moengage.bulk.changed.shards.state import state_for
-from airflow_provider_moengage.bulk.changed.state import Changes, StateError
+from airflow_provider_moengage.bulk.changed.sync_run import Changes
 from airflow_provider_moengage.bulk.changed.tracker import ChangeTracker
 from airflow_provider_moengage.bulk.clock import Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.report import DeliveryReport, counted

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_moengage.api.file_imports_client import FileImportsClient
     from airflow_provider_moengage.api.users.cohorts import CohortSync
     from airflow_provider_moengage.api.users.reading import User
-    from airflow_provider_moengage.bulk.changed.state import Changes
+    from airflow_provider_moengage.bulk.changed.sync_run import Changes
     from airflow_provider_moengage.bulk.report import DeliveryReport
     from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool
     from airflow_provider_moengage.bulk.resume.saved_run import SavedRun

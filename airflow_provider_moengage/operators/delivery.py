@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_moengage.api.users.cohorts import CohortSync
     from airflow_provider_moengage.api.workspace import Workspace
-    from airflow_provider_moengage.bulk.changed.state import Changes
+    from airflow_provider_moengage.bulk.changed.sync_run import Changes
     from airflow_provider_moengage.bulk.mapping import ElementMapping
     from airflow_provider_moengage.bulk.report import DeliveryReport
     from airflow_provider_moengage.bulk.resume.reject_spool import RejectSpool

@@ -22,7 +22,7 @@ from airflow_provider_moengage.tasks.watermark import Run
 if TYPE_CHECKING:
     from airflow_provider_moengage.api.workspace import Workspace
     from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
-    from airflow_provider_moengage.bulk.changed.state import Changes
+    from airflow_provider_moengage.bulk.changed.sync_run import Changes
 
 _LONGEST_NAME = 100
 """Characters of a folder's name that are readable; file systems allow 255 bytes."""
@@ -132,7 +132,7 @@ def changes_of_task(  # noqa: PLR0913 (what the operator knows)
     :raises StorageError: if the path has an unknown scheme.
     """
     from airflow_provider_moengage.bulk.changed.folder import StateFolder
-    from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+    from airflow_provider_moengage.bulk.changed.sync_run import Changes, SyncRun
     from airflow_provider_moengage.bulk.elements.encoding import ENCODING_VERSION
     from airflow_provider_moengage.bulk.resume.fingerprint import fingerprint
 

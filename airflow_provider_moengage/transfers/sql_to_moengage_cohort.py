@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_moengage.api.workspace import Workspace
-    from airflow_provider_moengage.bulk.changed.state import Changes
+    from airflow_provider_moengage.bulk.changed.sync_run import Changes
     from airflow_provider_moengage.bulk.sources import Source
     from airflow_provider_moengage.lineage import Lineage
 

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_moengage.bulk.changed import lease
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
-from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, SyncRun
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.command import changes as command
 from devtools.fake_clock import FakeClock

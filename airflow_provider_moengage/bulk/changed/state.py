@@ -9,143 +9,40 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from functools import partial
 from hashlib import blake2b
-from itertools import chain
-from typing import IO, NamedTuple
+from typing import IO
 
 from airflow_provider_moengage.bulk.changed import journal
 from airflow_provider_moengage.bulk.changed.begun import Begun, begin, is_due_before, newest_begun, run_digest
+from airflow_provider_moengage.bulk.changed.errors import StateError, storing
 from airflow_provider_moengage.bulk.changed.folder import (
     GenerationTakenError,
     JournalFile,
     Manifest,
-    StateFolder,
     ids_name,
     journal_name,
     part_name,
 )
-from airflow_provider_moengage.bulk.changed.index import DiskIndex, repeated_keys
-from airflow_provider_moengage.bulk.changed.known import Known
 from airflow_provider_moengage.bulk.changed.lease import InUseError, Lease
-from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
+from airflow_provider_moengage.bulk.changed.lookup.accepted import Accepted, Before
+from airflow_provider_moengage.bulk.changed.lookup.index import repeated_keys
 from airflow_provider_moengage.bulk.changed.part import DamagedError, Part, PartWriter
-from airflow_provider_moengage.bulk.changed.records import (
-    RECORD_BYTES,
-    REMOVED,
-    UNKNOWN,
-    Digests,
-    packed,
-    unpacked,
-    without,
-)
-from airflow_provider_moengage.bulk.changed.removed.guards import Removal
-from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter, read_ids
+from airflow_provider_moengage.bulk.changed.records import UNKNOWN, Digests, packed, unpacked
+from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter
 from airflow_provider_moengage.bulk.changed.removed.leavers import Leavers
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, RowsRead, SyncRun
 from airflow_provider_moengage.bulk.changes import Shard
 from airflow_provider_moengage.bulk.clock import Clock, Log, StoppedError, StopRequest
 from airflow_provider_moengage.bulk.resume.fence import FencedError
-from airflow_provider_moengage.bulk.resume.writer import NotStoredError
-from airflow_provider_moengage.storage import cause_of, named
-
-
-@dataclass(frozen=True, slots=True)
-class SyncRun:
-    """A run of a sync, as its state records it.
-
-    :param run: Dag, task and run, for messages.
-    :param tries: equal for all tries of the run, until somebody clears it.
-    :param moment: when it was due, ISO 8601 in UTC; None if that is unknown.
-    :param workspace: digest of the workspace.
-    :param mapping: fingerprint of the mappings.
-    :param project: digest of the portfolio's project; empty without one.
-    :param reads_all: whether the query has every user. False for a window of time.
-    :param resync: whether to send everything.
-    :param elements_per_row: how many elements each row makes.
-    """
-
-    run: str
-    tries: str
-    moment: str | None
-    workspace: str
-    mapping: str
-    encoding: int
-    project: str = ""
-    reads_all: bool = True
-    resync: bool = False
-    elements_per_row: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class RowsRead:
-    """What a run has learned when all of its rows were read and sent.
-
-    :param any: whether there were any.
-    :param whole: whether they were read to their end.
-    :param interrupted: whether the connection to the database was lost meanwhile.
-    :param unidentified: whether the ID of a row could not be read.
-    """
-
-    any: bool
-    whole: bool
-    interrupted: bool
-    unidentified: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a run compares its elements with.
-
-    :param folder: of the state.
-    :param run: the run.
-    :param columns: gets the columns of the query.
-    :param may_repeat: whether a user may be in several rows: not if users are the key of the query.
-    :param removal: what becomes of users whose rows have left the query; None: they stay as they are.
-    :param shard: which rows the run reads; None: all.
-    """
-
-    folder: StateFolder
-    run: SyncRun
-    columns: NewColumns
-    may_repeat: bool
-    removal: Removal | None = None
-    shard: Shard | None = None
-
-
-_SHARD_DIGITS = 16
-"""Digits of a shard's token that are of its run and its tries; others are random. Other tokens have no more."""
+from airflow_provider_moengage.storage import named
 
 _RUN_DIGITS = 8
 """Digits of a token that are equal for all shards of a run."""
 
 _RUNS_WITH_ROWS = 6
 """Successful runs whose number of rows is kept: the latest one may be cleared, and five are compared with."""
-
-
-class Before(NamedTuple):
-    """What MoEngage has of the users of some rows.
-
-    :param by_runs: by earlier runs; None: nothing.
-    :param by_tries: by earlier tries of this run; None: nothing.
-    :param is_first: whether no earlier row of this run had one of the users. False if it is not known.
-    """
-
-    by_runs: list[bytes | None]
-    by_tries: list[bytes | None]
-    is_first: bool
-
-
-class StateError(Exception):
-    """The state cannot be used for this run. The message says why, and what to do.
-
-    :param may_heal: whether a retry may find or make it usable. If not, somebody has to do something first.
-    """
-
-    def __init__(self, message: str, *, may_heal: bool = False) -> None:
-        super().__init__(message)
-        self.may_heal = may_heal
 
 
 class SyncState:
@@ -178,32 +75,20 @@ class SyncState:
         self._ids: IdsWriter | None = None
         self._ids_name: str | None = None
         self._ids_file: IO[bytes] | None = None
-        self._others: DiskIndex | None = None
-        self._mine: DiskIndex | None = None
+        self._reading = ExitStack()
         self._consumed: list[str] = []
-        self._journals: list[JournalFile] = []
-        self._is_damaged = False
         self._keeps_unseen = True
         self._left: Leavers | None = None
         self._not_removed: Mapping[bytes, bytes] | None = None
         """Of those who have left, the ones that stay known, and what MoEngage has of them; None: all."""
         self._forgets_unidentified = False
-        self._removed_since: set[bytes] = set()
-        """Users who were removed after the last generation, and not sent again."""
-        self._has_removed = False
-        self._known_count = 0
         self._why_all = ""
-        self.removed_before = 0
-        """Users without a row whom an earlier try of this run has removed; known after :meth:`leavers`."""
-        self._streams: list[IO[bytes]] = []
         self.attempted: dict[bytes, set[bytes]] = {}
-        """What an earlier try of this run has sent without an answer: contents by key."""
+        """See :class:`~.lookup.accepted.Accepted`."""
         self.repeated: dict[bytes, bytes] = {}
-        """Users that several rows of the last run had, and what was accepted last."""
-        self.has_earlier_try = False
+        """See :class:`~.lookup.accepted.Accepted`."""
         self.sends_all = False
         """Whether all users are sent, whatever MoEngage has."""
-        self._known = Known(iter(()))
 
     def open(self, stop: StopRequest) -> None:
         """Take the lease and read the newest generation.
@@ -231,18 +116,8 @@ class SyncState:
         self._columns.known = manifest.columns or None
         self._digests = Digests(bytes.fromhex(manifest.salt))
         journals = folder.journals()
-        self._consumed = [file.name for file in journals]
-        self._journals = [file for file in journals if file.name not in manifest.consumed]
-        mine, others = self._divided(self._journals, self._tries)
-        self.has_earlier_try = bool(mine)
         self.sends_all = self._must_send_all(manifest)
-        self._known_count = len(manifest.repeated)
-        self.repeated = {bytes.fromhex(key): bytes.fromhex(content) for key, content in manifest.repeated.items()}
-        self._known = Known(self._blocks(self._parts_of(manifest)))
-        self._others = self._index_of_others(others) if others else None
-        self._read_earlier_tries(mine)
-        for key in self._removed_since & self.repeated.keys():
-            del self.repeated[key]
+        self._read_accepted(journals, self._tries, self._parts_of(manifest))
         if not self._is_dry_run:
             number = 1 + max((file.number for file in journals), default=0)
             self._journal = journal.JournalWriter(
@@ -258,6 +133,35 @@ class SyncState:
                 self._ids_name = ids_name(manifest.generation + 1, self._token)
                 self._ids_file = folder.new_file(self._ids_name)
                 self._ids = IdsWriter(self._ids_file)
+
+    def _read_accepted(self, journals: Sequence[JournalFile], tries: str, parts: Sequence[str]) -> None:
+        """Read what MoEngage has of each user.
+
+        :param journals: all that there are.
+        """
+        self._reading.close()
+        self._consumed = [file.name for file in journals]
+        self._accepted = accepted = Accepted(
+            self._folder,
+            self._manifest,
+            [file for file in journals if file.name not in self._manifest.consumed],
+            self._log,
+            may_repeat=self._may_repeat,
+            removes=self.removal is not None,
+        )
+        self._reading.callback(accepted.close)
+        accepted.read(tries, parts)
+        self.attempted, self.repeated = accepted.attempted, accepted.repeated
+
+    @property
+    def has_earlier_try(self) -> bool:
+        """Whether an earlier try of this run has left something."""
+        return self._accepted.has_earlier_try
+
+    @property
+    def removed_before(self) -> int:
+        """Users without a row whom an earlier try of this run has removed; known after :meth:`leavers`."""
+        return self._accepted.removed_before
 
     @property
     def digests(self) -> Digests:
@@ -275,12 +179,12 @@ class SyncState:
         if self.sends_all:
             return [None] * len(contents)
         with storing():
-            return self._known.keys(contents)
+            return self._accepted.unchanged(contents)
 
     @property
     def is_of_one_run(self) -> bool:
         """Whether nothing was sent since the last run that read all rows."""
-        return self._others is None and self._mine is None and not self.attempted
+        return self._accepted.is_of_one_run
 
     def accepted_before(self, keys: Sequence[bytes], known: Sequence[bytes | None] = ()) -> Before:
         """Return what MoEngage has of each key.
@@ -289,28 +193,7 @@ class SyncState:
         :raises NotStoredError: if the storage failed, or the disk on which an index is built.
         """
         with storing():
-            if known:
-                found: list[bytes | None] = [*known, *[None] * (len(keys) - len(known))]
-                places = [at for at, content in enumerate(found) if content is None]
-                some = self._known.contents([keys[at] for at in places], len(keys))
-                for at, content in zip(places, some, strict=True):
-                    found[at] = content
-            else:
-                found = some = self._known.contents(keys)
-            is_first = not self._known.is_indexed and None not in some
-            if self._others is not None:
-                for at, content in enumerate(self._others.look_up(keys)):
-                    if content is not None:
-                        found[at] = content
-            mine: list[bytes | None] = [None] * len(keys) if self._mine is None else self._mine.look_up(keys)
-            if self._has_removed:
-                gone = self._removed_since
-                mine = [None if content == REMOVED else content for content in mine]
-                found = [
-                    None if content == REMOVED or key in gone else content
-                    for key, content in zip(keys, found, strict=True)
-                ]
-            return Before(found, mine, is_first)
+            return self._accepted.before(keys, known)
 
     def record(self, keys: Sequence[bytes], contents: Sequence[bytes], users: Sequence[str] = ()) -> None:
         """Store what these rows have, as if MoEngage accepted it.
@@ -364,7 +247,7 @@ class SyncState:
         before = self._manifest
         # A try that was killed after it had stored its result may have sent all.
         is_comparable = before.part is not None and before.tries != self._stored_as and not self.sends_all
-        return self._run.reads_all and is_comparable and not self._is_damaged
+        return self._run.reads_all and is_comparable and not self._accepted.is_damaged
 
     @property
     def why_nobody_has_left(self) -> str | None:
@@ -373,7 +256,7 @@ class SyncState:
         """
         before = self._manifest
         reasons = (
-            (self._is_damaged, "the state is damaged"),
+            (self._accepted.is_damaged, "the state is damaged"),
             (before.part is None, "no earlier run has read all rows"),
             (self.sends_all, self._why_all),
             (not self._run.reads_all, "the run reads only a part of the rows"),
@@ -393,8 +276,10 @@ class SyncState:
         :raises NotStoredError: if the storage failed.
         """
         with storing():
-            self._left = Leavers(self._unseen(), self._known_ids(), partial(self._digests.keys, "customer"))
-        return self._left, self._known_count
+            self._left = Leavers(
+                self._accepted.unseen(), self._accepted.ids(), partial(self._digests.keys, "customer")
+            )
+        return self._left, self._accepted.known_count
 
     def forget_unidentified(self) -> None:
         """Forget, of those who have left, the ones whose IDs are not known."""
@@ -413,8 +298,8 @@ class SyncState:
         :raises NotStoredError: if the storage failed.
         """
         with storing():
-            removed = sum(1 for _ in self._unseen())
-        if self._is_damaged:  # the damage may be in a block that no row was compared with
+            removed = sum(1 for _ in self._accepted.unseen())
+        if self._accepted.is_damaged:  # the damage may be in a block that no row was compared with
             return 0
         self._keeps_unseen = False
         return removed
@@ -443,14 +328,14 @@ class SyncState:
         if self._left is not None:
             self._keep_leavers(self._left, part)
         elif self._keeps_unseen:
-            for key, content in self._unseen():
+            for key, content in self._accepted.unseen():
                 part.add(key + content)
         if self._ids is not None:
             self._ids.close()
         part.close(exceptions)
         self._part = None
         repeated: dict[bytes, bytes] = {}
-        maybe = self._known.maybe_repeated() if may_repeat else set()
+        maybe = self._accepted.maybe_repeated() if may_repeat else set()
         if maybe is None or maybe:
             repeated = repeated_keys(_of(maybe, self._records_in(self._part_name)))
             repeated.update((key, UNKNOWN) for key in exceptions.keys() & repeated.keys())
@@ -576,12 +461,10 @@ class SyncState:
         with ExitStack() as left:  # what fails does not keep the rest from being closed
             if self._lease is not None:
                 left.callback(self._lease.release)
-            for stream in self._streams:
-                left.callback(stream.close)
-            for index in (self._known, self._others, self._mine, self._left):
-                if index is not None:
-                    left.callback(index.close)
-            self._others = self._mine = self._left = None
+            left.callback(self._reading.close)
+            if self._left is not None:
+                left.callback(self._left.close)
+                self._left = None
             if self._ids_file is not None:
                 if self._ids is not None and self._ids_name is not None:
                     self._ids = None
@@ -668,108 +551,9 @@ class SyncState:
             self._log.info("No earlier run has read all rows; sending the users that no run has sent")
         return False
 
-    def _blocks(self, parts: Sequence[str]) -> Iterator[bytes]:
-        repeated = self.repeated
-        try:
-            for name in parts:
-                stream = self._folder.open(name)
-                self._streams.append(stream)
-                for records in Part(stream).accepted():
-                    once = without(records, repeated) if repeated else records
-                    self._known_count += len(once) // RECORD_BYTES
-                    yield once
-        except (DamagedError, FileNotFoundError):
-            self._is_damaged = True
-            self._log.warning(
-                "The state in %s is damaged; sending the users of whom it is not known what MoEngage has",
-                self._folder,
-            )
-
     def _parts_of(self, manifest: Manifest) -> list[str]:
         """Return the names of the parts, those first whose rows come first."""
         return manifest.all_parts
-
-    def _divided(self, journals: Sequence[JournalFile], tries: str) -> tuple[list[JournalFile], list[JournalFile]]:
-        """Return the journals of these tries, and those of others."""
-        generation = self._manifest.generation
-        mine = [file for file in journals if file.generation == generation and file.token.startswith(tries)]
-        return mine, [file for file in journals if file not in mine]
-
-    def _index_of_others(self, journals: Sequence[JournalFile]) -> DiskIndex:
-        """Return what earlier runs, which did not read all rows, sent since the last generation."""
-
-        def records() -> Iterator[bytes]:
-            data = self._read([file for file in journals if file.generation == self._manifest.generation])
-            yield from self._watched(journal.accepted(data))
-            # A journal of an older generation: another run has stored its result since, so either may be newer.
-            outdated = self._read([file for file in journals if file.generation != self._manifest.generation])
-            for some in journal.accepted(outdated):
-                keys = [key for key, _ in unpacked(some)]
-                yield packed(keys, [UNKNOWN] * len(keys))
-            unsettled = list(journal.unsettled(self._read(journals)))
-            yield packed(unsettled, [UNKNOWN] * len(unsettled))
-            equivocal = self._equivocal(journals)
-            yield packed(equivocal, [UNKNOWN] * len(equivocal))
-
-        return DiskIndex(records())
-
-    def _equivocal(self, journals: Sequence[JournalFile]) -> list[bytes]:
-        """Return the users that several shards have sent: it is not known which of them was the last one."""
-        shards = {file.token[:_SHARD_DIGITS] for file in journals if len(file.token) > _SHARD_DIGITS}
-        if not self._may_repeat or len(shards) < 2:
-            return []
-        return list(repeated_keys(journal.accepted(self._read(journals))))
-
-    def _read_earlier_tries(self, journals: Sequence[JournalFile]) -> None:
-        if not journals:
-            return
-        self.attempted = journal.unsettled(self._read(journals))
-
-        def records() -> Iterator[bytes]:
-            yield from self._watched(journal.accepted(self._read(journals)))
-            if self.removal is not None:  # MoEngage may have those as well of whom it had nothing before
-                yield packed(list(self.attempted), [UNKNOWN] * len(self.attempted))
-
-        self._mine = DiskIndex(records())
-
-    def _watched(self, accepted: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield records, and remember which users were removed last."""
-        gone = self._removed_since
-        for records in accepted:
-            if gone or REMOVED in records:
-                self._has_removed = True
-                for key, content in unpacked(records):
-                    if content == REMOVED:
-                        gone.add(key)
-                    else:
-                        gone.discard(key)
-            yield records
-
-    def _known_ids(self) -> Iterator[list[str]]:
-        """Yield the IDs of users, as far as there are any."""
-        for name in self._manifest.all_ids:
-            try:
-                with self._folder.open(name) as stream:
-                    yield from read_ids(stream)
-            except (DamagedError, FileNotFoundError):
-                self._log.warning("The file of IDs in the state in %s is damaged or missing", self._folder)
-        yield from journal.ids(self._read(self._journals))
-
-    def _read(self, journals: Sequence[JournalFile]) -> Iterator[bytes]:
-        return (self._folder.read(file.name) for file in journals)
-
-    def _unseen(self) -> Iterator[tuple[bytes, bytes]]:
-        later: dict[bytes, bytes] = {} if self._others is None else dict(self._others.unseen())
-        for key, content in () if self._mine is None else self._mine.unseen():
-            self.removed_before += content == REMOVED
-            later[key] = content
-        for key in self.attempted.keys() & later.keys():
-            later[key] = UNKNOWN
-        for key, content in chain(self._known.unseen(), self.repeated.items()):
-            now = later.pop(key, UNKNOWN if key in self.attempted else content)
-            if now != REMOVED:
-                yield key, now
-        yield from ((key, content) for key, content in later.items() if content != REMOVED)
 
     def _write(self, kind: bytes, records: bytes, *, is_urgent: bool, before: bytes = b"") -> None:
         if self._journal is None or not records:
@@ -795,14 +579,3 @@ def _of(keys: set[bytes] | None, blocks: Iterator[bytes]) -> Iterator[bytes]:
         if not keys.isdisjoint([key for key, _ in unpacked(block)]):
             some = [record for record in unpacked(block) if record[0] in keys]
             yield packed([key for key, _ in some], [content for _, content in some])
-
-
-@contextmanager
-def storing() -> Iterator[None]:
-    """Give a failure of the storage, which may raise errors of its own, a name."""
-    try:
-        yield
-    except (FencedError, StoppedError, StateError, NotStoredError):
-        raise
-    except Exception as error:  # noqa: BLE001 (each storage has errors of its own)
-        raise NotStoredError(cause_of(error)) from None

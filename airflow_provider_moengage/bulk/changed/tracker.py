@@ -16,11 +16,13 @@ from typing import Any, cast
 
 from airflow_provider_moengage.api.users.cohorts import member_line
 from airflow_provider_moengage.bulk.batch import Batch, Elements
-from airflow_provider_moengage.bulk.changed.bloom import BloomFilter
+from airflow_provider_moengage.bulk.changed.lookup.accepted import Before
+from airflow_provider_moengage.bulk.changed.lookup.bloom import BloomFilter
 from airflow_provider_moengage.bulk.changed.records import UNKNOWN, packed
 from airflow_provider_moengage.bulk.changed.removed.guards import Left, Removal, objection
 from airflow_provider_moengage.bulk.changed.removed.removals import Removals, unset_line
-from airflow_provider_moengage.bulk.changed.state import Before, RowsRead, SyncState
+from airflow_provider_moengage.bulk.changed.state import SyncState
+from airflow_provider_moengage.bulk.changed.sync_run import RowsRead
 from airflow_provider_moengage.bulk.clock import Log
 from airflow_provider_moengage.bulk.elements.checks import NO_ID
 from airflow_provider_moengage.bulk.options import DeliveryOptions

@@ -17,7 +17,7 @@ import pytest
 
 from airflow_provider_moengage.bulk.changed.folder import Manifest, StateFolder
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
-from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, SyncRun
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.run import delivery
 from airflow_provider_moengage.bulk.run.lane import Client

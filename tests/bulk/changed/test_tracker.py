@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_moengage.api.errors import ApiError
-from airflow_provider_moengage.bulk.changed import bloom
-from airflow_provider_moengage.bulk.changed import known as known_module
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
+from airflow_provider_moengage.bulk.changed.lookup import bloom
+from airflow_provider_moengage.bulk.changed.lookup import known as known_module
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
-from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, SyncRun
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.run import delivery
 from airflow_provider_moengage.emulator.faults import Fault

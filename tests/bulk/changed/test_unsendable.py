@@ -12,7 +12,7 @@ from airflow_provider_moengage.bulk.changed.folder import StateFolder
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.part import DamagedError, Part, PartWriter
 from airflow_provider_moengage.bulk.changed.records import RECORD_BYTES
-from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, SyncRun
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from tests.delivering import MoEngage, customer
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
-from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, SyncRun
 from airflow_provider_moengage.bulk.rate_limit.pacer import Limits
 from airflow_provider_moengage.bulk.run.lane_count import LaneScaler
 from airflow_provider_moengage.emulator import Fault

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from airflow_provider_moengage.bulk.changed.index import DiskIndex
+from airflow_provider_moengage.bulk.changed.lookup.index import DiskIndex
 from airflow_provider_moengage.bulk.changed.records import packed
 from airflow_provider_moengage.scratch import ScratchFolder
 from airflow_provider_moengage.storage import in_temporary_folder

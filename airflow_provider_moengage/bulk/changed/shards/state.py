@@ -18,10 +18,10 @@ from contextlib import ExitStack
 import msgspec
 
 from airflow_provider_moengage.bulk.changed.begun import Begun, begin, is_due_before, newest_begun
+from airflow_provider_moengage.bulk.changed.errors import StateError, storing
 from airflow_provider_moengage.bulk.changed.folder import GenerationTakenError, Manifest, ids_name, part_name
-from airflow_provider_moengage.bulk.changed.index import repeated_keys
-from airflow_provider_moengage.bulk.changed.known import Known
 from airflow_provider_moengage.bulk.changed.lease import InUseError, Lease
+from airflow_provider_moengage.bulk.changed.lookup.index import repeated_keys
 from airflow_provider_moengage.bulk.changed.part import PartWriter
 from airflow_provider_moengage.bulk.changed.records import unpacked
 from airflow_provider_moengage.bulk.changed.removed.ids import IdsWriter
@@ -34,7 +34,8 @@ from airflow_provider_moengage.bulk.changed.shards.done import (
     read_one,
     write_done,
 )
-from airflow_provider_moengage.bulk.changed.state import Changes, RowsRead, StateError, SyncState, storing
+from airflow_provider_moengage.bulk.changed.state import SyncState
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, RowsRead
 from airflow_provider_moengage.bulk.changes import Shard
 from airflow_provider_moengage.bulk.clock import Clock, Log, StopRequest
 
@@ -292,26 +293,11 @@ class ShardState(SyncState):
         self._check_there([one.part for one in done] + [one.ids for one in done if one.ids is not None])
         self.sends_all = self.sends_all or any(one.sends_all for one in done)
         self._why_all = self._why_all or "a shard has sent all users"
-        manifest = self._manifest
-        for index in (self._known, self._others, self._mine):
-            if index is not None:
-                index.close()
-        self._others = self._mine = None
-        self._removed_since.clear()
-        self.attempted = {}
-        self._known_count = len(manifest.repeated)
-        self.repeated = {bytes.fromhex(key): bytes.fromhex(content) for key, content in manifest.repeated.items()}
-        self._known = Known(self._blocks(manifest.all_parts))
+        was_damaged = self._accepted.is_damaged
         if self._journal is not None:
             self._journal.flush()
-        journals = self._folder.journals()
-        self._consumed = [file.name for file in journals]
-        self._journals = [file for file in journals if file.name not in manifest.consumed]
-        mine, others = self._divided(self._journals, self._stored_as)
-        self._others = self._index_of_others(others) if others else None
-        self._read_earlier_tries(mine)
-        for key in self._removed_since & self.repeated.keys():
-            del self.repeated[key]
+        self._read_accepted(self._folder.journals(), self._stored_as, self._manifest.all_parts)
+        self._accepted.is_damaged |= was_damaged
         for records in self._records_of(done):
             keys = [key for key, _ in unpacked(records)]
             self.accepted_before(keys)

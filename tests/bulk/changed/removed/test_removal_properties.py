@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from airflow_provider_moengage.bulk.changed.folder import StateFolder
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.removed.guards import Removal
-from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, SyncRun
 from airflow_provider_moengage.bulk.mapping import CustomerMapping
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.run import delivery

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from airflow_provider_moengage.api.users.cohorts import Cohort, CohortSync
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.removed.guards import Removal
-from airflow_provider_moengage.bulk.changed.state import Changes, SyncRun
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, SyncRun
 from airflow_provider_moengage.bulk.members import Members
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.run import delivery

@@ -18,10 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_moengage.bulk.changed.errors import StateError
 from airflow_provider_moengage.bulk.changed.new_columns import NewColumns
 from airflow_provider_moengage.bulk.changed.removed.guards import Removal
 from airflow_provider_moengage.bulk.changed.shards.done import Done, chain
-from airflow_provider_moengage.bulk.changed.state import Changes, StateError, SyncRun
+from airflow_provider_moengage.bulk.changed.sync_run import Changes, SyncRun
 from airflow_provider_moengage.bulk.changes import Shard
 from airflow_provider_moengage.bulk.report import DeliveryReport
 from airflow_provider_moengage.bulk.run import delivery

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from airflow_provider_moengage.bulk.changed.index import MOST_AGAIN, DiskIndex
+from airflow_provider_moengage.bulk.changed.lookup.index import MOST_AGAIN, DiskIndex
 from airflow_provider_moengage.bulk.changed.records import RECORD_BYTES, columns, packed, unpacked, without
 
 WINDOW = 16_384

@@ -8,10 +8,10 @@ from hashlib import blake2b
 
 import pytest
 
-from airflow_provider_moengage.bulk.changed import index as index_module
-from airflow_provider_moengage.bulk.changed import known as known_module
-from airflow_provider_moengage.bulk.changed.index import DiskIndex, repeated_keys
-from airflow_provider_moengage.bulk.changed.known import Known
+from airflow_provider_moengage.bulk.changed.lookup import index as index_module
+from airflow_provider_moengage.bulk.changed.lookup import known as known_module
+from airflow_provider_moengage.bulk.changed.lookup.index import DiskIndex, repeated_keys
+from airflow_provider_moengage.bulk.changed.lookup.known import Known
 from airflow_provider_moengage.bulk.changed.records import UNKNOWN, packed
 
 ORDERS = ("same", "shuffled", "reversed", "bursts", "rotated", "some moved", "empty", "almost sorted")

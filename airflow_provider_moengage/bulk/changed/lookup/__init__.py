@@ -1,0 +1,1 @@
+"""What MoEngage has of each user, found for the rows of a run."""
