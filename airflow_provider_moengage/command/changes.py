@@ -20,14 +20,20 @@ _RESET = "moengage changes reset"
 
 def show(options: argparse.Namespace) -> int:
     """Show one state, or all states of a folder."""
-    states = [facts_of(folder) for folder in _folders(options.path)]
+    folders = _folders(options.path)
+    states = [facts_of(folder) for folder in folders]
+    damaged = [
+        f"The state in {folder} is damaged; the next run sends everything again"
+        for folder, facts in zip(folders, states, strict=True)
+        if _is_damaged(folder, facts)
+    ]
     columns = ("state", "users", "run", "due", "unfinished")
     rows = [[state[name] for name in columns] for state in states]
     Output(options).answer(
         {"states": states},
-        [table(columns, rows, numbers=("users",))] if states else ["There is no state"],
+        [table(columns, rows, numbers=("users",)), *damaged] if states else ["There is no state"],
     )
-    return OK if states else NOT_OK
+    return OK if states and not damaged else NOT_OK
 
 
 def reset(options: argparse.Namespace) -> int:
@@ -96,6 +102,13 @@ def facts_of(folder: StateFolder) -> dict[str, Any]:
         "due": None if manifest is None else manifest.moment,
         "unfinished": "yes" if any(journal.name not in consumed for journal in folder.journals()) else "no",
     }
+
+
+def _is_damaged(folder: StateFolder, facts: dict[str, Any]) -> bool:
+    try:
+        return folder.newest() is not None and facts["users"] is None
+    except DamagedError:
+        return True
 
 
 def _manifest(folder: StateFolder) -> Manifest | None:

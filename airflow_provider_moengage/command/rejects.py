@@ -25,9 +25,10 @@ def summary(options: argparse.Namespace) -> int:
     """Count the rejects of one or several files by code and message. Messages hold no values."""
     codes: Counter[str] = Counter()
     messages: Counter[tuple[str, str]] = Counter()
-    total = 0
+    total = without = 0
     for reject in _rejects(options.path):
         total += 1
+        without += not reject["codes"]
         codes.update(dict.fromkeys(reject["codes"], 1))
         messages.update(dict.fromkeys(zip(reject["codes"], reject["messages"], strict=False), 1))
     rows = [(count, code, message) for (code, message), count in messages.most_common(_MOST_MESSAGES)]
@@ -37,7 +38,11 @@ def summary(options: argparse.Namespace) -> int:
             "codes": dict(codes.most_common()),
             "messages": [{"count": count, "code": code, "message": message} for count, code, message in rows],
         },
-        [counted(total, "reject"), table(("count", "code", "message"), rows, numbers=["count"])],
+        [
+            counted(total, "reject"),
+            *([table(("count", "code", "message"), rows, numbers=["count"])] if rows else []),
+            *([f"{counted(without, 'line')} without a code: not written by a task, or edited"] if without else []),
+        ],
     )
     return OK if total else NOT_OK
 

@@ -53,9 +53,16 @@ def test_it_tells_of_a_damaged_state_and_of_none(
     part.write_bytes(part.read_bytes()[:-3])
 
     [one] = moengage_command("changes", "show", str(tmp_path / "a"), "--json").json["states"]
+    text = moengage_command("changes", "show", str(tmp_path / "a"))
     none = moengage_command("changes", "show", str(tmp_path / "none"))
+    for manifest in (tmp_path / "a").glob("manifest-*"):
+        manifest.write_bytes(b"{")
+    worse = moengage_command("changes", "show", str(tmp_path / "a"))
 
     assert one["users"] is None
+    for each in (text, worse):
+        assert each.status == 1
+        assert f"The state in {tmp_path / 'a'} is damaged; the next run sends everything again\n" in each.out
     assert (none.status, none.out) == (1, "There is no state\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,29 @@ def test_the_origin_of_an_error_is_shown_on_request(moengage_command: Run, tmp_p
     assert moengage_command(*argv).status == 2
     with pytest.raises(MoEngageFileNotFoundError):
         moengage_command(*argv, "--traceback")
+
+
+def test_an_answer_that_cannot_be_printed_goes_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "elements.ndjson"
+    file.write_text('{"type": "customer", "customer_id": "u1"}\n')
+    argv = ["rejects", "show", str(file)]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", None)
+        assert main(argv) == 2
+    closed = capsys.readouterr().err
+    with Path("/dev/full").open("w", buffering=1) as full, monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", full)
+        assert main(argv) == 2
+        with suppress(OSError):
+            full.close()
+    no_space = capsys.readouterr().err
+
+    assert "the standard output is closed" in closed
+    assert no_space == "moengage: No space left on device\n"
+    assert "u1" not in closed + no_space
 
 
 @pytest.mark.parametrize(("typed", "agrees"), [("y\n", True), ("YES\n", True), ("\n", False), ("no\n", False)])

@@ -218,9 +218,11 @@ def test_lines_that_somebody_has_edited_are_shown_as_far_as_they_go(moengage_com
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     counted = moengage_command("rejects", "summary", str(file), "--json")
+    text = moengage_command("rejects", "summary", str(file))
     shown = moengage_command("rejects", "show", str(file))
 
     assert (counted.status, counted.json["rejects"], counted.json["codes"]) == (0, 3, {"a": 1})
+    assert "2 lines without a code" in text.out
     assert (shown.status, shown.out.count("without a position")) == (0, 3)
 
 
