@@ -23,7 +23,7 @@ def show(options: argparse.Namespace) -> int:
     folders = _folders(options.path)
     states = [facts_of(folder) for folder in folders]
     damaged = [
-        f"The state in {folder} is damaged; the next run sends everything again"
+        f"The state in {folder} is damaged; the next run sends all users again whose records cannot be read"
         for folder, facts in zip(folders, states, strict=True)
         if _is_damaged(folder, facts)
     ]

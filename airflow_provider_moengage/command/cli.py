@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     if sys.stdout is None:  # closed; another place must not get the personal data of the answer
-        print("moengage: the standard output is closed; expected it open, for the answer", file=sys.stderr)
+        print("moengage: the standard output is closed; leave it open, for the answer", file=sys.stderr)
         return 2
     options.out = sys.stdout
     _be_a_server_process()
@@ -45,7 +45,7 @@ def _explained(error: Exception) -> str:
 
     if isinstance(error, AirflowException | ValueError | FileNotFoundError | StorageError):
         return str(error)
-    if type(error) is OSError and error.errno:
+    if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)  # the system's own words: the disk is full
     return f"it ended with {type(error).__name__}; --traceback shows where"
 

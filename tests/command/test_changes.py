@@ -62,7 +62,7 @@ def test_it_tells_of_a_damaged_state_and_of_none(
     assert one["users"] is None
     for each in (text, worse):
         assert each.status == 1
-        assert f"The state in {tmp_path / 'a'} is damaged; the next run sends everything again\n" in each.out
+        assert f"The state in {tmp_path / 'a'} is damaged; the next run sends all users again whose" in each.out
     assert (none.status, none.out) == (1, "There is no state\n")
 
 

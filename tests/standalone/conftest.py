@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 EXAMPLES = ROOT / "example_dags"
 RETRY_DELAY = '"retry_delay": timedelta(minutes=5)'
-"""What an example says, and what would take a test's whole time: the runs of the example wait for each other."""
+"""In an example. A test cannot wait so long, so it runs the example with a delay of a second."""
 DRIPPING = 10
 """Servers that drip: more than the threads of an event loop's default executor, on few cores."""
 
